@@ -1,0 +1,36 @@
+//! The only place that asks the time.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Milliseconds since 1970 (UTC).
+pub fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_millis() as i64)
+}
+
+/// A clock that only goes forward, for measuring and for deadlines.
+pub fn instant() -> Instant {
+    Instant::now()
+}
+
+/// The time since `then`, which [`now`] gave; zero where the wall clock was set back.
+pub fn since(then: i64) -> Duration {
+    Duration::from_millis(u64::try_from(now() - then).unwrap_or(0))
+}
+
+/// A stored time as RFC 3339 in UTC, to the second: `2026-11-21T11:22:27Z`.
+pub fn rfc3339(milliseconds: i64) -> String {
+    chrono::DateTime::from_timestamp_millis(milliseconds)
+        .map(|time| time.format("%Y-%m-%dT%H:%M:%SZ").to_string())
+        .unwrap_or_default()
+}
+
+/// A stored time as people say it: `12 s ago`, `3 h ago`, `5 days ago`.
+pub fn ago(milliseconds: i64) -> String {
+    let seconds = since(milliseconds).as_secs();
+    match seconds {
+        0..60 => format!("{seconds} s ago"),
+        60..3600 => format!("{} min ago", seconds / 60),
+        3600..172_800 => format!("{} h ago", seconds / 3600),
+        _ => format!("{} days ago", seconds / 86_400),
+    }
+}

@@ -1,0 +1,90 @@
+//! The only place that makes child processes: an argument vector each, never a shell, with a cleared environment.
+
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use tokio::process::Command;
+
+use crate::{Error, Result, settings};
+
+/// How much of a failed program's standard error goes into the error, in bytes.
+const STDERR_TAIL: usize = 2000;
+
+/// A command with nothing in its environment but `PATH`, the C locale in UTF-8, and certificate locations if set.
+/// It is in a session of its own, so that a signal to our terminal does not reach it.
+pub fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().env("PATH", settings::search_path()).env("LANG", "C.UTF-8").env("HOME", "/nonexistent");
+    for name in ["SSL_CERT_FILE", "GIT_SSL_CAINFO"] {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    command.stdin(Stdio::null());
+    // SAFETY: setsid(2) is async-signal-safe and touches no memory.
+    #[expect(unsafe_code, reason = "a session of its own can only be had between fork and exec")]
+    unsafe {
+        command.pre_exec(|| rustix::process::setsid().map(drop).map_err(Into::into));
+    }
+    command
+}
+
+/// Runs a command to its end and returns its standard output.
+///
+/// # Errors
+/// [`Error::ProgramMissing`] where it cannot be started, [`Error::Program`] where it exits other than with 0.
+pub async fn output(mut command: Command) -> Result<Vec<u8>> {
+    let name = describe(&command);
+    let output = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .map_err(|source| missing(&command, source))?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let stderr = stderr.trim();
+    let mut start = stderr.len().saturating_sub(STDERR_TAIL);
+    while !stderr.is_char_boundary(start) {
+        start += 1;
+    }
+    Err(Error::Program { program: name, status: output.status.to_string(), stderr: stderr[start..].to_owned() })
+}
+
+/// The error for a program that could not be started.
+pub fn missing(command: &Command, source: std::io::Error) -> Error {
+    Error::ProgramMissing { program: command.as_std().get_program().to_string_lossy().into_owned(), source }
+}
+
+/// The path of the running `paas` binary, good even after it was replaced by an upgrade.
+///
+/// # Errors
+/// [`Error::Io`] where the kernel does not tell.
+pub fn own_binary() -> Result<PathBuf> {
+    let path = std::env::current_exe().map_err(Error::io("find the path of the running paas"))?;
+    // After an upgrade the kernel says `/usr/bin/paas (deleted)`; the new binary is at the same place.
+    let text = path.to_string_lossy();
+    Ok(text.strip_suffix(" (deleted)").map_or_else(|| path.clone(), PathBuf::from))
+}
+
+/// Whether a program is to be found, by path or in the search path.
+pub fn exists(program: &str) -> bool {
+    if program.contains('/') {
+        return Path::new(program).is_file();
+    }
+    std::env::split_paths(&settings::search_path()).any(|directory| directory.join(program).is_file())
+}
+
+/// The program and its first argument that is no option, for messages.
+fn describe(command: &Command) -> String {
+    let command = command.as_std();
+    let first = command.get_args().map(OsStr::to_string_lossy).find(|argument| !argument.starts_with('-'));
+    let program = command.get_program().to_string_lossy();
+    first.map_or_else(|| program.clone().into_owned(), |first| format!("{program} {first}"))
+}

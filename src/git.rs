@@ -1,0 +1,1 @@
+//! Bare repositories and git hooks.

@@ -1,0 +1,23 @@
+//! Pure types and rules: what the words of this program mean. Nothing here does I/O or asks the time.
+//!
+//! A value from outside is parsed once into one of these types and is a raw string no more.
+
+mod actor;
+mod app;
+mod config;
+mod deployment;
+mod format;
+mod host;
+mod names;
+mod process;
+mod release;
+
+pub use actor::Actor;
+pub use app::{App, AppName, AppState};
+pub use config::{ConfigMap, EnvKey};
+pub use deployment::{DeployId, DeployState, Deployment, DeploymentKind, Phase};
+pub use format::{bytes, seconds};
+pub use host::{Hostname, Subnet};
+pub use names::{BranchName, CommitId, KeyName};
+pub use process::{Check, CheckKind, ProcessSpec, ProcessType};
+pub use release::{ImageId, Release, ReleaseVersion};

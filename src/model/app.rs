@@ -1,0 +1,106 @@
+use serde::Serialize;
+
+use super::{
+    BranchName, ReleaseVersion,
+    names::{checked_string, is_dns_label},
+};
+use crate::{Error, Result};
+
+checked_string! {
+    /// The name of an app, which is also its label in the domain: `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`.
+    AppName, "app name", |text| {
+        if is_dns_label(text) {
+            Ok(())
+        } else {
+            Err("it takes 1 to 63 lower-case letters, digits and dashes, and begins and ends with no dash".to_owned())
+        }
+    }
+}
+
+/// Names that would be mistaken for something else: words of git URLs and of our own addresses.
+const RESERVED: [&str; 8] = ["paas", "git", "www", "api", "admin", "localhost", "unknown", "dashboard"];
+
+impl AppName {
+    /// Refuses the names that no app may have, though they are of the form.
+    ///
+    /// # Errors
+    /// [`Error::AppNameReserved`].
+    pub fn check_not_reserved(&self) -> Result<()> {
+        if RESERVED.contains(&self.as_str()) {
+            return Err(Error::AppNameReserved(self.clone()));
+        }
+        Ok(())
+    }
+}
+
+/// Whether an app is meant to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AppState {
+    /// Never deployed.
+    New,
+    /// Meant to run.
+    Running,
+    /// Stopped on purpose.
+    Stopped,
+}
+
+impl AppState {
+    /// The word for it, as stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AppState::New => "new",
+            AppState::Running => "running",
+            AppState::Stopped => "stopped",
+        }
+    }
+
+    /// Reads the stored word; anything else is an error of the database.
+    ///
+    /// # Errors
+    /// [`Error::Bug`].
+    pub fn parse(word: &str) -> Result<Self> {
+        [AppState::New, AppState::Running, AppState::Stopped]
+            .into_iter()
+            .find(|state| state.as_str() == word)
+            .ok_or_else(|| Error::bug(format!("app state {word}")))
+    }
+}
+
+/// An app, as the database has it.
+#[derive(Clone, Debug)]
+pub struct App {
+    /// Its number, never used again.
+    pub id: i64,
+    /// Its name.
+    pub name: AppName,
+    /// Whether it is meant to run.
+    pub state: AppState,
+    /// The branch whose push deploys; set by the first push.
+    pub deploy_branch: Option<BranchName>,
+    /// The release that serves.
+    pub current_release: Option<ReleaseVersion>,
+    /// When it was made, in milliseconds since 1970.
+    pub created_at: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn app_names_are_dns_labels() {
+        for good in ["a", "blog", "my-app-2", "0", &"a".repeat(63)] {
+            assert!(good.parse::<AppName>().is_ok(), "{good:?}");
+        }
+        for bad in ["", "-a", "a-", "Blog", "a_b", "a.b", "a/b", "a b", "a\n", "é", &"a".repeat(64)] {
+            assert!(bad.parse::<AppName>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn some_names_are_reserved() -> Result<()> {
+        assert!("paas".parse::<AppName>()?.check_not_reserved().is_err());
+        "blog".parse::<AppName>()?.check_not_reserved()
+    }
+}

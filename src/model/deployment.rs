@@ -1,0 +1,194 @@
+use std::fmt;
+
+use serde::Serialize;
+
+use super::{Actor, BranchName, CommitId, ReleaseVersion};
+use crate::{Error, Result};
+
+/// The number of a deployment within the instance, counted from 1.
+pub type DeployId = i64;
+
+/// The states of a deployment, in the order they are gone through; the last four are ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeployState {
+    /// Waiting for the app's lock.
+    Queued,
+    /// Reading the source.
+    Fetching,
+    /// Building the image.
+    Building,
+    /// Cutting the release.
+    Releasing,
+    /// Starting containers.
+    Starting,
+    /// Waiting until they are healthy.
+    Checking,
+    /// Committed to the new release: the point of no return.
+    Switching,
+    /// Live; the old containers are being drained.
+    Draining,
+    /// Over, and live.
+    Succeeded,
+    /// Over; what ran before still runs.
+    Failed,
+    /// Over, on request; what ran before still runs.
+    Canceled,
+    /// Over; a newer deploy of the same app took its place in line.
+    Superseded,
+}
+
+/// Where in its life a deployment is, as far as what may be done to it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Before the switch: it can be undone.
+    Undoable,
+    /// After the switch: it can only be finished.
+    Committed,
+    /// Over.
+    Ended,
+}
+
+impl DeployState {
+    /// All of them, in order.
+    pub const ALL: [DeployState; 12] = [
+        DeployState::Queued,
+        DeployState::Fetching,
+        DeployState::Building,
+        DeployState::Releasing,
+        DeployState::Starting,
+        DeployState::Checking,
+        DeployState::Switching,
+        DeployState::Draining,
+        DeployState::Succeeded,
+        DeployState::Failed,
+        DeployState::Canceled,
+        DeployState::Superseded,
+    ];
+
+    /// The word for it, as stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DeployState::Queued => "queued",
+            DeployState::Fetching => "fetching",
+            DeployState::Building => "building",
+            DeployState::Releasing => "releasing",
+            DeployState::Starting => "starting",
+            DeployState::Checking => "checking",
+            DeployState::Switching => "switching",
+            DeployState::Draining => "draining",
+            DeployState::Succeeded => "succeeded",
+            DeployState::Failed => "failed",
+            DeployState::Canceled => "canceled",
+            DeployState::Superseded => "superseded",
+        }
+    }
+
+    /// Reads the stored word; anything else is an error of the database.
+    ///
+    /// # Errors
+    /// [`Error::Bug`].
+    pub fn parse(word: &str) -> Result<Self> {
+        DeployState::ALL
+            .into_iter()
+            .find(|state| state.as_str() == word)
+            .ok_or_else(|| Error::bug(format!("deploy state {word}")))
+    }
+
+    /// What may be done to a deployment in this state.
+    pub fn phase(self) -> Phase {
+        match self {
+            state if state < DeployState::Switching => Phase::Undoable,
+            DeployState::Switching | DeployState::Draining => Phase::Committed,
+            _ => Phase::Ended,
+        }
+    }
+}
+
+impl fmt::Display for DeployState {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.as_str())
+    }
+}
+
+/// Why a deployment was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeploymentKind {
+    /// `git push`.
+    Push,
+    /// A change of config.
+    Config,
+    /// A restart, or a start after a stop.
+    Restart,
+}
+
+impl DeploymentKind {
+    /// The word for it, as stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DeploymentKind::Push => "push",
+            DeploymentKind::Config => "config",
+            DeploymentKind::Restart => "restart",
+        }
+    }
+
+    /// Reads the stored word; anything else is an error of the database.
+    ///
+    /// # Errors
+    /// [`Error::Bug`].
+    pub fn parse(word: &str) -> Result<Self> {
+        [DeploymentKind::Push, DeploymentKind::Config, DeploymentKind::Restart]
+            .into_iter()
+            .find(|kind| kind.as_str() == word)
+            .ok_or_else(|| Error::bug(format!("deployment kind {word}")))
+    }
+}
+
+/// A deployment, as the database has it.
+#[derive(Clone, Debug)]
+pub struct Deployment {
+    /// Its number.
+    pub id: DeployId,
+    /// The app it changes.
+    pub app_id: i64,
+    /// Why it was made.
+    pub kind: DeploymentKind,
+    /// Where it stands.
+    pub state: DeployState,
+    /// Who asked for it.
+    pub actor: Actor,
+    /// The branch pushed.
+    pub branch: Option<BranchName>,
+    /// The commit pushed.
+    pub commit: Option<CommitId>,
+    /// The release it cut.
+    pub release: Option<ReleaseVersion>,
+    /// Why it failed, in one line.
+    pub error: Option<String>,
+    /// When it was asked for, in milliseconds since 1970.
+    pub created_at: i64,
+    /// When it ended, or became live.
+    pub finished_at: Option<i64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_switch_divides_what_can_be_undone_from_what_must_be_finished() {
+        assert_eq!(DeployState::Checking.phase(), Phase::Undoable);
+        assert_eq!(DeployState::Switching.phase(), Phase::Committed);
+        assert_eq!(DeployState::Draining.phase(), Phase::Committed);
+        assert_eq!(DeployState::Canceled.phase(), Phase::Ended);
+    }
+
+    #[test]
+    fn states_are_read_back_as_written() -> Result<()> {
+        for state in DeployState::ALL {
+            assert_eq!(DeployState::parse(state.as_str())?, state);
+        }
+        Ok(())
+    }
+}

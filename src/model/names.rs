@@ -1,0 +1,179 @@
+use std::{fmt, str::FromStr};
+
+use crate::{Error, Result};
+
+/// Writes the boilerplate of a newtype over `String` whose rule is a function `fn(&str) -> Result<(), String>`.
+macro_rules! checked_string {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $rule:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The text itself.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = $crate::Error;
+
+            fn from_str(text: &str) -> $crate::Result<Self> {
+                let rule: fn(&str) -> std::result::Result<(), String> = $rule;
+                match rule(text) {
+                    Ok(()) => Ok($name(text.to_owned())),
+                    Err(rule) => Err($crate::Error::InvalidValue { what: $what, value: text.to_owned(), rule }),
+                }
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = $crate::Error;
+
+            fn try_from(text: String) -> $crate::Result<Self> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> String {
+                name.0
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str(&self.0)
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+pub(super) use checked_string;
+
+/// Whether `text` is of `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`: a DNS label (RFC 1123) in lower case.
+pub(super) fn is_dns_label(text: &str) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let bytes = text.as_bytes();
+    !bytes.is_empty()
+        && bytes.len() <= 63
+        && bytes.iter().all(|byte| plain(byte) || *byte == b'-')
+        && bytes.first().is_some_and(plain)
+        && bytes.last().is_some_and(plain)
+}
+
+checked_string! {
+    /// The name of an SSH key: 1 to 64 letters, digits and `._@+-`, beginning with a letter or a digit.
+    KeyName, "key name", |text| {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._@+-".contains(&byte);
+        let begins_well = text.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric);
+        if text.len() <= 64 && begins_well && text.bytes().all(allowed) {
+            Ok(())
+        } else {
+            Err("it takes 1 to 64 letters, digits and ._@+-, beginning with a letter or a digit".to_owned())
+        }
+    }
+}
+
+checked_string! {
+    /// The name of a git branch, without `refs/heads/`, of the form that git-check-ref-format(1) allows.
+    BranchName, "branch name", |text| {
+        if git2::Reference::is_valid_name(&format!("refs/heads/{text}")) && !text.starts_with('-') {
+            Ok(())
+        } else {
+            Err("git-check-ref-format(1) has the rules".to_owned())
+        }
+    }
+}
+
+impl BranchName {
+    /// The full name of the reference: `refs/heads/NAME`.
+    pub fn reference(&self) -> String {
+        format!("refs/heads/{self}")
+    }
+}
+
+/// The id of a git commit: 40 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommitId(git2::Oid);
+
+impl CommitId {
+    /// The id as git2 knows it.
+    pub fn oid(self) -> git2::Oid {
+        self.0
+    }
+
+    /// The first seven digits, as git shows them.
+    pub fn short(self) -> String {
+        self.to_string().chars().take(7).collect()
+    }
+
+    /// Whether this is the null id, which git sends for a reference that does not exist.
+    pub fn is_zero(self) -> bool {
+        self.0.is_zero()
+    }
+}
+
+impl From<git2::Oid> for CommitId {
+    fn from(oid: git2::Oid) -> Self {
+        CommitId(oid)
+    }
+}
+
+impl FromStr for CommitId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        if text.len() == 40
+            && let Ok(oid) = git2::Oid::from_str(text)
+        {
+            return Ok(CommitId(oid));
+        }
+        Err(Error::InvalidValue {
+            what: "commit id",
+            value: text.to_owned(),
+            rule: "it has 40 hexadecimal digits".to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for CommitId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_name_begins_with_a_letter_or_digit() {
+        assert!("alice@laptop".parse::<KeyName>().is_ok());
+        for bad in ["", "-x", "a b", "a\nb", &"a".repeat(65)] {
+            assert!(bad.parse::<KeyName>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_branch_name_follows_git() {
+        assert!("feature/x".parse::<BranchName>().is_ok());
+        for bad in ["", "a..b", "-x", "a b", "a~1", "x.lock"] {
+            assert!(bad.parse::<BranchName>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_commit_id_has_forty_digits() {
+        assert!("0123456789012345678901234567890123456789".parse::<CommitId>().is_ok());
+        assert!("0123".parse::<CommitId>().is_err());
+        assert!("g123456789012345678901234567890123456789".parse::<CommitId>().is_err());
+    }
+}

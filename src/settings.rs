@@ -1,0 +1,389 @@
+//! The settings of an instance, and everything else that is read from the environment.
+//!
+//! Each setting has one entry in [`KEYS`]: a key of `config.toml` and a variable, the variable winning. The file is
+//! `--config`, else `$PAAS_CONFIG`, else `/etc/paas/config.toml` where it exists. All work with no file.
+
+mod paths;
+
+use std::{collections::BTreeMap, ffi::OsString, net::SocketAddr, path::PathBuf};
+
+pub use paths::Paths;
+
+use crate::{
+    Error, Result,
+    model::{Actor, Hostname, Subnet},
+};
+
+/// A setting: its key in `config.toml`, and what it means. Its variable is `PAAS_` and the key in capitals, but for
+/// `docker_host`, which is Docker's own `DOCKER_HOST`.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// The key in `config.toml`.
+    pub name: &'static str,
+    /// The value where nothing is said, in words.
+    pub default: &'static str,
+    /// What it sets.
+    pub about: &'static str,
+}
+
+/// Every setting there is.
+pub const KEYS: [Key; 14] = [
+    Key {
+        name: "root",
+        default: "/var/lib/paas for root and the paas user, else ~/.local/share/paas",
+        about: "directory of the database, the repositories, the keys and the logs",
+    },
+    Key { name: "domain", default: "localhost", about: "apps are at APP.DOMAIN" },
+    Key {
+        name: "tls",
+        default: "off on localhost, else acme",
+        about: "certificates: off (plain HTTP), internal (Caddy's own authority), acme (Let's Encrypt)",
+    },
+    Key { name: "ssh_listen", default: "0.0.0.0:2222", about: "address of the SSH server" },
+    Key {
+        name: "http_listen",
+        default: "127.0.0.1:25080",
+        about: "address of the daemon's own HTTP: the pages for apps that are unknown or stopped, and the certificate question",
+    },
+    Key {
+        name: "resolver_listen",
+        default: "127.0.0.1:25353",
+        about: "UDP address of the resolver that tells Caddy where apps live",
+    },
+    Key { name: "subnet", default: "10.213.0.0/16", about: "IPv4 network of the app containers" },
+    Key { name: "proxy_http_port", default: "80 for root and the paas user, else 8080", about: "Caddy's HTTP port" },
+    Key { name: "proxy_https_port", default: "443 for root and the paas user, else 8443", about: "Caddy's HTTPS port" },
+    Key {
+        name: "proxy_mode",
+        default: "managed",
+        about: "managed: the daemon starts Caddy and keeps it running; external: Caddy runs by other means, with the Caddyfile and the admin socket below ROOT/caddy",
+    },
+    Key { name: "caddy", default: "caddy", about: "the Caddy program: a name to be found in PATH, or a path" },
+    Key { name: "docker_host", default: "unix:///var/run/docker.sock", about: "where Docker listens" },
+    Key { name: "create_on_push", default: "true", about: "whether a push to an unknown app creates it" },
+    Key {
+        name: "min_free_mb",
+        default: "200",
+        about: "MB that must be free on the disks of ROOT and Docker for a deploy to start",
+    },
+];
+
+/// Who looks after Caddy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyMode {
+    /// The daemon starts it and keeps it running.
+    Managed,
+    /// Something else does.
+    External,
+}
+
+/// Where certificates come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tls {
+    /// None: plain HTTP.
+    Off,
+    /// Caddy's own authority, for tests and intranets.
+    Internal,
+    /// A public authority over ACME.
+    Acme,
+}
+
+/// The settings of an instance, all checked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where everything is kept.
+    pub paths: Paths,
+    /// Apps are at `APP.domain`.
+    pub domain: Hostname,
+    /// Where certificates come from.
+    pub tls: Tls,
+    /// Address of the SSH server.
+    pub ssh_listen: SocketAddr,
+    /// Address of the daemon's own HTTP.
+    pub http_listen: SocketAddr,
+    /// UDP address of the resolver.
+    pub resolver_listen: SocketAddr,
+    /// Network of the app containers.
+    pub subnet: Subnet,
+    /// Caddy's HTTP port.
+    pub proxy_http_port: u16,
+    /// Caddy's HTTPS port.
+    pub proxy_https_port: u16,
+    /// Who looks after Caddy.
+    pub proxy_mode: ProxyMode,
+    /// The Caddy program.
+    pub caddy: String,
+    /// Where Docker listens; none: its default.
+    pub docker_host: Option<String>,
+    /// Whether a push to an unknown app creates it.
+    pub create_on_push: bool,
+    /// MB that must be free for a deploy to start.
+    pub min_free_mb: u64,
+    /// Every setting that was given, by variable: what a child process of ours must be told.
+    given: BTreeMap<&'static str, String>,
+}
+
+impl Settings {
+    /// Reads the settings from the file and the environment.
+    ///
+    /// `config`: the path given with `--config`.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] with the key or the variable at fault.
+    pub fn load(config: Option<PathBuf>) -> Result<Settings> {
+        let named = config.or_else(|| variable("PAAS_CONFIG").map(PathBuf::from));
+        let file = named.clone().unwrap_or_else(|| PathBuf::from("/etc/paas/config.toml"));
+        let text = match std::fs::read_to_string(&file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && named.is_none() => String::new(),
+            Err(error) => return Err(Error::Settings { message: format!("{}: {error}", file.display()) }),
+        };
+        let table: toml::Table = text
+            .parse()
+            .map_err(|error: toml::de::Error| Error::Settings { message: format!("{}: {error}", file.display()) })?;
+        let mut given = BTreeMap::new();
+        for (name, value) in &table {
+            let Some(key) = KEYS.iter().find(|key| key.name == name) else {
+                return Err(Error::Settings { message: format!("{}: there is no setting {name}", file.display()) });
+            };
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            given.insert(variable_of(key), value);
+        }
+        for key in &KEYS {
+            if let Some(value) = variable(variable_of(key)) {
+                given.insert(variable_of(key), value);
+            }
+        }
+        Settings::from_given(given, &Account::current())
+    }
+
+    fn from_given(given: BTreeMap<&'static str, String>, account: &Account) -> Result<Settings> {
+        let get = |name: &'static str, default: &str| given.get(name).cloned().unwrap_or_else(|| default.to_owned());
+        let server = account.is_server();
+        let root = match given.get("PAAS_ROOT") {
+            Some(root) => PathBuf::from(root),
+            None if server => PathBuf::from("/var/lib/paas"),
+            None => account.home.join(".local/share/paas"),
+        };
+        let root = std::path::absolute(&root).map_err(Error::io(format!("make {} absolute", root.display())))?;
+        let domain: Hostname = parse("PAAS_DOMAIN", &get("PAAS_DOMAIN", "localhost"))?;
+        let local = domain.as_str() == "localhost" || domain.as_str().ends_with(".localhost");
+        let tls = match get("PAAS_TLS", if local { "off" } else { "acme" }).as_str() {
+            "off" => Tls::Off,
+            "internal" => Tls::Internal,
+            "acme" => Tls::Acme,
+            other => return Err(bad("PAAS_TLS", format!("{other:?} is none of off, internal, acme"))),
+        };
+        let proxy_mode = match get("PAAS_PROXY_MODE", "managed").as_str() {
+            "managed" => ProxyMode::Managed,
+            "external" => ProxyMode::External,
+            other => return Err(bad("PAAS_PROXY_MODE", format!("{other:?} is none of managed, external"))),
+        };
+        Ok(Settings {
+            paths: Paths::new(root),
+            domain,
+            tls,
+            ssh_listen: parse("PAAS_SSH_LISTEN", &get("PAAS_SSH_LISTEN", "0.0.0.0:2222"))?,
+            http_listen: parse("PAAS_HTTP_LISTEN", &get("PAAS_HTTP_LISTEN", "127.0.0.1:25080"))?,
+            resolver_listen: parse("PAAS_RESOLVER_LISTEN", &get("PAAS_RESOLVER_LISTEN", "127.0.0.1:25353"))?,
+            subnet: parse("PAAS_SUBNET", &get("PAAS_SUBNET", "10.213.0.0/16"))?,
+            proxy_http_port: parse(
+                "PAAS_PROXY_HTTP_PORT",
+                &get("PAAS_PROXY_HTTP_PORT", if server { "80" } else { "8080" }),
+            )?,
+            proxy_https_port: parse(
+                "PAAS_PROXY_HTTPS_PORT",
+                &get("PAAS_PROXY_HTTPS_PORT", if server { "443" } else { "8443" }),
+            )?,
+            proxy_mode,
+            caddy: get("PAAS_CADDY", "caddy"),
+            docker_host: given.get("DOCKER_HOST").cloned(),
+            create_on_push: parse("PAAS_CREATE_ON_PUSH", &get("PAAS_CREATE_ON_PUSH", "true"))?,
+            min_free_mb: parse("PAAS_MIN_FREE_MB", &get("PAAS_MIN_FREE_MB", "200"))?,
+            given,
+        })
+    }
+
+    /// The environment that makes a child process of ours find the same instance: `PAAS_ROOT` always, and every
+    /// other setting that was given.
+    pub fn child_environment(&self) -> Vec<(String, OsString)> {
+        let mut variables: Vec<(String, OsString)> = self
+            .given
+            .iter()
+            .filter(|(name, _)| **name != "PAAS_ROOT")
+            .map(|(name, value)| ((*name).to_owned(), OsString::from(value)))
+            .collect();
+        variables.push(("PAAS_ROOT".to_owned(), self.paths.root().into()));
+        if let Some(config) = variable("PAAS_CONFIG") {
+            variables.push(("PAAS_CONFIG".to_owned(), config.into()));
+        }
+        variables
+    }
+
+    /// The address of an app for people: `http://blog.localhost:8080`, without the port where it is the usual one.
+    pub fn app_url(&self, app: &crate::model::AppName) -> String {
+        let (scheme, port, usual) = match self.tls {
+            Tls::Off => ("http", self.proxy_http_port, 80),
+            Tls::Internal | Tls::Acme => ("https", self.proxy_https_port, 443),
+        };
+        if port == usual {
+            format!("{scheme}://{app}.{}", self.domain)
+        } else {
+            format!("{scheme}://{app}.{}:{port}", self.domain)
+        }
+    }
+
+    /// The address of Docker for people.
+    pub fn docker_address(&self) -> &str {
+        self.docker_host.as_deref().unwrap_or("unix:///var/run/docker.sock")
+    }
+}
+
+/// The variable of a setting.
+fn variable_of(key: &Key) -> &'static str {
+    match key.name {
+        "root" => "PAAS_ROOT",
+        "domain" => "PAAS_DOMAIN",
+        "tls" => "PAAS_TLS",
+        "ssh_listen" => "PAAS_SSH_LISTEN",
+        "http_listen" => "PAAS_HTTP_LISTEN",
+        "resolver_listen" => "PAAS_RESOLVER_LISTEN",
+        "subnet" => "PAAS_SUBNET",
+        "proxy_http_port" => "PAAS_PROXY_HTTP_PORT",
+        "proxy_https_port" => "PAAS_PROXY_HTTPS_PORT",
+        "proxy_mode" => "PAAS_PROXY_MODE",
+        "caddy" => "PAAS_CADDY",
+        "docker_host" => "DOCKER_HOST",
+        "create_on_push" => "PAAS_CREATE_ON_PUSH",
+        "min_free_mb" => "PAAS_MIN_FREE_MB",
+        other => unreachable!("{other} has a variable"),
+    }
+}
+
+fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(name: &str, text: &str) -> Result<T> {
+    text.parse().map_err(|error: T::Err| bad(name, format!("{text:?}: {error}")))
+}
+
+fn bad(name: &str, message: String) -> Error {
+    Error::Settings { message: format!("{name}: {message}") }
+}
+
+/// A variable of the environment; an empty one counts as not set.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The account this process runs as.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// Its user id.
+    pub uid: u32,
+    /// Its name, or the user id where it has none.
+    pub name: String,
+    /// Its home directory.
+    pub home: PathBuf,
+}
+
+impl Account {
+    /// The account of this process's effective user id.
+    pub fn current() -> Account {
+        Account::of(rustix::process::geteuid().as_raw())
+    }
+
+    /// The account of a user id.
+    pub fn of(uid: u32) -> Account {
+        match nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)) {
+            Ok(Some(user)) => Account { uid, name: user.name, home: user.dir },
+            _ => Account { uid, name: uid.to_string(), home: PathBuf::from("/") },
+        }
+    }
+
+    /// Whether this is an account that runs a server's instance: root, or the system user `paas`.
+    fn is_server(&self) -> bool {
+        self.uid == 0 || self.name == "paas"
+    }
+}
+
+/// What the daemon tells the child process of an SSH session.
+#[derive(Clone, Debug, Default)]
+pub struct Session {
+    /// Who is on the other end; none: this process was started by a user of this machine.
+    pub actor: Option<Actor>,
+    /// The command line the client sent. It travels in the environment, not in argv, because it may hold a secret
+    /// and argv is for everybody to read.
+    pub command: Option<String>,
+}
+
+/// The variable of [`Session::actor`].
+pub const ACTOR_VARIABLE: &str = "PAAS_ACTOR";
+/// The variable of [`Session::command`].
+pub const COMMAND_VARIABLE: &str = "PAAS_SSH_COMMAND";
+
+impl Session {
+    /// What the daemon said, if it started this process.
+    pub fn from_environment() -> Session {
+        Session {
+            actor: variable(ACTOR_VARIABLE).and_then(|text| text.parse().ok()),
+            command: std::env::var(COMMAND_VARIABLE).ok(),
+        }
+    }
+}
+
+/// The number of the push option variables git gave a hook, and their values (githooks(5)).
+pub fn git_push_options() -> Vec<String> {
+    let count: usize = variable("GIT_PUSH_OPTION_COUNT").and_then(|text| text.parse().ok()).unwrap_or(0);
+    (0..count).filter_map(|index| variable(&format!("GIT_PUSH_OPTION_{index}"))).collect()
+}
+
+/// The search path for programs.
+pub fn search_path() -> OsString {
+    std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into())
+}
+
+/// What the log of the daemon shows: `PAAS_LOG`, in the syntax of tracing's `EnvFilter`; `info` where it is not set.
+pub fn log_filter() -> String {
+    variable("PAAS_LOG").unwrap_or_else(|| "info".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(uid: u32, name: &str) -> Account {
+        Account { uid, name: name.to_owned(), home: PathBuf::from("/home/x") }
+    }
+
+    fn settings(given: &[(&'static str, &str)], account: &Account) -> Result<Settings> {
+        Settings::from_given(given.iter().map(|(name, value)| (*name, (*value).to_owned())).collect(), account)
+    }
+
+    #[test]
+    fn a_user_gets_high_ports_and_a_root_of_its_own() -> Result<()> {
+        let settings = settings(&[], &account(1000, "ann"))?;
+        assert_eq!(settings.paths.root(), "/home/x/.local/share/paas");
+        assert_eq!(settings.app_url(&"blog".parse()?), "http://blog.localhost:8080");
+        Ok(())
+    }
+
+    #[test]
+    fn the_paas_user_gets_the_usual_ports() -> Result<()> {
+        let settings = settings(&[("PAAS_DOMAIN", "example.com")], &account(999, "paas"))?;
+        assert_eq!(settings.paths.root(), "/var/lib/paas");
+        assert_eq!(settings.tls, Tls::Acme);
+        assert_eq!(settings.app_url(&"blog".parse()?), "https://blog.example.com");
+        Ok(())
+    }
+
+    #[test]
+    fn a_bad_value_names_its_variable() {
+        let error = settings(&[("PAAS_SSH_LISTEN", "nowhere")], &account(0, "root")).map(|_| ()).unwrap_err();
+        assert!(error.to_string().contains("PAAS_SSH_LISTEN"), "{error}");
+    }
+
+    #[test]
+    fn every_key_has_a_variable() {
+        for key in &KEYS {
+            assert!(!variable_of(key).is_empty());
+        }
+    }
+}

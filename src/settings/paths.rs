@@ -1,0 +1,116 @@
+use std::path::{Path, PathBuf};
+
+use crate::model::{AppName, DeployId};
+
+/// Where an instance keeps everything, all below its root directory.
+#[derive(Clone, Debug)]
+pub struct Paths {
+    root: PathBuf,
+}
+
+impl Paths {
+    /// The places below `root`, an absolute path.
+    pub fn new(root: PathBuf) -> Paths {
+        Paths { root }
+    }
+
+    /// The root directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The database.
+    pub fn database(&self) -> PathBuf {
+        self.root.join("paas.db")
+    }
+
+    /// The age identity that secrets are sealed to.
+    pub fn secret_key(&self) -> PathBuf {
+        self.root.join("secret.key")
+    }
+
+    /// The SSH server's host key.
+    pub fn host_key(&self) -> PathBuf {
+        self.root.join("ssh_host_ed25519_key")
+    }
+
+    /// The bare repositories.
+    pub fn repositories(&self) -> PathBuf {
+        self.root.join("repos")
+    }
+
+    /// An app's bare repository.
+    pub fn repository(&self, app: &AppName) -> PathBuf {
+        self.repositories().join(format!("{app}.git"))
+    }
+
+    /// The git hooks of all repositories.
+    pub fn hooks(&self) -> PathBuf {
+        self.root.join("hooks")
+    }
+
+    /// An app's logs and volumes.
+    pub fn app(&self, app: &AppName) -> PathBuf {
+        self.root.join("apps").join(app.as_str())
+    }
+
+    /// The log of a deployment.
+    pub fn deploy_log(&self, app: &AppName, id: DeployId) -> PathBuf {
+        self.app(app).join("deploys").join(format!("{id}.log"))
+    }
+
+    /// The log lines of an app's former containers.
+    pub fn former_logs(&self, app: &AppName) -> PathBuf {
+        self.app(app).join("former.log")
+    }
+
+    /// The submodules fetched for an app.
+    pub fn submodules(&self, app: &AppName) -> PathBuf {
+        self.app(app).join("submodules")
+    }
+
+    /// The lock of an app, by number, so that a new app of an old name has another.
+    pub fn app_lock(&self, app_id: i64) -> PathBuf {
+        self.root.join("locks").join(format!("{app_id}.lock"))
+    }
+
+    /// The lock around writing and loading the Caddyfile.
+    pub fn proxy_lock(&self) -> PathBuf {
+        self.root.join("locks/proxy.lock")
+    }
+
+    /// The lock the daemon holds while it runs.
+    pub fn daemon_lock(&self) -> PathBuf {
+        self.root.join("locks/daemon.lock")
+    }
+
+    /// The socket on which the daemon is told that the database changed.
+    pub fn nudge_socket(&self) -> PathBuf {
+        self.root.join("nudge.sock")
+    }
+
+    /// Caddy's directory.
+    pub fn caddy(&self) -> PathBuf {
+        self.root.join("caddy")
+    }
+
+    /// The Caddyfile.
+    pub fn caddyfile(&self) -> PathBuf {
+        self.caddy().join("Caddyfile")
+    }
+
+    /// The Caddyfile that Caddy loaded last.
+    pub fn caddyfile_loaded(&self) -> PathBuf {
+        self.caddy().join("Caddyfile.loaded")
+    }
+
+    /// Caddy's admin socket.
+    pub fn caddy_admin(&self) -> PathBuf {
+        self.caddy().join("admin.sock")
+    }
+
+    /// A user's own buildpacks, which override the embedded ones of the same name.
+    pub fn buildpacks(&self) -> PathBuf {
+        self.root.join("buildpacks")
+    }
+}

@@ -1,0 +1,37 @@
+use rusqlite::params;
+
+use super::{Tables, parsed};
+use crate::{Result, model::EnvKey};
+
+impl Tables<'_> {
+    /// An app's variables with their sealed values, by name.
+    ///
+    /// # Errors
+    /// [`crate::Error::Database`].
+    pub fn config(&self, app_id: i64) -> Result<Vec<(EnvKey, Vec<u8>)>> {
+        self.all("SELECT key, sealed FROM config WHERE app_id = ?1 ORDER BY key", [app_id], |row| {
+            Ok((parsed(row.get(0)?)?, row.get(1)?))
+        })
+    }
+
+    /// Sets a variable to a sealed value.
+    ///
+    /// # Errors
+    /// [`crate::Error::Database`].
+    pub fn set_config(&self, app_id: i64, key: &EnvKey, sealed: &[u8]) -> Result<()> {
+        self.execute(
+            "INSERT INTO config (app_id, key, sealed) VALUES (?1, ?2, ?3)
+             ON CONFLICT (app_id, key) DO UPDATE SET sealed = excluded.sealed",
+            params![app_id, key.as_str(), sealed],
+        )
+        .map(drop)
+    }
+
+    /// Removes a variable; says whether it was there.
+    ///
+    /// # Errors
+    /// [`crate::Error::Database`].
+    pub fn unset_config(&self, app_id: i64, key: &EnvKey) -> Result<bool> {
+        Ok(self.execute("DELETE FROM config WHERE app_id = ?1 AND key = ?2", params![app_id, key.as_str()])? > 0)
+    }
+}

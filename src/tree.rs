@@ -1,0 +1,1 @@
+//! The files of a source: from the objects of a git repository, or from a directory.

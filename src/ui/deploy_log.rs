@@ -1,0 +1,144 @@
+//! The log of a deployment: to its file first, then to whoever watches, in Dokku's line grammar.
+
+use std::{
+    fs::File,
+    io::Write,
+    path::Path,
+    sync::{
+        Mutex, PoisonError,
+        mpsc::{self, SyncSender},
+    },
+    thread,
+    time::Duration,
+};
+
+use crate::{Error, Result};
+
+/// How many lines wait for a viewer who is slow; what comes on top of them is in the file alone.
+const VIEWER_QUEUE: usize = 10_000;
+/// How long the end of a deployment waits for its viewer to take the last lines.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
+/// Where a deployment says what it does. It never fails and never blocks: a deploy does not depend on being watched.
+#[derive(Debug)]
+pub struct DeployLog {
+    file: Mutex<Option<File>>,
+    viewer: Option<SyncSender<Message>>,
+}
+
+#[derive(Debug)]
+enum Message {
+    Line(String),
+    Flush(SyncSender<()>),
+}
+
+impl DeployLog {
+    /// A log whose viewer is our stderr. It has no file until [`DeployLog::open_file`].
+    pub fn to_stderr() -> DeployLog {
+        let (sender, receiver) = mpsc::sync_channel::<Message>(VIEWER_QUEUE);
+        // The thread blocks where the viewer is stuck, and the deploy does not.
+        let viewer = thread::Builder::new().name("viewer".to_owned()).spawn(move || {
+            let mut stderr = std::io::stderr();
+            for message in receiver {
+                match message {
+                    Message::Line(line) => drop(stderr.write_all(line.as_bytes()).and_then(|()| stderr.flush())),
+                    Message::Flush(done) => drop(done.send(())),
+                }
+            }
+        });
+        DeployLog { file: Mutex::new(None), viewer: viewer.is_ok().then_some(sender) }
+    }
+
+    /// A log that nobody watches and no file keeps.
+    pub fn silent() -> DeployLog {
+        DeployLog { file: Mutex::new(None), viewer: None }
+    }
+
+    /// Keeps all that follows in the file at `path`, made anew.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn open_file(&self, path: &Path) -> Result<()> {
+        let action = || format!("write the deploy log {}", path.display());
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory).map_err(Error::io(action()))?;
+        }
+        let file = File::create(path).map_err(Error::io(action()))?;
+        *self.file.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+        Ok(())
+    }
+
+    /// A step: `-----> Building`.
+    pub fn step(&self, text: &str) {
+        self.lines("-----> ", "       ", text);
+    }
+
+    /// A section: `=====> http://...`.
+    pub fn section(&self, text: &str) {
+        self.lines("=====> ", "       ", text);
+    }
+
+    /// Detail below a step, indented by seven spaces.
+    pub fn detail(&self, text: &str) {
+        self.lines("       ", "       ", text);
+    }
+
+    /// A warning or an error: ` !     text`.
+    pub fn warn(&self, text: &str) {
+        self.lines(" !     ", " !     ", text);
+    }
+
+    /// An error with its causes, its output and its hint.
+    pub fn error(&self, error: &Error) {
+        let text = super::error_text(error);
+        self.warn(text.strip_prefix("error: ").unwrap_or(&text));
+    }
+
+    /// Waits, not for long, until the viewer has the last line.
+    pub fn flush(&self) {
+        if let Some(viewer) = &self.viewer {
+            let (done, finished) = mpsc::sync_channel(1);
+            if viewer.try_send(Message::Flush(done)).is_ok() {
+                drop(finished.recv_timeout(LAST_LINES));
+            }
+        }
+    }
+
+    fn lines(&self, first: &str, next: &str, text: &str) {
+        let mut block = String::new();
+        for (number, line) in text.lines().enumerate() {
+            let prefix = if number == 0 { first } else { next };
+            // A carriage return or an escape sequence of a build must not repaint the viewer's terminal.
+            let clean: String =
+                line.chars().filter(|character| *character == '\t' || !character.is_control()).collect();
+            block.push_str(format!("{prefix}{clean}").trim_end());
+            block.push('\n');
+        }
+        if let Some(file) = self.file.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            // A full disk must not end a deploy that needs no room.
+            drop(file.write_all(block.as_bytes()));
+        }
+        if let Some(viewer) = &self.viewer {
+            drop(viewer.try_send(Message::Line(block)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_follow_the_grammar_and_hold_no_control_characters() -> Result<()> {
+        let directory = tempfile::tempdir().map_err(Error::io("make a directory"))?;
+        let path = directory.path().join("deploys/1.log");
+        let log = DeployLog::silent();
+        log.open_file(&path)?;
+        log.step("Building");
+        log.detail("one\ntwo \u{1b}[31mred");
+        log.warn("failed");
+        let text = std::fs::read_to_string(&path).map_err(Error::io("read the log"))?;
+        assert_eq!(text, "-----> Building\n       one\n       two [31mred\n !     failed\n");
+        Ok(())
+    }
+}
