@@ -1,1 +1,400 @@
-//! The container engine: specs as plain values, and the adapter that sends them.
+//! The container engine: specs as plain values, made by pure functions, and the adapter that sends them. The only
+//! module that knows bollard.
+
+mod build;
+mod listen;
+mod spec;
+
+use std::{collections::HashMap, time::Duration};
+
+use bollard::{
+    Docker,
+    container::LogOutput,
+    models::{ContainerUpdateBody, EndpointIpamConfig, Ipam, IpamConfig, NetworkCreateRequest, RestartPolicy},
+    query_parameters as query,
+};
+pub use build::{BuildEvent, BuildSpec, Context};
+use futures_util::{Stream, StreamExt, TryStreamExt};
+pub use spec::{ContainerSpec, Labels, Restart};
+
+use crate::{
+    Error, Result,
+    model::{ImageId, Subnet},
+    settings::Settings,
+};
+
+/// A connection to the engine.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    docker: Docker,
+}
+
+/// How a container is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// There is none of that name.
+    Missing,
+    /// Made, not started.
+    Created,
+    /// Running.
+    Running,
+    /// Ended and about to be started again by the engine.
+    Restarting,
+    /// Ended with this exit code.
+    Exited(i64),
+}
+
+/// Something that happened to a container of ours.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// The container's name.
+    pub container: String,
+    /// What happened, in the engine's words: `start`, `die`, `oom`, ...
+    pub action: String,
+}
+
+/// A container of ours, as the engine has it.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// Its name.
+    pub name: String,
+    /// Whether it runs.
+    pub running: bool,
+}
+
+/// A line of a container's output.
+#[derive(Clone, Debug)]
+pub struct LogLine {
+    /// When, in RFC 3339 with nanoseconds.
+    pub time: String,
+    /// What.
+    pub text: String,
+}
+
+impl Engine {
+    /// Connects, and settles on the newest API version that both sides speak.
+    ///
+    /// # Errors
+    /// [`Error::DockerUnavailable`].
+    pub async fn connect(settings: &Settings) -> Result<Engine> {
+        let unavailable = |source: bollard::errors::Error| Error::DockerUnavailable {
+            address: settings.docker_address().to_owned(),
+            source: source.into(),
+        };
+        let docker = Docker::connect_with_host(settings.docker_address()).map_err(unavailable)?;
+        let docker = docker.negotiate_version().await.map_err(unavailable)?;
+        Ok(Engine { docker })
+    }
+
+    /// Where the engine keeps its data, on its own host.
+    ///
+    /// # Errors
+    /// [`Error::Docker`].
+    pub async fn data_root(&self) -> Result<Option<String>> {
+        Ok(self.docker.info().await.map_err(Error::docker("describe itself"))?.docker_root_dir)
+    }
+
+    /// Makes the instance's network where it is missing: a bridge with our subnet, on which containers do not reach
+    /// each other.
+    ///
+    /// # Errors
+    /// [`Error::Docker`], for example where the subnet overlaps with another network.
+    pub async fn ensure_network(&self, instance: &str, subnet: Subnet) -> Result<()> {
+        let name = spec::network_name(instance);
+        match self.docker.inspect_network(&name, None::<query::InspectNetworkOptions>).await {
+            Ok(_) => return Ok(()),
+            Err(error) if is_status(&error, 404) => {}
+            Err(error) => return Err(Error::docker("inspect the network")(error)),
+        }
+        let request = NetworkCreateRequest {
+            name: name.clone(),
+            driver: Some("bridge".to_owned()),
+            ipam: Some(Ipam {
+                config: Some(vec![IpamConfig {
+                    subnet: Some(subnet.to_string()),
+                    gateway: Some(subnet.gateway().to_string()),
+                    ..IpamConfig::default()
+                }]),
+                ..Ipam::default()
+            }),
+            options: Some(HashMap::from([(
+                "com.docker.network.bridge.enable_icc".to_owned(),
+                "false".to_owned(),
+            )])),
+            labels: Some(HashMap::from([(spec::INSTANCE_LABEL.to_owned(), instance.to_owned())])),
+            ..NetworkCreateRequest::default()
+        };
+        match self.docker.create_network(request).await {
+            Ok(_) => Ok(()),
+            // Another process was quicker.
+            Err(error) if is_status(&error, 409) => Ok(()),
+            Err(error) => Err(Error::docker(format!("make the network {name} with the subnet {subnet} (PAAS_SUBNET)"))(error)),
+        }
+    }
+
+    /// Removes the instance's network, if it is there.
+    ///
+    /// # Errors
+    /// [`Error::Docker`], for example where containers use it.
+    pub async fn remove_network(&self, instance: &str) -> Result<()> {
+        match self.docker.remove_network(&spec::network_name(instance)).await {
+            Err(error) if !is_status(&error, 404) => Err(Error::docker("remove the network")(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes and starts a container.
+    ///
+    /// # Errors
+    /// [`Error::Docker`].
+    pub async fn start(&self, spec: &ContainerSpec) -> Result<()> {
+        let options = query::CreateContainerOptions { name: Some(spec.name.clone()), ..Default::default() };
+        self.docker
+            .create_container(Some(options), spec.body())
+            .await
+            .map_err(Error::docker(format!("make the container {}", spec.name)))?;
+        self.docker
+            .start_container(&spec.name, None::<query::StartContainerOptions>)
+            .await
+            .map_err(Error::docker(format!("start the container {}", spec.name)))
+    }
+
+    /// Starts a container that ended.
+    ///
+    /// # Errors
+    /// [`Error::Docker`].
+    pub async fn start_again(&self, name: &str) -> Result<()> {
+        self.docker
+            .start_container(name, None::<query::StartContainerOptions>)
+            .await
+            .map_err(Error::docker(format!("start the container {name}")))
+    }
+
+    /// How a container is.
+    ///
+    /// # Errors
+    /// [`Error::Docker`].
+    pub async fn status(&self, name: &str) -> Result<Status> {
+        let inspected = match self.docker.inspect_container(name, None::<query::InspectContainerOptions>).await {
+            Ok(inspected) => inspected,
+            Err(error) if is_status(&error, 404) => return Ok(Status::Missing),
+            Err(error) => return Err(Error::docker(format!("inspect the container {name}"))(error)),
+        };
+        let state = inspected.state.unwrap_or_default();
+        let word = state.status.map(|status| status.to_string()).unwrap_or_default();
+        Ok(match word.as_str() {
+            "created" => Status::Created,
+            "restarting" => Status::Restarting,
+            "running" | "paused" => Status::Running,
+            _ => Status::Exited(state.exit_code.unwrap_or(0)),
+        })
+    }
+
+    /// Waits until a container ends, and returns its exit code.
+    ///
+    /// # Errors
+    /// [`Error::Docker`].
+    pub async fn wait(&self, name: &str) -> Result<i64> {
+        let mut answers = std::pin::pin!(self.docker.wait_container(name, None::<query::WaitContainerOptions>));
+        match answers.next().await {
+            Some(Ok(answer)) => Ok(answer.status_code),
+            Some(Err(bollard::errors::Error::DockerContainerWaitError { code, .. })) => Ok(code),
+            Some(Err(error)) => Err(Error::docker(format!("wait for the container {name}"))(error)),
+            None => Err(Error::bug(format!("no answer to the wait for {name}"))),
+        }
+    }
+
+    /// Sets whether the engine starts a container again when it ends.
+    ///
+    /// # Errors
+    /// [`Error::Docker`].
+    pub async fn set_restart(&self, name: &str, restart: Restart) -> Result<()> {
+        let body = ContainerUpdateBody {
+            restart_policy: Some(RestartPolicy { name: Some(restart.policy()), maximum_retry_count: None }),
+            ..ContainerUpdateBody::default()
+        };
+        match self.docker.update_container(name, body).await {
+            Err(error) if !is_status(&error, 404) => {
+                Err(Error::docker(format!("set the restart policy of {name}"))(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Asks a container to end and kills it after `timeout`. One that is gone or ended is fine.
+    ///
+    /// # Errors
+    /// [`Error::Docker`].
+    pub async fn stop(&self, name: &str, timeout: Duration) -> Result<()> {
+        let options = query::StopContainerOptions { t: i32::try_from(timeout.as_secs()).ok(), signal: None };
+        match self.docker.stop_container(name, Some(options)).await {
+            Err(error) if !is_status(&error, 404) && !is_status(&error, 304) => {
+                Err(Error::docker(format!("stop the container {name}"))(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes a container with its anonymous volumes, running or not. One that is gone is fine.
+    ///
+    /// # Errors
+    /// [`Error::Docker`].
+    pub async fn remove(&self, name: &str) -> Result<()> {
+        let options = query::RemoveContainerOptions { force: true, v: true, ..Default::default() };
+        for _ in 0..50 {
+            match self.docker.remove_container(name, Some(options.clone())).await {
+                Ok(()) => return Ok(()),
+                Err(error) if is_status(&error, 404) => return Ok(()),
+                // The engine is already at it: wait until it is done.
+                Err(error) if is_status(&error, 409) => tokio::time::sleep(Duration::from_millis(100)).await,
+                Err(error) => return Err(Error::docker(format!("remove the container {name}"))(error)),
+            }
+        }
+        Err(Error::bug(format!("the container {name} is being removed for ever")))
+    }
+
+    /// The instance's containers, running or not; of one deployment, or of all.
+    ///
+    /// # Errors
+    /// [`Error::Docker`].
+    pub async fn list(&self, instance: &str) -> Result<Vec<Listed>> {
+        let options = query::ListContainersOptions {
+            all: true,
+            filters: Some(label_filter(&[(spec::INSTANCE_LABEL, instance)])),
+            ..Default::default()
+        };
+        let listed = self.docker.list_containers(Some(options)).await.map_err(Error::docker("list containers"))?;
+        Ok(listed
+            .into_iter()
+            .map(|summary| Listed {
+                name: summary
+                    .names
+                    .and_then(|names| names.into_iter().next())
+                    .map(|name| name.trim_start_matches('/').to_owned())
+                    .unwrap_or_default(),
+                running: summary.state.is_some_and(|state| state.to_string() == "running"),
+            })
+            .collect())
+    }
+
+    /// What happens to the instance's containers from now on.
+    pub fn events(&self, instance: &str) -> impl Stream<Item = Result<Event>> + use<> {
+        let mut filters = label_filter(&[(spec::INSTANCE_LABEL, instance)]);
+        filters.insert("type".to_owned(), vec!["container".to_owned()]);
+        let options = query::EventsOptions { filters: Some(filters), ..Default::default() };
+        self.docker.events(Some(options)).map_err(Error::docker("report events")).map_ok(|message| Event {
+            container: message
+                .actor
+                .and_then(|actor| actor.attributes)
+                .and_then(|mut attributes| attributes.remove("name"))
+                .unwrap_or_default(),
+            action: message.action.unwrap_or_default(),
+        })
+    }
+
+    /// A container's output: the last `tail` lines (all where none is given), then what follows if `follow`.
+    pub fn logs(&self, name: &str, tail: Option<u32>, follow: bool) -> impl Stream<Item = Result<LogLine>> + use<> {
+        let options = query::LogsOptions {
+            follow,
+            stdout: true,
+            stderr: true,
+            timestamps: true,
+            tail: tail.map_or_else(|| "all".to_owned(), |lines| lines.to_string()),
+            ..Default::default()
+        };
+        self.docker.logs(name, Some(options)).map_err(Error::docker(format!("read the log of {name}"))).map_ok(
+            |output| {
+                let message = match &output {
+                    LogOutput::StdErr { message }
+                    | LogOutput::StdOut { message }
+                    | LogOutput::StdIn { message }
+                    | LogOutput::Console { message } => String::from_utf8_lossy(message),
+                };
+                let (time, text) = message.split_once(' ').unwrap_or((&message, ""));
+                LogLine { time: time.to_owned(), text: text.trim_end_matches(['\r', '\n']).to_owned() }
+            },
+        )
+    }
+
+    /// The last lines a container printed, as one text; empty where there are none or the container is gone.
+    pub async fn last_output(&self, name: &str, lines: u32) -> String {
+        let lines: Vec<String> = self
+            .logs(name, Some(lines), false)
+            .filter_map(|line| async { line.ok().map(|line| line.text) })
+            .collect()
+            .await;
+        lines.join("\n")
+    }
+
+    /// The ports a running container listens on, in the words of [`listen::describe`]; none where the host cannot
+    /// tell, because the engine is not on it.
+    pub async fn listening(&self, name: &str) -> Option<listen::Listening> {
+        let inspected = self.docker.inspect_container(name, None::<query::InspectContainerOptions>).await.ok()?;
+        listen::of_process(inspected.state?.pid?)
+    }
+
+    /// Removes an image's tag, and the image with its last tag. One that is gone, or that a container uses, is fine.
+    ///
+    /// # Errors
+    /// [`Error::Docker`].
+    pub async fn remove_image(&self, tag: &str) -> Result<()> {
+        match self.docker.remove_image(tag, None::<query::RemoveImageOptions>, None).await {
+            Err(error) if !is_status(&error, 404) && !is_status(&error, 409) => {
+                Err(Error::docker(format!("remove the image {tag}"))(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The tags of the instance's images with the images' ids, of one app or of all.
+    ///
+    /// # Errors
+    /// [`Error::Docker`].
+    pub async fn images(&self, instance: &str) -> Result<Vec<(String, ImageId)>> {
+        let options = query::ListImagesOptions {
+            filters: Some(label_filter(&[(spec::INSTANCE_LABEL, instance)])),
+            ..Default::default()
+        };
+        let images = self.docker.list_images(Some(options)).await.map_err(Error::docker("list images"))?;
+        Ok(images
+            .into_iter()
+            .flat_map(|image| {
+                let id = ImageId(image.id);
+                image.repo_tags.into_iter().map(move |tag| (tag, id.clone()))
+            })
+            .collect())
+    }
+
+    /// The command and entry point, the exposed TCP ports of an image.
+    ///
+    /// # Errors
+    /// [`Error::Docker`].
+    pub async fn image_ports(&self, image: &ImageId) -> Result<Vec<u16>> {
+        let inspected = self.docker.inspect_image(&image.0).await.map_err(Error::docker("inspect the image"))?;
+        let exposed = inspected.config.and_then(|config| config.exposed_ports).unwrap_or_default();
+        let mut ports: Vec<u16> =
+            exposed.iter().filter_map(|port| port.strip_suffix("/tcp").unwrap_or(port).parse().ok()).collect();
+        ports.sort_unstable();
+        Ok(ports)
+    }
+}
+
+fn label_filter(labels: &[(&str, &str)]) -> HashMap<String, Vec<String>> {
+    HashMap::from([("label".to_owned(), labels.iter().map(|(name, value)| format!("{name}={value}")).collect())])
+}
+
+fn is_status(error: &bollard::errors::Error, status: u16) -> bool {
+    matches!(error, bollard::errors::Error::DockerResponseServerError { status_code, .. } if *status_code == status)
+}
+
+impl ContainerSpec {
+    fn endpoint(&self) -> bollard::models::EndpointSettings {
+        bollard::models::EndpointSettings {
+            ipam_config: Some(EndpointIpamConfig {
+                ipv4_address: Some(self.address.to_string()),
+                ..EndpointIpamConfig::default()
+            }),
+            ..Default::default()
+        }
+    }
+}

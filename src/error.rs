@@ -378,6 +378,9 @@ pub enum Error {
     /// Interrupted by a signal.
     #[error("interrupted")]
     Interrupted,
+    /// An error that the user has been told of already.
+    #[error("{0}")]
+    Told(Box<Error>),
     /// A command whose answer is only its exit code (`apps:exists`): nothing is printed.
     #[error("")]
     Silent(Kind),
@@ -391,9 +394,9 @@ impl Error {
     }
 
     /// Makes a Docker error with what was asked, as a verb phrase.
-    pub fn docker<E: Into<BoxError>>(action: impl Into<String>) -> impl FnOnce(E) -> Error {
+    pub fn docker<E: Into<BoxError>>(action: impl Into<String>) -> impl Fn(E) -> Error {
         let action = action.into();
-        move |source| Error::Docker { action, source: source.into() }
+        move |source| Error::Docker { action: action.clone(), source: source.into() }
     }
 
     /// Makes an internal error from anything that can be shown.
@@ -431,6 +434,7 @@ impl Error {
             | Error::NothingDetected { .. }
             | Error::Buildpack(..)
             | Error::Build { .. }
+            | Error::ReleaseCommand { .. }
             | Error::AppExited { .. }
             | Error::NeverHealthy { .. } => Kind::App,
             Error::Locked { .. } => Kind::Locked,
@@ -448,6 +452,7 @@ impl Error {
             | Error::Database { .. } => Kind::Unavailable,
             Error::DatabaseTooNew { .. } | Error::Unseal(_) => Kind::Conflict,
             Error::Bug(_) => Kind::Bug,
+            Error::Told(error) => error.kind(),
             Error::Silent(kind) => *kind,
         }
     }
@@ -497,6 +502,7 @@ impl Error {
                 "add one of the files above, or a Dockerfile; `paas plan` shows on your machine what would be built".into()
             }
             Error::Build { .. } => "the lines above are the builder's; fix the step that failed and push again".into(),
+            Error::ReleaseCommand { .. } => "its output is above; fix it and push again".into(),
             Error::AppExited { .. } => {
                 "the process must stay in the foreground; run the same command on your machine, fix it and push again".into()
             }
@@ -548,8 +554,38 @@ impl Error {
             }
             Error::DatabaseTooNew { .. } => "use the newer paas binary that wrote it".into(),
             Error::Bug(_) => "this is a bug of paas: please report it with what you did".into(),
+            Error::Told(error) => return error.hint(),
             Error::Interrupted | Error::Silent(_) => return None,
         })
+    }
+
+    /// Marks the error as one that the user has been told of.
+    #[must_use]
+    pub fn told(self) -> Error {
+        Error::Told(Box::new(self))
+    }
+
+    /// Whether there is nothing more to print: the user was told, or only the exit code counts.
+    pub fn is_told(&self) -> bool {
+        matches!(self, Error::Told(_) | Error::Silent(_))
+    }
+
+    /// What failed, in a few words, for git's line about a rejected branch.
+    pub fn short(&self) -> String {
+        match self {
+            Error::Told(error) => error.short(),
+            Error::Build { .. } => "build failed".to_owned(),
+            Error::NothingDetected { .. } => "nothing to build".to_owned(),
+            Error::AppExited { .. } => "the app exited".to_owned(),
+            Error::NeverHealthy { .. } => "the app is not healthy".to_owned(),
+            Error::ReleaseCommand { .. } => "the release command failed".to_owned(),
+            Error::Locked { .. } => "the app is busy".to_owned(),
+            Error::Canceled(_) => "canceled".to_owned(),
+            Error::DiskFull { .. } => "the disk is full".to_owned(),
+            Error::DockerUnavailable { .. } => "Docker does not answer".to_owned(),
+            Error::ProxyUnavailable { .. } => "Caddy does not answer".to_owned(),
+            other => other.to_string(),
+        }
     }
 
     /// The error and its causes in one line: `what: why: why`.

@@ -57,6 +57,16 @@ pub async fn output(mut command: Command) -> Result<Vec<u8>> {
     Err(Error::Program { program: name, status: output.status.to_string(), stderr: stderr[start..].to_owned() })
 }
 
+/// Becomes another program, with the command's arguments and environment and our own standard streams. Returns only
+/// where that fails.
+pub fn replace(command: Command) -> Error {
+    use std::os::unix::process::CommandExt;
+    let mut command = command.into_std();
+    command.stdin(Stdio::inherit());
+    let source = command.exec();
+    Error::ProgramMissing { program: command.get_program().to_string_lossy().into_owned(), source }
+}
+
 /// The error for a program that could not be started.
 pub fn missing(command: &Command, source: std::io::Error) -> Error {
     Error::ProgramMissing { program: command.as_std().get_program().to_string_lossy().into_owned(), source }

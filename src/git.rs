@@ -1,1 +1,133 @@
-//! Bare repositories and git hooks.
+//! Bare repositories, their references, and the hooks git runs in a push.
+
+mod receive;
+
+use std::{os::unix::fs::symlink, path::Path};
+
+pub use receive::{ProcReceive, RefUpdate, read_updates};
+
+use crate::{
+    Error, Result, exec,
+    model::{AppName, BranchName, CommitId, DeployId},
+    settings::Paths,
+};
+
+/// The names under which git runs this binary, as links in the hooks directory.
+pub const HOOKS: [&str; 2] = ["pre-receive", "proc-receive"];
+
+/// Makes an app's bare repository where it is missing, set up so that a push of a branch is a deploy.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::Source`].
+pub fn create_repository(paths: &Paths, app: &AppName) -> Result<()> {
+    install_hooks(paths)?;
+    let path = paths.repository(app);
+    if path.join("HEAD").exists() {
+        return Ok(());
+    }
+    let failed = |error: git2::Error| Error::Source(format!("{}: {}", path.display(), error.message()));
+    let mut options = git2::RepositoryInitOptions::new();
+    options.bare(true).external_template(false).initial_head("main");
+    let repository = git2::Repository::init_opts(&path, &options).map_err(failed)?;
+    let mut config = repository.config().map_err(failed)?;
+    let hooks = paths.hooks();
+    let hooks = hooks.to_str().ok_or_else(|| Error::Settings { message: "PAAS_ROOT is not UTF-8".to_owned() })?;
+    config.set_str("core.hooksPath", hooks).map_err(failed)?;
+    // The proc-receive hook moves the branches itself; git moves the rest.
+    config.set_str("receive.procReceiveRefs", "refs/heads/").map_err(failed)?;
+    config.set_bool("receive.autogc", false).map_err(failed)?;
+    config.set_bool("receive.advertisePushOptions", true).map_err(failed)?;
+    // What pins the commits of running deploys is nobody's business.
+    config.set_str("transfer.hideRefs", "refs/paas").map_err(failed)
+}
+
+/// Makes the links by which git finds this binary as its hooks, or sets them right after the binary moved.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn install_hooks(paths: &Paths) -> Result<()> {
+    let binary = exec::own_binary()?;
+    for name in HOOKS {
+        let link = paths.hooks().join(name);
+        if std::fs::read_link(&link).is_ok_and(|target| target == binary) {
+            continue;
+        }
+        let action = || format!("link the hook {}", link.display());
+        let draft = paths.hooks().join(format!("{name}.{}", std::process::id()));
+        match std::fs::remove_file(&draft) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(Error::io(action())(error)),
+            _ => {}
+        }
+        symlink(&binary, &draft).and_then(|()| std::fs::rename(&draft, &link)).map_err(Error::io(action()))?;
+    }
+    Ok(())
+}
+
+/// Keeps a deployment's commit from being collected, whatever happens to the branch.
+///
+/// # Errors
+/// [`Error::Source`].
+pub fn pin(repository: &Path, deployment: DeployId, commit: CommitId) -> Result<()> {
+    set_reference(repository, &pin_name(deployment), commit)
+}
+
+/// Lets go of what [`pin`] kept.
+///
+/// # Errors
+/// [`Error::Source`].
+pub fn unpin(repository: &Path, deployment: DeployId) -> Result<()> {
+    let repository = open(repository)?;
+    let removed = repository.find_reference(&pin_name(deployment)).and_then(|mut reference| reference.delete());
+    match removed {
+        Err(error) if error.code() != git2::ErrorCode::NotFound => Err(failed(&error)),
+        _ => Ok(()),
+    }
+}
+
+/// Moves a branch to a commit that is in the repository, and makes it the one that a clone checks out.
+///
+/// # Errors
+/// [`Error::Source`].
+pub fn move_branch(path: &Path, branch: &BranchName, commit: CommitId) -> Result<()> {
+    set_reference(path, &branch.reference(), commit)?;
+    open(path)?.set_head(&branch.reference()).map_err(|error| failed(&error))
+}
+
+/// The commit a branch is at, if there is such a branch.
+///
+/// # Errors
+/// [`Error::Source`].
+pub fn branch_commit(path: &Path, branch: &BranchName) -> Result<Option<CommitId>> {
+    match open(path)?.refname_to_id(&branch.reference()) {
+        Ok(oid) => Ok(Some(oid.into())),
+        Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(None),
+        Err(error) => Err(failed(&error)),
+    }
+}
+
+/// The first line of a commit's message.
+///
+/// # Errors
+/// [`Error::Source`].
+pub fn subject(path: &Path, commit: CommitId) -> Result<String> {
+    let repository = open(path)?;
+    let commit = repository.find_commit(commit.oid()).map_err(|error| failed(&error))?;
+    Ok(commit.summary().ok().flatten().unwrap_or_default().to_owned())
+}
+
+fn pin_name(deployment: DeployId) -> String {
+    format!("refs/paas/deploys/{deployment}")
+}
+
+fn set_reference(path: &Path, name: &str, commit: CommitId) -> Result<()> {
+    let repository = open(path)?;
+    repository.reference(name, commit.oid(), true, "paas").map(drop).map_err(|error| failed(&error))
+}
+
+fn open(path: &Path) -> Result<git2::Repository> {
+    git2::Repository::open_bare(path).map_err(|error| failed(&error))
+}
+
+fn failed(error: &git2::Error) -> Error {
+    Error::Source(error.message().to_owned())
+}

@@ -1,4 +1,17 @@
 //! `paas`: `git push` to your own server.
+//!
+//! A map, in reading order. Calls go down only.
+//!
+//! - [`cli`]: the command tree; [`ssh`] and `http`: the daemon's doors; [`supervisor`]: the daemon.
+//! - [`ops`]: every business action. [`deploy`]: the pipeline, to be read from top to bottom.
+//! - [`proxy`]: Caddy and the resolver. [`buildpack`]: what a repository is and how it is built; [`tree`]: its files.
+//! - [`engine`]: Docker. [`store`]: SQLite. [`git`], [`exec`], [`secrets`], [`lock`], [`settings`], [`clock`]: one
+//!   concern each. [`ui`]: all that is printed.
+//! - [`model`]: pure types and rules. [`error`]: what can fail, with all hints.
+//!
+//! What holds everywhere: only `store` names rusqlite, only `engine` bollard, only `ssh` russh, only `http` axum, only
+//! `exec` makes processes, only `ui` prints, only `settings` reads the environment, only `clock` asks the time; and
+//! `model` does no I/O.
 
 pub mod buildpack;
 pub mod cli;
@@ -23,7 +36,7 @@ pub mod ui;
 
 pub use error::{Error, Kind, Result};
 
-/// Runs a command line and returns the exit code of the process.
-pub fn run(_arguments: Vec<std::ffi::OsString>) -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+/// Runs a command line, that of the process or that of the SSH session it was started for, and returns the exit code.
+pub fn run(arguments: Vec<std::ffi::OsString>) -> std::process::ExitCode {
+    cli::run(arguments).into()
 }

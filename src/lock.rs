@@ -1,1 +1,117 @@
-//! Locks between processes.
+//! Locks between processes: flock(2) on a file that is never unlinked, because an unlinked lock has two holders. The
+//! kernel frees a lock at any death of its holder. The file's text says who holds it, for what, since when.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{Read, Seek, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    time::Duration,
+};
+
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result, clock, model::Actor};
+
+/// How often a waiting process tries again.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// A lock that is held until this value is dropped, or its process ends.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// Who holds a lock, for what, since when.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Holder {
+    /// What for: `the deploy of main (1a2b3c4)`.
+    pub what: String,
+    /// Who.
+    pub actor: String,
+    /// Since when, in milliseconds since 1970.
+    pub since: i64,
+}
+
+impl Holder {
+    /// Somebody who takes a lock now.
+    pub fn new(what: impl Into<String>, actor: &Actor) -> Holder {
+        Holder { what: what.into(), actor: actor.to_string(), since: clock::now() }
+    }
+
+    /// In words: `the deploy of main (1a2b3c4) by key:ann, since 12 s ago`.
+    pub fn describe(&self) -> String {
+        format!("{} by {}, begun {}", self.what, self.actor, clock::ago(self.since))
+    }
+}
+
+/// Takes the lock at `path` if it is free; else returns who holds it, where that can be read.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn try_lock(path: &Path, holder: &Holder) -> Result<Result<Lock, Option<Holder>>> {
+    let action = || format!("lock {}", path.display());
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(Error::io(action()))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let mut text = String::new();
+            file.read_to_string(&mut text).map_err(Error::io(action()))?;
+            return Ok(Err(serde_json::from_str(&text).ok()));
+        }
+        Err(error) => return Err(Error::io(action())(error.into())),
+    }
+    let text = serde_json::to_string(holder).map_err(Error::bug)?;
+    // The text is only for those who wait: a full disk must not keep anybody from locking.
+    drop(file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(text.as_bytes())));
+    Ok(Ok(Lock { _file: file }))
+}
+
+/// Takes the lock at `path`, and waits for it as long as it takes. `waiting` is told, once for each holder, who it is.
+///
+/// # Errors
+/// [`Error::Io`].
+pub async fn lock(path: &Path, holder: &Holder, mut waiting: impl FnMut(&str)) -> Result<Lock> {
+    let mut told: Option<(String, i64)> = None;
+    loop {
+        match try_lock(path, holder)? {
+            Ok(lock) => return Ok(lock),
+            Err(other) => {
+                if let Some(other) = other
+                    && told.as_ref() != Some(&(other.what.clone(), other.since))
+                {
+                    waiting(&other.describe());
+                    told = Some((other.what, other.since));
+                }
+            }
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_has_one_holder_and_says_who() -> Result<()> {
+        let directory = tempfile::tempdir().map_err(Error::io("make a directory"))?;
+        let path = directory.path().join("1.lock");
+        let holder = Holder::new("the deploy of main", &Actor::Key("ann".to_owned()));
+        let first = try_lock(&path, &holder)?;
+        assert!(first.is_ok());
+        let Err(Some(other)) = try_lock(&path, &Holder::new("x", &Actor::Daemon))? else { panic!("locked twice") };
+        assert_eq!(other.describe(), "the deploy of main by key:ann, begun 0 s ago");
+        drop(first);
+        assert!(try_lock(&path, &holder)?.is_ok());
+        Ok(())
+    }
+}

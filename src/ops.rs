@@ -1,3 +1,9 @@
 //! Every business action, a file a noun: what the command line, SSH and HTTP all call.
 
+pub mod apps;
+pub mod config;
+pub mod deploys;
 pub mod keys;
+pub mod logs;
+pub mod processes;
+pub mod push;

@@ -5,7 +5,7 @@
 
 mod paths;
 
-use std::{collections::BTreeMap, ffi::OsString, net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, ffi::OsString, net::SocketAddr, path::{Path, PathBuf}};
 
 pub use paths::Paths;
 
@@ -67,6 +67,9 @@ pub const KEYS: [Key; 14] = [
         about: "MB that must be free on the disks of ROOT and Docker for a deploy to start",
     },
 ];
+
+/// The root directory of a server's instance.
+const SERVER_ROOT: &str = "/var/lib/paas";
 
 /// Who looks after Caddy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,8 +165,12 @@ impl Settings {
         let server = account.is_server();
         let root = match given.get("PAAS_ROOT") {
             Some(root) => PathBuf::from(root),
-            None if server => PathBuf::from("/var/lib/paas"),
-            None => account.home.join(".local/share/paas"),
+            None if server => PathBuf::from(SERVER_ROOT),
+            None => {
+                let own = account.home.join(".local/share/paas");
+                // On a server, a user who has no instance means the server's, and is told if it is closed to him.
+                if !own.exists() && Path::new(SERVER_ROOT).exists() { PathBuf::from(SERVER_ROOT) } else { own }
+            }
         };
         let root = std::path::absolute(&root).map_err(Error::io(format!("make {} absolute", root.display())))?;
         let domain: Hostname = parse("PAAS_DOMAIN", &get("PAAS_DOMAIN", "localhost"))?;
@@ -296,6 +303,26 @@ impl Account {
             Ok(Some(user)) => Account { uid, name: user.name, home: user.dir },
             _ => Account { uid, name: uid.to_string(), home: PathBuf::from("/") },
         }
+    }
+
+    /// Makes this process the account's: its user, its group, its further groups. Only root can, and only before there
+    /// are threads.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn become_this(&self) -> Result<()> {
+        use nix::unistd::{Gid, Uid, User, initgroups, setgid, setuid};
+        let action = || format!("become the user {}", self.name);
+        let uid = Uid::from_raw(self.uid);
+        let failed = |errno: nix::errno::Errno| Error::io(action())(errno.into());
+        let user = User::from_uid(uid).map_err(failed)?;
+        let gid = user.as_ref().map_or(Gid::from_raw(self.uid), |user| user.gid);
+        if let Some(user) = &user {
+            let name = std::ffi::CString::new(user.name.as_str()).map_err(Error::bug)?;
+            initgroups(&name, gid).map_err(failed)?;
+        }
+        setgid(gid).map_err(failed)?;
+        setuid(uid).map_err(failed)
     }
 
     /// Whether this is an account that runs a server's instance: root, or the system user `paas`.

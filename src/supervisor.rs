@@ -1,1 +1,196 @@
-//! The daemon.
+//! The daemon: one loop over a closed set of ticks, beside the doors it opens. Everything it does is idempotent and
+//! written down first, so that it may die at any moment.
+
+mod reconcile;
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures_util::StreamExt;
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+use crate::{
+    Error, Result, deploy,
+    engine::{Engine, Event},
+    git, http,
+    instance::Instance,
+    lock::{self, Holder},
+    model::Actor,
+    proxy,
+    settings::{ProxyMode, Settings},
+    ssh,
+};
+
+/// How often containers on their way out are looked for.
+const RETIRE_EVERY: Duration = Duration::from_millis(250);
+/// How often dead deploys are looked for.
+const RECOVER_EVERY: Duration = Duration::from_secs(2);
+/// How often the database is compared with the engine, beside the engine's own events.
+const RECONCILE_EVERY: Duration = Duration::from_secs(10);
+/// How long to wait before an engine that does not answer is asked again.
+const ENGINE_RETRY: Duration = Duration::from_secs(1);
+/// Threads of the daemon: it mostly waits.
+const THREADS: usize = 2;
+
+/// Runs the daemon until it is told to stop (SIGTERM, SIGINT). Caddy and running deploys outlive it.
+///
+/// # Errors
+/// [`Error::AlreadyServing`]; [`Error::Listen`] where a port is taken; whatever keeps it from starting.
+pub fn serve(settings: Settings) -> Result<()> {
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new(crate::settings::log_filter()))
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+    let instance = Arc::new(Instance::open(settings, Actor::Daemon)?);
+    let holder = Holder::new("paas serve", &instance.actor);
+    let Ok(_lock) = lock::try_lock(&instance.settings.paths.daemon_lock(), &holder)? else {
+        return Err(Error::AlreadyServing(instance.settings.paths.root().to_owned()));
+    };
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .max_blocking_threads(8)
+        .thread_stack_size(512 * 1024)
+        .enable_all()
+        .build()
+        .map_err(Error::io("start"))?
+        .block_on(run(instance))
+}
+
+async fn run(instance: Arc<Instance>) -> Result<()> {
+    git::install_hooks(&instance.settings.paths)?;
+    let (stop, stopped) = watch::channel(false);
+    // Whoever listens fails here, before anything else is begun.
+    let _resolver = proxy::resolver::start(&instance.settings)?;
+    let pages = http::bind(&instance).await?;
+    let doors = ssh::bind(&instance).await?;
+    let ssh_address = doors.address();
+    let pages = tokio::spawn(pages.run(stopped.clone()));
+    let doors = tokio::spawn(doors.run(stopped.clone()));
+    let proxy = match instance.settings.proxy_mode {
+        ProxyMode::Managed => tokio::spawn(proxy::caddy::supervise(Arc::clone(&instance), stopped.clone())),
+        ProxyMode::External => tokio::spawn(std::future::ready(proxy::sync(&instance).await)),
+    };
+    info!(
+        "paas {} serves {}: ssh on {ssh_address}, apps at {}",
+        env!("CARGO_PKG_VERSION"),
+        instance.settings.paths.root().display(),
+        instance.settings.app_url(&"app".parse()?).replace("//app.", "//APP."),
+    );
+    let supervisor = tokio::spawn(supervise(Arc::clone(&instance)));
+    let signal = wait_for_signal().await?;
+    info!("{signal}: stopping; Caddy and running deploys go on");
+    supervisor.abort();
+    // Nobody listens where all have ended already.
+    drop(stop.send(true));
+    for task in [pages, doors, proxy] {
+        match tokio::time::timeout(Duration::from_secs(5), task).await {
+            Ok(Ok(Err(error))) => error!("{}", error.one_line()),
+            Ok(Err(error)) => error!("{error}"),
+            Ok(Ok(Ok(()))) | Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+async fn wait_for_signal() -> Result<&'static str> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let listen = |kind| signal(kind).map_err(Error::io("listen for signals"));
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    Ok(tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    })
+}
+
+/// What the loop wakes up for.
+enum Tick {
+    /// Containers may be on their way out.
+    Retire,
+    /// A deploy may have died.
+    Recover,
+    /// The database and the engine may disagree.
+    Reconcile,
+    /// Something happened to a container.
+    Happened(Event),
+    /// The engine went away.
+    EngineLost,
+}
+
+async fn supervise(instance: Arc<Instance>) {
+    let retiring = Retiring::default();
+    loop {
+        let engine = match Engine::connect(&instance.settings).await {
+            Ok(engine) => engine,
+            Err(error) => {
+                warn!("{}", error.one_line());
+                tokio::time::sleep(ENGINE_RETRY).await;
+                continue;
+            }
+        };
+        with_engine(&instance, &engine, &retiring).await;
+        tokio::time::sleep(ENGINE_RETRY).await;
+    }
+}
+
+/// Looks after the apps as long as the engine answers.
+async fn with_engine(instance: &Arc<Instance>, engine: &Engine, retiring: &Retiring) {
+    let mut events = std::pin::pin!(engine.events(&instance.id));
+    let mut retire = tokio::time::interval(RETIRE_EVERY);
+    let mut recover = tokio::time::interval(RECOVER_EVERY);
+    let mut reconcile = tokio::time::interval(RECONCILE_EVERY);
+    loop {
+        let tick = tokio::select! {
+            event = events.next() => match event {
+                Some(Ok(event)) => Tick::Happened(event),
+                Some(Err(_)) | None => Tick::EngineLost,
+            },
+            _ = retire.tick() => Tick::Retire,
+            _ = recover.tick() => Tick::Recover,
+            _ = reconcile.tick() => Tick::Reconcile,
+        };
+        let done = match tick {
+            Tick::Retire => retiring.begin(instance, engine),
+            Tick::Recover => deploy::recover(instance, engine).await,
+            Tick::Reconcile => reconcile::all(instance, engine).await,
+            Tick::Happened(event) => reconcile::happened(instance, engine, &event).await,
+            Tick::EngineLost => return,
+        };
+        if let Err(error) = done {
+            warn!("{}", error.one_line());
+        }
+    }
+}
+
+/// The apps whose old containers are being retired: each in a task of its own, because a drain may take its time.
+#[derive(Clone, Default)]
+struct Retiring {
+    apps: Arc<Mutex<HashSet<i64>>>,
+}
+
+impl Retiring {
+    fn begin(&self, instance: &Arc<Instance>, engine: &Engine) -> Result<()> {
+        for app_id in deploy::apps_to_retire(instance)? {
+            if !self.lock().insert(app_id) {
+                continue;
+            }
+            let (this, instance, engine) = (self.clone(), Arc::clone(instance), engine.clone());
+            tokio::spawn(async move {
+                if let Err(error) = deploy::retire_app(&instance, &engine, app_id).await {
+                    warn!("retiring containers of app {app_id}: {}", error.one_line());
+                    tokio::time::sleep(ENGINE_RETRY).await;
+                }
+                this.lock().remove(&app_id);
+            });
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<i64>> {
+        self.apps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -77,6 +77,23 @@ impl Ui {
         })
     }
 
+    /// Writes a line of a log to stdout; an empty one only looks whether anybody still reads.
+    ///
+    /// # Errors
+    /// As [`Ui::raw`].
+    pub fn log_line(self, line: &str) -> Result<()> {
+        if !line.is_empty() {
+            return self.raw(format!("{line}\n").as_bytes());
+        }
+        let stdout = std::io::stdout();
+        let mut polled = [rustix::event::PollFd::new(&stdout, rustix::event::PollFlags::empty())];
+        let gone = rustix::event::PollFlags::ERR | rustix::event::PollFlags::HUP;
+        match rustix::event::poll(&mut polled, Some(&rustix::time::Timespec::default())) {
+            Ok(_) if polled[0].revents().intersects(gone) => Err(Error::Interrupted),
+            _ => Ok(()),
+        }
+    }
+
     /// Writes a JSON document to stdout.
     ///
     /// # Errors

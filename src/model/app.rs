@@ -84,6 +84,13 @@ pub struct App {
     pub created_at: i64,
 }
 
+impl App {
+    /// Whether it is meant to run.
+    pub fn is_running(&self) -> bool {
+        self.state == AppState::Running
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,6 +21,13 @@ pub struct NewDeployment<'a> {
     pub old_commit: Option<CommitId>,
 }
 
+impl<'a> NewDeployment<'a> {
+    /// A deployment of what was built before.
+    pub fn without_source(kind: DeploymentKind, actor: &'a Actor) -> NewDeployment<'a> {
+        NewDeployment { kind, actor, branch: None, commit: None, old_commit: None }
+    }
+}
+
 const COLUMNS: &str = "deployments.id, deployments.app_id, deployments.kind, deployments.state, deployments.actor, \
                        deployments.branch, deployments.commit_id, releases.version, deployments.error, \
                        deployments.created_at, deployments.finished_at";
@@ -146,6 +153,14 @@ impl Tables<'_> {
     pub fn deployment(&self, id: DeployId) -> Result<Deployment> {
         self.maybe_one(&format!("SELECT {COLUMNS} {FROM} WHERE deployments.id = ?1"), [id], deployment)?
             .ok_or_else(|| Error::DeploymentNotFound(id.to_string()))
+    }
+
+    /// The newest deployment of all apps, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub fn newest_deployment(&self) -> Result<Option<Deployment>> {
+        self.maybe_one(&format!("SELECT {COLUMNS} {FROM} ORDER BY deployments.id DESC LIMIT 1"), [], deployment)
     }
 
     /// An app's newest deployments, newest first.

@@ -1,0 +1,154 @@
+use std::str::FromStr;
+
+use clap::Args;
+use serde_json::json;
+
+use super::Output;
+use crate::{
+    Error, Result, deploy,
+    instance::Instance,
+    model::{AppName, EnvKey},
+    ops,
+    ui::{DeployLog, Ui},
+};
+
+/// What is shown in place of a value.
+const MASK: &str = "********";
+
+/// A variable and its value, as typed: `KEY=VALUE`.
+#[derive(Clone)]
+struct Pair(EnvKey, String);
+
+impl FromStr for Pair {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let Some((key, value)) = text.split_once('=') else {
+            return Err(Error::InvalidValue {
+                what: "setting",
+                // What stands there may be a secret that lost its key.
+                value: MASK.to_owned(),
+                rule: "it is KEY=VALUE".to_owned(),
+            });
+        };
+        Ok(Pair(key.parse()?, value.to_owned()))
+    }
+}
+
+impl std::fmt::Debug for Pair {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}={MASK}", self.0)
+    }
+}
+
+/// List an app's config variables
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    /// The app
+    app: AppName,
+    /// Show the values too
+    #[arg(long)]
+    reveal: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Show {
+    pub(super) fn run(self, instance: &Instance) -> Result<()> {
+        let app = instance.read(|tables| tables.app(&self.app))?;
+        let mut config = ops::config::show(instance, &app)?;
+        if !self.reveal {
+            config.values_mut().for_each(|value| *value = MASK.to_owned());
+        }
+        let rows: Vec<[String; 2]> = config.iter().map(|(key, value)| [key.to_string(), value.clone()]).collect();
+        self.output.ui().table(["KEY", "VALUE"], &rows, &config)
+    }
+}
+
+/// Print the value of a config variable
+#[derive(Debug, Args)]
+pub(super) struct Get {
+    /// The app
+    app: AppName,
+    /// The variable
+    key: EnvKey,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Get {
+    pub(super) fn run(self, instance: &Instance) -> Result<()> {
+        let app = instance.read(|tables| tables.app(&self.app))?;
+        let config = ops::config::show(instance, &app)?;
+        let Some(value) = config.get(&self.key) else {
+            return Err(Error::ConfigNotFound { app: self.app, key: self.key.to_string() });
+        };
+        let ui = self.output.ui();
+        match ui.format {
+            crate::ui::Format::Text => ui.line(value),
+            crate::ui::Format::Json => ui.json(&json!({ self.key.as_str(): value })),
+        }
+    }
+}
+
+/// Set config variables, and restart the app with them
+///
+/// They are sealed in the database and given to the app's processes as environment variables. PORT sets the port that
+/// the web process is told to listen on.
+#[derive(Debug, Args)]
+pub(super) struct Set {
+    /// The app
+    app: AppName,
+    /// Variables and their values
+    #[arg(required = true, value_name = "KEY=VALUE")]
+    pairs: Vec<Pair>,
+    /// Leave what runs as it is: the next deploy takes the change up
+    #[arg(long)]
+    no_restart: bool,
+}
+
+impl Set {
+    pub(super) async fn run(self, instance: &Instance) -> Result<()> {
+        let app = instance.read(|tables| tables.app(&self.app))?;
+        let keys: Vec<&str> = self.pairs.iter().map(|Pair(key, _)| key.as_str()).collect();
+        let reason = format!("config: set {}", keys.join(", "));
+        let pairs: Vec<(EnvKey, String)> = self.pairs.iter().map(|Pair(key, value)| (key.clone(), value.clone())).collect();
+        if !ops::config::set(instance, &app, &pairs)? {
+            Ui::default().talk("nothing to change: they have these values already");
+            return Ok(());
+        }
+        apply(instance, &app.name, &reason, self.no_restart).await
+    }
+}
+
+/// Remove config variables, and restart the app without them
+#[derive(Debug, Args)]
+pub(super) struct Unset {
+    /// The app
+    app: AppName,
+    /// The variables
+    #[arg(required = true, value_name = "KEY")]
+    keys: Vec<EnvKey>,
+    /// Leave what runs as it is: the next deploy takes the change up
+    #[arg(long)]
+    no_restart: bool,
+}
+
+impl Unset {
+    pub(super) async fn run(self, instance: &Instance) -> Result<()> {
+        let app = instance.read(|tables| tables.app(&self.app))?;
+        ops::config::unset(instance, &app, &self.keys)?;
+        let keys: Vec<&str> = self.keys.iter().map(EnvKey::as_str).collect();
+        apply(instance, &app.name, &format!("config: unset {}", keys.join(", ")), self.no_restart).await
+    }
+}
+
+async fn apply(instance: &Instance, app: &AppName, reason: &str, no_restart: bool) -> Result<()> {
+    let running = instance.read(|tables| tables.app(app))?.is_running();
+    if no_restart || !running {
+        Ui::default().talk("saved; the next deploy takes it up");
+        return Ok(());
+    }
+    let log = DeployLog::to_stderr();
+    deploy::config_change(instance, app, reason, &log).await.map(drop).map_err(Error::told)
+}

@@ -1,0 +1,48 @@
+//! The git services of an SSH session: they run git itself on an app's repository.
+
+use crate::{
+    Error, Result, exec,
+    instance::Instance,
+    model::AppName,
+    ops,
+    settings::ACTOR_VARIABLE,
+    ui::Ui,
+};
+
+/// What git clients ask for (git-receive-pack(1), git-upload-pack(1), git-upload-archive(1)).
+const SERVICES: [&str; 3] = ["git-receive-pack", "git-upload-pack", "git-upload-archive"];
+
+/// Whether the first word of a session's command is a git service.
+pub(super) fn is_service(word: &str) -> bool {
+    SERVICES.contains(&word)
+}
+
+/// Becomes the git service for the app at `path`: `blog`, `/blog`, `blog.git`. A push creates an app that is not there.
+pub(super) async fn serve(instance: &Instance, service: &str, path: &str) -> Result<()> {
+    let name = path.trim_start_matches("~/").trim_matches('/');
+    let app: AppName = name.strip_suffix(".git").unwrap_or(name).parse()?;
+    if instance.read(|tables| tables.find_app(&app))?.is_none() {
+        if service != "git-receive-pack" {
+            return Err(Error::AppNotFound(app));
+        }
+        if !instance.settings.create_on_push {
+            return Err(Error::AppNotCreatedOnPush(app));
+        }
+        match ops::apps::create(instance, &app).await {
+            Ok(_) => Ui::default().talk(&format!("-----> Created the app {app}")),
+            // Two first pushes at once.
+            Err(Error::AppExists(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let repository = instance.settings.paths.repository(&app);
+    // An app made by a process that died before it made the repository.
+    crate::git::create_repository(&instance.settings.paths, &app)?;
+    let mut command = exec::command("git");
+    command
+        .arg(service.strip_prefix("git-").unwrap_or(service))
+        .arg(&repository)
+        .envs(instance.settings.child_environment())
+        .env(ACTOR_VARIABLE, instance.actor.to_string());
+    Err(exec::replace(command))
+}

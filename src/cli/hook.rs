@@ -1,0 +1,80 @@
+use std::io;
+
+use clap::{Args, Subcommand};
+
+use crate::{
+    Error, Result,
+    git::{ProcReceive, read_updates},
+    instance::Instance,
+    model::AppName,
+    ops,
+    ui::DeployLog,
+};
+
+/// Run as a git hook, in the repository of an app
+#[derive(Debug, Args)]
+pub(super) struct Hook {
+    #[command(subcommand)]
+    hook: Name,
+}
+
+#[derive(Debug, Subcommand)]
+enum Name {
+    /// Refuse what cannot be a deploy
+    PreReceive,
+    /// Deploy what was pushed
+    ProcReceive,
+}
+
+impl Hook {
+    pub(super) async fn run(self, instance: &Instance) -> Result<()> {
+        let app = app_of_directory()?;
+        match self.hook {
+            Name::PreReceive => pre_receive(instance, &app),
+            Name::ProcReceive => proc_receive(instance, &app).await,
+        }
+    }
+}
+
+/// Git runs hooks in the repository.
+fn app_of_directory() -> Result<AppName> {
+    let directory = std::env::current_dir().map_err(Error::io("find the repository of the hook"))?;
+    let name = directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name.strip_suffix(".git").unwrap_or(name).parse()
+}
+
+fn pre_receive(instance: &Instance, app: &AppName) -> Result<()> {
+    let updates = read_updates(io::stdin().lock())?;
+    ops::push::check(instance, app, &updates).map_err(|error| {
+        let log = DeployLog::to_stderr();
+        log.error(&error);
+        log.flush();
+        error.told()
+    })
+}
+
+async fn proc_receive(instance: &Instance, app: &AppName) -> Result<()> {
+    let mut conversation = ProcReceive::begin(io::stdin(), io::stdout())?;
+    let log = DeployLog::to_stderr();
+    let updates = conversation.updates.clone();
+    for update in &updates {
+        let deployed = ops::push::deploy(instance, app, update, &conversation.options, &log).await;
+        // The deploy is over, and its outcome stands, whether or not anybody is left to hear of it.
+        drop(match deployed {
+            Ok(_) => conversation.ok(&update.name),
+            Err(error) => {
+                if !error.is_told() {
+                    log.error(&error);
+                    log.flush();
+                }
+                let serves = match instance.read(|tables| tables.app(app)).ok().and_then(|app| app.current_release) {
+                    Some(release) => format!("{release} still serves"),
+                    None => "nothing was deployed".to_owned(),
+                };
+                conversation.refuse(&update.name, &format!("{}: {serves}", error.short()))
+            }
+        });
+    }
+    drop(conversation.end());
+    Ok(())
+}

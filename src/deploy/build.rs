@@ -1,0 +1,128 @@
+//! The build: what kind of project it is, and its image.
+
+use std::io::Write;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::{Deploying, source::Source};
+use crate::{
+    Error, Result,
+    buildpack::{self, BuildPlan},
+    clock,
+    engine::{BuildEvent, BuildSpec},
+    model::{self, DeployState, ImageId},
+    tree::Tree,
+};
+
+/// How many bytes of the context travel to the engine at a time.
+const CHUNK: usize = 128 * 1024;
+/// How many such pieces wait for a slow engine.
+const CHUNKS_WAITING: usize = 8;
+
+/// A project and how to build it.
+pub(super) struct Planned {
+    tree: Tree,
+    plan: BuildPlan,
+}
+
+/// An image and what is to be run of it.
+pub(super) struct Built {
+    pub image: ImageId,
+    pub plan: BuildPlan,
+    /// The port the image exposes, where it exposes one.
+    pub image_port: Option<u16>,
+}
+
+/// Finds out what kind of project it is. The files that configure the build are read here, and only here.
+pub(super) fn plan(deploying: &Deploying<'_>, source: Source) -> Result<Planned> {
+    let user_buildpacks = deploying.instance.settings.paths.buildpacks();
+    let plan = buildpack::plan(&source.tree, Some(&user_buildpacks))?;
+    let mut lines = plan.describe().into_iter();
+    if let Some(first) = lines.next() {
+        deploying.log.step(&first);
+    }
+    for line in lines {
+        deploying.log.detail(&line);
+    }
+    Ok(Planned { tree: source.tree, plan })
+}
+
+/// Builds the image. What the build prints goes to the log as it comes.
+pub(super) async fn image(deploying: &Deploying<'_>, planned: Planned) -> Result<Built> {
+    deploying.enter(DeployState::Building)?;
+    deploying.log.step("Building");
+    let begun = clock::instant();
+    let Planned { tree, plan } = planned;
+    let spec = BuildSpec {
+        tag: image_tag(&deploying.instance.id, deploying.app.name.as_str(), deploying.id),
+        labels: deploying.labels(None, None),
+        dockerfile: plan.dockerfile_path.clone(),
+        session: format!("paas-{}-{}", deploying.instance.id, deploying.id),
+    };
+    let context = context(tree, plan.files()?);
+    let image = deploying
+        .engine
+        .build(&spec, context, |event| match event {
+            BuildEvent::Step { name, cached: true } => deploying.log.detail(&format!("{name} (cached)")),
+            BuildEvent::Step { name, cached: false } => deploying.log.detail(&name),
+            BuildEvent::Output(line) => deploying.log.detail(&format!("  {line}")),
+        })
+        .await?;
+    deploying.log.detail(&format!("built in {}", model::seconds(begun.elapsed())));
+    let image_port = if plan.port_from_image {
+        match deploying.engine.image_ports(&image).await?.as_slice() {
+            [port] => Some(*port),
+            _ => None,
+        }
+    } else {
+        None
+    };
+    Ok(Built { image, plan, image_port })
+}
+
+/// The tag of the image that a deployment builds.
+pub(super) fn image_tag(instance: &str, app: &str, deployment: i64) -> String {
+    format!("paas-{instance}/{app}:{deployment}")
+}
+
+/// The context as a stream: a thread writes the tar archive from git's objects, as fast as the engine takes it.
+fn context(tree: Tree, extra: Vec<(String, Vec<u8>)>) -> crate::engine::Context {
+    let (sender, receiver) = mpsc::channel(CHUNKS_WAITING);
+    let thread = std::thread::Builder::new().name("context".to_owned()).spawn({
+        let sender = sender.clone();
+        move || {
+            let mut writer = std::io::BufWriter::with_capacity(CHUNK, Pieces { sender: sender.clone() });
+            let written = tree.write_tar(&mut writer, &extra).and_then(|()| {
+                writer.flush().map_err(Error::io("send the build context"))
+            });
+            if let Err(error) = written {
+                // Where the engine went away first, nobody is there to be told.
+                drop(sender.blocking_send(Err(std::io::Error::other(error.one_line()))));
+            }
+        }
+    });
+    if let Err(error) = thread {
+        drop(sender.try_send(Err(error)));
+    }
+    Box::pin(futures_util::stream::unfold(receiver, |mut receiver| async {
+        receiver.recv().await.map(|piece| (piece, receiver))
+    }))
+}
+
+struct Pieces {
+    sender: mpsc::Sender<std::io::Result<Bytes>>,
+}
+
+impl Write for Pieces {
+    fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
+        self.sender
+            .blocking_send(Ok(Bytes::copy_from_slice(buffer)))
+            .map_err(|_| std::io::Error::from(std::io::ErrorKind::BrokenPipe))?;
+        Ok(buffer.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,173 @@
+//! The end of containers that no longer serve: drain, stop, keep their log, remove.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tracing::warn;
+
+use super::Deploying;
+use crate::{
+    Result, clock,
+    engine::{Engine, Restart},
+    instance::Instance,
+    model::{AppName, DeployState, ImageId},
+    ops, proxy,
+    store::{Container, ContainerState},
+};
+
+/// How long Caddy may go on sending requests to an address after the resolver left it out: its refresh, twice.
+const REFRESH: Duration = Duration::from_millis(300);
+/// How long requests in flight, streams and WebSockets may take to end by themselves.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often in a row an address must have nothing in flight.
+const IDLE_TIMES: u32 = 3;
+/// How long a process has between SIGTERM and SIGKILL.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How many good releases of an app keep their image.
+const IMAGES_KEPT: u32 = 5;
+
+/// After the switch: the daemon drains, and where it is not there, this process does.
+pub(super) async fn hand_over(deploying: &Deploying<'_>) {
+    let instance = deploying.instance;
+    let moved = instance
+        .write(|tables| tables.move_deployment(deploying.id, DeployState::Switching, DeployState::Draining));
+    if let Err(error) = moved {
+        deploying.log.warn(&error.one_line());
+        return;
+    }
+    deploying.entered(DeployState::Draining);
+    if proxy::nudge(instance).await {
+        return;
+    }
+    if let Err(error) = retire_app(instance, &deploying.engine, deploying.app.id).await {
+        deploying.log.warn(&format!("the old containers are left to the next start: {}", error.one_line()));
+    }
+}
+
+/// Waits until the containers of the deploy before are gone.
+pub(super) async fn wait_until_drained(deploying: &Deploying<'_>) -> Result<()> {
+    let instance = deploying.instance;
+    let begun = clock::instant();
+    let mut told = false;
+    loop {
+        let containers = instance.read(|tables| tables.containers_of_app(deploying.app.id))?;
+        if !containers.iter().any(|container| container.state == ContainerState::Draining) {
+            return Ok(());
+        }
+        if !told {
+            deploying.log.detail("waiting for the containers of the deploy before to drain");
+            told = true;
+        }
+        if begun.elapsed() > DRAIN_TIMEOUT + STOP_TIMEOUT || !proxy::nudge(instance).await {
+            return retire_app(instance, &deploying.engine, deploying.app.id).await;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// The apps that have containers on their way out, or a deployment that waits for none.
+///
+/// # Errors
+/// [`crate::Error::Database`].
+pub fn apps_to_retire(instance: &Instance) -> Result<Vec<i64>> {
+    instance.read(|tables| {
+        let containers = tables.containers()?.into_iter();
+        let containers = containers.filter(|container| container.state == ContainerState::Draining);
+        let deployments = tables.unfinished_deployments(None)?.into_iter();
+        let deployments = deployments.filter(|deployment| deployment.state == DeployState::Draining);
+        let mut apps: Vec<i64> = containers
+            .map(|container| container.app_id)
+            .chain(deployments.map(|deployment| deployment.app_id))
+            .collect();
+        apps.sort_unstable();
+        apps.dedup();
+        Ok(apps)
+    })
+}
+
+/// Retires an app's containers that are on their way out, and ends the deployments that waited for it.
+///
+/// # Errors
+/// What the engine or the database says; the next call goes on where this one stopped.
+pub async fn retire_app(instance: &Instance, engine: &Engine, app_id: i64) -> Result<()> {
+    let draining = instance.read(|tables| {
+        let containers = tables.containers_of_app(app_id)?;
+        Ok(containers.into_iter().filter(|container| container.state == ContainerState::Draining).collect::<Vec<_>>())
+    })?;
+    futures_util::future::try_join_all(
+        draining.iter().map(|container| retire_container(instance, engine, container)),
+    )
+    .await?;
+    let ended = instance.write(|tables| {
+        let waiting: Vec<_> = tables
+            .unfinished_deployments(Some(app_id))?
+            .into_iter()
+            .filter(|deployment| deployment.state == DeployState::Draining)
+            .collect();
+        for deployment in &waiting {
+            tables.end_deployment(deployment.id, DeployState::Succeeded, None)?;
+        }
+        Ok(!waiting.is_empty())
+    })?;
+    if ended {
+        prune_images(instance, engine).await?;
+    }
+    Ok(())
+}
+
+async fn retire_container(instance: &Instance, engine: &Engine, container: &Container) -> Result<()> {
+    // From here on nobody starts it again, whatever happens to the engine.
+    engine.set_restart(&container.name, Restart::No).await?;
+    if container.process.is_web() {
+        drain(instance, container).await;
+    }
+    engine.stop(&container.name, STOP_TIMEOUT).await?;
+    keep_log(instance, engine, &container.app, container).await;
+    engine.remove(&container.name).await?;
+    instance.write(|tables| tables.remove_container(container.id))
+}
+
+/// Waits until the proxy has nothing in flight to a container, but not for ever.
+async fn drain(instance: &Instance, container: &Container) {
+    let retired_at = container.retired_at.unwrap_or_else(clock::now);
+    tokio::time::sleep(REFRESH.saturating_sub(clock::since(retired_at))).await;
+    let mut idle = 0;
+    while idle < IDLE_TIMES && clock::since(retired_at) < DRAIN_TIMEOUT {
+        match proxy::in_flight(instance, container.address, container.port).await {
+            Ok(0) => idle += 1,
+            // Without an answer there is only the time to go by.
+            Ok(_) | Err(_) => idle = 0,
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Keeps the last lines of a container that goes, for `paas logs`. A log that cannot be kept is no reason to keep the
+/// container.
+async fn keep_log(instance: &Instance, engine: &Engine, app: &AppName, container: &Container) {
+    let lines = engine.logs(&container.name, Some(ops::logs::FORMER_LINES), false);
+    let lines: Vec<_> = lines.filter_map(|line| async { line.ok() }).collect().await;
+    if let Err(error) = ops::logs::keep(&instance.settings.paths.former_logs(app), &container.label(), &lines) {
+        warn!("the log of {} is lost: {}", container.name, error.one_line());
+    }
+}
+
+/// Removes the images that no release in reach needs.
+async fn prune_images(instance: &Instance, engine: &Engine) -> Result<()> {
+    // The images first: one built after this is not looked at.
+    let images = engine.images(&instance.id).await?;
+    let (needed, unfinished) = instance
+        .read(|tables| Ok((tables.needed_images(IMAGES_KEPT)?, tables.unfinished_deployments(None)?)))?;
+    let building = |tag: &str| {
+        tag.rsplit(':').next().and_then(|id| id.parse::<i64>().ok()).is_some_and(|id| {
+            unfinished.iter().any(|deployment| deployment.id == id)
+        })
+    };
+    let is_needed = |image: &ImageId| needed.contains(image);
+    for (tag, image) in images {
+        if !is_needed(&image) && !building(&tag) {
+            engine.remove_image(&tag).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,210 @@
+//! What a container is made from: a plain value, and its translation for the engine.
+
+use std::{collections::HashMap, net::Ipv4Addr};
+
+use bollard::models::{
+    ContainerCreateBody, HostConfig, HostConfigLogConfig, NetworkingConfig, RestartPolicy, RestartPolicyNameEnum,
+};
+
+use crate::model::{AppName, DeployId, ImageId, ProcessType, ReleaseVersion};
+
+/// The label that tells this instance's things from another's.
+pub(super) const INSTANCE_LABEL: &str = "paas.instance";
+
+/// How many processes and threads a container may have.
+const PIDS_LIMIT: i64 = 4096;
+
+/// The name of an instance's network.
+pub(super) fn network_name(instance: &str) -> String {
+    format!("paas-{instance}")
+}
+
+/// Whose a container or an image is. Everything we make in the engine carries it.
+#[derive(Clone, Debug)]
+pub struct Labels {
+    /// The instance's id.
+    pub instance: String,
+    /// The app.
+    pub app: AppName,
+    /// The release; none for an image, which is built before its release is cut.
+    pub release: Option<ReleaseVersion>,
+    /// The deployment.
+    pub deployment: DeployId,
+    /// The process type and position; none for an image.
+    pub process: Option<(ProcessType, u32)>,
+}
+
+impl Labels {
+    pub(super) fn to_map(&self) -> HashMap<String, String> {
+        let mut map = HashMap::from([
+            (INSTANCE_LABEL.to_owned(), self.instance.clone()),
+            ("paas.app".to_owned(), self.app.to_string()),
+            ("paas.deployment".to_owned(), self.deployment.to_string()),
+        ]);
+        if let Some(release) = self.release {
+            map.insert("paas.release".to_owned(), release.to_string());
+        }
+        if let Some((process, position)) = &self.process {
+            map.insert("paas.process".to_owned(), process.to_string());
+            map.insert("paas.index".to_owned(), position.to_string());
+        }
+        map
+    }
+}
+
+/// Whether the engine starts a container again when it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restart {
+    /// It does not: a candidate, or one on its way out.
+    No,
+    /// It does, also after a reboot.
+    UnlessStopped,
+}
+
+impl Restart {
+    pub(super) fn policy(self) -> RestartPolicyNameEnum {
+        match self {
+            Restart::No => RestartPolicyNameEnum::NO,
+            Restart::UnlessStopped => RestartPolicyNameEnum::UNLESS_STOPPED,
+        }
+    }
+}
+
+/// A container to be made.
+#[derive(Clone, Debug)]
+pub struct ContainerSpec {
+    /// Its name in the engine.
+    pub name: String,
+    /// Whose it is.
+    pub labels: Labels,
+    /// What it runs.
+    pub image: ImageId,
+    /// A command line for `/bin/sh -c` inside it; none: the image's own command.
+    pub command: Option<String>,
+    /// Its environment, in clear.
+    pub environment: Vec<(String, String)>,
+    /// Its address in the instance's network.
+    pub address: Ipv4Addr,
+    /// Whether the engine starts it again.
+    pub restart: Restart,
+}
+
+impl ContainerSpec {
+    /// The engine's words for it.
+    pub(super) fn body(&self) -> ContainerCreateBody {
+        let hostname = self.labels.process.as_ref().map(|(process, position)| format!("{process}-{position}"));
+        ContainerCreateBody {
+            image: Some(self.image.0.clone()),
+            hostname,
+            // An entry point of the image would get the words of a process command as its arguments.
+            entrypoint: self.command.as_ref().map(|_| Vec::new()),
+            cmd: self
+                .command
+                .as_ref()
+                .map(|line| vec!["/bin/sh".to_owned(), "-c".to_owned(), line.clone()]),
+            env: Some(self.environment.iter().map(|(key, value)| format!("{key}={value}")).collect()),
+            labels: Some(self.labels.to_map()),
+            host_config: Some(HostConfig {
+                init: Some(true),
+                network_mode: Some(network_name(&self.labels.instance)),
+                restart_policy: Some(RestartPolicy { name: Some(self.restart.policy()), maximum_retry_count: None }),
+                log_config: Some(HostConfigLogConfig {
+                    typ: Some("json-file".to_owned()),
+                    config: Some(HashMap::from([
+                        ("max-size".to_owned(), "10m".to_owned()),
+                        ("max-file".to_owned(), "3".to_owned()),
+                    ])),
+                }),
+                pids_limit: Some(PIDS_LIMIT),
+                security_opt: Some(vec!["no-new-privileges".to_owned()]),
+                ..HostConfig::default()
+            }),
+            networking_config: Some(NetworkingConfig {
+                endpoints_config: Some(HashMap::from([(network_name(&self.labels.instance), self.endpoint())])),
+            }),
+            ..ContainerCreateBody::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Result;
+
+    #[test]
+    fn a_command_line_runs_in_the_containers_own_shell() -> Result<()> {
+        let spec = ContainerSpec {
+            name: "paas-0-blog-1-web-1".to_owned(),
+            labels: Labels {
+                instance: "0".to_owned(),
+                app: "blog".parse()?,
+                release: Some(ReleaseVersion(3)),
+                deployment: 1,
+                process: Some((ProcessType::web(), 1)),
+            },
+            image: ImageId("sha256:0".to_owned()),
+            command: Some("node server.js; $(x)".to_owned()),
+            environment: vec![("PORT".to_owned(), "5000".to_owned())],
+            address: Ipv4Addr::new(10, 213, 0, 2),
+            restart: Restart::No,
+        };
+        let body = serde_json::to_string_pretty(&body_sorted(&spec)).map_err(crate::Error::bug)?;
+        insta::assert_snapshot!(body, @r#"
+        {
+          "Cmd": [
+            "/bin/sh",
+            "-c",
+            "node server.js; $(x)"
+          ],
+          "Entrypoint": [],
+          "Env": [
+            "PORT=5000"
+          ],
+          "HostConfig": {
+            "Init": true,
+            "LogConfig": {
+              "Config": {
+                "max-file": "3",
+                "max-size": "10m"
+              },
+              "Type": "json-file"
+            },
+            "NetworkMode": "paas-0",
+            "PidsLimit": 4096,
+            "RestartPolicy": {
+              "Name": "no"
+            },
+            "SecurityOpt": [
+              "no-new-privileges"
+            ]
+          },
+          "Hostname": "web-1",
+          "Image": "sha256:0",
+          "Labels": {
+            "paas.app": "blog",
+            "paas.deployment": "1",
+            "paas.index": "1",
+            "paas.instance": "0",
+            "paas.process": "web",
+            "paas.release": "v3"
+          },
+          "NetworkingConfig": {
+            "EndpointsConfig": {
+              "paas-0": {
+                "IPAMConfig": {
+                  "IPv4Address": "10.213.0.2"
+                }
+              }
+            }
+          }
+        }
+        "#);
+        Ok(())
+    }
+
+    /// A JSON value sorts its keys; the engine's own types keep no order in their maps.
+    fn body_sorted(spec: &ContainerSpec) -> serde_json::Value {
+        serde_json::to_value(spec.body()).unwrap()
+    }
+}

@@ -1,0 +1,82 @@
+//! Apps: make, look up, destroy.
+
+use crate::{
+    Error, Result,
+    engine::Engine,
+    git,
+    instance::Instance,
+    lock::{self, Holder},
+    model::{App, AppName, AppState, DeployState, Phase},
+    proxy,
+};
+
+/// Makes an app and its repository.
+///
+/// # Errors
+/// [`Error::AppExists`], [`Error::AppNameReserved`].
+pub async fn create(instance: &Instance, name: &AppName) -> Result<App> {
+    name.check_not_reserved()?;
+    let app = instance.write(|tables| tables.create_app(name))?;
+    git::create_repository(&instance.settings.paths, name)?;
+    proxy::nudge(instance).await;
+    Ok(app)
+}
+
+/// Removes an app with everything that belongs to it: containers, images, repository, logs, releases, config. A
+/// running deploy of it is cancelled first.
+///
+/// Killed in the middle, it leaves a stopped app behind that can be destroyed again.
+///
+/// # Errors
+/// [`Error::AppNotFound`]; what the engine says.
+pub async fn destroy(instance: &Instance, name: &AppName, waiting: impl FnMut(&str)) -> Result<()> {
+    let app = instance.read(|tables| tables.app(name))?;
+    let engine = Engine::connect(&instance.settings).await?;
+    instance.write(|tables| {
+        for deployment in tables.unfinished_deployments(Some(app.id))? {
+            if deployment.state.phase() == Phase::Undoable {
+                tables.cancel_deployment(deployment.id, &instance.actor)?;
+            }
+        }
+        Ok(())
+    })?;
+    let holder = Holder::new("the end of the app", &instance.actor);
+    let _lock = lock::lock(&instance.settings.paths.app_lock(app.id), &holder, waiting).await?;
+    // Whoever waited for the lock before us may have destroyed it.
+    let app = instance.read(|tables| tables.app(name))?;
+    instance.write(|tables| {
+        tables.set_app_state(app.id, AppState::Stopped)?;
+        tables.retire_containers(app.id)
+    })?;
+    // No request may be on its way to a container that goes.
+    proxy::publish(instance, name).await?;
+    for container in instance.read(|tables| tables.containers_of_app(app.id))? {
+        engine.remove(&container.name).await?;
+        instance.write(|tables| tables.remove_container(container.id))?;
+    }
+    let prefix = format!("paas-{}/{name}:", instance.id);
+    for (tag, _) in engine.images(&instance.id).await? {
+        if tag.starts_with(&prefix) {
+            engine.remove_image(&tag).await?;
+        }
+    }
+    remove_directory(&instance.settings.paths.repository(name))?;
+    remove_directory(&instance.settings.paths.app(name))?;
+    instance.write(|tables| {
+        for deployment in tables.unfinished_deployments(Some(app.id))? {
+            tables.end_deployment(deployment.id, DeployState::Canceled, None)?;
+        }
+        tables.delete_app(app.id)
+    })?;
+    proxy::publish(instance, name).await?;
+    proxy::sync(instance).await
+}
+
+fn remove_directory(path: &std::path::Path) -> Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io(format!("remove {}", path.display()))(error))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,187 @@
+//! What an app's processes print: from the engine while their container is there, from a bounded file after.
+
+use std::{
+    collections::HashSet,
+    fs::OpenOptions,
+    io::Write,
+    path::Path,
+    time::Duration,
+};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+
+use crate::{
+    Error, Result,
+    engine::{Engine, LogLine},
+    instance::Instance,
+    model::{App, ProcessType},
+    store::Container,
+};
+
+/// How many of a container's last lines are kept when it goes.
+pub const FORMER_LINES: u32 = 2000;
+/// How large the file of former lines may become, in bytes, before its older half is dropped.
+const FORMER_BYTES: u64 = 4_000_000;
+/// How often a follower looks for new containers.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// What to show of an app's log.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    /// How many lines of the past.
+    pub lines: u32,
+    /// Whether to go on with what is printed from now on.
+    pub follow: bool,
+    /// One process type, or all.
+    pub process: Option<ProcessType>,
+}
+
+/// Gives an app's log to `out`, line by line, oldest first; with `follow`, until `out` fails.
+///
+/// # Errors
+/// [`Error::DockerUnavailable`], [`Error::Io`], and what `out` returns.
+pub async fn show(
+    instance: &Instance,
+    app: &App,
+    selection: &Selection,
+    mut out: impl FnMut(&str) -> Result<()>,
+) -> Result<()> {
+    let engine = Engine::connect(&instance.settings).await?;
+    let wanted = |container: &Container| selection.process.as_ref().is_none_or(|process| container.process == *process);
+    let containers: Vec<Container> =
+        instance.read(|tables| tables.containers_of_app(app.id))?.into_iter().filter(wanted).collect();
+
+    let mut lines = former(&instance.settings.paths.former_logs(&app.name), selection.process.as_ref())?;
+    for container in &containers {
+        let mut stream = std::pin::pin!(engine.logs(&container.name, Some(selection.lines), false));
+        while let Some(line) = stream.next().await {
+            match line {
+                Ok(line) => lines.push(format(&container.label(), &line)),
+                // It went while it was read: what it said is with the former ones next time.
+                Err(_) => break,
+            }
+        }
+    }
+    // Each line begins with its time, in a form that sorts.
+    lines.sort_by(|left, right| time_of(left).cmp(time_of(right)));
+    let skip = lines.len().saturating_sub(selection.lines as usize);
+    for line in &lines[skip..] {
+        out(line)?;
+    }
+    if selection.follow { follow(instance, &engine, app, wanted, containers, out).await } else { Ok(()) }
+}
+
+/// Follows all containers at once, and those that come after them.
+async fn follow(
+    instance: &Instance,
+    engine: &Engine,
+    app: &App,
+    wanted: impl Fn(&Container) -> bool,
+    containers: Vec<Container>,
+    mut out: impl FnMut(&str) -> Result<()>,
+) -> Result<()> {
+    let (sender, mut receiver) = tokio::sync::mpsc::channel(64);
+    let mut readers = FuturesUnordered::new();
+    let mut known = HashSet::new();
+    let read = |container: Container, tail: Option<u32>| {
+        let sender = sender.clone();
+        async move {
+            let mut stream = std::pin::pin!(engine.logs(&container.name, tail, true));
+            while let Some(Ok(line)) = stream.next().await {
+                if sender.send(format(&container.label(), &line)).await.is_err() {
+                    return;
+                }
+            }
+        }
+    };
+    for container in containers {
+        known.insert(container.id);
+        readers.push(read(container, Some(0)));
+    }
+    let mut look = tokio::time::interval(LOOK_AGAIN);
+    loop {
+        tokio::select! {
+            Some(line) = receiver.recv() => out(&line)?,
+            Some(()) = readers.next() => {}
+            _ = look.tick() => {
+                for container in instance.read(|tables| tables.containers_of_app(app.id))? {
+                    if wanted(&container) && known.insert(container.id) {
+                        readers.push(read(container, None));
+                    }
+                }
+                // Somebody who went away is noticed though the app is silent.
+                out("")?;
+            }
+        }
+    }
+}
+
+/// Appends the last lines of a container that goes to the file of former lines, and keeps that file within bounds.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn keep(path: &Path, label: &str, lines: &[LogLine]) -> Result<()> {
+    let action = || format!("write {}", path.display());
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory).map_err(Error::io(action()))?;
+    }
+    let text: String = lines.iter().map(|line| format(label, line) + "\n").collect();
+    let mut file = OpenOptions::new().append(true).create(true).open(path).map_err(Error::io(action()))?;
+    file.write_all(text.as_bytes()).map_err(Error::io(action()))?;
+    if file.metadata().map_err(Error::io(action()))?.len() > FORMER_BYTES {
+        let text = std::fs::read_to_string(path).map_err(Error::io(action()))?;
+        let half = text.char_indices().map(|(index, _)| index).find(|index| *index >= text.len() / 2).unwrap_or(0);
+        let start = text[half..].find('\n').map_or(0, |offset| half + offset + 1);
+        let draft = path.with_extension("draft");
+        std::fs::write(&draft, &text[start..])
+            .and_then(|()| std::fs::rename(&draft, path))
+            .map_err(Error::io(action()))?;
+    }
+    Ok(())
+}
+
+fn former(path: &Path, process: Option<&ProcessType>) -> Result<Vec<String>> {
+    let text = match std::fs::read(path) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(Error::io(format!("read {}", path.display()))(error)),
+    };
+    let of_process = |line: &&str| {
+        process.is_none_or(|process| line.split(' ').nth(1).is_some_and(|label| {
+            label.strip_prefix("app[").and_then(|label| label.split('.').next()) == Some(process.as_str())
+        }))
+    };
+    Ok(text.lines().filter(of_process).map(str::to_owned).collect())
+}
+
+/// A line for people: `2026-11-21T11:22:27.123456789Z app[web.1]: text`.
+fn format(label: &str, line: &LogLine) -> String {
+    format!("{} app[{label}]: {}", line.time, line.text)
+}
+
+fn time_of(line: &str) -> &str {
+    line.split(' ').next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn former_lines_are_kept_within_bounds() -> Result<()> {
+        let directory = tempfile::tempdir().map_err(Error::io("make a directory"))?;
+        let path = directory.path().join("app/former.log");
+        let lines: Vec<LogLine> = (0..3000)
+            .map(|number| LogLine { time: format!("2026-01-01T00:00:00.{number:09}Z"), text: "x".repeat(1000) })
+            .collect();
+        keep(&path, "web.1", &lines)?;
+        keep(&path, "worker.1", &lines)?;
+        let size = std::fs::metadata(&path).map_err(Error::io("stat"))?.len();
+        assert!(size < FORMER_BYTES, "{size}");
+        let all = former(&path, None)?;
+        assert!(all.iter().all(|line| line.starts_with("2026-01-01T00:00:00.")));
+        assert!(former(&path, Some(&"worker".parse()?))?.len() > 2000);
+        assert!(former(&path, Some(&"work".parse()?))?.is_empty());
+        Ok(())
+    }
+}
