@@ -311,6 +311,14 @@ pub enum Error {
         /// Its owner.
         owner: String,
     },
+    /// The SSH server's host key cannot be used.
+    #[error("{path} holds no host key of OpenSSH's format: {reason}")]
+    HostKey {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// Another daemon runs on this root.
     #[error("paas serve is already running on {0}")]
     AlreadyServing(PathBuf),
@@ -450,7 +458,7 @@ impl Error {
             | Error::Program { .. }
             | Error::Io { .. }
             | Error::Database { .. } => Kind::Unavailable,
-            Error::DatabaseTooNew { .. } | Error::Unseal(_) => Kind::Conflict,
+            Error::DatabaseTooNew { .. } | Error::Unseal(_) | Error::HostKey { .. } => Kind::Conflict,
             Error::Bug(_) => Kind::Bug,
             Error::Told(error) => error.kind(),
             Error::Silent(kind) => *kind,
@@ -533,6 +541,10 @@ impl Error {
             }
             Error::RootDenied { path, owner } => format!(
                 "run it as root or as {owner}, over ssh, or set PAAS_ROOT to a directory of your own instead of {}",
+                path.display()
+            ),
+            Error::HostKey { path, .. } => format!(
+                "restore it from a backup; or `rm {}`: a new one is made, and every client will warn that it changed",
                 path.display()
             ),
             Error::AlreadyServing(_) => "stop it first, or set PAAS_ROOT to run a second one".into(),

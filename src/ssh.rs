@@ -1,1 +1,193 @@
 //! The embedded SSH server: a public key becomes an actor, a command line becomes a child process of ours.
+//!
+//! It knows no command. Whatever a client asks to run, it starts this same binary without arguments, with the actor
+//! and the command line in two variables that only the server sets, and carries three pipes. The child lives in a
+//! session of its own: it outlives the client, the connection and the daemon.
+
+mod bridge;
+mod connection;
+mod gate;
+mod host_key;
+#[cfg(test)]
+mod tests;
+
+use std::{borrow::Cow, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use russh::{
+    MethodKind, MethodSet, Preferred, SshId, compression, kex,
+    keys::{Algorithm, EcdsaCurve, HashAlg, PrivateKey},
+    server::Config,
+};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+    task::JoinSet,
+};
+
+use crate::{Error, Result, exec, instance::Instance, store::StoredKey};
+
+/// How many connections may be open without having logged in.
+const MAX_UNKNOWN: usize = 64;
+
+/// How long a client may take to log in.
+const LOGIN_GRACE: Duration = Duration::from_secs(20);
+
+/// How many bytes a client may send on a channel before it is granted more. Not above what OpenSSH's client grants
+/// us (2 MB), or [`gate`] could not untie its knot.
+const WINDOW: u32 = 1 << 20;
+
+/// How many logins a client may try: six, as OpenSSH has it, and the `none` by which it asks for the methods.
+const MAX_LOGIN_ATTEMPTS: usize = 7;
+
+/// How long a refused login takes, whatever it was refused for.
+const REFUSAL_TIME: Duration = Duration::from_millis(200);
+
+/// How long to wait after a connection could not be accepted, for want of file descriptors mostly.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// The SSH server, listening but not yet answering.
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+/// What all connections share.
+struct Shared {
+    instance: Arc<Instance>,
+    config: Arc<Config>,
+    /// The program of every session: our own binary, but for tests.
+    program: PathBuf,
+    /// How long a client may take to log in: [`LOGIN_GRACE`], but for tests.
+    login_grace: Duration,
+}
+
+impl Server {
+    /// Listens on the address of the settings, with the instance's host key, which is made where there is none.
+    ///
+    /// # Errors
+    /// [`Error::Listen`]; [`Error::HostKey`] and [`Error::Io`] where the host key cannot be read or made.
+    pub async fn bind(instance: Arc<Instance>) -> Result<Server> {
+        Server::bind_with(instance, exec::own_binary()?, LOGIN_GRACE).await
+    }
+
+    /// Listens, with what only tests change.
+    async fn bind_with(instance: Arc<Instance>, program: PathBuf, login_grace: Duration) -> Result<Server> {
+        let host_key = host_key::open(&instance.settings.paths.host_key())?;
+        let wanted = instance.settings.ssh_listen;
+        let listen =
+            |source| Error::Listen { address: wanted.to_string(), what: "SSH", setting: "PAAS_SSH_LISTEN", source };
+        let listener = TcpListener::bind(wanted).await.map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        let shared = Arc::new(Shared { instance, config: Arc::new(config(host_key)), program, login_grace });
+        Ok(Server { listener, address, shared })
+    }
+
+    /// Where it listens: the setting, with the port that was chosen where the setting says 0.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop` becomes true or its sender is dropped, then ends all connections; their children live on.
+    /// Returns when all connections have ended, which takes a few seconds at most.
+    pub async fn run(self, mut stop: watch::Receiver<bool>) {
+        let places = Arc::new(Semaphore::new(MAX_UNKNOWN));
+        let mut connections = JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                () = connection::stopped(&mut stop) => break,
+                accepted = self.listener.accept() => accepted,
+                // What has ended is taken out of the set.
+                Some(_) = connections.join_next() => continue,
+            };
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!("ssh: cannot accept a connection: {error}");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                tracing::info!("ssh: {peer}: refused: {MAX_UNKNOWN} connections have not logged in yet");
+                continue;
+            };
+            tracing::debug!("ssh: {peer}: connected");
+            connections.spawn(connection::serve(Arc::clone(&self.shared), stream, peer, place, stop.clone()));
+        }
+        drop(self.listener);
+        while connections.join_next().await.is_some() {}
+    }
+}
+
+impl Shared {
+    /// The key of that fingerprint, if there is one. The database is asked beside the threads that serve, because it
+    /// may have to wait for others.
+    async fn find_key(&self, fingerprint: String) -> Result<Option<StoredKey>> {
+        let instance = Arc::clone(&self.instance);
+        tokio::task::spawn_blocking(move || instance.read(|tables| tables.find_key_by_fingerprint(&fingerprint)))
+            .await
+            .map_err(Error::bug)?
+    }
+
+    /// Whether a key that logged in is still there, under the same name. Where the database cannot tell, it is.
+    async fn still_valid(&self, key: &StoredKey) -> bool {
+        match self.find_key(key.fingerprint.clone()).await {
+            Ok(found) => found.is_some_and(|found| found.id == key.id && found.name == key.name),
+            Err(error) => {
+                tracing::warn!("ssh: cannot look up a key: {}", error.one_line());
+                true
+            }
+        }
+    }
+}
+
+/// How russh is to behave.
+fn config(host_key: PrivateKey) -> Config {
+    Config {
+        server_id: SshId::Standard(Cow::Borrowed("SSH-2.0-paas")),
+        methods: MethodSet::from([MethodKind::PublicKey].as_slice()),
+        auth_rejection_time: REFUSAL_TIME,
+        auth_rejection_time_initial: Some(Duration::ZERO),
+        max_auth_attempts: MAX_LOGIN_ATTEMPTS,
+        keys: vec![host_key],
+        window_size: WINDOW,
+        maximum_packet_size: 32 * 1024,
+        event_buffer_size: 8,
+        preferred: Preferred {
+            kex: Cow::Borrowed(&KEY_EXCHANGES),
+            key: Cow::Borrowed(&SIGNATURES),
+            // A compressor holds memory for every connection, and git compresses by itself.
+            compression: Cow::Borrowed(&[compression::NONE]),
+            ..Preferred::DEFAULT
+        },
+        // A child may be silent for as long as it likes; `connection` has the other limits.
+        inactivity_timeout: None,
+        keepalive_interval: None,
+        ..Config::default()
+    }
+}
+
+/// Elliptic curves only, which every client since 2014 knows: the big Diffie-Hellman groups cost an unknown client
+/// little and us much.
+const KEY_EXCHANGES: [kex::Name; 7] = [
+    kex::MLKEM768X25519_SHA256,
+    kex::CURVE25519,
+    kex::CURVE25519_PRE_RFC_8731,
+    kex::EXTENSION_SUPPORT_AS_CLIENT,
+    kex::EXTENSION_SUPPORT_AS_SERVER,
+    kex::EXTENSION_OPENSSH_STRICT_KEX_AS_CLIENT,
+    kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
+];
+
+/// The signatures that are taken: russh's own choice without SHA-1.
+const SIGNATURES: [Algorithm; 8] = [
+    Algorithm::Ed25519,
+    Algorithm::SkEd25519,
+    Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
+    Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 },
+    Algorithm::Ecdsa { curve: EcdsaCurve::NistP521 },
+    Algorithm::SkEcdsaSha2NistP256,
+    Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
+    Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
+];

@@ -1,12 +1,55 @@
-use crate::{Result, instance::Instance, ui::Ui};
+use std::{
+    fs::File,
+    io::{IsTerminal, Read},
+    path::{Path, PathBuf},
+};
+
+use serde::Serialize;
+
+use crate::{
+    Error, Result, clock,
+    instance::Instance,
+    model::{Actor, KeyName},
+    ops::keys::{self, KeyChoice},
+    store::StoredKey,
+    ui::Ui,
+};
+
+/// More than any public key takes, in bytes: what is longer is the wrong file.
+const MAX_KEY_FILE: u64 = 64 * 1024;
 
 /// Let the holder of a public key push and run commands
 #[derive(Debug, clap::Args)]
-pub struct Add {}
+pub struct Add {
+    /// What to call the key, e.g. its owner or the machine it is on
+    name: KeyName,
+    /// The public key's file; `-`, or nothing, for standard input
+    file: Option<PathBuf>,
+}
 
 impl Add {
     /// Runs the command.
-    pub(super) fn run(self, _instance: &Instance, _ui: Ui) -> Result<()> {
+    pub(super) fn run(self, instance: &Instance, ui: Ui) -> Result<()> {
+        let text = match self.file.filter(|file| file.as_os_str() != "-") {
+            // The client's path means nothing on this machine, and this machine's files are not the client's to read.
+            Some(file) if matches!(instance.actor, Actor::Key(_)) => {
+                return Err(Error::Usage {
+                    message: format!(
+                        "{} is a file of your machine, and this command runs on the server",
+                        file.display()
+                    ),
+                    hint: format!(
+                        "give it on standard input: `ssh ... ssh-keys:add {} < {}`",
+                        self.name,
+                        file.display()
+                    ),
+                });
+            }
+            Some(file) => read_file(&file)?,
+            None => read_stdin(ui)?,
+        };
+        let fingerprint = keys::add(instance, &self.name, &text)?;
+        ui.talk(&format!("{} may log in: {fingerprint}", self.name));
         Ok(())
     }
 }
@@ -17,18 +60,81 @@ pub struct List {}
 
 impl List {
     /// Runs the command.
-    pub(super) fn run(self, _instance: &Instance, _ui: Ui) -> Result<()> {
+    pub(super) fn run(self, instance: &Instance, ui: Ui) -> Result<()> {
+        let keys = keys::list(instance)?;
+        let rows: Vec<[String; 3]> = keys
+            .iter()
+            .map(|key| [key.name.to_string(), key.fingerprint.clone(), clock::rfc3339(key.created_at)])
+            .collect();
+        let records: Vec<KeyRecord<'_>> = keys.iter().map(KeyRecord::of).collect();
+        ui.table(["NAME", "FINGERPRINT", "ADDED"], &rows, &records)
+    }
+}
+
+/// Take a public key's access away, and end its open sessions
+#[derive(Debug, clap::Args)]
+#[group(id = "which", required = true, multiple = false)]
+pub struct Remove {
+    /// The key's name
+    #[arg(group = "which")]
+    name: Option<KeyName>,
+    /// The key's fingerprint, as `ssh-keys:list` and `ssh-keygen -l` show it
+    #[arg(long, group = "which", value_name = "SHA256:...")]
+    fingerprint: Option<String>,
+}
+
+impl Remove {
+    /// Runs the command.
+    pub(super) fn run(self, instance: &Instance, ui: Ui) -> Result<()> {
+        let choice = match (self.name, self.fingerprint) {
+            (Some(name), _) => KeyChoice::Name(name),
+            (None, Some(fingerprint)) => KeyChoice::Fingerprint(fingerprint),
+            (None, None) => return Err(Error::bug("clap let neither a name nor a fingerprint pass")),
+        };
+        let key = keys::remove(instance, &choice)?;
+        ui.talk(&format!("{} may no longer log in: {}", key.name, key.fingerprint));
         Ok(())
     }
 }
 
-/// Take a public key's access away
-#[derive(Debug, clap::Args)]
-pub struct Remove {}
+/// A key as programs read it.
+#[derive(Debug, Serialize)]
+struct KeyRecord<'a> {
+    name: &'a KeyName,
+    fingerprint: &'a str,
+    public_key: &'a str,
+    added_at: String,
+}
 
-impl Remove {
-    /// Runs the command.
-    pub(super) fn run(self, _instance: &Instance, _ui: Ui) -> Result<()> {
-        Ok(())
+impl KeyRecord<'_> {
+    fn of(key: &StoredKey) -> KeyRecord<'_> {
+        KeyRecord {
+            name: &key.name,
+            fingerprint: &key.fingerprint,
+            public_key: &key.public_key,
+            added_at: clock::rfc3339(key.created_at),
+        }
     }
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>> {
+    let file = File::open(path).map_err(Error::io(format!("open {}", path.display())))?;
+    read(file, &path.display().to_string())
+}
+
+fn read_stdin(ui: Ui) -> Result<Vec<u8>> {
+    let stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        ui.talk("Paste the public key, then press Ctrl-D on a line of its own:");
+    }
+    read(stdin.lock(), "standard input")
+}
+
+fn read(source: impl Read, name: &str) -> Result<Vec<u8>> {
+    let mut text = Vec::new();
+    source.take(MAX_KEY_FILE + 1).read_to_end(&mut text).map_err(Error::io(format!("read {name}")))?;
+    if text.len() as u64 > MAX_KEY_FILE {
+        return Err(Error::KeyMalformed(format!("{name} is too long for one")));
+    }
+    Ok(text)
 }

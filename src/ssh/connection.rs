@@ -1,0 +1,353 @@
+//! One connection: who it is, what it may ask for, and when it ends.
+//!
+//! Everything that is not a login by public key or a command is refused: other methods, variables, terminals,
+//! subsystems, and all forwarding. What russh refuses by itself where a handler is silent is not repeated here.
+
+use std::{collections::HashMap, net::SocketAddr, os::fd::AsFd, sync::Arc, time::Duration};
+
+use russh::{
+    Channel, ChannelId, ChannelOpenFailure, ChannelWriteHalf, Disconnect, Pty,
+    keys::{Algorithm, PublicKey},
+    server::{self, Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey},
+};
+use rustix::net::sockopt;
+use tokio::{
+    net::TcpStream,
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
+    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
+};
+
+use super::{
+    Shared,
+    bridge::{self, Outlet},
+    gate::{Chunk, Gate, Gated},
+};
+use crate::{
+    Result, exec,
+    model::Actor,
+    ops::keys,
+    settings::{ACTOR_VARIABLE, COMMAND_VARIABLE},
+    store::StoredKey,
+};
+
+/// The user names there are: Dokku's habit, and git's.
+const USERS: [&str; 2] = ["paas", "git"];
+
+/// How many channels a connection may have open.
+const MAX_CHANNELS: usize = 16;
+
+/// How long a connection may be without a channel.
+const IDLE_LIMIT: Duration = Duration::from_secs(30 * 60);
+
+/// How often the key of a connection is looked up again.
+const KEY_CHECK_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a client may take to go after it was told to.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Serves one connection to its end.
+///
+/// `unknown`: its place among those that have not logged in; given back when it does.
+/// `stop`: becomes true, or closed, when the server ends.
+pub(super) async fn serve(
+    shared: Arc<Shared>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    unknown: OwnedSemaphorePermit,
+    mut stop: watch::Receiver<bool>,
+) {
+    set_socket_options(&stream, peer);
+    let deadline = Instant::now() + shared.login_grace;
+    let gate = Arc::new(Gate::default());
+    let (login, mut logged_in) = watch::channel(None);
+    let places = Arc::new(Semaphore::new(MAX_CHANNELS));
+    let handler = Connection {
+        shared: Arc::clone(&shared),
+        peer,
+        gate: Arc::clone(&gate),
+        login,
+        places: Arc::clone(&places),
+        channels: HashMap::new(),
+    };
+    let gated = Gated { stream, gate: Arc::clone(&gate) };
+    let starting = timeout(shared.login_grace, server::run_stream(Arc::clone(&shared.config), gated, handler));
+    let mut session = match starting.await {
+        Ok(Ok(session)) => session,
+        Ok(Err(error)) => return tracing::debug!("ssh: {peer}: {error}"),
+        Err(_) => return tracing::debug!("ssh: {peer}: sent nothing"),
+    };
+
+    let connection = session.handle();
+    let (mut unknown, mut key) = (Some(unknown), None);
+    let mut tick = interval(KEY_CHECK_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut last_busy = Instant::now();
+    let farewell = loop {
+        tokio::select! {
+            ended = &mut session => {
+                match ended {
+                    Ok(()) => tracing::debug!("ssh: {peer}: ended"),
+                    Err(error) => tracing::debug!("ssh: {peer}: {error}"),
+                }
+                if unknown.is_some() {
+                    tracing::info!("ssh: {peer}: went without logging in");
+                }
+                return;
+            }
+            // An error is the end of the session, which the branch above sees.
+            Ok(()) = logged_in.changed(), if unknown.is_some() => unknown = None,
+            () = sleep_until(deadline), if unknown.is_some() => break "it took too long to log in",
+            () = stopped(&mut stop) => break "the server stops",
+            _ = tick.tick() => {
+                if unknown.is_some() {
+                    continue;
+                }
+                key = key.or_else(|| logged_in.borrow_and_update().clone());
+                if let Some(key) = &key
+                    && !shared.still_valid(key).await
+                {
+                    break "its key was removed";
+                }
+                if places.available_permits() < MAX_CHANNELS {
+                    last_busy = Instant::now();
+                } else if last_busy.elapsed() > IDLE_LIMIT {
+                    break "it was idle";
+                }
+            }
+        }
+    };
+    tracing::info!("ssh: {peer}: ended by the server: {farewell}");
+    // A client that takes nothing any more cannot be told either, and must not keep us.
+    let told = connection.disconnect(Disconnect::ByApplication, format!("paas: {farewell}"), String::new());
+    if timeout(FAREWELL, async { drop(told.await) }).await.is_ok() {
+        drop(timeout(FAREWELL, &mut session).await);
+    }
+    gate.shut();
+}
+
+/// Waits until the server ends.
+pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error means that the sender is gone, and with it whoever ran the server.
+    drop(stop.wait_for(|stop| *stop).await);
+}
+
+/// Small writes go at once, and the kernel finds out about dead peers: SSH's own questions would not do, because
+/// their answers stand behind what a slow child has not read yet.
+fn set_socket_options(stream: &TcpStream, peer: SocketAddr) {
+    let socket = stream.as_fd();
+    let set = sockopt::set_tcp_nodelay(socket, true)
+        .and_then(|()| sockopt::set_tcp_keepidle(socket, Duration::from_secs(30)))
+        .and_then(|()| sockopt::set_tcp_keepintvl(socket, Duration::from_secs(15)))
+        .and_then(|()| sockopt::set_tcp_keepcnt(socket, 4))
+        .and_then(|()| sockopt::set_socket_keepalive(socket, true));
+    if let Err(error) = set {
+        tracing::debug!("ssh: {peer}: cannot set the socket's options: {error}");
+    }
+}
+
+/// What one client asks for, one request at a time.
+struct Connection {
+    shared: Arc<Shared>,
+    peer: SocketAddr,
+    gate: Arc<Gate>,
+    /// Who logged in, for the task that watches the connection.
+    login: watch::Sender<Option<StoredKey>>,
+    /// A permit for every channel there may be.
+    places: Arc<Semaphore>,
+    channels: HashMap<ChannelId, State>,
+}
+
+/// How far a channel is.
+enum State {
+    /// Nothing runs on it yet.
+    Open(ChannelWriteHalf<Msg>, OwnedSemaphorePermit),
+    /// A child runs on it.
+    Running {
+        /// Where its input goes; none after the end of file.
+        input: Option<mpsc::UnboundedSender<Chunk>>,
+        /// Dropped when the client closes the channel; closed when the child has ended.
+        gone: oneshot::Sender<()>,
+    },
+}
+
+impl Connection {
+    /// The key, if its holder may log in under that user name.
+    async fn find_key(&self, user: &str, key: &PublicKey, algorithm: &Algorithm) -> Option<StoredKey> {
+        let peer = self.peer;
+        if !USERS.contains(&user) {
+            tracing::info!("ssh: {peer}: refused: user {user:?}, which is none of {USERS:?}");
+            return None;
+        }
+        if *algorithm == (Algorithm::Rsa { hash: None }) {
+            tracing::info!("ssh: {peer}: refused: a signature with SHA-1");
+            return None;
+        }
+        let fingerprint = keys::fingerprint(key);
+        match self.shared.find_key(fingerprint.clone()).await {
+            Ok(Some(key)) => Some(key),
+            Ok(None) => {
+                tracing::info!("ssh: {peer}: refused: unknown key {fingerprint}");
+                None
+            }
+            Err(error) => {
+                tracing::error!("ssh: {peer}: refused: {}", error.one_line());
+                None
+            }
+        }
+    }
+
+    /// Runs our own binary on a channel, with what the client typed.
+    async fn start(&mut self, id: ChannelId, typed: &[u8], session: &mut Session) -> Result<(), russh::Error> {
+        let Some(key) = self.login.borrow().clone() else {
+            return session.channel_failure(id);
+        };
+        let (channel, place) = match self.channels.remove(&id) {
+            Some(State::Open(channel, place)) => (channel, place),
+            other => {
+                // One command a channel (RFC 4254, section 6.5).
+                self.channels.extend(other.map(|state| (id, state)));
+                return session.channel_failure(id);
+            }
+        };
+        if !self.shared.still_valid(&key).await {
+            return session.disconnect(Disconnect::ByApplication, "paas: its key was removed", "");
+        }
+        session.channel_success(id)?;
+        let (input, chunks) = mpsc::unbounded_channel();
+        let (gone, client_gone) = oneshot::channel();
+        self.channels.insert(id, State::Running { input: Some(input), gone });
+        let outlet = Outlet { channel, connection: session.handle(), gate: Arc::clone(&self.gate), _place: place };
+        let Some(typed) = std::str::from_utf8(typed).ok().filter(|typed| !typed.contains('\0')) else {
+            tokio::spawn(async move {
+                bridge::say_and_close(&outlet, "the command is no text in UTF-8", 2).await;
+                drop(client_gone);
+            });
+            return Ok(());
+        };
+        let actor = Actor::Key(key.name.to_string());
+        tracing::info!("ssh: {}: {actor} runs a command", self.peer);
+        let mut command = exec::command(&self.shared.program);
+        command
+            .envs(self.shared.instance.settings.child_environment())
+            .env(ACTOR_VARIABLE, actor.to_string())
+            .env(COMMAND_VARIABLE, typed)
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped());
+        tokio::spawn(bridge::run(command, chunks, client_gone, outlet));
+        Ok(())
+    }
+}
+
+impl Handler for Connection {
+    type Error = russh::Error;
+
+    async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, russh::Error> {
+        let known = self.find_key(user, offer.public_key, offer.algorithm).await;
+        Ok(if known.is_some() { Auth::Accept } else { Auth::reject() })
+    }
+
+    async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
+        let Some(key) = self.find_key(user, key.public_key, key.algorithm).await else {
+            return Ok(Auth::reject());
+        };
+        tracing::info!("ssh: {}: key {} logged in", self.peer, key.name);
+        self.login.send_replace(Some(key));
+        Ok(Auth::Accept)
+    }
+
+    async fn channel_open_session(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        // Of channels that we close first, russh tells nothing more.
+        self.channels.retain(|_, state| !matches!(state, State::Running { gone, .. } if gone.is_closed()));
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            reply.reject(ChannelOpenFailure::ResourceShortage).await;
+            return Ok(());
+        };
+        // The half that reads is let go: russh would stop the whole session when nobody takes from it, so that what
+        // the client sends comes to `data` alone.
+        let (_, outgoing) = channel.split();
+        self.channels.insert(outgoing.id(), State::Open(outgoing, place));
+        reply.accept().await;
+        Ok(())
+    }
+
+    async fn exec_request(&mut self, id: ChannelId, typed: &[u8], session: &mut Session) -> Result<(), russh::Error> {
+        self.start(id, typed, session).await
+    }
+
+    async fn shell_request(&mut self, id: ChannelId, session: &mut Session) -> Result<(), russh::Error> {
+        self.start(id, b"", session).await
+    }
+
+    async fn data(&mut self, id: ChannelId, bytes: &[u8], _session: &mut Session) -> Result<(), russh::Error> {
+        if let Some(State::Running { input: Some(input), .. }) = self.channels.get(&id) {
+            // Where the child reads no more, the chunk comes back in the error and is dropped.
+            drop(input.send(self.gate.chunk(bytes)));
+        }
+        Ok(())
+    }
+
+    async fn channel_eof(&mut self, id: ChannelId, _session: &mut Session) -> Result<(), russh::Error> {
+        if let Some(State::Running { input, .. }) = self.channels.get_mut(&id) {
+            *input = None;
+        }
+        Ok(())
+    }
+
+    async fn channel_close(&mut self, id: ChannelId, _session: &mut Session) -> Result<(), russh::Error> {
+        self.channels.remove(&id);
+        Ok(())
+    }
+
+    // Where these are silent russh sends no answer at all, and a client that asked for one waits.
+
+    async fn env_request(
+        &mut self,
+        id: ChannelId,
+        _name: &str,
+        _value: &str,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        session.channel_failure(id)
+    }
+
+    async fn pty_request(
+        &mut self,
+        id: ChannelId,
+        _term: &str,
+        _columns: u32,
+        _rows: u32,
+        _width: u32,
+        _height: u32,
+        _modes: &[(Pty, u32)],
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        session.channel_failure(id)
+    }
+
+    async fn x11_request(
+        &mut self,
+        id: ChannelId,
+        _single: bool,
+        _protocol: &str,
+        _cookie: &str,
+        _screen: u32,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        session.channel_failure(id)
+    }
+
+    async fn subsystem_request(
+        &mut self,
+        id: ChannelId,
+        _name: &str,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        session.channel_failure(id)
+    }
+}

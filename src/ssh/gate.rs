@@ -1,0 +1,188 @@
+//! Flow control that russh lacks: a connection is not read while what it sent is still waiting for its children.
+//!
+//! russh grants a client new window for what it has received, not for what was consumed, and its own way to slow a
+//! client down is to stop the whole session, output and all: a child that waits for us to take its output before it
+//! reads on would then wait for ever. So the session never stops. Instead its socket is wrapped in a [`Gated`]
+//! stream that gives nothing to read while more than [`HIGH_WATER`] bytes are queued; writing goes on.
+//!
+//! One knot is left: output may itself wait for a window grant that stands in the unread bytes. Then reading goes on,
+//! up to [`CEILING`]. The grant is never further away than the client's own window ([`super::WINDOW`] a channel).
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use futures_util::task::AtomicWaker;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Bytes queued at which reading stops.
+const HIGH_WATER: usize = 1 << 20;
+
+/// Bytes queued at which reading stops even though output waits for a window grant.
+const CEILING: usize = 16 << 20;
+
+/// What a queued chunk costs beside its bytes, so that many tiny ones count as well.
+const CHUNK_COST: usize = 128;
+
+/// Decides whether a connection is read, and can end it.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    queued: AtomicUsize,
+    stalled: AtomicUsize,
+    shut: AtomicBool,
+    reader: AtomicWaker,
+    writer: AtomicWaker,
+}
+
+impl Gate {
+    /// Queues bytes from the client: they count until the chunk is dropped.
+    pub(super) fn chunk(self: &Arc<Self>, bytes: &[u8]) -> Chunk {
+        self.queued.fetch_add(bytes.len() + CHUNK_COST, Ordering::SeqCst);
+        Chunk { bytes: bytes.to_vec(), gate: Arc::clone(self) }
+    }
+
+    /// Says that output waits for a window grant, until the value is dropped.
+    pub(super) fn stalled(self: &Arc<Self>) -> Stalled {
+        self.stalled.fetch_add(1, Ordering::SeqCst);
+        self.reader.wake();
+        Stalled(Arc::clone(self))
+    }
+
+    /// Ends the connection: it reads as ended and cannot be written.
+    pub(super) fn shut(&self) {
+        self.shut.store(true, Ordering::SeqCst);
+        self.reader.wake();
+        self.writer.wake();
+    }
+
+    fn is_open(&self) -> bool {
+        let queued = self.queued.load(Ordering::SeqCst);
+        queued < HIGH_WATER || (queued < CEILING && self.stalled.load(Ordering::SeqCst) > 0)
+    }
+}
+
+/// Bytes from the client on their way to a child.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    /// The bytes.
+    pub(super) bytes: Vec<u8>,
+    gate: Arc<Gate>,
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        let cost = self.bytes.len() + CHUNK_COST;
+        let before = self.gate.queued.fetch_sub(cost, Ordering::SeqCst);
+        let crossed = |mark: usize| before >= mark && before - cost < mark;
+        if crossed(HIGH_WATER) || crossed(CEILING) {
+            self.gate.reader.wake();
+        }
+    }
+}
+
+/// Output that waits for a window grant.
+#[derive(Debug)]
+pub(super) struct Stalled(Arc<Gate>);
+
+impl Drop for Stalled {
+    fn drop(&mut self) {
+        self.0.stalled.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// A stream that is read only while its gate is open.
+#[derive(Debug)]
+pub(super) struct Gated<S> {
+    /// The stream.
+    pub(super) stream: S,
+    /// The gate.
+    pub(super) gate: Arc<Gate>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Gated<S> {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        // Before the state is looked at, or a wake between the two would be lost.
+        this.gate.reader.register(context.waker());
+        if this.gate.shut.load(Ordering::SeqCst) {
+            return Poll::Ready(Ok(()));
+        }
+        if !this.gate.is_open() {
+            return Poll::Pending;
+        }
+        Pin::new(&mut this.stream).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Gated<S> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.gate.writer.register(context.waker());
+        if this.gate.shut.load(Ordering::SeqCst) {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        Pin::new(&mut this.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    fn try_read(stream: &mut Gated<tokio::io::DuplexStream>) -> Poll<usize> {
+        let mut byte = [0; 1];
+        let mut buffer = ReadBuf::new(&mut byte);
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        Pin::new(stream).poll_read(&mut context, &mut buffer).map(|_| buffer.filled().len())
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_stops_reading_until_it_drains_or_output_stalls() {
+        let (mut client, stream) = tokio::io::duplex(64);
+        let gate = Arc::new(Gate::default());
+        let mut stream = Gated { stream, gate: Arc::clone(&gate) };
+        client.write_all(b"abcd").await.unwrap();
+        assert_eq!(stream.read_u8().await.unwrap(), b'a');
+        let chunk = gate.chunk(&vec![0; HIGH_WATER]);
+        assert_eq!(try_read(&mut stream), Poll::Pending);
+        let stalled = gate.stalled();
+        assert_eq!(try_read(&mut stream), Poll::Ready(1));
+        let flood = gate.chunk(&vec![0; CEILING]);
+        assert_eq!(try_read(&mut stream), Poll::Pending);
+        drop(flood);
+        drop(stalled);
+        assert_eq!(try_read(&mut stream), Poll::Pending);
+        drop(chunk);
+        assert_eq!(try_read(&mut stream), Poll::Ready(1));
+    }
+
+    #[tokio::test]
+    async fn a_shut_gate_reads_as_ended() {
+        let (_client, stream) = tokio::io::duplex(64);
+        let gate = Arc::new(Gate::default());
+        let mut stream = Gated { stream, gate: Arc::clone(&gate) };
+        let reading = tokio::spawn(async move {
+            let read = stream.read(&mut [0; 8]).await.unwrap();
+            (read, stream.write_all(b"x").await.is_err())
+        });
+        tokio::task::yield_now().await;
+        gate.shut();
+        assert_eq!(reading.await.unwrap(), (0, true));
+    }
+}
