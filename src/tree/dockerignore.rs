@@ -1,0 +1,275 @@
+//! `.dockerignore`, read as Docker reads it: patterns are anchored at the root, `**` crosses directories, the last
+//! pattern that matches wins, and a pattern that matches a directory holds for all below it.
+
+use std::path::{Path, PathBuf};
+
+use regex::Regex;
+
+use crate::{Error, Result};
+
+/// The patterns of a `.dockerignore`.
+#[derive(Clone, Debug, Default)]
+pub struct DockerIgnore {
+    patterns: Vec<Pattern>,
+}
+
+#[derive(Clone, Debug)]
+struct Pattern {
+    regex: Regex,
+    exception: bool,
+}
+
+impl DockerIgnore {
+    /// Patterns that leave nothing out.
+    pub fn none() -> DockerIgnore {
+        DockerIgnore::default()
+    }
+
+    /// Reads patterns, a line each; `file` is what an error names.
+    ///
+    /// # Errors
+    /// [`Error::SourceFile`] where a pattern is malformed, with its line.
+    pub fn parse(file: &str, text: &str) -> Result<DockerIgnore> {
+        let mut patterns = Vec::new();
+        for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
+            // Only a `#` in the first column makes a comment.
+            if line.starts_with('#') || line.trim().is_empty() {
+                continue;
+            }
+            let line = line.trim();
+            let (exception, text) = match line.strip_prefix('!') {
+                Some(rest) => (true, rest.trim()),
+                None => (false, line),
+            };
+            let malformed = |message: String| Error::SourceFile {
+                file: file.to_owned(),
+                line: Some(index + 1),
+                message,
+                hint: "docs.docker.com/build/concepts/context describes the patterns of .dockerignore".to_owned(),
+            };
+            if text.is_empty() {
+                return Err(malformed("`!` without a pattern behind it".to_owned()));
+            }
+            let pattern = clean(text);
+            let pattern = pattern.strip_prefix('/').filter(|rest| !rest.is_empty()).unwrap_or(&pattern);
+            let regex = expression(pattern)
+                .and_then(|expression| Regex::new(&expression).ok())
+                .ok_or_else(|| malformed(format!("the pattern {line:?} is malformed")))?;
+            patterns.push(Pattern { regex, exception });
+        }
+        Ok(DockerIgnore { patterns })
+    }
+
+    /// These patterns, and after them `later`, which have the last word.
+    #[must_use]
+    pub fn then(mut self, later: DockerIgnore) -> DockerIgnore {
+        self.patterns.extend(later.patterns);
+        self
+    }
+
+    /// Tells for one path after another whether it is left out; quickest when the paths are sorted.
+    pub fn matcher(&self) -> Matcher<'_> {
+        Matcher { ignore: self, parent: PathBuf::new(), parent_matches: vec![false; self.patterns.len()] }
+    }
+
+    /// Whether a file is left out.
+    pub fn excludes(&self, path: &Path) -> bool {
+        self.matcher().excludes(path)
+    }
+}
+
+/// What [`DockerIgnore::matcher`] returns: it remembers what matched the directory of the last path.
+#[derive(Debug)]
+pub struct Matcher<'a> {
+    ignore: &'a DockerIgnore,
+    parent: PathBuf,
+    parent_matches: Vec<bool>,
+}
+
+impl Matcher<'_> {
+    /// Whether a file is left out.
+    pub fn excludes(&mut self, path: &Path) -> bool {
+        let patterns = &self.ignore.patterns;
+        let parent = path.parent().unwrap_or(Path::new(""));
+        if parent != self.parent {
+            self.parent = parent.to_owned();
+            let ancestors: Vec<_> = parent
+                .ancestors()
+                .filter(|ancestor| !ancestor.as_os_str().is_empty())
+                .map(Path::to_string_lossy)
+                .collect();
+            self.parent_matches = patterns
+                .iter()
+                .map(|pattern| ancestors.iter().any(|ancestor| pattern.regex.is_match(ancestor)))
+                .collect();
+        }
+        let path = path.to_string_lossy();
+        let mut excluded = false;
+        for (pattern, parent_matches) in patterns.iter().zip(&self.parent_matches) {
+            // A pattern that would change nothing need not be tried.
+            if pattern.exception == excluded && (*parent_matches || pattern.regex.is_match(&path)) {
+                excluded = !pattern.exception;
+            }
+        }
+        excluded
+    }
+}
+
+/// A path without `.`, `..`, doubled and trailing slashes: what Go's `path.Clean` does.
+fn clean(path: &str) -> String {
+    let rooted = path.starts_with('/');
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => match parts.last() {
+                Some(last) if *last != ".." => drop(parts.pop()),
+                _ if rooted => {}
+                _ => parts.push(part),
+            },
+            _ => parts.push(part),
+        }
+    }
+    match (rooted, parts.join("/")) {
+        (true, joined) => format!("/{joined}"),
+        (false, joined) if joined.is_empty() => ".".to_owned(),
+        (false, joined) => joined,
+    }
+}
+
+/// The regular expression of a pattern, or nothing for a malformed one. The rules are those of moby/patternmatcher.
+fn expression(pattern: &str) -> Option<String> {
+    let mut expression = String::from("^");
+    let mut characters = pattern.chars().peekable();
+    while let Some(character) = characters.next() {
+        match character {
+            '*' if characters.next_if_eq(&'*').is_some() => {
+                characters.next_if_eq(&'/');
+                // `**` crosses any number of directories, none too; at the end it takes everything.
+                expression.push_str(if characters.peek().is_none() { ".*" } else { "(?:.*/)?" });
+            }
+            '*' => expression.push_str("[^/]*"),
+            '?' => expression.push_str("[^/]"),
+            '[' => {
+                expression.push('[');
+                if characters.next_if_eq(&'^').is_some() {
+                    expression.push('^');
+                }
+                let mut members = 0;
+                loop {
+                    match characters.next()? {
+                        ']' if members > 0 => break,
+                        '-' => expression.push('-'),
+                        '\\' => expression.push_str(&regex::escape(&characters.next()?.to_string())),
+                        member => expression.push_str(&escape_in_class(member)),
+                    }
+                    members += 1;
+                }
+                expression.push(']');
+            }
+            '\\' => expression.push_str(&regex::escape(&characters.next()?.to_string())),
+            other => expression.push_str(&regex::escape(&other.to_string())),
+        }
+    }
+    expression.push('$');
+    Some(expression)
+}
+
+fn escape_in_class(character: char) -> String {
+    if character.is_alphanumeric() { character.to_string() } else { regex::escape(&character.to_string()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ignore(text: &str) -> DockerIgnore {
+        DockerIgnore::parse(".dockerignore", text).unwrap()
+    }
+
+    /// Which of the paths are left out.
+    fn excluded<'a>(text: &str, paths: &[&'a str]) -> Vec<&'a str> {
+        let ignore = ignore(text);
+        let mut matcher = ignore.matcher();
+        paths.iter().copied().filter(|path| matcher.excludes(Path::new(path))).collect()
+    }
+
+    #[test]
+    fn patterns_are_anchored_at_the_root() {
+        let paths = ["a", "b/a", "b/c/a", "a/x", "ab"];
+        assert_eq!(excluded("a", &paths), ["a", "a/x"]);
+        assert_eq!(excluded("/a", &paths), ["a", "a/x"]);
+        assert_eq!(excluded("a/", &paths), ["a", "a/x"]);
+        assert_eq!(excluded("./a", &paths), ["a", "a/x"]);
+        assert_eq!(excluded("x/../a", &paths), ["a", "a/x"]);
+        assert_eq!(excluded("*/a", &paths), ["b/a"]);
+        assert_eq!(excluded("*/*/a", &paths), ["b/c/a"]);
+    }
+
+    #[test]
+    fn two_stars_cross_directories() {
+        let paths = ["a.log", "b/a.log", "b/c/a.log", "a.logs"];
+        assert_eq!(excluded("**/*.log", &paths), ["a.log", "b/a.log", "b/c/a.log"]);
+        assert_eq!(excluded("*.log", &paths), ["a.log"]);
+        assert_eq!(excluded("b/**", &paths), ["b/a.log", "b/c/a.log"]);
+        assert_eq!(excluded("**", &paths), paths);
+        assert_eq!(excluded("**/c", &paths), ["b/c/a.log"]);
+        assert_eq!(excluded("b/**/a.log", &paths), ["b/a.log", "b/c/a.log"]);
+    }
+
+    #[test]
+    fn the_last_match_wins() {
+        let paths = ["README.md", "a.md", "docs/a.md", "docs/b.md"];
+        assert_eq!(excluded("*.md\n!README.md", &paths), ["a.md"]);
+        assert_eq!(excluded("!README.md\n*.md", &paths), ["README.md", "a.md"]);
+        assert_eq!(excluded("*\n!docs", &paths), ["README.md", "a.md"]);
+        assert_eq!(excluded("docs\n!docs/a.md", &paths), ["docs/b.md"]);
+        assert_eq!(excluded("*\n!docs\ndocs/b.md", &paths), ["README.md", "a.md", "docs/b.md"]);
+        assert_eq!(excluded("docs\n! /docs/a.md", &paths), ["docs/b.md"]);
+        assert_eq!(excluded("**\n!**/a.md", &paths), ["README.md", "docs/b.md"]);
+    }
+
+    #[test]
+    fn comments_and_blank_lines_are_skipped() {
+        let paths = ["#a", "a", "b"];
+        assert_eq!(excluded("#a\n\n   \nb", &paths), ["b"]);
+        // A `#` that is not in the first column is part of a pattern.
+        assert_eq!(excluded(" #a", &paths), ["#a"]);
+        assert_eq!(excluded("\u{feff}a\r\nb  \r\n", &paths), ["a", "b"]);
+    }
+
+    #[test]
+    fn wildcards_stay_within_a_name() {
+        let paths = ["temp1", "tempa", "temp12", "temp/1", "a+b", "a.b", "axb"];
+        assert_eq!(excluded("temp?", &paths), ["temp1", "tempa"]);
+        assert_eq!(excluded("temp[0-9]", &paths), ["temp1"]);
+        assert_eq!(excluded("temp[^0-9]", &paths), ["tempa"]);
+        assert_eq!(excluded("temp*", &paths), ["temp1", "tempa", "temp12", "temp/1"]);
+        assert_eq!(excluded("a+b", &paths), ["a+b"]);
+        assert_eq!(excluded("a.b", &paths), ["a.b"]);
+        assert_eq!(excluded(r"a\.b", &paths), ["a.b"]);
+        assert_eq!(excluded(r"temp\*", &paths), [""; 0]);
+    }
+
+    #[test]
+    fn the_root_itself_leaves_nothing_out() {
+        for text in [".", "/", "..", "../a", ""] {
+            assert_eq!(excluded(text, &["a", "b/c"]), [""; 0], "{text:?}");
+        }
+    }
+
+    #[test]
+    fn malformed_patterns_are_named_with_their_line() {
+        for bad in ["!", "a[", "[]", r"a\", "[a-"] {
+            let error = DockerIgnore::parse(".dockerignore", &format!("ok\n{bad}")).unwrap_err();
+            assert!(matches!(error, Error::SourceFile { line: Some(2), .. }), "{bad:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn later_patterns_have_the_last_word() {
+        let both = ignore("node_modules").then(ignore("!node_modules/keep"));
+        assert!(both.excludes(Path::new("node_modules/a")));
+        assert!(!both.excludes(Path::new("node_modules/keep")));
+    }
+}
