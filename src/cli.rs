@@ -142,11 +142,10 @@ impl Command {
             Command::PsStop(command) => command.run(instance).await,
             Command::PsStart(command) => command.run(instance).await,
             Command::PsRestart(command) => command.run(instance).await,
-            Command::SshKeysAdd(command) => command.run(instance),
             Command::SshKeysList(command) => command.run(instance),
             Command::SshKeysRemove(command) => command.run(instance),
             Command::Hook(command) => command.run(instance).await,
-            Command::Plan(_) | Command::Serve(_) | Command::Completions(_) => {
+            Command::SshKeysAdd(_) | Command::Plan(_) | Command::Serve(_) | Command::Completions(_) => {
                 Err(Error::bug("a command without an instance was given one"))
             }
         }
@@ -187,9 +186,12 @@ fn run_session(command: &str) -> u8 {
         }
     };
     match words.split_first() {
-        Some((service, [path])) if git::is_service(service) => finish(in_instance(None, |instance| {
-            Box::pin(async move { git::serve(instance, service, path).await })
-        })),
+        Some((service, [path])) if git::is_service(service) => {
+            let (service, path) = (service.clone(), path.clone());
+            finish(in_instance(None, |instance| {
+                Box::pin(async move { git::serve(instance, &service, &path).await })
+            }))
+        }
         // Nothing, or `paas ...` as on the server, or the command alone.
         _ => {
             let words = words.strip_prefix(&["paas".to_owned()]).unwrap_or(&words);
@@ -213,8 +215,11 @@ fn execute(arguments: Vec<OsString>, door: Door) -> u8 {
     }
     finish(match cli.command {
         Command::Completions(command) => command.run(),
-        Command::Plan(command) => command.run(),
+        Command::Plan(command) => command.run(Ui::default(), None),
         Command::Serve(command) => Settings::load(cli.config).and_then(|settings| command.run(settings)),
+        Command::SshKeysAdd(command) => command
+            .read(door)
+            .and_then(|command| in_instance(cli.config, |instance| Box::pin(async move { command.run(instance) }))),
         command => in_instance(cli.config, |instance| Box::pin(command.run(instance))),
     })
 }

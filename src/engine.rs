@@ -364,19 +364,6 @@ impl Engine {
             })
             .collect())
     }
-
-    /// The command and entry point, the exposed TCP ports of an image.
-    ///
-    /// # Errors
-    /// [`Error::Docker`].
-    pub async fn image_ports(&self, image: &ImageId) -> Result<Vec<u16>> {
-        let inspected = self.docker.inspect_image(&image.0).await.map_err(Error::docker("inspect the image"))?;
-        let exposed = inspected.config.and_then(|config| config.exposed_ports).unwrap_or_default();
-        let mut ports: Vec<u16> =
-            exposed.iter().filter_map(|port| port.strip_suffix("/tcp").unwrap_or(port).parse().ok()).collect();
-        ports.sort_unstable();
-        Ok(ports)
-    }
 }
 
 fn label_filter(labels: &[(&str, &str)]) -> HashMap<String, Vec<String>> {

@@ -192,7 +192,7 @@ pub enum Error {
         message: String,
     },
     /// A container ended while it was being checked.
-    #[error("{process} exited with code {code} {after} after it started")]
+    #[error("{process} exited with code {code}, {after} after it started")]
     AppExited {
         /// Process and index, e.g. `web.1`.
         process: String,
@@ -202,6 +202,12 @@ pub enum Error {
         after: String,
         /// Its last log lines.
         output: String,
+    },
+    /// The release command failed.
+    #[error("the release command exited with code {code}")]
+    ReleaseCommand {
+        /// Its exit code.
+        code: i64,
     },
     /// A container that never became healthy.
     #[error("{process} did not become healthy within {timeout}: {reason}")]

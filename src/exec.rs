@@ -27,7 +27,11 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     // SAFETY: setsid(2) is async-signal-safe and touches no memory.
     #[expect(unsafe_code, reason = "a session of its own can only be had between fork and exec")]
     unsafe {
-        command.pre_exec(|| rustix::process::setsid().map(drop).map_err(Into::into));
+        command.pre_exec(|| match rustix::process::setsid() {
+            // It leads a session already: it replaces a process that was started so.
+            Ok(_) | Err(rustix::io::Errno::PERM) => Ok(()),
+            Err(error) => Err(error.into()),
+        });
     }
     command
 }

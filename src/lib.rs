@@ -2,7 +2,7 @@
 //!
 //! A map, in reading order. Calls go down only.
 //!
-//! - [`cli`]: the command tree; [`ssh`] and `http`: the daemon's doors; [`supervisor`]: the daemon.
+//! - [`cli`]: the command tree; [`ssh`] and [`http`]: the daemon's doors; [`supervisor`]: the daemon.
 //! - [`ops`]: every business action. [`deploy`]: the pipeline, to be read from top to bottom.
 //! - [`proxy`]: Caddy and the resolver. [`buildpack`]: what a repository is and how it is built; [`tree`]: its files.
 //! - [`engine`]: Docker. [`store`]: SQLite. [`git`], [`exec`], [`secrets`], [`lock`], [`settings`], [`clock`]: one
@@ -21,6 +21,7 @@ pub mod engine;
 pub mod error;
 pub mod exec;
 pub mod git;
+pub mod http;
 pub mod instance;
 pub mod lock;
 pub mod model;

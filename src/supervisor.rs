@@ -33,6 +33,8 @@ const RECOVER_EVERY: Duration = Duration::from_secs(2);
 const RECONCILE_EVERY: Duration = Duration::from_secs(10);
 /// How long to wait before an engine that does not answer is asked again.
 const ENGINE_RETRY: Duration = Duration::from_secs(1);
+/// How long the doors may take to close.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Threads of the daemon: it mostly waits.
 const THREADS: usize = 2;
 
@@ -65,14 +67,13 @@ async fn run(instance: Arc<Instance>) -> Result<()> {
     git::install_hooks(&instance.settings.paths)?;
     let (stop, stopped) = watch::channel(false);
     // Whoever listens fails here, before anything else is begun.
-    let _resolver = proxy::resolver::start(&instance.settings)?;
-    let pages = http::bind(&instance).await?;
-    let doors = ssh::bind(&instance).await?;
+    let _resolver = proxy::start(&instance.settings)?;
+    let pages = http::start(Arc::clone(&instance), stopped.clone()).await?;
+    let doors = ssh::Server::bind(Arc::clone(&instance)).await?;
     let ssh_address = doors.address();
-    let pages = tokio::spawn(pages.run(stopped.clone()));
     let doors = tokio::spawn(doors.run(stopped.clone()));
     let proxy = match instance.settings.proxy_mode {
-        ProxyMode::Managed => tokio::spawn(proxy::caddy::supervise(Arc::clone(&instance), stopped.clone())),
+        ProxyMode::Managed => tokio::spawn(proxy::supervise(Arc::clone(&instance), stopped.clone())),
         ProxyMode::External => tokio::spawn(std::future::ready(proxy::sync(&instance).await)),
     };
     info!(
@@ -86,13 +87,16 @@ async fn run(instance: Arc<Instance>) -> Result<()> {
     info!("{signal}: stopping; Caddy and running deploys go on");
     supervisor.abort();
     // Nobody listens where all have ended already.
-    drop(stop.send(true));
-    for task in [pages, doors, proxy] {
-        match tokio::time::timeout(Duration::from_secs(5), task).await {
-            Ok(Ok(Err(error))) => error!("{}", error.one_line()),
-            Ok(Err(error)) => error!("{error}"),
-            Ok(Ok(Ok(()))) | Err(_) => {}
-        }
+    let _ = stop.send(true);
+    let ended = async {
+        drop(doors.await);
+        drop(pages.await);
+        proxy.await
+    };
+    match tokio::time::timeout(STOP_TIMEOUT, ended).await {
+        Ok(Ok(Err(error))) => error!("{}", error.one_line()),
+        Ok(Err(error)) => error!("{error}"),
+        Ok(Ok(Ok(()))) | Err(_) => {}
     }
     Ok(())
 }

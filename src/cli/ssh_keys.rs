@@ -6,10 +6,11 @@ use std::{
 
 use serde::Serialize;
 
+use super::{Door, Output};
 use crate::{
     Error, Result, clock,
     instance::Instance,
-    model::{Actor, KeyName},
+    model::KeyName,
     ops::keys::{self, KeyChoice},
     store::StoredKey,
     ui::Ui,
@@ -20,7 +21,7 @@ const MAX_KEY_FILE: u64 = 64 * 1024;
 
 /// Let the holder of a public key push and run commands
 #[derive(Debug, clap::Args)]
-pub struct Add {
+pub(super) struct Add {
     /// What to call the key, e.g. its owner or the machine it is on
     name: KeyName,
     /// The public key's file; `-`, or nothing, for standard input
@@ -28,11 +29,12 @@ pub struct Add {
 }
 
 impl Add {
-    /// Runs the command.
-    pub(super) fn run(self, instance: &Instance, ui: Ui) -> Result<()> {
+    /// Reads the key, as the user who typed the command: before root becomes the owner of the root directory, who
+    /// cannot read root's files.
+    pub(super) fn read(self, door: Door) -> Result<AddRead> {
         let text = match self.file.filter(|file| file.as_os_str() != "-") {
             // The client's path means nothing on this machine, and this machine's files are not the client's to read.
-            Some(file) if matches!(instance.actor, Actor::Key(_)) => {
+            Some(file) if door == Door::Ssh => {
                 return Err(Error::Usage {
                     message: format!(
                         "{} is a file of your machine, and this command runs on the server",
@@ -46,35 +48,49 @@ impl Add {
                 });
             }
             Some(file) => read_file(&file)?,
-            None => read_stdin(ui)?,
+            None => read_stdin(Ui::default())?,
         };
-        let fingerprint = keys::add(instance, &self.name, &text)?;
-        ui.talk(&format!("{} may log in: {fingerprint}", self.name));
+        Ok(AddRead { name: self.name, text })
+    }
+}
+
+/// `ssh-keys:add` with the key's text read.
+pub(super) struct AddRead {
+    name: KeyName,
+    text: Vec<u8>,
+}
+
+impl AddRead {
+    pub(super) fn run(self, instance: &Instance) -> Result<()> {
+        let fingerprint = keys::add(instance, &self.name, &self.text)?;
+        Ui::default().talk(&format!("{} may log in: {fingerprint}", self.name));
         Ok(())
     }
 }
 
 /// List the public keys that may log in
 #[derive(Debug, clap::Args)]
-pub struct List {}
+pub(super) struct List {
+    #[command(flatten)]
+    output: Output,
+}
 
 impl List {
-    /// Runs the command.
-    pub(super) fn run(self, instance: &Instance, ui: Ui) -> Result<()> {
+    pub(super) fn run(self, instance: &Instance) -> Result<()> {
         let keys = keys::list(instance)?;
         let rows: Vec<[String; 3]> = keys
             .iter()
             .map(|key| [key.name.to_string(), key.fingerprint.clone(), clock::rfc3339(key.created_at)])
             .collect();
         let records: Vec<KeyRecord<'_>> = keys.iter().map(KeyRecord::of).collect();
-        ui.table(["NAME", "FINGERPRINT", "ADDED"], &rows, &records)
+        self.output.ui().table(["NAME", "FINGERPRINT", "ADDED"], &rows, &records)
     }
 }
 
 /// Take a public key's access away, and end its open sessions
 #[derive(Debug, clap::Args)]
 #[group(id = "which", required = true, multiple = false)]
-pub struct Remove {
+pub(super) struct Remove {
     /// The key's name
     #[arg(group = "which")]
     name: Option<KeyName>,
@@ -84,15 +100,14 @@ pub struct Remove {
 }
 
 impl Remove {
-    /// Runs the command.
-    pub(super) fn run(self, instance: &Instance, ui: Ui) -> Result<()> {
+    pub(super) fn run(self, instance: &Instance) -> Result<()> {
         let choice = match (self.name, self.fingerprint) {
             (Some(name), _) => KeyChoice::Name(name),
             (None, Some(fingerprint)) => KeyChoice::Fingerprint(fingerprint),
             (None, None) => return Err(Error::bug("clap let neither a name nor a fingerprint pass")),
         };
         let key = keys::remove(instance, &choice)?;
-        ui.talk(&format!("{} may no longer log in: {}", key.name, key.fingerprint));
+        Ui::default().talk(&format!("{} may no longer log in: {}", key.name, key.fingerprint));
         Ok(())
     }
 }

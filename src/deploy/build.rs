@@ -8,11 +8,11 @@ use tokio::sync::mpsc;
 use super::{Deploying, source::Source};
 use crate::{
     Error, Result,
-    buildpack::{self, BuildPlan},
+    buildpack::{self, BuildPlan, Buildpacks},
     clock,
     engine::{BuildEvent, BuildSpec},
     model::{self, DeployState, ImageId},
-    tree::Tree,
+    tree::{DockerIgnore, Tree},
 };
 
 /// How many bytes of the context travel to the engine at a time.
@@ -30,14 +30,12 @@ pub(super) struct Planned {
 pub(super) struct Built {
     pub image: ImageId,
     pub plan: BuildPlan,
-    /// The port the image exposes, where it exposes one.
-    pub image_port: Option<u16>,
 }
 
 /// Finds out what kind of project it is. The files that configure the build are read here, and only here.
 pub(super) fn plan(deploying: &Deploying<'_>, source: Source) -> Result<Planned> {
     let user_buildpacks = deploying.instance.settings.paths.buildpacks();
-    let plan = buildpack::plan(&source.tree, Some(&user_buildpacks))?;
+    let plan = buildpack::plan(&source.tree, &Buildpacks::load(Some(&user_buildpacks))?)?;
     let mut lines = plan.describe().into_iter();
     if let Some(first) = lines.next() {
         deploying.log.step(&first);
@@ -60,7 +58,7 @@ pub(super) async fn image(deploying: &Deploying<'_>, planned: Planned) -> Result
         dockerfile: plan.dockerfile_path.clone(),
         session: format!("paas-{}-{}", deploying.instance.id, deploying.id),
     };
-    let context = context(tree, plan.files()?);
+    let context = context(tree, plan.extra_files.clone(), plan.ignore.clone());
     let image = deploying
         .engine
         .build(&spec, context, |event| match event {
@@ -70,15 +68,7 @@ pub(super) async fn image(deploying: &Deploying<'_>, planned: Planned) -> Result
         })
         .await?;
     deploying.log.detail(&format!("built in {}", model::seconds(begun.elapsed())));
-    let image_port = if plan.port_from_image {
-        match deploying.engine.image_ports(&image).await?.as_slice() {
-            [port] => Some(*port),
-            _ => None,
-        }
-    } else {
-        None
-    };
-    Ok(Built { image, plan, image_port })
+    Ok(Built { image, plan })
 }
 
 /// The tag of the image that a deployment builds.
@@ -87,13 +77,13 @@ pub(super) fn image_tag(instance: &str, app: &str, deployment: i64) -> String {
 }
 
 /// The context as a stream: a thread writes the tar archive from git's objects, as fast as the engine takes it.
-fn context(tree: Tree, extra: Vec<(String, Vec<u8>)>) -> crate::engine::Context {
+fn context(tree: Tree, extra: Vec<(String, Vec<u8>)>, ignore: DockerIgnore) -> crate::engine::Context {
     let (sender, receiver) = mpsc::channel(CHUNKS_WAITING);
     let thread = std::thread::Builder::new().name("context".to_owned()).spawn({
         let sender = sender.clone();
         move || {
             let mut writer = std::io::BufWriter::with_capacity(CHUNK, Pieces { sender: sender.clone() });
-            let written = tree.write_tar(&mut writer, &extra).and_then(|()| {
+            let written = tree.write_tar(&mut writer, &extra, &ignore).and_then(|()| {
                 writer.flush().map_err(Error::io("send the build context"))
             });
             if let Err(error) = written {

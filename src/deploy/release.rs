@@ -24,7 +24,7 @@ pub(super) struct Cut {
 pub(super) fn cut(deploying: &Deploying<'_>, built: Built, push: &Push) -> Result<Cut> {
     deploying.enter(DeployState::Releasing)?;
     let config = config(deploying)?;
-    let port = port(&config)?.or(built.plan.port).or(built.image_port).unwrap_or(DEFAULT_PORT);
+    let port = port(&config)?.or(built.plan.port).unwrap_or(DEFAULT_PORT);
     let sealed = deploying.instance.secrets.seal_config(&config)?;
     let release = deploying.instance.write(|tables| {
         let release = tables.cut_release(

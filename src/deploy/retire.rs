@@ -1,6 +1,6 @@
 //! The end of containers that no longer serve: drain, stop, keep their log, remove.
 
-use std::time::Duration;
+use std::{net::SocketAddrV4, time::Duration};
 
 use futures_util::StreamExt;
 use tracing::warn;
@@ -133,9 +133,10 @@ async fn drain(instance: &Instance, container: &Container) {
     tokio::time::sleep(REFRESH.saturating_sub(clock::since(retired_at))).await;
     let mut idle = 0;
     while idle < IDLE_TIMES && clock::since(retired_at) < DRAIN_TIMEOUT {
-        match proxy::in_flight(instance, container.address, container.port).await {
-            Ok(0) => idle += 1,
-            // Without an answer there is only the time to go by.
+        let upstream = SocketAddrV4::new(container.address, container.port);
+        match proxy::in_flight(instance, upstream).await {
+            Ok(Some(0)) => idle += 1,
+            // Without a count there is only the time to go by.
             Ok(_) | Err(_) => idle = 0,
         }
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -107,7 +107,7 @@ pub(super) async fn switch(deploying: &Deploying<'_>, healthy: Healthy) -> Resul
         }
     }
     match proxy::publish(instance, &deploying.app.name).await {
-        Ok(proxy::Published::Resolver) => {}
+        Ok(proxy::Published::Dynamic) => {}
         Ok(proxy::Published::Static) => {
             deploying.log.warn("paas serve does not answer: the proxy was given the new addresses by a reload");
         }

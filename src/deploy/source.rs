@@ -24,9 +24,6 @@ pub(super) async fn checkout(deploying: &Deploying<'_>, push: &Push) -> Result<S
     ));
     let paths = &deploying.instance.settings.paths;
     let repository = paths.repository(&push.app);
-    let submodules = tree::submodules::fetch(&repository, push.commit, &paths.submodules(&push.app), |line| {
-        deploying.log.detail(line);
-    })
-    .await?;
+    let submodules = tree::fetch(&repository, push.commit, &paths.submodules(&push.app)).await?;
     Ok(Source { tree: Tree::commit(&repository, push.commit, &submodules)? })
 }

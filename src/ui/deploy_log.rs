@@ -99,7 +99,7 @@ impl DeployLog {
         if let Some(viewer) = &self.viewer {
             let (done, finished) = mpsc::sync_channel(1);
             if viewer.try_send(Message::Flush(done)).is_ok() {
-                drop(finished.recv_timeout(LAST_LINES));
+                let _ = finished.recv_timeout(LAST_LINES);
             }
         }
     }

@@ -1,0 +1,611 @@
+#!/usr/bin/env bash
+# Installs paas on Debian or Ubuntu, as root. Running it again repairs or upgrades.
+set -euo pipefail
+
+HERE=$(cd "$(dirname "$0")" && pwd)
+CONFIG=/etc/paas/config.toml
+UNIT=/etc/systemd/system/paas.service
+SYSCTL=/etc/sysctl.d/60-paas.conf
+LOG=/var/log/paas.log # where no systemd keeps one
+PID_FILE=/run/paas.pid
+
+usage() {
+	cat <<-END
+		Installs paas: Docker, Caddy and git from the distribution where missing, the binary, its user and its service.
+
+		usage: ./install.sh [OPTION...]
+
+		  --demo               push a sample app when done, and show what it answers
+		  --domain DOMAIN      apps are at APP.DOMAIN; HTTPS where it is a public one    [localhost]
+		  --key FILE           a public key that may push       [those of whoever runs this]
+		  --binary FILE        install this binary instead of building one with cargo
+		  --root DIR           state, repositories, logs        [/var/lib/paas]
+		  --prefix DIR         where the binary goes            [/usr/local]
+		  --ssh-port PORT      git push and remote commands     [2222]
+		  --http-port PORT     Caddy, HTTP                      [80]
+		  --https-port PORT    Caddy, HTTPS                     [443]
+		  --uninstall          stop and remove paas; apps, state and settings stay
+		  --purge              with --uninstall: destroy the apps, the state and the settings too
+
+		What is not given stays as an earlier run set it.
+	END
+}
+
+main() {
+	read_options "$@"
+	[ "$(id -u)" = 0 ] || die "this needs root: it installs packages, a user and a service" \
+		"sudo $0 $*"
+	work=$(mktemp -d)
+	trap 'leave "$?" "$BASH_COMMAND"' EXIT
+
+	if [ "$uninstall" = yes ]; then
+		uninstall
+		return
+	fi
+	settle_settings
+	install_packages
+	check_ports
+	find_binary
+	start_docker
+	make_user
+	install_files
+	write_config
+	tune_kernel
+	start_paas
+	add_keys
+	if [ "$demo" = yes ]; then
+		run_demo
+	else
+		say_what_is_next
+	fi
+}
+
+# --- What was asked for
+
+demo=no uninstall=no purge=no demo_key=no
+domain='' key='' binary='' root='' prefix=/usr/local ssh_port='' http_port='' https_port=''
+
+read_options() {
+	local option
+	while [ $# -gt 0 ]; do
+		option=$1
+		shift
+		case $option in
+		--demo) demo=yes ;;
+		--uninstall) uninstall=yes ;;
+		--purge) purge=yes ;;
+		-h | --help) usage && exit 0 ;;
+		--*=*) set -- "${option%%=*}" "${option#*=}" "$@" ;;
+		--domain | --key | --binary | --root | --prefix | --ssh-port | --http-port | --https-port)
+			[ $# -gt 0 ] || usage_error "$option needs a value"
+			set_option "$option" "$1"
+			shift
+			;;
+		*) usage_error "there is no option $option" ;;
+		esac
+	done
+	[ "$purge" = no ] || [ "$uninstall" = yes ] || usage_error "--purge goes with --uninstall"
+}
+
+set_option() {
+	case $1 in
+	--domain)
+		[[ $2 =~ ^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$ ]] || usage_error "--domain: '$2' is no domain name"
+		domain=$2
+		;;
+	--key) key=$(existing_file "$1" "$2") ;;
+	--binary) binary=$(existing_file "$1" "$2") ;;
+	--root) root=$(absolute_path "$1" "$2") ;;
+	--prefix) prefix=$(absolute_path "$1" "$2") ;;
+	--ssh-port) ssh_port=$(port "$1" "$2") ;;
+	--http-port) http_port=$(port "$1" "$2") ;;
+	--https-port) https_port=$(port "$1" "$2") ;;
+	esac
+}
+
+existing_file() {
+	[ -f "$2" ] || usage_error "$1: there is no file $2"
+	realpath "$2"
+}
+
+# These end up in a unit file and in TOML: no blanks, quotes or percent signs.
+absolute_path() {
+	[[ $2 =~ ^/[A-Za-z0-9._/-]*[A-Za-z0-9]$ ]] ||
+		usage_error "$1: '$2' is no absolute path made of letters, digits, '.', '_' and '-'"
+	realpath -m "$2"
+}
+
+port() {
+	[[ $2 =~ ^[1-9][0-9]{0,4}$ && $2 -le 65535 ]] || usage_error "$1: '$2' is no port (1 to 65535)"
+	echo "$2"
+}
+
+# A flag wins over what an earlier run wrote, that over the default.
+settle_settings() {
+	local listen
+	listen=$(setting ssh_listen)
+	root=${root:-$(setting root)} root=${root:-/var/lib/paas}
+	domain=${domain:-$(setting domain)} domain=${domain:-localhost}
+	ssh_port=${ssh_port:-${listen##*:}} ssh_port=${ssh_port:-2222}
+	http_port=${http_port:-$(setting proxy_http_port)} http_port=${http_port:-80}
+	https_port=${https_port:-$(setting proxy_https_port)} https_port=${https_port:-443}
+	docker_host=$(setting docker_host) docker_host=${docker_host:-unix:///var/run/docker.sock}
+	export DOCKER_HOST=$docker_host
+}
+
+# setting KEY: its value in the config file, without quotes
+setting() {
+	[ ! -f "$CONFIG" ] || sed -n "s/^$1 *= *\"\{0,1\}\([^\"#]*[^\"# ]\).*/\1/p" "$CONFIG"
+}
+
+# Another program's listener would make the start fail; after an earlier run they are our own.
+check_ports() {
+	local taken process
+	for taken in "ssh:$ssh_port" "http:$http_port"; do
+		process=$(ss -Hltnp "sport = :${taken#*:}" | sed -n '1s/.*users:(("\([^"]*\)",pid=\([0-9]*\).*/\1 \2/p')
+		if [ -n "$process" ] && [ "$(stat -c %U "/proc/${process#* }" 2>/dev/null)" != paas ]; then
+			die "port ${taken#*:} is taken by ${process% *} (process ${process#* })" \
+				"stop it, or take another port: $0 --${taken%:*}-port PORT"
+		fi
+	done
+}
+
+answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# --- The binary
+
+find_binary() {
+	if [ -z "$binary" ]; then
+		build_binary
+		binary=$HERE/target/release/paas
+	fi
+	"$binary" --version >"$work/version" 2>&1 ||
+		die "$binary does not run here: $(tail -n 1 "$work/version")" "$0 --binary FILE (for $(uname -m))"
+}
+
+build_binary() {
+	local needed builder=() cargo version found=
+	needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$HERE/Cargo.toml")
+	# Under sudo, the toolchain and the source tree are mostly the invoking user's.
+	if [ -n "${SUDO_USER-}" ] && [ "$(stat -c %U "$HERE")" = "$SUDO_USER" ]; then
+		builder=(runuser -u "$SUDO_USER" -- env "HOME=$(home_of "$SUDO_USER")")
+	fi
+	for cargo in cargo "$(home_of "${SUDO_USER:-root}")/.cargo/bin/cargo"; do
+		version=$("${builder[@]}" "$cargo" --version 2>/dev/null | cut -d ' ' -f 2) || continue
+		found=", this one is $version"
+		if at_least "$version" "$needed"; then
+			install_missing cc:build-essential
+			say "building paas with cargo $version (some minutes the first time)"
+			# With a PATH, for cargo finds rustc there.
+			"${builder[@]}" env "PATH=$(dirname "$(command -v "$cargo")"):$PATH" \
+				"$cargo" build --release --locked --manifest-path "$HERE/Cargo.toml" --target-dir "$HERE/target" ||
+				die "paas did not build, cargo's message is above" \
+					"$0 --binary FILE    (with a binary built elsewhere)"
+			return
+		fi
+	done
+	die "building needs cargo $needed or newer$found" \
+		"curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal
+      . ~/.cargo/env && $0
+  or, with a binary built elsewhere: $0 --binary FILE"
+}
+
+# at_least VERSION NEEDED
+at_least() { [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$2" ]; }
+
+# --- What paas needs around it
+
+install_packages() {
+	local caddy_is_new=no
+	command -v caddy >/dev/null || caddy_is_new=yes
+	local wanted=(git:git caddy:caddy curl:curl ssh:openssh-client ss:iproute2 sysctl:procps)
+	[ -S "${docker_host#unix://}" ] || wanted+=(dockerd:docker.io)
+	install_missing "${wanted[@]}"
+
+	at_least "$(git --version | cut -d ' ' -f 3)" 2.29 ||
+		die "$(git --version) is too old: a push needs 2.29" "install a newer git, then run this again"
+	# The package starts Caddy with a page of its own on port 80; ours is run by the daemon.
+	if [ "$caddy_is_new" = yes ] && has_systemd && systemctl disable --now caddy.service 2>/dev/null; then
+		say "stopped the caddy.service that came with the package: paas runs Caddy itself"
+	fi
+}
+
+# install_missing COMMAND:PACKAGE...
+install_missing() {
+	local pair packages=()
+	for pair; do
+		command -v "${pair%:*}" >/dev/null || packages+=("${pair#*:}")
+	done
+	[ ${#packages[@]} -gt 0 ] || return 0
+	command -v apt-get >/dev/null || die "missing: ${packages[*]}; and this is neither Debian nor Ubuntu" \
+		"install them by hand, then run this again"
+	say "installing ${packages[*]}"
+	export DEBIAN_FRONTEND=noninteractive
+	quietly "the package lists could not be fetched" apt-get update
+	quietly "${packages[*]} could not be installed" apt-get install -y "${packages[@]}"
+}
+
+start_docker() {
+	! docker_answers || return 0
+	say "starting Docker"
+	local log
+	if has_systemd; then
+		log="journalctl -u docker -n 50"
+		systemctl enable --quiet --now docker.service || die "Docker does not start" "$log"
+	elif command -v dockerd >/dev/null; then
+		log="less /var/log/dockerd.log"
+		setsid dockerd >/var/log/dockerd.log 2>&1 </dev/null &
+	else
+		die "nothing answers at $docker_host, and there is no dockerd to start" \
+			"start your Docker engine, then run this again"
+	fi
+	wait_for 30 docker_answers || die "Docker does not answer at $docker_host after 30 s" "$log"
+}
+
+docker_answers() {
+	curl -fsS --max-time 5 --unix-socket "${docker_host#unix://}" http://docker/_ping >/dev/null 2>&1
+}
+
+make_user() {
+	getent passwd paas >/dev/null ||
+		quietly "the user paas could not be made" \
+			useradd --system --user-group --home-dir "$root" --no-create-home --shell /usr/sbin/nologin paas
+	docker_group=$(stat -L -c %G "${docker_host#unix://}")
+	[ "$docker_group" != root ] || die "only root may use $docker_host" \
+		"groupadd docker, restart Docker, then run this again"
+	usermod --append --groups "$docker_group" paas
+
+	if [ -d "$root" ] && [ -n "$(ls -A "$root")" ] && [ "$(stat -c %U "$root")" != paas ]; then
+		die "$root is not empty and belongs to $(stat -c %U "$root")" "take another: $0 --root DIR"
+	fi
+	install -d -o paas -g paas -m 700 "$root" "$root/tmp"
+	runuser -u paas -- test -w "$root" || die "the user paas cannot reach $root" \
+		"let others pass through the folders above it (chmod o+x), or take another: $0 --root DIR"
+}
+
+# --- paas itself
+
+install_files() {
+	say "installing $(cat "$work/version") into $prefix"
+	install -d "$prefix/bin"
+	# Renamed over the old one, which may be running.
+	install -m 755 "$binary" "$prefix/bin/paas.new"
+	mv "$prefix/bin/paas.new" "$prefix/bin/paas"
+
+	install_beside "$HERE"/completions/paas.bash bash-completion/completions paas
+	install_beside "$HERE"/completions/_paas zsh/site-functions _paas
+	install_beside "$HERE"/completions/paas.fish fish/vendor_completions.d paas.fish
+	local page
+	for page in "$HERE"/man/*.1; do
+		install_beside "$page" man/man1 "${page##*/}"
+	done
+}
+
+install_beside() {
+	[ ! -f "$1" ] || install -D -m 644 "$1" "$prefix/share/$2/$3"
+}
+
+# Lines that were added by hand stay.
+write_config() {
+	install -d -m 755 "${CONFIG%/*}"
+	[ -f "$CONFIG" ] || echo "# paas: see \`man paas\`. After a change: restart the service." >"$CONFIG"
+	put_setting root "\"$root\""
+	put_setting domain "\"$domain\""
+	put_setting ssh_listen "\"0.0.0.0:$ssh_port\""
+	put_setting proxy_http_port "$http_port"
+	put_setting proxy_https_port "$https_port"
+	chmod 644 "$CONFIG"
+}
+
+put_setting() {
+	if grep -q "^$1 *=" "$CONFIG"; then
+		sed -i "s|^$1 *=.*|$1 = $2|" "$CONFIG"
+	else
+		echo "$1 = $2" >>"$CONFIG"
+	fi
+}
+
+# Saves connections that wait to be accepted while Caddy changes its listeners.
+tune_kernel() {
+	echo "net.ipv4.tcp_migrate_req = 1" >"$SYSCTL"
+	sysctl --quiet --load "$SYSCTL" 2>/dev/null ||
+		say "this kernel has no net.ipv4.tcp_migrate_req: a reload of Caddy may drop a connection"
+}
+
+start_paas() {
+	say "starting paas serve"
+	if has_systemd; then
+		write_unit
+		systemctl daemon-reload
+		systemctl enable --quiet paas.service
+		systemctl restart paas.service || die "paas.service does not start" "$(log_command)"
+	else
+		say "no systemd here: it runs detached, and a reboot does not start it again"
+		stop_detached
+		start_detached
+	fi
+	wait_for 20 up_or_gone || true
+	answers "$ssh_port" || die "paas serve does not answer on port $ssh_port. Its last words:
+
+$(last_log_lines)" "$(log_command)"
+}
+
+up_or_gone() {
+	if answers "$ssh_port"; then
+		return
+	elif has_systemd; then
+		[ "$(systemctl is-active paas.service)" != active ]
+	else
+		process_is_gone "$(cat "$PID_FILE")"
+	fi
+}
+
+write_unit() {
+	local protect_home=yes
+	case $root/:$prefix/ in
+	*/home/* | /root/* | *:/root/*) protect_home=read-only ;;
+	esac
+	sed -e "s|@PREFIX@|$prefix|g" -e "s|@ROOT@|$root|g" \
+		-e "s|@DOCKER_GROUP@|$docker_group|g" -e "s|@PROTECT_HOME@|$protect_home|g" \
+		"$HERE/templates/paas.service" >"$UNIT"
+}
+
+start_detached() {
+	local environment=("PATH=$prefix/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+		"HOME=$root" "USER=paas" "LANG=C.UTF-8" "TMPDIR=$root/tmp")
+	(
+		cd "$root"
+		umask 077
+		exec env -i "${environment[@]}" setpriv --reuid paas --regid paas --init-groups --no-new-privs \
+			--bounding-set -all,+net_bind_service --inh-caps -all,+net_bind_service \
+			--ambient-caps -all,+net_bind_service setsid "$prefix/bin/paas" serve
+	) >>"$LOG" 2>&1 </dev/null &
+	echo $! >"$PID_FILE"
+}
+
+stop_detached() {
+	local pid
+	pid=$(detached_pid) || return 0
+	kill "$pid"
+	wait_for 20 process_is_gone "$pid" || die "the running paas serve (process $pid) does not stop" "kill -9 $pid"
+}
+
+# Fails where none runs; a process number that was given to another program is not ours.
+detached_pid() {
+	local pid
+	pid=$(cat "$PID_FILE" 2>/dev/null) && [ "$(process_name "$pid")" = paas ] && echo "$pid"
+}
+
+process_name() { cat "/proc/$1/comm" 2>/dev/null; }
+
+process_is_gone() { [ ! -e "/proc/$1" ]; }
+
+last_log_lines() {
+	if has_systemd; then journalctl -u paas -n 10 --no-pager -o cat; else tail -n 10 "$LOG"; fi
+}
+
+log_command() {
+	if has_systemd; then echo "journalctl -u paas -n 50"; else echo "less $LOG"; fi
+}
+
+# The root's own settings, not those that happen to be in this shell's environment.
+paas() { env -i "PATH=$PATH" "HOME=/root" "LANG=C.UTF-8" "$prefix/bin/paas" "$@"; }
+
+# --- Who may push
+
+keys=0
+add_keys() {
+	local invoker=${SUDO_USER:-root} home file line
+	home=$(home_of "$invoker")
+	if [ -n "$key" ]; then
+		add_key "$(basename "$key" .pub)" "$(cat "$key")"
+		return
+	fi
+	for file in "$home"/.ssh/*.pub; do
+		[ ! -f "$file" ] || add_key "$invoker-$(basename "$file" .pub)" "$(cat "$file")"
+	done
+	# On a rented server the user's key is where sshd looks for it. Not those with options before them.
+	if [ "$keys" = 0 ] && [ -f "$home/.ssh/authorized_keys" ]; then
+		while read -r line; do
+			[[ $line =~ ^(ssh-|ecdsa-|sk-) ]] || continue
+			add_key "$invoker-$((keys + 1))" "$line"
+		done <"$home/.ssh/authorized_keys"
+	fi
+	[ "$keys" -gt 0 ] || say "$invoker has no public key here: nobody can push yet"
+}
+
+# add_key NAME TEXT
+add_key() {
+	local fingerprint name=${1//[^A-Za-z0-9._@+-]/-}
+	keys=$((keys + 1))
+	fingerprint=$(ssh-keygen -l -f - <<<"$2" 2>/dev/null | cut -d ' ' -f 2) || fingerprint=none
+	! paas ssh-keys:list </dev/null | grep -qF -- "$fingerprint" || return 0
+	paas ssh-keys:add "$name" - <<<"$2" || die "the key $name was not added, for the reason above" \
+		"$prefix/bin/paas ssh-keys:add NAME FILE"
+	say "the key $name may push ($fingerprint)"
+}
+
+home_of() { getent passwd "$1" | cut -d : -f 6; }
+
+# --- The end
+
+run_demo() {
+	say "the sample app's base image"
+	"$HERE/tests/base-images" busybox:stable || die "the sample's base image could not be had, for the reason above" \
+		"$0    (without --demo)"
+
+	# A key for this one push, gone with it.
+	ssh-keygen -q -t ed25519 -N '' -C demo -f "$work/key"
+	paas ssh-keys:remove demo >/dev/null 2>&1 || true
+	demo_key=yes
+	paas ssh-keys:add demo - <"$work/key.pub" || die "the demo's key was not added, for the reason above" "$0"
+
+	local remote=ssh://paas@127.0.0.1:$ssh_port/demo
+	export GIT_SSH_COMMAND="ssh -F none -i $work/key -o IdentitiesOnly=yes -o BatchMode=yes \
+-o UserKnownHostsFile=$work/known_hosts -o StrictHostKeyChecking=accept-new -o LogLevel=ERROR"
+	export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null
+	cp -R "$HERE/tests/apps/dockerfile" "$work/demo"
+	git -C "$work/demo" init --quiet --initial-branch main
+	# On top of what an earlier demo pushed, if one did.
+	if git -C "$work/demo" fetch --quiet "$remote" main 2>/dev/null; then
+		git -C "$work/demo" reset --quiet --soft FETCH_HEAD
+	fi
+	git -C "$work/demo" add --all
+	git -C "$work/demo" -c user.name=demo -c user.email=demo@localhost commit --quiet --allow-empty -m "A sample app"
+	say "git push $remote main"
+	git -C "$work/demo" push "$remote" HEAD:refs/heads/main ||
+		die "the push failed, for the reason above" "$(log_command)"
+	fetch_demo
+}
+
+fetch_demo() {
+	local url port answer
+	url=$(app_url demo)
+	case $url in
+	https:*) port=$https_port ;;
+	*) port=$http_port ;;
+	esac
+	local fetch=(curl -fsS --max-time 30 --resolve "demo.$domain:$port:127.0.0.1" "$url")
+	if ! answer=$("${fetch[@]}" 2>"$work/curl") && ! answer=$("${fetch[@]}" --insecure 2>"$work/curl"); then
+		die "$url does not answer: $(cat "$work/curl")" "does demo.$domain point to this server? $(log_command)"
+	fi
+	say "fetched $url, it answered:"
+	echo "$url"
+	echo "$answer"
+	say "to remove it: paas apps:destroy demo"
+}
+
+app_url() {
+	local tls
+	tls=$(setting tls)
+	case ${tls:-default}:$domain in
+	off:* | default:localhost | default:*.localhost) echo "http://$1.$domain:$http_port/" | sed 's|:80/$|/|' ;;
+	*) echo "https://$1.$domain:$https_port/" | sed 's|:443/$|/|' ;;
+	esac
+}
+
+say_what_is_next() {
+	say "paas is up. In a repository of yours:"
+	cat <<-END
+		git remote add paas ssh://paas@$domain:$ssh_port/myapp
+		git push paas main
+		curl $(app_url myapp)
+	END
+	[ "$keys" -gt 0 ] || say "but first, let your key in: paas ssh-keys:add NAME FILE"
+}
+
+# --- Going away
+
+uninstall() {
+	settle_settings
+	if has_systemd && [ -f "$UNIT" ]; then
+		systemctl disable --quiet --now paas.service
+		rm -f "$UNIT"
+		systemctl daemon-reload
+	else
+		stop_detached
+		rm -f "$PID_FILE"
+	fi
+	stop_children
+	rm -f "$SYSCTL" "$prefix/bin/paas" "$prefix"/share/man/man1/paas{,-*}.1 \
+		"$prefix/share/bash-completion/completions/paas" "$prefix/share/zsh/site-functions/_paas" \
+		"$prefix/share/fish/vendor_completions.d/paas.fish"
+	say "removed paas from $prefix; Docker, Caddy and git stay"
+	if [ "$purge" = yes ]; then
+		purge
+	else
+		say "kept: $root, $CONFIG, the user paas and the apps' containers (remove them: $0 --uninstall --purge)"
+	fi
+}
+
+# Caddy and running deploys outlive the daemon on purpose, but not paas.
+stop_children() {
+	local process pid
+	getent passwd paas >/dev/null || return 0
+	for process in /proc/[0-9]*; do
+		pid=${process#/proc/}
+		[ "$(stat -c %U "$process" 2>/dev/null)" = paas ] || continue
+		case $(process_name "$pid") in
+		paas | caddy | git*) kill "$pid" 2>/dev/null || true ;;
+		esac
+	done
+}
+
+purge() {
+	if [ -d "$root" ]; then
+		[ "$(stat -c %U "$root")" = paas ] || die "$root does not belong to the user paas, so it stays" "rm -r $root"
+		purge_docker
+		rm -rf --one-file-system "$root"
+		say "removed $root and what its apps had in Docker"
+	fi
+	rm -rf "${CONFIG%/*}" "$LOG"
+	! getent passwd paas >/dev/null || quietly "the user paas could not be removed" userdel paas
+	say "removed the settings and the user paas"
+}
+
+# Several instances can share an engine. Ours is the one with our subnet.
+purge_docker() {
+	local subnet network instance=
+	subnet=$(setting subnet)
+	docker version >/dev/null 2>&1 || die "Docker does not answer, so nothing is purged" \
+		"start Docker, then run this again"
+	for network in $(docker network ls --quiet --filter label=paas.instance); do
+		if [ "$(docker network inspect --format '{{(index .IPAM.Config 0).Subnet}}' "$network")" = "${subnet:-10.213.0.0/16}" ]; then
+			instance=$(docker network inspect --format '{{index .Labels "paas.instance"}}' "$network")
+		fi
+	done
+	[ -n "$instance" ] || return 0
+	local ours=label=paas.instance=$instance
+	docker ps --all --quiet --filter "$ours" | xargs --no-run-if-empty docker rm --force --volumes >/dev/null
+	docker network ls --quiet --filter "$ours" | xargs --no-run-if-empty docker network rm >/dev/null
+	docker volume ls --quiet --filter "$ours" | xargs --no-run-if-empty docker volume rm >/dev/null
+	docker images --quiet --filter "$ours" | sort -u | xargs --no-run-if-empty docker rmi --force >/dev/null
+}
+
+# --- Helpers
+
+has_systemd() { [ -d /run/systemd/system ]; }
+
+# wait_for SECONDS COMMAND...
+wait_for() {
+	local deadline=$((SECONDS + $1))
+	shift
+	until "$@"; do
+		[ "$SECONDS" -lt "$deadline" ] || return 1
+		sleep 0.2
+	done
+}
+
+# quietly MESSAGE COMMAND...: the output is worth reading only when the command fails
+quietly() {
+	local message=$1
+	shift
+	"$@" >"$work/log" 2>&1 || {
+		tail -n 20 "$work/log" >&2
+		die "$message, the reason is above" "$*"
+	}
+}
+
+say() { echo "-----> $*" >&2; }
+
+die() {
+	explained=yes
+	printf '\n !     %s\n\nhint: %s\n' "$1" "$2" >&2
+	exit 1
+}
+
+usage_error() {
+	printf '%s\n\nhint: %s --help\n' "$1" "$0" >&2
+	exit 2
+}
+
+explained=no
+# leave STATUS COMMAND: at every end, also one that nobody foresaw
+leave() {
+	[ "$demo_key" = no ] || paas ssh-keys:remove demo >/dev/null 2>&1 || true
+	rm -rf "$work"
+	[ "$1" = 0 ] || [ "$explained" = yes ] ||
+		die "this stopped at: $2" "run it again: what is done is skipped; bash -x $0 shows every step"
+}
+
+main "$@"
