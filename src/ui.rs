@@ -28,7 +28,7 @@ pub struct Ui {
 }
 
 impl Ui {
-    /// Writes rows: a table with a header for people, `records` as a JSON array for programs.
+    /// Writes rows: a table with a header for people (nothing where there are none), `records` as a JSON array for programs.
     ///
     /// # Errors
     /// [`Error::Io`] where stdout cannot be written.
@@ -39,6 +39,8 @@ impl Ui {
         records: &impl Serialize,
     ) -> Result<()> {
         match self.format {
+            // A header over nothing says nothing.
+            Format::Text if rows.is_empty() => Ok(()),
             Format::Text => self.line(&table::table(&header, rows)),
             Format::Json => self.json(records),
         }
