@@ -8,6 +8,7 @@ pub mod engine;
 pub mod error;
 pub mod exec;
 pub mod git;
+pub mod http;
 pub mod instance;
 pub mod lock;
 pub mod model;

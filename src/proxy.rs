@@ -1,1 +1,250 @@
-//! The proxy: routes -> Caddyfile text -> load only if its structure changed; live upstreams by the resolver.
+//! The way of a request to an app: routes in the database, the Caddyfile made of them, the resolver that tells Caddy
+//! where each app lives now, and Caddy itself.
+//!
+//! A deploy never reloads Caddy, because a reload loses requests. It commits, nudges the daemon, and asks the resolver
+//! until it answers with what was committed: [`publish`]. The Caddyfile is rewritten at every change all the same
+//! ([`sync`]), so that a Caddy that starts by itself finds the truth; it is loaded only when its structure changed.
+
+mod admin;
+mod caddy;
+mod caddyfile;
+mod resolver;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    io::{self, Write},
+    net::SocketAddrV4,
+    path::Path,
+    time::Duration,
+};
+
+pub use caddy::{check_program, supervise};
+pub use caddyfile::{Variant, reachable};
+pub use resolver::{Resolver, start};
+
+use self::admin::Admin;
+use crate::{Error, Result, clock, exec, instance::Instance, model::AppName, settings::Paths};
+
+/// How long a Caddy that is being restarted is waited for.
+const READY: Duration = Duration::from_secs(3);
+/// How long the resolver may take to answer with what was committed.
+const PUBLISH: Duration = Duration::from_secs(2);
+/// How long one question to the resolver may take.
+const ASK: Duration = Duration::from_millis(250);
+
+/// By which way a change became known to Caddy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Published {
+    /// The resolver answers with it: Caddy asks again within 100 ms.
+    Dynamic,
+    /// The resolver is silent; Caddy has loaded a Caddyfile that does not need it.
+    Static,
+}
+
+/// Waits until Caddy answers: the daemon may be restarting it.
+///
+/// # Errors
+/// [`Error::ProxyUnavailable`] where it does not within three seconds.
+pub async fn ready(instance: &Instance) -> Result<()> {
+    let admin = Admin::new(&instance.settings.paths)?;
+    let deadline = clock::instant() + READY;
+    loop {
+        match admin.ping().await {
+            Err(Error::ProxyUnavailable { .. }) if clock::instant() < deadline => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Writes the Caddyfile anew, and has Caddy load it where its structure changed. A Caddyfile that Caddy refuses
+/// replaces nothing, neither in Caddy nor on disk.
+///
+/// # Errors
+/// [`Error::ProxyRefused`]; [`Error::ProxyUnavailable`] where it is written but could not be loaded; [`Error::Io`],
+/// [`Error::Database`].
+pub async fn sync(instance: &Instance) -> Result<()> {
+    apply(instance, None, Load::WhereNeeded).await
+}
+
+/// Makes a change of an app that was just committed known to Caddy: nudges the daemon, and asks the resolver until it
+/// answers with what the database says. Where it does not within two seconds, Caddy loads a Caddyfile without it; the
+/// daemon brings the resolver back when it is back itself.
+///
+/// The Caddyfile on disk is not written: call [`sync`] afterwards, when nobody waits any more.
+///
+/// # Errors
+/// [`Error::ProxyUnavailable`], [`Error::ProxyRefused`] where neither way was open; [`Error::Database`].
+pub async fn publish(instance: &Instance, app: &AppName) -> Result<Published> {
+    let deadline = clock::instant() + PUBLISH;
+    let mut expected = BTreeSet::from_iter(instance.read(|tables| tables.upstreams(app))?);
+    nudge(instance).await;
+    loop {
+        let answered = resolver::ask(instance.settings.resolver_listen, app, ASK).await;
+        if answered.as_ref().is_ok_and(|upstreams| *upstreams == expected) {
+            break;
+        }
+        if clock::instant() >= deadline {
+            apply(instance, Some(Variant::Static), Load::WhereNeeded).await?;
+            return Ok(Published::Static);
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        // A container may have died since, and the resolver may know of it.
+        expected = BTreeSet::from_iter(instance.read(|tables| tables.upstreams(app))?);
+    }
+    // The resolver is back, but Caddy may still run without it.
+    if loaded_variant(&instance.settings.paths) == Some(Variant::Static) {
+        restore(instance).await?;
+    }
+    Ok(Published::Dynamic)
+}
+
+/// How many requests Caddy is passing to a container now, streams included; nothing where that cannot be told,
+/// because some requests go by the fallback, under whose name all of them are counted.
+///
+/// # Errors
+/// [`Error::ProxyUnavailable`].
+pub async fn in_flight(instance: &Instance, upstream: SocketAddrV4) -> Result<Option<u64>> {
+    let upstreams = Admin::new(&instance.settings.paths)?.upstreams().await?;
+    let by_fallback = upstreams.iter().any(|upstream| upstream.address == "{fallback}" && upstream.num_requests > 0);
+    if by_fallback || loaded_variant(&instance.settings.paths) == Some(Variant::Static) {
+        return Ok(None);
+    }
+    let name = resolver::upstream_name(upstream);
+    // Newer Caddys list an upstream twice.
+    let counts = upstreams.iter().filter(|upstream| upstream.address == name).map(|upstream| upstream.num_requests);
+    Ok(Some(counts.max().unwrap_or(0)))
+}
+
+/// Tells the daemon that the database changed. Where no daemon listens, nothing happens; where the nudge is lost, it
+/// finds out by itself within 250 ms.
+pub async fn nudge(instance: &Instance) {
+    let Ok(socket) = tokio::net::UnixDatagram::unbound() else { return };
+    let sent = socket.send_to(b"n", instance.settings.paths.nudge_socket());
+    let _ = tokio::time::timeout(Duration::from_millis(50), sent).await;
+}
+
+/// Has Caddy load what the database says now, if it differs in anything from what was loaded last, so that the
+/// fallback is fresh while the daemon is away.
+///
+/// # Errors
+/// As [`sync`].
+pub async fn refresh_fallback(instance: &Instance) -> Result<()> {
+    apply(instance, None, Load::WhereTextDiffers).await
+}
+
+/// Has Caddy ask the resolver again, after a time without it.
+async fn restore(instance: &Instance) -> Result<()> {
+    apply(instance, Some(Variant::Dynamic), Load::WhereNeeded).await
+}
+
+/// When a Caddyfile is loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Load {
+    /// When its structure changed, or it is the one without the resolver and anything changed.
+    WhereNeeded,
+    /// When anything changed.
+    WhereTextDiffers,
+}
+
+/// Renders the Caddyfile from what the database says under the proxy's lock, loads it where that is due, writes it.
+///
+/// `variant`: none keeps the one that is loaded.
+async fn apply(instance: &Instance, variant: Option<Variant>, load: Load) -> Result<()> {
+    let paths = &instance.settings.paths;
+    let _lock = lock(paths).await?;
+    let loaded = read_optional(&paths.caddyfile_loaded())?;
+    let variant = variant.or_else(|| loaded.as_deref().map(Variant::of)).unwrap_or(Variant::Dynamic);
+    let routes = instance.read(|tables| tables.routes())?;
+    let text = caddyfile::render(&instance.settings, &routes, variant)?;
+    let due = match &loaded {
+        None => true,
+        Some(loaded) if load == Load::WhereTextDiffers || variant == Variant::Static => *loaded != text,
+        Some(loaded) => caddyfile::structure(loaded) != caddyfile::structure(&text),
+    };
+    let admin = Admin::new(paths)?;
+    if due {
+        // Loaded first and written then: what Caddy refuses never gets to the disk, and a death between the two is
+        // healed by the next call, which finds that the loaded one on record differs.
+        match admin.load(&text).await {
+            Ok(()) => {
+                write_atomically(&paths.caddyfile(), &text)?;
+                write_atomically(&paths.caddyfile_loaded(), &text)
+            }
+            Err(unavailable @ Error::ProxyUnavailable { .. }) => {
+                write_checked_by_program(instance, &text).await?;
+                Err(unavailable)
+            }
+            Err(error) => Err(error),
+        }
+    } else if read_optional(&paths.caddyfile())?.as_deref() == Some(&text) {
+        Ok(())
+    } else {
+        match admin.adapt(&text).await {
+            Ok(()) => write_atomically(&paths.caddyfile(), &text),
+            Err(Error::ProxyUnavailable { .. }) => write_checked_by_program(instance, &text).await,
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Writes the Caddyfile while no Caddy runs, checked by the program itself.
+async fn write_checked_by_program(instance: &Instance, text: &str) -> Result<()> {
+    let paths = &instance.settings.paths;
+    let candidate = paths.caddy().join("Caddyfile.candidate");
+    write_atomically(&candidate, text)?;
+    let mut command = caddy::command(&instance.settings);
+    command.arg("adapt").arg("--config").arg(&candidate).args(["--adapter", "caddyfile"]);
+    match exec::output(command).await {
+        Ok(_) => std::fs::rename(&candidate, paths.caddyfile())
+            .map_err(Error::io(format!("write {}", paths.caddyfile().display()))),
+        Err(Error::Program { stderr, .. }) => Err(Error::ProxyRefused(stderr)),
+        Err(error) => Err(error),
+    }
+}
+
+/// The variant that Caddy loaded last, if any was.
+fn loaded_variant(paths: &Paths) -> Option<Variant> {
+    read_optional(&paths.caddyfile_loaded()).ok().flatten().as_deref().map(Variant::of)
+}
+
+/// The lock around writing and loading the Caddyfile; freed when dropped.
+#[derive(Debug)]
+struct Lock(#[expect(dead_code, reason = "the lock lives as long as the file is open")] File);
+
+/// Waits for the proxy's lock.
+async fn lock(paths: &Paths) -> Result<Lock> {
+    let path = paths.proxy_lock();
+    let action = format!("lock {}", path.display());
+    let taken = tokio::task::spawn_blocking(move || -> io::Result<File> {
+        let file = File::options().create(true).truncate(false).write(true).open(path)?;
+        rustix::io::retry_on_intr(|| rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive))?;
+        Ok(file)
+    });
+    taken.await.map_err(Error::bug)?.map(Lock).map_err(Error::io(action))
+}
+
+fn read_optional(path: &Path) -> Result<Option<String>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io(format!("read {}", path.display()))(error)),
+    }
+}
+
+/// Writes a file so that at any moment, and after any crash, it is whole: the old one or the new one.
+fn write_atomically(path: &Path, text: &str) -> Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let write = || -> io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(directory)?;
+        file.write_all(text.as_bytes())?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| error.error)?;
+        File::open(directory)?.sync_all()
+    };
+    write().map_err(Error::io(format!("write {}", path.display())))
+}

@@ -8,6 +8,7 @@ mod deployments;
 mod keys;
 mod migrate;
 mod releases;
+mod routes;
 
 use std::path::Path;
 
@@ -15,6 +16,7 @@ pub use containers::{Container, ContainerState, NewContainer};
 pub use deployments::NewDeployment;
 pub use keys::StoredKey;
 pub use releases::NewRelease;
+pub use routes::{Route, Standing};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use crate::{Error, Result};

@@ -1,0 +1,92 @@
+use axum::{
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+
+use crate::{model::AppName, store::Standing};
+
+const TEMPLATE: &str = include_str!("../../templates/page.html.tera");
+
+/// A page that says why there is no answer of an app.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Page {
+    status: StatusCode,
+    title: String,
+    text: &'static str,
+}
+
+impl Page {
+    /// Nothing is there.
+    pub(super) fn unknown(host: &str) -> Page {
+        let title =
+            if host.is_empty() { "There is no app here".to_owned() } else { format!("There is no app at {host}") };
+        Page { status: StatusCode::NOT_FOUND, title, text: "The address may be mistyped, or the app was removed." }
+    }
+
+    /// An app is there, and takes no requests.
+    pub(super) fn of_app(app: &AppName, standing: Standing) -> Page {
+        let (title, text) = match standing {
+            Standing::New => (format!("{app} is not deployed yet"), "It answers here after its first deploy."),
+            Standing::Stopped => (format!("{app} is stopped"), "It was stopped on purpose."),
+            Standing::WithoutWeb => (format!("{app} has no web process"), "Nothing of it answers requests."),
+            Standing::Unhealthy => (format!("{app} is not answering"), "Its containers are unhealthy. Try again soon."),
+            Standing::Serving => (format!("{app} is starting"), "Try again in a second."),
+        };
+        Page { status: StatusCode::SERVICE_UNAVAILABLE, title, text }
+    }
+
+    /// We cannot tell.
+    pub(super) fn trouble() -> Page {
+        let title = "Something went wrong".to_owned();
+        Page { status: StatusCode::SERVICE_UNAVAILABLE, title, text: "Try again soon." }
+    }
+
+    /// The page in the form that the client reads: HTML where it accepts that, else plain text.
+    pub(super) fn into_response_for(self, request: &HeaderMap) -> Response {
+        let mut accepted = request.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
+        let (kind, body) = if accepted.any(|accept| accept.contains("text/html")) {
+            ("text/html; charset=utf-8", self.html())
+        } else {
+            ("text/plain; charset=utf-8", self.plain())
+        };
+        let headers = [
+            (header::CONTENT_TYPE, kind),
+            (header::CACHE_CONTROL, "no-store"),
+            (header::VARY, header::ACCEPT.as_str()),
+        ];
+        (self.status, headers, body).into_response()
+    }
+
+    fn plain(&self) -> String {
+        format!("{}. {}\n", self.title, self.text)
+    }
+
+    fn html(&self) -> String {
+        let mut context = tera::Context::new();
+        context.insert("title", &self.title);
+        context.insert("text", self.text);
+        tera::Tera::one_off(TEMPLATE, &context, true).unwrap_or_else(|_| self.plain())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_cannot_bring_its_own_markup() {
+        let html = Page::unknown("<script>alert(1)</script>").html();
+        assert!(!html.contains("<script>"), "{html}");
+    }
+
+    #[test]
+    fn each_standing_has_its_own_words() {
+        let app = "blog".parse().unwrap();
+        assert_eq!(
+            Page::unknown("x.localhost").plain(),
+            "There is no app at x.localhost. The address may be mistyped, or the app was removed.\n"
+        );
+        assert_eq!(Page::of_app(&app, Standing::Stopped).plain(), "blog is stopped. It was stopped on purpose.\n");
+        assert_eq!(Page::of_app(&app, Standing::New).status, StatusCode::SERVICE_UNAVAILABLE);
+    }
+}

@@ -1,0 +1,189 @@
+//! Caddy as a process: the daemon adopts the one that runs, starts one where none does, and starts it again when it
+//! dies. It outlives the daemon, so that an upgrade of paas loses no request.
+
+use std::{
+    fs::File,
+    io::{Read, Seek, SeekFrom},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    process::{Child, Command},
+    sync::watch,
+    time::{Instant, sleep},
+};
+
+use super::{
+    admin::Admin, apply, loaded_variant, lock, read_optional, refresh_fallback, resolver, restore, write_atomically,
+    write_checked_by_program,
+};
+use crate::{
+    Error, Result, exec,
+    instance::Instance,
+    proxy::{
+        Load,
+        caddyfile::{self, Variant},
+    },
+    settings::{ProxyMode, Settings},
+};
+
+/// How often Caddy is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+/// How long a Caddy may take to start.
+const START: Duration = Duration::from_secs(10);
+/// A Caddy that lived this long was well; one that did not is started again more and more slowly.
+const WELL: Duration = Duration::from_secs(5);
+/// The longest pause between two starts.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// How much of a dead Caddy's last words is said.
+const LAST_WORDS: u64 = 2000;
+
+/// The Caddy program, with everything it keeps below the root directory.
+pub(super) fn command(settings: &Settings) -> Command {
+    let caddy = settings.paths.caddy();
+    let mut command = exec::command(&settings.caddy);
+    command
+        .env("HOME", &caddy)
+        .env("XDG_DATA_HOME", caddy.join("data"))
+        .env("XDG_CONFIG_HOME", caddy.join("config"))
+        .current_dir(&caddy);
+    command
+}
+
+/// Refuses to go on without what a managed Caddy needs.
+///
+/// # Errors
+/// [`Error::ProgramMissing`]; [`Error::Settings`] where the root directory's path is too long for Caddy's socket.
+pub fn check_program(settings: &Settings) -> Result<()> {
+    Admin::new(&settings.paths)?;
+    if settings.proxy_mode == ProxyMode::Managed && !exec::exists(&settings.caddy) {
+        return Err(exec::missing(&command(settings), std::io::ErrorKind::NotFound.into()));
+    }
+    Ok(())
+}
+
+/// Looks after Caddy until `stop` turns true, and then leaves it running with a fresh fallback. In external mode it
+/// starts nothing, and only keeps the Caddyfile in force.
+///
+/// # Errors
+/// Those of [`check_program`], at once. Whatever goes wrong later is logged and tried again.
+pub async fn supervise(instance: Arc<Instance>, mut stop: watch::Receiver<bool>) -> Result<()> {
+    check_program(&instance.settings)?;
+    let admin = Admin::new(&instance.settings.paths)?;
+    let mut child: Option<(Child, Instant)> = None;
+    let mut pause = Duration::ZERO;
+    let mut in_force = false;
+    loop {
+        let alive = match admin.ping().await {
+            Ok(()) => true,
+            // One that we started and that has not ended is slow, not dead.
+            Err(_) => child.as_mut().is_some_and(|(child, _)| matches!(child.try_wait(), Ok(None))),
+        };
+        if alive {
+            in_force = keep_in_force(&instance, in_force).await;
+        } else if instance.settings.proxy_mode == ProxyMode::Managed {
+            in_force = false;
+            if let Some((mut dead, started)) = child.take() {
+                let status = dead.wait().await.map_or_else(|error| error.to_string(), |status| status.to_string());
+                tracing::warn!("Caddy ended ({status}); its last words: {}", last_words(&instance));
+                pause = if started.elapsed() < WELL { (pause * 2).clamp(LOOK, PAUSE_MAX) } else { Duration::ZERO };
+            }
+            tokio::select! {
+                () = sleep(pause) => {}
+                _ = stop.wait_for(|stop| *stop) => break,
+            }
+            match start(&instance, &admin).await {
+                Ok(started) => child = Some((started, Instant::now())),
+                Err(error) => {
+                    pause = (pause * 2).clamp(LOOK, PAUSE_MAX);
+                    tracing::error!("cannot start Caddy: {}", error.one_line());
+                }
+            }
+        }
+        let ended = async {
+            match &mut child {
+                Some((child, _)) => drop(child.wait().await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = sleep(LOOK) => {}
+            () = ended => {}
+            _ = stop.wait_for(|stop| *stop) => break,
+        }
+    }
+    if let Err(error) = refresh_fallback(&instance).await {
+        tracing::warn!("the fallback for the time without a daemon is stale: {}", error.one_line());
+    }
+    Ok(())
+}
+
+/// Sees to it that a running Caddy has our Caddyfile, and asks the resolver where it answers.
+async fn keep_in_force(instance: &Instance, in_force: bool) -> bool {
+    let silent = || async {
+        let Ok(any) = "unknown".parse() else { return true };
+        resolver::ask(instance.settings.resolver_listen, &any, super::ASK).await.is_err()
+    };
+    let result = if loaded_variant(&instance.settings.paths) == Some(Variant::Static) {
+        if silent().await { return in_force } else { restore(instance).await }
+    } else if in_force {
+        return true;
+    } else {
+        apply(instance, None, Load::WhereNeeded).await
+    };
+    result.inspect_err(|error| tracing::warn!("Caddy does not run with our Caddyfile: {}", error.one_line())).is_ok()
+}
+
+/// Starts Caddy from the Caddyfile as the database says it now, and waits until it answers.
+async fn start(instance: &Instance, admin: &Admin) -> Result<Child> {
+    let paths = &instance.settings.paths;
+    let _lock = lock(paths).await?;
+    let routes = instance.read(|tables| tables.routes())?;
+    let text = caddyfile::render(&instance.settings, &routes, Variant::Dynamic)?;
+    if read_optional(&paths.caddyfile())?.as_deref() != Some(&text) {
+        write_checked_by_program(instance, &text).await?;
+    }
+    // Nobody answers there: it is what a killed Caddy left.
+    let _ = std::fs::remove_file(paths.caddy_admin());
+    let log = File::create(start_log(&instance.settings)).map_err(Error::io("write Caddy's log"))?;
+    let log_too = log.try_clone().map_err(Error::io("write Caddy's log"))?;
+    let mut command = command(&instance.settings);
+    command.arg("run").arg("--config").arg(paths.caddyfile()).args(["--adapter", "caddyfile"]);
+    let mut child = command.stdout(log).stderr(log_too).spawn().map_err(|source| exec::missing(&command, source))?;
+    let deadline = Instant::now() + START;
+    while let Err(error) = admin.ping().await {
+        if let Ok(Some(status)) = child.try_wait() {
+            let reason = format!("it ended at once ({status}): {}", last_words(instance));
+            return Err(Error::ProxyUnavailable { reason });
+        }
+        if Instant::now() >= deadline {
+            // It holds the ports: left alone it would be in the way of the next one.
+            let _ = child.kill().await;
+            return Err(error);
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    write_atomically(&paths.caddyfile_loaded(), &text)?;
+    tracing::info!(pid = child.id(), "Caddy runs");
+    Ok(child)
+}
+
+/// What Caddy says before its own log, which it rolls itself, is open: why it does not start.
+fn start_log(settings: &Settings) -> PathBuf {
+    settings.paths.caddy().join("start.log")
+}
+
+/// The end of what Caddy said.
+fn last_words(instance: &Instance) -> String {
+    let tail = || -> std::io::Result<String> {
+        let mut file = File::open(start_log(&instance.settings))?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(LAST_WORDS)))?;
+        let mut bytes = Vec::new();
+        file.take(LAST_WORDS).read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
+    };
+    tail().unwrap_or_default()
+}

@@ -1,0 +1,346 @@
+//! The resolver: a small DNS server over UDP that tells Caddy where each app lives now.
+//!
+//! `web.APP.paas.` has an SRV record for each healthy web container of a running app, with the container's port and,
+//! because an SRV target must be a name, a name that spells the address: `10-213-0-7.paas.`. An app that takes no
+//! requests, or does not exist, has the daemon's page instead (`page.paas.`): an empty answer would make Caddy fall
+//! back to an address that may be another app's by now.
+//!
+//! Two threads. One answers, from a table in memory, and never waits for anything else: Caddy holds a lock while it
+//! asks. The other rebuilds the table when it is nudged, or when it sees that the database changed.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket},
+    os::unix::{fs::PermissionsExt, net::UnixDatagram},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use hickory_proto::{
+    op::{Edns, Message, MessageType, OpCode, Query, ResponseCode},
+    rr::{DNSClass, Name, RData, Record, RecordType, rdata},
+};
+
+use super::{admin::check_socket_path, caddyfile::reachable};
+use crate::{
+    Error, Result,
+    model::AppName,
+    settings::Settings,
+    store::{Route, Store},
+};
+
+/// How often the database is looked at without a nudge.
+const LOOK: Duration = Duration::from_millis(250);
+/// The longest answer to a query that names no size of its own (RFC 1035).
+const PLAIN_ANSWER_MAX: usize = 512;
+/// The size of answer that our own questions allow: all that fits in a datagram on loopback.
+const OWN_ANSWER_MAX: u16 = 65_000;
+
+/// A running resolver; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Resolver {
+    stop: Arc<AtomicBool>,
+    address: SocketAddr,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Starts the resolver of an instance, and listens for nudges.
+///
+/// # Errors
+/// [`Error::Listen`] where its address is taken; [`Error::Io`], [`Error::Settings`] for the nudge socket;
+/// [`Error::Database`].
+pub fn start(settings: &Settings) -> Result<Resolver> {
+    let listen = settings.resolver_listen;
+    let socket = UdpSocket::bind(listen).map_err(|source| Error::Listen {
+        address: format!("udp/{listen}"),
+        what: "the resolver",
+        setting: "PAAS_RESOLVER_LISTEN",
+        source,
+    })?;
+    socket.set_read_timeout(Some(LOOK)).map_err(Error::io("set up the resolver's socket"))?;
+    let nudges = nudge_socket(settings)?;
+    let mut store = Store::open(&settings.paths.database())?;
+    let page = reachable(settings.http_listen);
+    let shared = Arc::new(RwLock::new(Arc::new(Table::read(&mut store, page)?)));
+    let stop = Arc::new(AtomicBool::new(false));
+
+    let answering = {
+        let (shared, stop) = (Arc::clone(&shared), Arc::clone(&stop));
+        spawn("resolver", move || answer_all(&socket, &shared, &stop))?
+    };
+    let watching = {
+        let stop = Arc::clone(&stop);
+        spawn("resolver-table", move || watch(&nudges, &mut store, page, &shared, &stop))?
+    };
+    Ok(Resolver { stop, address: reachable(listen), threads: vec![answering, watching] })
+}
+
+impl Drop for Resolver {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        // Anything that arrives wakes the answering thread; what does not parse is not answered.
+        if let Ok(socket) = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)) {
+            let _ = socket.send_to(b"", self.address);
+        }
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Asks a resolver where an app's requests go: empty where they go to the page.
+///
+/// # Errors
+/// An I/O error where it does not answer in time, or not in a form that is ours.
+pub async fn ask(resolver: SocketAddr, app: &AppName, patience: Duration) -> io::Result<BTreeSet<SocketAddrV4>> {
+    let resolver = reachable(resolver);
+    let mut question = Message::query();
+    let name = Name::from_ascii(format!("web.{app}.paas.")).map_err(io::Error::other)?;
+    question.add_query(Query::query(name, RecordType::SRV));
+    let mut edns = Edns::new();
+    edns.set_max_payload(OWN_ANSWER_MAX);
+    question.set_edns(edns);
+    let bytes = question.to_vec().map_err(io::Error::other)?;
+
+    let talk = async {
+        let local: SocketAddr = if resolver.is_ipv4() { ([127, 0, 0, 1], 0).into() } else { ([0; 16], 0).into() };
+        let socket = tokio::net::UdpSocket::bind(local).await?;
+        socket.connect(resolver).await?;
+        socket.send(&bytes).await?;
+        let mut buffer = vec![0; usize::from(u16::MAX)];
+        loop {
+            let length = socket.recv(&mut buffer).await?;
+            match Message::from_vec(&buffer[..length]) {
+                Ok(answer) if answer.metadata.id == question.metadata.id => return upstreams_of(&answer),
+                _ => {}
+            }
+        }
+    };
+    tokio::time::timeout(patience, talk).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+}
+
+/// The upstream as Caddy names it where it learnt of it from the resolver.
+pub(super) fn upstream_name(upstream: SocketAddrV4) -> String {
+    format!("{}.paas.:{}", spelled(*upstream.ip()), upstream.port())
+}
+
+/// What the resolver knows, never changed once made.
+#[derive(Debug)]
+struct Table {
+    page: SocketAddr,
+    apps: HashMap<AppName, Vec<SocketAddrV4>>,
+}
+
+impl Table {
+    fn new(routes: Vec<Route>, page: SocketAddr) -> Table {
+        Table { page, apps: routes.into_iter().map(|route| (route.app, route.upstreams)).collect() }
+    }
+
+    fn read(store: &mut Store, page: SocketAddr) -> Result<Table> {
+        Ok(Table::new(store.read(|tables| tables.routes())?, page))
+    }
+}
+
+/// What a name asks for.
+enum Asked {
+    /// `web.APP.paas.`: where an app's requests go. No app: none can have that name.
+    Web(Option<AppName>),
+    /// `10-213-0-7.paas.`: the address it spells.
+    Address(Ipv4Addr),
+    /// `page.paas.`: the daemon's page.
+    Page,
+    /// Nothing of ours.
+    Unknown,
+}
+
+impl Asked {
+    fn parse(name: &Name) -> Asked {
+        let labels: Option<Vec<String>> =
+            name.iter().map(|label| std::str::from_utf8(label).ok().map(str::to_ascii_lowercase)).collect();
+        let labels = labels.unwrap_or_default();
+        match labels.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+            ["web", app, "paas"] => Asked::Web(app.parse().ok()),
+            ["page", "paas"] => Asked::Page,
+            [address, "paas"] => address.replace('-', ".").parse().map_or(Asked::Unknown, Asked::Address),
+            _ => Asked::Unknown,
+        }
+    }
+}
+
+/// Answers until told to stop.
+fn answer_all(socket: &UdpSocket, shared: &RwLock<Arc<Table>>, stop: &AtomicBool) {
+    let mut buffer = [0; 4096];
+    let mut turn = 0_usize;
+    while !stop.load(Ordering::Relaxed) {
+        match socket.recv_from(&mut buffer) {
+            Ok((length, from)) => {
+                let table = Arc::clone(&shared.read().unwrap_or_else(PoisonError::into_inner));
+                turn = turn.wrapping_add(1);
+                if let Some(answer) = answer(&buffer[..length], &table, turn) {
+                    // One who asked and is gone gets no answer.
+                    let _ = socket.send_to(&answer, from);
+                }
+            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+            Err(error) => {
+                tracing::warn!("the resolver cannot receive: {error}");
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+    }
+}
+
+/// The answer to a packet; nothing for one that is no question.
+///
+/// `turn`: changes from call to call, so that of more upstreams than fit each gets its turn.
+fn answer(packet: &[u8], table: &Table, turn: usize) -> Option<Vec<u8>> {
+    let question =
+        Message::from_vec(packet).ok().filter(|message| message.metadata.message_type == MessageType::Query)?;
+    let mut answer = Message::response(question.metadata.id, question.metadata.op_code);
+    answer.metadata.authoritative = true;
+    answer.metadata.recursion_desired = question.metadata.recursion_desired;
+    let mut limit = PLAIN_ANSWER_MAX;
+    if let Some(edns) = &question.edns {
+        limit = limit.max(usize::from(edns.max_payload()));
+        let mut own = Edns::new();
+        own.set_max_payload(edns.max_payload());
+        answer.set_edns(own);
+    }
+    let [query] = &question.queries[..] else {
+        answer.metadata.response_code = ResponseCode::FormErr;
+        return answer.to_vec().ok();
+    };
+    answer.add_query(query.clone());
+    if question.metadata.op_code != OpCode::Query {
+        answer.metadata.response_code = ResponseCode::NotImp;
+        return answer.to_vec().ok();
+    }
+    match records(query, table) {
+        Some(records) => {
+            answer.add_answers(records);
+        }
+        None => answer.metadata.response_code = ResponseCode::NXDomain,
+    }
+    let mut bytes = answer.to_vec().ok()?;
+    if bytes.len() > limit && !answer.answers.is_empty() {
+        // A part of a large set, a different one each time, and no truncation bit: with it, Go's resolver asks again
+        // over TCP, which Caddy turns into UDP, and then takes the app for unknown.
+        let count = answer.answers.len();
+        answer.answers.rotate_left(turn % count);
+        answer.answers.truncate((count * limit / bytes.len()).max(1));
+        bytes = answer.to_vec().ok()?;
+        while bytes.len() > limit && answer.answers.len() > 1 {
+            answer.answers.pop();
+            bytes = answer.to_vec().ok()?;
+        }
+    }
+    Some(bytes)
+}
+
+/// The records that answer a query; none where there is no such name.
+fn records(query: &Query, table: &Table) -> Option<Vec<Record>> {
+    if query.query_class() != DNSClass::IN {
+        return None;
+    }
+    let record = |data: RData| Record::from_rdata(query.name().clone(), 0, data);
+    let service = |target: &str, port: u16| {
+        Name::from_ascii(target).ok().map(|target| record(RData::SRV(rdata::SRV::new(0, 0, port, target))))
+    };
+    let host = |ip: IpAddr| match (ip, query.query_type()) {
+        (IpAddr::V4(ip), RecordType::A) => vec![record(RData::A(rdata::A(ip)))],
+        (IpAddr::V6(ip), RecordType::AAAA) => vec![record(RData::AAAA(rdata::AAAA(ip)))],
+        _ => Vec::new(),
+    };
+    Some(match Asked::parse(query.name()) {
+        Asked::Unknown => return None,
+        Asked::Page => host(table.page.ip()),
+        Asked::Address(ip) => host(IpAddr::V4(ip)),
+        Asked::Web(app) => match (app.and_then(|app| table.apps.get(&app)), query.query_type()) {
+            (Some(upstreams), RecordType::SRV) => upstreams
+                .iter()
+                .filter_map(|upstream| service(&format!("{}.paas.", spelled(*upstream.ip())), upstream.port()))
+                .collect(),
+            (Some(upstreams), _) => upstreams.iter().flat_map(|upstream| host(IpAddr::V4(*upstream.ip()))).collect(),
+            (None, RecordType::SRV) => service("page.paas.", table.page.port()).into_iter().collect(),
+            (None, _) => host(table.page.ip()),
+        },
+    })
+}
+
+/// Rebuilds the table at every nudge and at every change of the database, until told to stop.
+fn watch(nudges: &UnixDatagram, store: &mut Store, page: SocketAddr, shared: &RwLock<Arc<Table>>, stop: &AtomicBool) {
+    let mut seen = None;
+    while !stop.load(Ordering::Relaxed) {
+        let nudged = nudges.recv(&mut [0; 8]).is_ok();
+        if nudged {
+            // Those that came meanwhile are served by the same reading.
+            let _ = nudges.set_nonblocking(true);
+            while nudges.recv(&mut [0; 8]).is_ok() {}
+            let _ = nudges.set_nonblocking(false);
+        }
+        // The version is taken before the rows, so that a change between the two is seen the next time.
+        let table = store.data_version().and_then(|version| {
+            if !nudged && seen == Some(version) {
+                return Ok(None);
+            }
+            Table::read(store, page).map(|table| Some((version, table)))
+        });
+        match table {
+            Ok(Some((version, table))) => {
+                *shared.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
+                seen = Some(version);
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!("the resolver keeps what it knows: {}", error.one_line()),
+        }
+    }
+}
+
+/// The socket that nudges come to, in place of the one that a former daemon left.
+fn nudge_socket(settings: &Settings) -> Result<UnixDatagram> {
+    let path = settings.paths.nudge_socket();
+    check_socket_path(&path)?;
+    let action = || format!("listen on {}", path.display());
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::io(action())(error)),
+        _ => {}
+    }
+    let socket = UnixDatagram::bind(&path).map_err(Error::io(action()))?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(Error::io(action()))?;
+    socket.set_read_timeout(Some(LOOK)).map_err(Error::io(action()))?;
+    Ok(socket)
+}
+
+/// Reads the upstreams out of an answer to [`ask`]'s question.
+fn upstreams_of(answer: &Message) -> io::Result<BTreeSet<SocketAddrV4>> {
+    let odd = || io::Error::from(io::ErrorKind::InvalidData);
+    if answer.metadata.response_code != ResponseCode::NoError || answer.answers.is_empty() {
+        return Err(odd());
+    }
+    let mut upstreams = BTreeSet::new();
+    for record in &answer.answers {
+        let RData::SRV(service) = &record.data else { return Err(odd()) };
+        match Asked::parse(&service.target) {
+            Asked::Address(ip) => {
+                upstreams.insert(SocketAddrV4::new(ip, service.port));
+            }
+            Asked::Page => {}
+            _ => return Err(odd()),
+        }
+    }
+    Ok(upstreams)
+}
+
+/// An address as a label: `10-213-0-7`.
+fn spelled(ip: Ipv4Addr) -> String {
+    ip.to_string().replace('.', "-")
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(work).map_err(Error::io("start a thread"))
+}

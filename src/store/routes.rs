@@ -1,0 +1,106 @@
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use super::{Tables, corrupt, parsed};
+use crate::{
+    Result,
+    model::{AppName, AppState},
+};
+
+/// An app that takes requests, and where they go now. Never without an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The app.
+    pub app: AppName,
+    /// Its healthy web containers, by position.
+    pub upstreams: Vec<SocketAddrV4>,
+}
+
+/// Why an app takes no requests, or that it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It was never deployed.
+    New,
+    /// It was stopped on purpose.
+    Stopped,
+    /// It is meant to run and has no web process.
+    WithoutWeb,
+    /// It is meant to run and none of its web containers is healthy.
+    Unhealthy,
+    /// It takes requests.
+    Serving,
+}
+
+/// What makes a container one that gets requests.
+const SERVING: &str = "apps.state = 'running' AND containers.state = 'live' AND containers.process = 'web'";
+
+impl Tables<'_> {
+    /// Every app that takes requests, by name.
+    ///
+    /// # Errors
+    /// [`crate::Error::Database`].
+    pub fn routes(&self) -> Result<Vec<Route>> {
+        let rows: Vec<(AppName, SocketAddrV4)> = self.all(
+            &format!(
+                "SELECT apps.name, containers.address, containers.port
+                 FROM containers JOIN apps ON apps.id = containers.app_id
+                 WHERE {SERVING} AND containers.healthy
+                 ORDER BY apps.name, containers.position, containers.id"
+            ),
+            [],
+            |row| Ok((parsed(row.get(0)?)?, address(row.get(1)?, row.get(2)?)?)),
+        )?;
+        let mut routes: Vec<Route> = Vec::new();
+        for (app, upstream) in rows {
+            match routes.last_mut() {
+                Some(route) if route.app == app => route.upstreams.push(upstream),
+                _ => routes.push(Route { app, upstreams: vec![upstream] }),
+            }
+        }
+        Ok(routes)
+    }
+
+    /// Where an app's requests go now; empty for one that takes none, or does not exist.
+    ///
+    /// # Errors
+    /// [`crate::Error::Database`].
+    pub fn upstreams(&self, app: &AppName) -> Result<Vec<SocketAddrV4>> {
+        self.all(
+            &format!(
+                "SELECT containers.address, containers.port
+                 FROM containers JOIN apps ON apps.id = containers.app_id
+                 WHERE apps.name = ?1 AND {SERVING} AND containers.healthy
+                 ORDER BY containers.position, containers.id"
+            ),
+            [app.as_str()],
+            |row| address(row.get(0)?, row.get(1)?),
+        )
+    }
+
+    /// Whether an app takes requests, and if not, why; nothing for one that does not exist.
+    ///
+    /// # Errors
+    /// [`crate::Error::Database`].
+    pub fn standing(&self, app: &AppName) -> Result<Option<Standing>> {
+        let Some(found) = self.find_app(app)? else { return Ok(None) };
+        let (containers, healthy): (u32, u32) = self.one(
+            &format!(
+                "SELECT count(*), coalesce(sum(containers.healthy), 0)
+                 FROM containers JOIN apps ON apps.id = containers.app_id
+                 WHERE apps.id = ?1 AND {SERVING}"
+            ),
+            [found.id],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        Ok(Some(match found.state {
+            AppState::New => Standing::New,
+            AppState::Stopped => Standing::Stopped,
+            AppState::Running if containers == 0 => Standing::WithoutWeb,
+            AppState::Running if healthy == 0 => Standing::Unhealthy,
+            AppState::Running => Standing::Serving,
+        }))
+    }
+}
+
+fn address(ip: String, port: u16) -> rusqlite::Result<SocketAddrV4> {
+    Ok(SocketAddrV4::new(ip.parse::<Ipv4Addr>().map_err(corrupt)?, port))
+}
