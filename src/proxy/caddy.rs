@@ -91,8 +91,10 @@ pub async fn supervise(instance: Arc<Instance>, mut stop: watch::Receiver<bool>)
                 pause = if started.elapsed() < WELL { (pause * 2).clamp(LOOK, PAUSE_MAX) } else { Duration::ZERO };
             }
             tokio::select! {
-                () = sleep(pause) => {}
+                // First, so that a Caddy that ended because all is ending is not started again.
+                biased;
                 _ = stop.wait_for(|stop| *stop) => break,
+                () = sleep(pause) => {}
             }
             match start(&instance, &admin).await {
                 Ok(started) => child = Some((started, Instant::now())),
