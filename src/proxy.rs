@@ -15,7 +15,7 @@ mod tests;
 use std::{
     collections::BTreeSet,
     fs::File,
-    io::{self, Write},
+    io::{self, BufRead, Write},
     net::SocketAddrV4,
     path::Path,
     time::Duration,
@@ -209,7 +209,9 @@ async fn write_checked_by_program(instance: &Instance, text: &str) -> Result<()>
 
 /// The variant that Caddy loaded last, if any was.
 fn loaded_variant(paths: &Paths) -> Option<Variant> {
-    read_optional(&paths.caddyfile_loaded()).ok().flatten().as_deref().map(Variant::of)
+    let mut first = String::new();
+    io::BufReader::new(File::open(paths.caddyfile_loaded()).ok()?).read_line(&mut first).ok()?;
+    Some(Variant::of(&first))
 }
 
 /// The lock around writing and loading the Caddyfile; freed when dropped.

@@ -80,6 +80,13 @@ pub fn start(settings: &Settings) -> Result<Resolver> {
     Ok(Resolver { stop, address: reachable(listen), threads: vec![answering, watching] })
 }
 
+impl Resolver {
+    /// Whether it still does its work; where not, a bug ended one of its threads, and it is to be started anew.
+    pub fn is_running(&self) -> bool {
+        !self.threads.iter().any(JoinHandle::is_finished)
+    }
+}
+
 impl Drop for Resolver {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);

@@ -297,6 +297,48 @@ async fn an_app_answers_and_what_is_none_gets_a_page_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unhealthy_container_gets_nothing() {
+    let rig = Rig::start("").await;
+    let blog = rig.app("blog");
+    let _upstream = rig.deploy(&blog, "one").await;
+    let container = rig.instance.read(|tables| tables.containers_of_app(blog.1)).unwrap().remove(0).id;
+    rig.instance.write(|tables| tables.set_healthy(container, false)).unwrap();
+    publish(&rig.instance, &blog.0).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(120)).await;
+    let (status, body) = rig.get("blog.localhost").await;
+    assert_eq!(
+        (status, body.as_str()),
+        (503, "blog is not answering. Its containers are unhealthy. Try again soon.\n")
+    );
+    // Without a nudge, as after a write of a process that died before it could.
+    rig.instance.write(|tables| tables.set_healthy(container, true)).unwrap();
+    eventually("the change is seen", async || rig.get("blog.localhost").await.0 == 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_come_at_once_while_the_table_is_rebuilt() {
+    let rig = Rig::start("").await;
+    let mut last = None;
+    for number in 0..300 {
+        let app = rig.app(&format!("app-{number}"));
+        let (deployment, release, _) = rig.candidate(app.1, "").await;
+        rig.switch(app.1, deployment, release);
+        last = Some(app.0);
+    }
+    let app = last.unwrap();
+    publish(&rig.instance, &app).await.unwrap();
+    let mut times = Vec::new();
+    for _ in 0..400 {
+        nudge(&rig.instance).await;
+        let started = Instant::now();
+        resolver::ask(rig.instance.settings.resolver_listen, &app, ASK).await.unwrap();
+        times.push(started.elapsed());
+    }
+    times.sort();
+    assert!(times[200] < Duration::from_millis(5), "the median is {:?}", times[200]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_switch_under_load_loses_nothing() {
     const SWITCHES: usize = 5;
     let rig = Rig::start("").await;
@@ -447,12 +489,32 @@ async fn an_app_on_a_public_domain_has_https() {
 }
 
 #[tokio::test]
+async fn a_caddy_that_cannot_start_says_why() {
+    let directory = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("0.0.0.0:0").unwrap();
+    let mut settings = {
+        let file = directory.path().join("config.toml");
+        std::fs::write(&file, format!("root = {:?}", directory.path().join("root").display().to_string())).unwrap();
+        Settings::load(Some(file)).unwrap()
+    };
+    settings.proxy_http_port = taken.local_addr().unwrap().port();
+    settings.proxy_https_port = free_port();
+    let instance = Instance::open(settings, Actor::Daemon).unwrap();
+    let admin = Admin::new(&instance.settings.paths).unwrap();
+    let error = caddy::start(&instance, &admin).await.map(drop).unwrap_err().one_line();
+    assert!(error.contains("address already in use") && !error.contains("{\""), "{error}");
+    assert!(error.len() < 600, "{error}");
+}
+
+#[tokio::test]
 async fn what_a_managed_caddy_needs_is_checked_at_once() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("config.toml");
     let write = |root: &str, caddy: &str| {
-        std::fs::write(&file, format!("root = {root:?}\ncaddy = {caddy:?}")).unwrap();
-        check_program(&Settings::load(Some(file.clone())).unwrap())
+        std::fs::write(&file, format!("root = {root:?}")).unwrap();
+        let mut settings = Settings::load(Some(file.clone())).unwrap();
+        settings.caddy = caddy.to_owned();
+        check_program(&settings)
     };
     assert!(matches!(write("/r", "/no/such/caddy"), Err(Error::ProgramMissing { .. })));
     assert!(matches!(write(&format!("/{}", "x".repeat(100)), "caddy"), Err(Error::Settings { .. })));
