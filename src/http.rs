@@ -10,7 +10,7 @@ use axum::{
     extract::{Query, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::any,
 };
 use serde::Deserialize;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
@@ -41,7 +41,7 @@ pub async fn start(instance: Arc<Instance>, mut stop: watch::Receiver<bool>) -> 
 
 /// Every route there is.
 fn router(instance: Arc<Instance>) -> Router {
-    Router::new().route("/-/ask", get(ask)).fallback(show).with_state(instance)
+    Router::new().route("/-/ask", any(ask)).fallback(show).with_state(instance)
 }
 
 /// Anything else: says why the app at that host takes no requests.

@@ -15,7 +15,7 @@ mod tests;
 use std::{
     collections::BTreeSet,
     fs::File,
-    io::{self, Write},
+    io::{self, BufRead, Write},
     net::SocketAddrV4,
     path::Path,
     time::Duration,
@@ -121,11 +121,11 @@ pub async fn in_flight(instance: &Instance, upstream: SocketAddrV4) -> Result<Op
 }
 
 /// Tells the daemon that the database changed. Where no daemon listens, nothing happens; where the nudge is lost, it
-/// finds out by itself within 250 ms. Says whether a daemon listens.
-pub async fn nudge(instance: &Instance) -> bool {
-    let Ok(socket) = tokio::net::UnixDatagram::unbound() else { return false };
+/// finds out by itself within 250 ms.
+pub async fn nudge(instance: &Instance) {
+    let Ok(socket) = tokio::net::UnixDatagram::unbound() else { return };
     let sent = socket.send_to(b"n", instance.settings.paths.nudge_socket());
-    matches!(tokio::time::timeout(Duration::from_millis(50), sent).await, Ok(Ok(_)))
+    let _ = tokio::time::timeout(Duration::from_millis(50), sent).await;
 }
 
 /// Has Caddy load what the database says now, if it differs in anything from what was loaded last, so that the
@@ -209,7 +209,9 @@ async fn write_checked_by_program(instance: &Instance, text: &str) -> Result<()>
 
 /// The variant that Caddy loaded last, if any was.
 fn loaded_variant(paths: &Paths) -> Option<Variant> {
-    read_optional(&paths.caddyfile_loaded()).ok().flatten().as_deref().map(Variant::of)
+    let mut first = String::new();
+    io::BufReader::new(File::open(paths.caddyfile_loaded()).ok()?).read_line(&mut first).ok()?;
+    Some(Variant::of(&first))
 }
 
 /// The lock around writing and loading the Caddyfile; freed when dropped.

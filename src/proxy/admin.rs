@@ -1,6 +1,6 @@
 //! A client of Caddy's admin endpoint, which is a unix socket below the root directory.
 
-use std::{path::PathBuf, time::Duration};
+use std::{io, path::PathBuf, time::Duration};
 
 use http_body_util::{BodyExt, Full};
 use hyper::{
@@ -55,6 +55,14 @@ impl Admin {
     /// [`Error::ProxyUnavailable`].
     pub async fn ping(&self) -> Result<()> {
         self.request(Method::GET, "/config/admin", Bytes::new(), ASK).await.map(drop)
+    }
+
+    /// Whether something holds the endpoint: also one that is too busy to answer.
+    pub async fn listens(&self) -> bool {
+        match timeout(ASK, UnixStream::connect(&self.socket)).await {
+            Ok(Err(error)) => !matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound),
+            Ok(Ok(_)) | Err(_) => true,
+        }
     }
 
     /// Has a Caddyfile checked, as far as its grammar goes.

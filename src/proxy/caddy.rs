@@ -76,11 +76,9 @@ pub async fn supervise(instance: Arc<Instance>, mut stop: watch::Receiver<bool>)
     let mut pause = Duration::ZERO;
     let mut in_force = false;
     loop {
-        let alive = match admin.ping().await {
-            Ok(()) => true,
-            // One that we started and that has not ended is slow, not dead.
-            Err(_) => child.as_mut().is_some_and(|(child, _)| matches!(child.try_wait(), Ok(None))),
-        };
+        // One that we started and that has not ended is busy, not dead.
+        let alive =
+            admin.listens().await || child.as_mut().is_some_and(|(child, _)| matches!(child.try_wait(), Ok(None)));
         if alive {
             in_force = keep_in_force(&instance, in_force).await;
         } else if instance.settings.proxy_mode == ProxyMode::Managed {
@@ -91,11 +89,13 @@ pub async fn supervise(instance: Arc<Instance>, mut stop: watch::Receiver<bool>)
                 pause = if started.elapsed() < WELL { (pause * 2).clamp(LOOK, PAUSE_MAX) } else { Duration::ZERO };
             }
             tokio::select! {
-                () = sleep(pause) => {}
+                // First, so that a Caddy that ended because all is ending is not started again.
+                biased;
                 _ = stop.wait_for(|stop| *stop) => break,
+                () = sleep(pause) => {}
             }
             match start(&instance, &admin).await {
-                Ok(started) => child = Some((started, Instant::now())),
+                Ok(started) => child = started.map(|child| (child, Instant::now())),
                 Err(error) => {
                     pause = (pause * 2).clamp(LOOK, PAUSE_MAX);
                     tracing::error!("cannot start Caddy: {}", error.one_line());
@@ -136,10 +136,14 @@ async fn keep_in_force(instance: &Instance, in_force: bool) -> bool {
     result.inspect_err(|error| tracing::warn!("Caddy does not run with our Caddyfile: {}", error.one_line())).is_ok()
 }
 
-/// Starts Caddy from the Caddyfile as the database says it now, and waits until it answers.
-async fn start(instance: &Instance, admin: &Admin) -> Result<Child> {
+/// Starts Caddy from the Caddyfile as the database says it now, and waits until it answers; nothing where one runs.
+pub(super) async fn start(instance: &Instance, admin: &Admin) -> Result<Option<Child>> {
     let paths = &instance.settings.paths;
     let _lock = lock(paths).await?;
+    // While it loads a Caddyfile, which is done under the lock, Caddy opens its endpoint anew.
+    if admin.listens().await {
+        return Ok(None);
+    }
     let routes = instance.read(|tables| tables.routes())?;
     let text = caddyfile::render(&instance.settings, &routes, Variant::Dynamic)?;
     if read_optional(&paths.caddyfile())?.as_deref() != Some(&text) {
@@ -167,7 +171,7 @@ async fn start(instance: &Instance, admin: &Admin) -> Result<Child> {
     }
     write_atomically(&paths.caddyfile_loaded(), &text)?;
     tracing::info!(pid = child.id(), "Caddy runs");
-    Ok(child)
+    Ok(Some(child))
 }
 
 /// What Caddy says before its own log, which it rolls itself, is open: why it does not start.
@@ -175,7 +179,7 @@ fn start_log(settings: &Settings) -> PathBuf {
     settings.paths.caddy().join("start.log")
 }
 
-/// The end of what Caddy said.
+/// The end of what Caddy said, without the lines of its log where it said something else, too.
 fn last_words(instance: &Instance) -> String {
     let tail = || -> std::io::Result<String> {
         let mut file = File::open(start_log(&instance.settings))?;
@@ -185,5 +189,7 @@ fn last_words(instance: &Instance) -> String {
         file.take(LAST_WORDS).read_to_end(&mut bytes)?;
         Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
     };
-    tail().unwrap_or_default()
+    let tail = tail().unwrap_or_default();
+    let words: Vec<&str> = tail.lines().filter(|line| !line.starts_with('{')).collect();
+    if words.is_empty() { tail } else { words.join("; ") }
 }

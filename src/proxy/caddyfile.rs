@@ -133,3 +133,190 @@ fn quoted(prefix: &str, path: &Path) -> Result<String> {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Settings of an instance at `/var/lib/paas`, with some more lines of `config.toml`.
+    fn settings(more: &str) -> Settings {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("config.toml");
+        std::fs::write(
+            &file,
+            format!("root = \"/var/lib/paas\"\nproxy_http_port = 8080\nproxy_https_port = 8443\n{more}"),
+        )
+        .unwrap();
+        Settings::load(Some(file)).unwrap()
+    }
+
+    fn route(app: &str, upstreams: &[&str]) -> Route {
+        Route {
+            app: app.parse().unwrap(),
+            upstreams: upstreams.iter().map(|upstream| upstream.parse().unwrap()).collect(),
+        }
+    }
+
+    #[test]
+    fn every_app_is_in_one_site() {
+        let routes = [route("blog", &["10.213.0.7:5000", "10.213.0.8:5000"]), route("default", &["10.213.0.9:3000"])];
+        insta::assert_snapshot!(render(&settings(""), &routes, Variant::Dynamic).unwrap(), @r##"
+        # Written by paas (dynamic). Whatever is changed here by hand is lost at the next deploy.
+        {
+        	admin "unix//var/lib/paas/caddy/admin.sock"
+        	http_port 8080
+        	https_port 8443
+        	storage file_system "/var/lib/paas/caddy/storage"
+        	skip_install_trust
+        	auto_https disable_redirects
+        	log {
+        		output file "/var/lib/paas/caddy/caddy.log" {
+        			roll_size 8MiB
+        			roll_keep 1
+        		}
+        		level WARN
+        	}
+        }
+
+        http://*.localhost {
+        	map {http.request.host.labels.1} {fallback} {
+        		blog 10.213.0.7:5000
+        		~^default$ 10.213.0.9:3000
+        		default 127.0.0.1:25080
+        	}
+        	reverse_proxy {fallback} {
+        		dynamic srv web.{http.request.host.labels.1}.paas. {
+        			refresh 100ms
+        			resolvers udp/127.0.0.1:25353
+        		}
+        		lb_try_duration 5s
+        		lb_try_interval 50ms
+        		transport http {
+        			dial_timeout 1s
+        			keepalive 1s
+        			keepalive_idle_conns_per_host 1024
+        			resolvers udp/127.0.0.1:25353
+        		}
+        	}
+        	handle_errors {
+        		header Cache-Control no-store
+        		respond "{http.error.status_code}: the app did not answer" {http.error.status_code}
+        	}
+        }
+
+        http:// {
+        	reverse_proxy 127.0.0.1:25080
+        	handle_errors {
+        		header Cache-Control no-store
+        		respond "404: there is no app here" 404
+        	}
+        }
+        "##);
+    }
+
+    #[test]
+    fn without_the_resolver_the_map_is_all_there_is() {
+        let settings = settings("");
+        let routes = [route("blog", &["10.213.0.7:5000"])];
+        let text = render(&settings, &routes, Variant::Static).unwrap();
+        assert_eq!(Variant::of(&text), Variant::Static);
+        assert!(!text.contains("dynamic"), "{text}");
+        assert!(!text.contains("resolvers"), "{text}");
+        assert_eq!(Variant::of(&render(&settings, &routes, Variant::Dynamic).unwrap()), Variant::Dynamic);
+    }
+
+    #[test]
+    fn a_public_domain_has_certificates_on_demand() {
+        let settings = settings("domain = \"apps.example.com\"\ntls = \"internal\"\nhttp_listen = \"0.0.0.0:25080\"");
+        insta::assert_snapshot!(render(&settings, &[], Variant::Dynamic).unwrap(), @r##"
+        # Written by paas (dynamic). Whatever is changed here by hand is lost at the next deploy.
+        {
+        	admin "unix//var/lib/paas/caddy/admin.sock"
+        	http_port 8080
+        	https_port 8443
+        	storage file_system "/var/lib/paas/caddy/storage"
+        	skip_install_trust
+        	auto_https disable_redirects
+        	on_demand_tls {
+        		ask http://127.0.0.1:25080/-/ask
+        	}
+        	log {
+        		output file "/var/lib/paas/caddy/caddy.log" {
+        			roll_size 8MiB
+        			roll_keep 1
+        		}
+        		level WARN
+        	}
+        }
+
+        https://*.apps.example.com {
+        	tls {
+        		on_demand
+        		issuer internal
+        	}
+        	map {http.request.host.labels.3} {fallback} {
+        		default 127.0.0.1:25080
+        	}
+        	reverse_proxy {fallback} {
+        		dynamic srv web.{http.request.host.labels.3}.paas. {
+        			refresh 100ms
+        			resolvers udp/127.0.0.1:25353
+        		}
+        		lb_try_duration 5s
+        		lb_try_interval 50ms
+        		transport http {
+        			dial_timeout 1s
+        			keepalive 1s
+        			keepalive_idle_conns_per_host 1024
+        			resolvers udp/127.0.0.1:25353
+        		}
+        	}
+        	handle_errors {
+        		header Cache-Control no-store
+        		respond "{http.error.status_code}: the app did not answer" {http.error.status_code}
+        	}
+        }
+
+        http://*.apps.example.com {
+        	redir https://{http.request.host}:8443{http.request.uri} 308
+        }
+
+        http:// {
+        	reverse_proxy 127.0.0.1:25080
+        	handle_errors {
+        		header Cache-Control no-store
+        		respond "404: there is no app here" 404
+        	}
+        }
+        "##);
+    }
+
+    #[test]
+    fn an_acme_authority_needs_no_issuer() {
+        let text = render(&settings("domain = \"example.com\""), &[], Variant::Dynamic);
+        assert!(!text.unwrap().contains("issuer"));
+    }
+
+    #[test]
+    fn addresses_are_no_structure() {
+        let settings = settings("");
+        let one = render(&settings, &[route("blog", &["10.213.0.7:5000"])], Variant::Dynamic).unwrap();
+        let other = render(
+            &settings,
+            &[route("blog", &["10.213.0.8:3000"]), route("shop", &["10.213.0.9:5000"])],
+            Variant::Dynamic,
+        );
+        assert_eq!(structure(&one), structure(&other.unwrap()));
+        let without_resolver = render(&settings, &[route("blog", &["10.213.0.7:5000"])], Variant::Static).unwrap();
+        assert_ne!(structure(&one), structure(&without_resolver));
+        assert!(structure(&one).contains("handle_errors"), "{}", structure(&one));
+    }
+
+    #[test]
+    fn a_root_that_a_caddyfile_cannot_carry_is_refused() {
+        for bad in ["/a\"b", "/a{b", "/a\nb", "/a$b", "/a`b"] {
+            assert!(quoted("", Path::new(bad)).is_err(), "{bad:?}");
+        }
+        assert_eq!(quoted("unix/", Path::new("/a b/admin.sock")).unwrap(), "\"unix//a b/admin.sock\"");
+    }
+}

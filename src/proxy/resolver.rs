@@ -80,6 +80,13 @@ pub fn start(settings: &Settings) -> Result<Resolver> {
     Ok(Resolver { stop, address: reachable(listen), threads: vec![answering, watching] })
 }
 
+impl Resolver {
+    /// Whether it still does its work; where not, a bug ended one of its threads, and it is to be started anew.
+    pub fn is_running(&self) -> bool {
+        !self.threads.iter().any(JoinHandle::is_finished)
+    }
+}
+
 impl Drop for Resolver {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
@@ -343,4 +350,113 @@ fn spelled(ip: Ipv4Addr) -> String {
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
     std::thread::Builder::new().name(name.to_owned()).spawn(work).map_err(Error::io("start a thread"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn table(upstreams: &[(&str, &[&str])]) -> Table {
+        let route = |(app, upstreams): &(&str, &[&str])| Route {
+            app: app.parse().unwrap(),
+            upstreams: upstreams.iter().map(|upstream| upstream.parse().unwrap()).collect(),
+        };
+        Table::new(upstreams.iter().map(route).collect(), "127.0.0.1:25080".parse().unwrap())
+    }
+
+    fn question(name: &str, kind: RecordType, size: Option<u16>) -> Vec<u8> {
+        let mut message = Message::query();
+        message.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
+        if let Some(size) = size {
+            let mut edns = Edns::new();
+            edns.set_max_payload(size);
+            message.set_edns(edns);
+        }
+        message.to_vec().unwrap()
+    }
+
+    /// What is answered, as text: the code and the records' data.
+    fn asked(table: &Table, name: &str, kind: RecordType) -> String {
+        let answer = Message::from_vec(&answer(&question(name, kind, None), table, 0).unwrap()).unwrap();
+        let data: Vec<String> = answer.answers.iter().map(|record| record.data.to_string()).collect();
+        assert!(answer.answers.iter().all(|record| record.ttl == 0));
+        format!("{:?} {}", answer.metadata.response_code, data.join(", ")).trim_end().to_owned()
+    }
+
+    #[test]
+    fn an_app_is_where_its_containers_are() {
+        let table = table(&[("blog", &["10.213.0.7:5000", "10.213.0.8:3000"])]);
+        let srv = RecordType::SRV;
+        assert_eq!(
+            asked(&table, "web.blog.paas.", srv),
+            "NoError 0 0 5000 10-213-0-7.paas., 0 0 3000 10-213-0-8.paas."
+        );
+        assert_eq!(asked(&table, "WEB.Blog.PAAS.", srv), asked(&table, "web.blog.paas.", srv));
+        assert_eq!(asked(&table, "web.blog.paas.", RecordType::A), "NoError 10.213.0.7, 10.213.0.8");
+        assert_eq!(asked(&table, "web.blog.paas.", RecordType::AAAA), "NoError");
+        assert_eq!(asked(&table, "10-213-0-7.paas.", RecordType::A), "NoError 10.213.0.7");
+        assert_eq!(asked(&table, "10-213-0-7.paas.", RecordType::AAAA), "NoError");
+    }
+
+    #[test]
+    fn what_takes_no_requests_is_at_the_page() {
+        let table = table(&[]);
+        assert_eq!(asked(&table, "web.shop.paas.", RecordType::SRV), "NoError 0 0 25080 page.paas.");
+        assert_eq!(asked(&table, "web.no_app_has_this.paas.", RecordType::SRV), "NoError 0 0 25080 page.paas.");
+        assert_eq!(asked(&table, "page.paas.", RecordType::A), "NoError 127.0.0.1");
+        assert_eq!(asked(&table, "page.paas.", RecordType::AAAA), "NoError");
+    }
+
+    #[test]
+    fn other_names_do_not_exist() {
+        for name in ["example.com.", "paas.", "worker.blog.paas.", "10-213-0.paas.", "a.web.blog.paas.", "."] {
+            assert_eq!(asked(&table(&[]), name, RecordType::A), "NXDomain", "{name}");
+        }
+    }
+
+    #[test]
+    fn of_a_large_set_a_part_is_answered_and_each_has_its_turn() {
+        let upstreams: Vec<String> = (1..=100).map(|last| format!("10.213.200.{last}:5000")).collect();
+        let upstreams: Vec<&str> = upstreams.iter().map(String::as_str).collect();
+        let table = table(&[("blog", &upstreams)]);
+        let mut seen = BTreeSet::new();
+        for turn in 0..100 {
+            let bytes = answer(&question("web.blog.paas.", RecordType::SRV, Some(1232)), &table, turn).unwrap();
+            assert!(bytes.len() <= 1232 && bytes.len() > 1100, "{}", bytes.len());
+            let message = Message::from_vec(&bytes).unwrap();
+            assert!(!message.metadata.truncation);
+            seen.append(&mut upstreams_of(&message).unwrap());
+        }
+        assert_eq!(seen.len(), 100);
+        let all = answer(&question("web.blog.paas.", RecordType::SRV, Some(OWN_ANSWER_MAX)), &table, 7).unwrap();
+        assert_eq!(upstreams_of(&Message::from_vec(&all).unwrap()).unwrap().len(), 100);
+        let plain = answer(&question("web.blog.paas.", RecordType::SRV, None), &table, 7).unwrap();
+        assert!(plain.len() <= 512);
+    }
+
+    #[test]
+    fn answers_and_noise_are_not_answered() {
+        let table = table(&[]);
+        let reply = answer(&question("page.paas.", RecordType::A, None), &table, 0).unwrap();
+        assert!(answer(&reply, &table, 0).is_none());
+        assert!(answer(b"", &table, 0).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn no_packet_is_too_strange(packet in proptest::collection::vec(any::<u8>(), 0..600)) {
+            let _ = answer(&packet, &table(&[("blog", &["10.213.0.7:5000"])]), 3);
+        }
+
+        #[test]
+        fn no_damage_is_too_strange(place in 0_usize..60, byte: u8, length in 0_usize..60) {
+            let mut packet = question("web.blog.paas.", RecordType::SRV, Some(1232));
+            let end = packet.len();
+            packet[place % end] = byte;
+            packet.truncate(length.min(end));
+            let _ = answer(&packet, &table(&[("blog", &["10.213.0.7:5000"])]), 3);
+        }
+    }
 }

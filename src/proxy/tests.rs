@@ -1,1 +1,522 @@
+//! The whole way of a request, with a real Caddy: its own instance, ports and upstreams on loopback addresses.
 
+use std::{
+    net::{SocketAddr, TcpListener, UdpSocket},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::TcpStream,
+    sync::watch,
+    task::JoinHandle,
+};
+
+use super::*;
+use crate::{
+    http,
+    model::{Actor, AppState, DeployId, DeploymentKind, ImageId, ProcessType},
+    settings::Settings,
+    store::{NewContainer, NewDeployment, NewRelease},
+};
+
+/// An instance with its daemon's parts running.
+struct Rig {
+    instance: Arc<Instance>,
+    resolver: Option<Resolver>,
+    stop: watch::Sender<bool>,
+    supervisor: JoinHandle<Result<()>>,
+    _directory: tempfile::TempDir,
+}
+
+impl Rig {
+    async fn start(more: &str) -> Rig {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("config.toml");
+        let settings = format!(
+            "root = {:?}\nsubnet = \"127.77.0.0/16\"\nproxy_http_port = {}\nproxy_https_port = {}\n\
+             http_listen = \"127.0.0.1:{}\"\nresolver_listen = \"127.0.0.1:{}\"\n{more}",
+            directory.path().join("root").display().to_string(),
+            free_port(),
+            free_port(),
+            free_port(),
+            UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port(),
+        );
+        std::fs::write(&file, settings).unwrap();
+        let instance = Arc::new(Instance::open(Settings::load(Some(file)).unwrap(), Actor::Daemon).unwrap());
+        let (stop, stopped) = watch::channel(false);
+        let resolver = Some(start(&instance.settings).unwrap());
+        http::start(Arc::clone(&instance), stopped.clone()).await.unwrap();
+        let supervisor = tokio::spawn(supervise(Arc::clone(&instance), stopped));
+        let rig = Rig { instance, resolver, stop, supervisor, _directory: directory };
+        ready(&rig.instance).await.unwrap();
+        rig
+    }
+
+    fn app(&self, name: &str) -> (AppName, i64) {
+        let name: AppName = name.parse().unwrap();
+        let id = self.instance.write(|tables| tables.create_app(&name)).unwrap().id;
+        (name, id)
+    }
+
+    /// Makes a container of a new release and starts something that answers there; it is a candidate yet.
+    async fn candidate(&self, app_id: i64, body: &'static str) -> (DeployId, i64, Upstream) {
+        let port = free_port();
+        let (deployment, release, address) = self
+            .instance
+            .write(|tables| {
+                let new = NewDeployment {
+                    kind: DeploymentKind::Push,
+                    actor: &Actor::Daemon,
+                    branch: None,
+                    commit: None,
+                    old_commit: None,
+                };
+                let deployment = tables.open_deployment(app_id, &new)?;
+                let release = tables.cut_release(
+                    app_id,
+                    &NewRelease {
+                        image: &ImageId("sha256:0".to_owned()),
+                        sealed_config: b"",
+                        processes: &[],
+                        port,
+                        commit: None,
+                        reason: "test",
+                        actor: &Actor::Daemon,
+                    },
+                )?;
+                let container = tables.add_container(
+                    self.instance.settings.subnet,
+                    &NewContainer {
+                        app_id,
+                        release_id: release.id,
+                        deployment_id: deployment,
+                        process: &ProcessType::web(),
+                        position: 1,
+                        name: &format!("c{deployment}"),
+                        port,
+                    },
+                )?;
+                Ok((deployment, release.id, container.address))
+            })
+            .unwrap();
+        (deployment, release, Upstream::start(SocketAddrV4::new(address, port), body).await)
+    }
+
+    /// The commit of the switch.
+    fn switch(&self, app_id: i64, deployment: DeployId, release: i64) {
+        self.instance
+            .write(|tables| {
+                tables.switch_containers(app_id, deployment)?;
+                tables.set_current_release(app_id, release)
+            })
+            .unwrap();
+    }
+
+    async fn deploy(&self, app: &(AppName, i64), body: &'static str) -> Upstream {
+        let (deployment, release, upstream) = self.candidate(app.1, body).await;
+        self.switch(app.1, deployment, release);
+        publish(&self.instance, &app.0).await.unwrap();
+        upstream
+    }
+
+    async fn get(&self, host: &str) -> (u16, String) {
+        request(self.instance.settings.proxy_http_port, host, "/", "").await
+    }
+
+    /// The processes that run from this instance's Caddyfile.
+    fn caddys(&self) -> Vec<i32> {
+        let caddyfile = self.instance.settings.paths.caddyfile().display().to_string();
+        let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
+            let entry = entry.ok()?;
+            let line = std::fs::read_to_string(entry.path().join("cmdline")).ok()?;
+            line.contains(&caddyfile).then(|| entry.file_name().to_str()?.parse().ok())?
+        });
+        processes.collect()
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        let _ = self.stop.send(true);
+        self.supervisor.abort();
+        for caddy in self.caddys() {
+            let _ = rustix::process::kill_process(
+                rustix::process::Pid::from_raw(caddy).unwrap(),
+                rustix::process::Signal::KILL,
+            );
+        }
+    }
+}
+
+/// Something that answers 200 with its own words and the length of the request's body, until dropped.
+struct Upstream {
+    address: SocketAddrV4,
+    task: JoinHandle<()>,
+    stop: watch::Sender<bool>,
+}
+
+impl Upstream {
+    async fn start(address: SocketAddrV4, body: &'static str) -> Upstream {
+        let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let mut stopped = stopped.clone();
+                tokio::spawn(async move {
+                    tokio::select! {
+                        _ = answer(stream, body) => {}
+                        _ = stopped.wait_for(|stop| *stop) => {}
+                    }
+                });
+            }
+        });
+        Upstream { address, task, stop }
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        // All at once, as a process that exits on SIGTERM: the listener and every connection.
+        self.task.abort();
+        let _ = self.stop.send(true);
+    }
+}
+
+async fn answer(stream: TcpStream, body: &str) -> io::Result<()> {
+    let mut stream = BufReader::new(stream);
+    loop {
+        let (head, length) = read_head(&mut stream).await?;
+        let mut sent = vec![0; length];
+        stream.read_exact(&mut sent).await?;
+        if head.contains("/slow") {
+            tokio::time::sleep(Duration::from_millis(600)).await;
+        }
+        let text = format!("{body} {length}");
+        let reply = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len());
+        stream.get_mut().write_all(reply.as_bytes()).await?;
+    }
+}
+
+/// Reads a head up to its empty line, and the length of the body that follows.
+async fn read_head(stream: &mut BufReader<TcpStream>) -> io::Result<(String, usize)> {
+    let mut head = String::new();
+    let mut length = 0;
+    loop {
+        let start = head.len();
+        if stream.read_line(&mut head).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let line = head[start..].trim().to_ascii_lowercase();
+        if line.is_empty() {
+            return Ok((head, length));
+        }
+        if let Some(value) = line.strip_prefix("content-length:") {
+            length = value.trim().parse().map_err(io::Error::other)?;
+        }
+    }
+}
+
+/// Sends a request on an open connection and reads the answer, without trying again.
+async fn exchange(stream: &mut BufReader<TcpStream>, host: &str, path: &str, body: &str) -> io::Result<(u16, String)> {
+    let method = if body.is_empty() { "GET" } else { "POST" };
+    let request = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    stream.get_mut().write_all(request.as_bytes()).await?;
+    let (head, length) = read_head(stream).await?;
+    let mut text = vec![0; length];
+    stream.read_exact(&mut text).await?;
+    let status = head.split(' ').nth(1).and_then(|word| word.parse().ok()).unwrap_or(0);
+    Ok((status, String::from_utf8_lossy(&text).into_owned()))
+}
+
+async fn request(port: u16, host: &str, path: &str, body: &str) -> (u16, String) {
+    let stream = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).await.unwrap();
+    exchange(&mut BufReader::new(stream), host, path, body).await.unwrap()
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+async fn eventually(what: &str, mut check: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !check().await {
+        assert!(Instant::now() < deadline, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_app_answers_and_what_is_none_gets_a_page_at_once() {
+    let rig = Rig::start("").await;
+    let blog = rig.app("blog");
+    rig.app("shop");
+    let started = Instant::now();
+    assert_eq!(rig.get("unknown.localhost").await.0, 404);
+    assert_eq!(rig.get("localhost").await.0, 404);
+    assert_eq!(rig.get("a.b.localhost").await.0, 404);
+    assert_eq!(
+        rig.get("example.com:1").await,
+        (404, "There is no app at example.com. The address may be mistyped, or the app was removed.\n".to_owned())
+    );
+    assert_eq!(
+        rig.get("shop.localhost:8080").await,
+        (503, "shop is not deployed yet. It answers here after its first deploy.\n".to_owned())
+    );
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+
+    let loaded = std::fs::read(rig.instance.settings.paths.caddyfile_loaded()).unwrap();
+    let first = rig.deploy(&blog, "one").await;
+    tokio::time::sleep(Duration::from_millis(120)).await;
+    assert_eq!(rig.get("blog.localhost").await, (200, "one 0".to_owned()));
+    assert_eq!(rig.get("BLOG.localhost:80").await, (200, "one 0".to_owned()));
+    let second = rig.deploy(&blog, "two").await;
+    assert_ne!(first.address.port(), second.address.port());
+    tokio::time::sleep(Duration::from_millis(120)).await;
+    assert_eq!(rig.get("blog.localhost").await, (200, "two 0".to_owned()));
+
+    sync(&rig.instance).await.unwrap();
+    let written = std::fs::read_to_string(rig.instance.settings.paths.caddyfile()).unwrap();
+    assert!(written.contains(&second.address.to_string()), "{written}");
+    assert_eq!(std::fs::read(rig.instance.settings.paths.caddyfile_loaded()).unwrap(), loaded, "nothing was loaded");
+
+    rig.instance.write(|tables| tables.set_app_state(blog.1, AppState::Stopped)).unwrap();
+    assert_eq!(publish(&rig.instance, &blog.0).await.unwrap(), Published::Dynamic);
+    tokio::time::sleep(Duration::from_millis(120)).await;
+    assert_eq!(rig.get("blog.localhost").await, (503, "blog is stopped. It was stopped on purpose.\n".to_owned()));
+    let ask = format!("127.0.0.1:{}", rig.instance.settings.http_listen.port());
+    let (status, body) = request(rig.instance.settings.proxy_http_port, &ask, "/-/ask?domain=blog.localhost", "").await;
+    assert_eq!((status, body.starts_with("There is no app")), (404, true), "{body}");
+    let (status, body) =
+        request(rig.instance.settings.http_listen.port(), &ask, "/-/ask?domain=blog.localhost", "").await;
+    assert_eq!((status, body.as_str()), (200, ""));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unhealthy_container_gets_nothing() {
+    let rig = Rig::start("").await;
+    let blog = rig.app("blog");
+    let _upstream = rig.deploy(&blog, "one").await;
+    let container = rig.instance.read(|tables| tables.containers_of_app(blog.1)).unwrap().remove(0).id;
+    rig.instance.write(|tables| tables.set_healthy(container, false)).unwrap();
+    publish(&rig.instance, &blog.0).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(120)).await;
+    let (status, body) = rig.get("blog.localhost").await;
+    assert_eq!(
+        (status, body.as_str()),
+        (503, "blog is not answering. Its containers are unhealthy. Try again soon.\n")
+    );
+    // Without a nudge, as after a write of a process that died before it could.
+    rig.instance.write(|tables| tables.set_healthy(container, true)).unwrap();
+    eventually("the change is seen", async || rig.get("blog.localhost").await.0 == 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_come_at_once_while_the_table_is_rebuilt() {
+    let rig = Rig::start("").await;
+    let mut last = None;
+    for number in 0..300 {
+        let app = rig.app(&format!("app-{number}"));
+        let (deployment, release, _) = rig.candidate(app.1, "").await;
+        rig.switch(app.1, deployment, release);
+        last = Some(app.0);
+    }
+    let app = last.unwrap();
+    publish(&rig.instance, &app).await.unwrap();
+    let mut times = Vec::new();
+    for _ in 0..400 {
+        nudge(&rig.instance).await;
+        let started = Instant::now();
+        resolver::ask(rig.instance.settings.resolver_listen, &app, ASK).await.unwrap();
+        times.push(started.elapsed());
+    }
+    times.sort();
+    assert!(times[200] < Duration::from_millis(5), "the median is {:?}", times[200]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_switch_under_load_loses_nothing() {
+    const SWITCHES: usize = 5;
+    let rig = Rig::start("").await;
+    let blog = rig.app("blog");
+    let mut current = rig.deploy(&blog, "v").await;
+    tokio::time::sleep(Duration::from_millis(120)).await;
+    let port = rig.instance.settings.proxy_http_port;
+    let ended = Arc::new(AtomicBool::new(false));
+    let sent = Arc::new(AtomicU64::new(0));
+    let clients: Vec<JoinHandle<Vec<String>>> = (0..24)
+        .map(|number| {
+            let (ended, sent) = (Arc::clone(&ended), Arc::clone(&sent));
+            tokio::spawn(async move {
+                let body = if number % 3 == 1 { "x".repeat(10_000) } else { String::new() };
+                let (path, expected) = (if number % 6 == 5 { "/slow" } else { "/" }, format!("v {}", body.len()));
+                let mut lost = Vec::new();
+                let mut kept = None;
+                while !ended.load(Ordering::Relaxed) {
+                    let mut stream = match kept.take() {
+                        Some(stream) if number % 3 != 2 => stream,
+                        _ => BufReader::new(TcpStream::connect(("127.0.0.1", port)).await.unwrap()),
+                    };
+                    sent.fetch_add(1, Ordering::Relaxed);
+                    match exchange(&mut stream, "blog.localhost", path, &body).await {
+                        Ok((200, text)) if text == expected => kept = Some(stream),
+                        other => lost.push(format!("client {number}: {other:?}")),
+                    }
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+                lost
+            })
+        })
+        .collect();
+    for _ in 0..SWITCHES {
+        let next = rig.deploy(&blog, "v").await;
+        // As the supervisor drains: past the resolver's refresh, then until nothing is in flight, three times.
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        let mut idle = 0;
+        let mut busy = false;
+        while idle < 3 {
+            match in_flight(&rig.instance, current.address).await.unwrap() {
+                Some(0) => idle += 1,
+                count => {
+                    assert!(count.is_some(), "it can be told");
+                    busy = true;
+                    idle = 0;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(busy, "slow requests were seen in flight");
+        current = next;
+    }
+    ended.store(true, Ordering::Relaxed);
+    let mut lost = Vec::new();
+    for client in clients {
+        lost.append(&mut client.await.unwrap());
+    }
+    let sent = sent.load(Ordering::Relaxed);
+    assert!(lost.is_empty(), "{} of {sent} lost: {:?}", lost.len(), &lost[..lost.len().min(5)]);
+    assert!(sent > 500, "only {sent} requests");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_resolver_the_fallback_serves_and_the_daemon_brings_it_back() {
+    let mut rig = Rig::start("").await;
+    let blog = rig.app("blog");
+    let one = rig.deploy(&blog, "one").await;
+    let paths = rig.instance.settings.paths.clone();
+    sync(&rig.instance).await.unwrap();
+    refresh_fallback(&rig.instance).await.unwrap();
+
+    drop(rig.resolver.take());
+    tokio::time::sleep(Duration::from_millis(120)).await;
+    let started = Instant::now();
+    assert_eq!(rig.get("blog.localhost").await, (200, "one 0".to_owned()));
+    assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
+
+    // A deploy while it is away.
+    let (deployment, release, two) = rig.candidate(blog.1, "two").await;
+    rig.switch(blog.1, deployment, release);
+    assert_eq!(publish(&rig.instance, &blog.0).await.unwrap(), Published::Static);
+    drop(one);
+    assert_eq!(rig.get("blog.localhost").await, (200, "two 0".to_owned()));
+    assert_eq!(in_flight(&rig.instance, two.address).await.unwrap(), None);
+    assert_eq!(loaded_variant(&paths), Some(Variant::Static));
+
+    rig.resolver = Some(start(&rig.instance.settings).unwrap());
+    eventually("the dynamic Caddyfile is back", async || loaded_variant(&paths) == Some(Variant::Dynamic)).await;
+    let three = rig.deploy(&blog, "three").await;
+    tokio::time::sleep(Duration::from_millis(120)).await;
+    assert_eq!(rig.get("blog.localhost").await, (200, "three 0".to_owned()));
+
+    // A Caddyfile that Caddy refuses.
+    let admin = Admin::new(&paths).unwrap();
+    assert!(matches!(admin.load("http:// {\n\tno_such_directive\n}\n").await, Err(Error::ProxyRefused(_))));
+    assert!(matches!(admin.adapt("{").await, Err(Error::ProxyRefused(_))));
+    let before = std::fs::read(paths.caddyfile()).unwrap();
+    let refused = write_checked_by_program(&rig.instance, "http:// {\n\tno_such_directive\n}\n").await;
+    assert!(matches!(refused, Err(Error::ProxyRefused(_))), "{refused:?}");
+    assert_eq!(std::fs::read(paths.caddyfile()).unwrap(), before);
+    assert_eq!(rig.get("blog.localhost").await, (200, "three 0".to_owned()));
+
+    // Caddy itself dies.
+    let [caddy] = rig.caddys()[..] else { panic!("one Caddy runs") };
+    rustix::process::kill_process(rustix::process::Pid::from_raw(caddy).unwrap(), rustix::process::Signal::KILL)
+        .unwrap();
+    ready(&rig.instance).await.unwrap();
+    eventually("Caddy serves again", async || {
+        TcpStream::connect(("127.0.0.1", rig.instance.settings.proxy_http_port)).await.is_ok()
+    })
+    .await;
+    assert_eq!(rig.get("blog.localhost").await, (200, "three 0".to_owned()));
+    drop(three);
+
+    // The daemon stops; Caddy stays, and the next daemon adopts it.
+    let before = rig.caddys();
+    rig.stop.send(true).unwrap();
+    (&mut rig.supervisor).await.unwrap().unwrap();
+    let (stop, stopped) = watch::channel(false);
+    rig.stop = stop;
+    rig.supervisor = tokio::spawn(supervise(Arc::clone(&rig.instance), stopped));
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert_eq!(rig.caddys(), before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_app_on_a_public_domain_has_https() {
+    let rig = Rig::start("domain = \"example.com\"\ntls = \"internal\"").await;
+    let blog = rig.app("blog");
+    let _upstream = rig.deploy(&blog, "secret").await;
+    let (http, https) = (rig.instance.settings.proxy_http_port, rig.instance.settings.proxy_https_port);
+    let curl = async |host: &str| {
+        let mut command = exec::command("curl");
+        command.args(["-sk", "--max-time", "10", "--resolve", &format!("{host}:{https}:127.0.0.1")]);
+        command.arg(format!("https://{host}:{https}/"));
+        exec::output(command).await.map(|bytes| String::from_utf8(bytes).unwrap())
+    };
+    eventually("a certificate", async || curl("blog.example.com").await.is_ok_and(|text| text == "secret 0")).await;
+    assert!(curl("unknown.example.com").await.is_err(), "no certificate for what is no app");
+    let stream = TcpStream::connect(("127.0.0.1", http)).await.unwrap();
+    let mut stream = BufReader::new(stream);
+    stream.get_mut().write_all(b"GET /a?b HTTP/1.1\r\nHost: blog.example.com\r\n\r\n").await.unwrap();
+    let (head, _) = read_head(&mut stream).await.unwrap();
+    assert!(head.starts_with("HTTP/1.1 308"), "{head}");
+    assert!(head.contains(&format!("Location: https://blog.example.com:{https}/a?b\r\n")), "{head}");
+    assert_eq!(rig.get("example.com").await.0, 404);
+}
+
+#[tokio::test]
+async fn a_caddy_that_cannot_start_says_why() {
+    let directory = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("0.0.0.0:0").unwrap();
+    let mut settings = {
+        let file = directory.path().join("config.toml");
+        std::fs::write(&file, format!("root = {:?}", directory.path().join("root").display().to_string())).unwrap();
+        Settings::load(Some(file)).unwrap()
+    };
+    settings.proxy_http_port = taken.local_addr().unwrap().port();
+    settings.proxy_https_port = free_port();
+    let instance = Instance::open(settings, Actor::Daemon).unwrap();
+    let admin = Admin::new(&instance.settings.paths).unwrap();
+    let error = caddy::start(&instance, &admin).await.map(drop).unwrap_err().one_line();
+    assert!(error.contains("address already in use") && !error.contains("{\""), "{error}");
+    assert!(error.len() < 600, "{error}");
+}
+
+#[tokio::test]
+async fn what_a_managed_caddy_needs_is_checked_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.toml");
+    let write = |root: &str, caddy: &str| {
+        std::fs::write(&file, format!("root = {root:?}")).unwrap();
+        let mut settings = Settings::load(Some(file.clone())).unwrap();
+        settings.caddy = caddy.to_owned();
+        check_program(&settings)
+    };
+    assert!(matches!(write("/r", "/no/such/caddy"), Err(Error::ProgramMissing { .. })));
+    assert!(matches!(write(&format!("/{}", "x".repeat(100)), "caddy"), Err(Error::Settings { .. })));
+    assert!(write("/r", "caddy").is_ok());
+}

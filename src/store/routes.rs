@@ -47,7 +47,7 @@ impl Tables<'_> {
                  ORDER BY apps.name, containers.position, containers.id"
             ),
             [],
-            |row| Ok((parsed(row.get(0)?)?, address(row.get(1)?, row.get(2)?)?)),
+            |row| Ok((parsed(row.get(0)?)?, address(&row.get::<_, String>(1)?, row.get(2)?)?)),
         )?;
         let mut routes: Vec<Route> = Vec::new();
         for (app, upstream) in rows {
@@ -72,7 +72,7 @@ impl Tables<'_> {
                  ORDER BY containers.position, containers.id"
             ),
             [app.as_str()],
-            |row| address(row.get(0)?, row.get(1)?),
+            |row| address(&row.get::<_, String>(0)?, row.get(1)?),
         )
     }
 
@@ -101,6 +101,38 @@ impl Tables<'_> {
     }
 }
 
-fn address(ip: String, port: u16) -> rusqlite::Result<SocketAddrV4> {
+fn address(ip: &str, port: u16) -> rusqlite::Result<SocketAddrV4> {
     Ok(SocketAddrV4::new(ip.parse::<Ipv4Addr>().map_err(corrupt)?, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+
+    #[test]
+    fn an_app_without_containers_has_a_standing_and_no_route() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&directory.path().join("db")).unwrap();
+        let app: AppName = "blog".parse().unwrap();
+        let mut standing = |state: Option<AppState>| {
+            store
+                .write(|tables| {
+                    if let Some(state) = state {
+                        let id = tables
+                            .find_app(&app)?
+                            .map_or_else(|| tables.create_app(&app).map(|app| app.id), |app| Ok(app.id))?;
+                        tables.set_app_state(id, state)?;
+                    }
+                    assert!(tables.routes()?.is_empty());
+                    assert!(tables.upstreams(&app)?.is_empty());
+                    tables.standing(&app)
+                })
+                .unwrap()
+        };
+        assert_eq!(standing(None), None);
+        assert_eq!(standing(Some(AppState::New)), Some(Standing::New));
+        assert_eq!(standing(Some(AppState::Stopped)), Some(Standing::Stopped));
+        assert_eq!(standing(Some(AppState::Running)), Some(Standing::WithoutWeb));
+    }
 }
