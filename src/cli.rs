@@ -1,5 +1,6 @@
 //! The command tree: one file a noun, one variant and one arm a command.
 
+pub mod plan;
 pub mod ssh_keys;
 
 use clap::{Parser, Subcommand};

@@ -67,6 +67,15 @@ impl DockerIgnore {
         self
     }
 
+    /// These patterns, but for one path, which is never left out.
+    #[must_use]
+    pub fn except(mut self, path: &str) -> DockerIgnore {
+        if let Ok(regex) = Regex::new(&format!("^{}$", regex::escape(path))) {
+            self.patterns.push(Pattern { regex, exception: true });
+        }
+        self
+    }
+
     /// Tells for one path after another whether it is left out; quickest when the paths are sorted.
     pub fn matcher(&self) -> Matcher<'_> {
         Matcher { ignore: self, parent: PathBuf::new(), parent_matches: vec![false; self.patterns.len()] }

@@ -1,0 +1,237 @@
+use std::{collections::BTreeMap, fmt};
+
+use serde::{Deserialize, Deserializer, de};
+use toml::Spanned;
+
+use super::{
+    extract::line_of,
+    procfile::{known_words, process_type},
+};
+use crate::{
+    Error, Result,
+    model::{Check, CheckKind, ProcessType},
+};
+
+/// The file's name.
+pub(super) const PAAS_TOML: &str = "paas.toml";
+
+/// What `paas.toml` says: everything in it is optional, and nothing else is allowed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct PaasToml {
+    /// The buildpack to use, and the line that says so.
+    pub buildpack: Option<(String, usize)>,
+    /// The Dockerfile to build, and the line that says so.
+    pub dockerfile: Option<(String, usize)>,
+    /// What runs.
+    pub processes: BTreeMap<ProcessType, String>,
+    /// The port that the web process listens on.
+    pub port: Option<u16>,
+    /// How the web process is checked.
+    pub check: Check,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    #[serde(default)]
+    build: Build,
+    #[serde(default)]
+    processes: BTreeMap<Spanned<String>, Spanned<String>>,
+    port: Option<Spanned<i64>>,
+    #[serde(default)]
+    checks: Checks,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Build {
+    buildpack: Option<Spanned<String>>,
+    dockerfile: Option<Spanned<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Checks {
+    #[serde(rename = "type")]
+    kind: Option<CheckKind>,
+    path: Option<Spanned<String>>,
+    status: Option<Spanned<i64>>,
+    timeout: Option<Spanned<Seconds>>,
+}
+
+/// A time: a number of seconds, or `30s`, `2m`.
+struct Seconds(Option<u32>);
+
+impl<'de> Deserialize<'de> for Seconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = Seconds;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a time such as 30 or \"30s\"")
+            }
+
+            fn visit_i64<E: de::Error>(self, seconds: i64) -> Result<Seconds, E> {
+                Ok(Seconds(u32::try_from(seconds).ok()))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Seconds, E> {
+                let (number, unit) = match text.trim().strip_suffix('m') {
+                    Some(minutes) => (minutes, 60),
+                    None => (text.trim().trim_end_matches('s'), 1),
+                };
+                Ok(Seconds(number.trim().parse::<u32>().ok().and_then(|number| number.checked_mul(unit))))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// Reads a `paas.toml`.
+///
+/// # Errors
+/// [`Error::SourceFile`] with the line, and the key that was probably meant.
+pub(super) fn parse(text: &str) -> Result<PaasToml> {
+    let document: Document = toml::from_str(text).map_err(|error| {
+        let message = error.message();
+        let words: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+        let hint = match words.split_first() {
+            Some((unknown, known)) if message.starts_with("unknown") => known_words(unknown, known),
+            _ => "`paas plan` reads the file on your machine; the README describes it".to_owned(),
+        };
+        Error::SourceFile {
+            file: PAAS_TOML.to_owned(),
+            line: error.span().map(|span| line_of(text, span.start)),
+            message: message.lines().collect::<Vec<_>>().join(" "),
+            hint,
+        }
+    })?;
+    let refused = |offset: usize, message: String, hint: &str| Error::SourceFile {
+        file: PAAS_TOML.to_owned(),
+        line: Some(line_of(text, offset)),
+        message,
+        hint: hint.to_owned(),
+    };
+    let placed = |text_at: Spanned<String>| {
+        let line = line_of(text, text_at.span().start);
+        (text_at.into_inner(), line)
+    };
+
+    let mut processes = BTreeMap::new();
+    for (name, command) in document.processes {
+        let offset = name.span().start;
+        let process =
+            process_type(name.get_ref()).map_err(|(message, hint)| refused(offset, message, &hint))?;
+        let line = command.get_ref().trim();
+        if line.is_empty() || line.contains('\0') {
+            return Err(refused(offset, format!("{process} has no command"), &format!("write `{process} = \"COMMAND\"`")));
+        }
+        processes.insert(process, line.to_owned());
+    }
+
+    let port = match document.port {
+        None => None,
+        Some(port) => match u16::try_from(*port.get_ref()) {
+            Ok(number) if number > 0 => Some(number),
+            _ => {
+                let message = format!("{} is not a port", port.get_ref());
+                return Err(refused(port.span().start, message, "write a number from 1 to 65535, or leave it out"));
+            }
+        },
+    };
+
+    let mut check = Check { kind: document.checks.kind.unwrap_or(CheckKind::Http), ..Check::default() };
+    if let Some(path) = document.checks.path {
+        let good = path.get_ref().starts_with('/') && path.get_ref().bytes().all(|byte| byte.is_ascii_graphic());
+        if !good {
+            let message = format!("{:?} is not a path", path.get_ref());
+            return Err(refused(path.span().start, message, "write a path such as \"/health\""));
+        }
+        check.path = Some(path.into_inner());
+    }
+    if let Some(status) = document.checks.status {
+        check.status = match u16::try_from(*status.get_ref()) {
+            Ok(number @ 100..=599) => Some(number),
+            _ => {
+                let message = format!("{} is not an HTTP status", status.get_ref());
+                return Err(refused(status.span().start, message, "write a number such as 200"));
+            }
+        };
+    }
+    if let Some(timeout) = document.checks.timeout {
+        check.timeout_seconds = match timeout.get_ref().0 {
+            Some(seconds @ 1..=3600) => seconds,
+            _ => {
+                let message = "timeout is not a time from 1 second to 1 hour".to_owned();
+                return Err(refused(timeout.span().start, message, "write a time such as \"90s\""));
+            }
+        };
+    }
+
+    Ok(PaasToml {
+        buildpack: document.build.buildpack.map(placed),
+        dockerfile: document.build.dockerfile.map(placed),
+        processes,
+        port,
+        check,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_is_optional_and_everything_is_read() -> Result<()> {
+        assert_eq!(parse("")?, PaasToml::default());
+        let paas_toml = parse(
+            r#"
+port = 3000
+[build]
+buildpack = "dockerfile"
+dockerfile = "deploy/Dockerfile"
+[processes]
+web = "node web.js"
+worker = "node worker.js"
+[checks]
+type = "tcp"
+path = "/health"
+status = 204
+timeout = "2m"
+"#,
+        )?;
+        assert_eq!(paas_toml.buildpack, Some(("dockerfile".to_owned(), 4)));
+        assert_eq!(paas_toml.dockerfile, Some(("deploy/Dockerfile".to_owned(), 5)));
+        assert_eq!(paas_toml.processes.len(), 2);
+        assert_eq!(paas_toml.port, Some(3000));
+        let check =
+            Check { kind: CheckKind::Tcp, path: Some("/health".to_owned()), status: Some(204), timeout_seconds: 120 };
+        assert_eq!(paas_toml.check, check);
+        Ok(())
+    }
+
+    #[test]
+    fn mistakes_are_named_with_line_and_remedy() {
+        let mut said = String::new();
+        for text in [
+            "\n[biuld]",
+            "[build]\nbuildpak = \"node\"",
+            "[build]\nspeed = 3",
+            "[processes]\nweb = \"httpd -f",
+            "[processes]\nMy_Worker = \"x\"",
+            "[processes]\nweb = \"\"",
+            "[processes]\nweb = 3",
+            "port = 70000",
+            "port = \"x\"",
+            "[checks]\ntype = \"htp\"",
+            "[checks]\npath = \"health\"",
+            "[checks]\nstatus = 20",
+            "[checks]\ntimeout = \"soon\"",
+        ] {
+            let error = parse(text).unwrap_err();
+            said.push_str(&format!("{error}\n  {}\n", error.hint().unwrap()));
+        }
+        insta::assert_snapshot!(said, @"");
+    }
+}
