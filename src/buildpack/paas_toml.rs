@@ -232,6 +232,33 @@ timeout = "2m"
             let error = parse(text).unwrap_err();
             said.push_str(&format!("{error}\n  {}\n", error.hint().unwrap()));
         }
-        insta::assert_snapshot!(said, @"");
+        insta::assert_snapshot!(said, @r#"
+        paas.toml, line 2: unknown field `biuld`, expected one of `build`, `processes`, `port`, `checks`
+          known here: build, processes, port, checks
+        paas.toml, line 2: unknown field `buildpak`, expected `buildpack` or `dockerfile`
+          did you mean `buildpack`?
+        paas.toml, line 2: unknown field `speed`, expected `buildpack` or `dockerfile`
+          known here: buildpack, dockerfile
+        paas.toml, line 2: invalid basic string, expected `"`
+          `paas plan` reads the file on your machine; the README describes it
+        paas.toml, line 2: "My_Worker" is not a valid process type: it takes 1 to 40 lower-case letters, digits and dashes, and begins and ends with no dash
+          call it `my-worker`
+        paas.toml, line 2: web has no command
+          write `web = "COMMAND"`
+        paas.toml, line 2: invalid type: integer `3`, expected a string
+          `paas plan` reads the file on your machine; the README describes it
+        paas.toml, line 1: 70000 is not a port
+          write a number from 1 to 65535, or leave it out
+        paas.toml, line 1: invalid type: string "x", expected i64
+          `paas plan` reads the file on your machine; the README describes it
+        paas.toml, line 2: unknown variant `htp`, expected `http` or `tcp`
+          did you mean `http`?
+        paas.toml, line 2: "health" is not a path
+          write a path such as "/health"
+        paas.toml, line 2: 20 is not an HTTP status
+          write a number such as 200
+        paas.toml, line 2: timeout is not a time from 1 second to 1 hour
+          write a time such as "90s"
+        "#);
     }
 }
