@@ -16,7 +16,7 @@ pub(super) enum Extractor {
     Toml { file: String, key: String },
     /// The first group of the first match in a file; `^` and `$` are a line's.
     Regex { file: String, regex: Expression },
-    /// The first group of the first path that matches.
+    /// The first group of the paths that match; nothing where they differ in it.
     Path { glob: String, regex: Expression },
 }
 
@@ -95,11 +95,12 @@ impl Extractor {
             }
             Extractor::Path { glob: pattern, regex } => {
                 let (glob, regex) = (glob(pattern)?, regex.compile()?);
-                tree.files().iter().filter(|entry| glob.is_match(&entry.path)).find_map(|entry| {
+                let mut all = tree.files().iter().filter(|entry| glob.is_match(&entry.path)).filter_map(|entry| {
                     let path = entry.path.to_str()?;
                     let text = regex.captures(path)?.get(1)?.as_str().to_owned();
                     Some(Found { text, file: path.to_owned(), line: None, place: path.to_owned() })
-                })
+                });
+                all.next().filter(|first| all.all(|other| other.text == first.text))
             }
         };
         Ok(found.filter(|found| !found.text.trim().is_empty()))

@@ -103,7 +103,7 @@ pub(super) fn parse(text: &str) -> Result<PaasToml> {
         Error::SourceFile {
             file: PAAS_TOML.to_owned(),
             line: error.span().map(|span| line_of(text, span.start)),
-            message: message.lines().collect::<Vec<_>>().join(" "),
+            message: message.lines().collect::<Vec<_>>().join(" ").replace("i64", "a number"),
             hint,
         }
     })?;
@@ -121,11 +121,14 @@ pub(super) fn parse(text: &str) -> Result<PaasToml> {
     let mut processes = BTreeMap::new();
     for (name, command) in document.processes {
         let offset = name.span().start;
-        let process =
-            process_type(name.get_ref()).map_err(|(message, hint)| refused(offset, message, &hint))?;
+        let process = process_type(name.get_ref()).map_err(|(message, hint)| refused(offset, message, &hint))?;
         let line = command.get_ref().trim();
         if line.is_empty() || line.contains('\0') {
-            return Err(refused(offset, format!("{process} has no command"), &format!("write `{process} = \"COMMAND\"`")));
+            return Err(refused(
+                offset,
+                format!("{process} has no command"),
+                &format!("write `{process} = \"COMMAND\"`"),
+            ));
         }
         processes.insert(process, line.to_owned());
     }
@@ -234,7 +237,7 @@ timeout = "2m"
         }
         insta::assert_snapshot!(said, @r#"
         paas.toml, line 2: unknown field `biuld`, expected one of `build`, `processes`, `port`, `checks`
-          known here: build, processes, port, checks
+          did you mean `build`?
         paas.toml, line 2: unknown field `buildpak`, expected `buildpack` or `dockerfile`
           did you mean `buildpack`?
         paas.toml, line 2: unknown field `speed`, expected `buildpack` or `dockerfile`
@@ -249,7 +252,7 @@ timeout = "2m"
           `paas plan` reads the file on your machine; the README describes it
         paas.toml, line 1: 70000 is not a port
           write a number from 1 to 65535, or leave it out
-        paas.toml, line 1: invalid type: string "x", expected i64
+        paas.toml, line 1: invalid type: string "x", expected a number
           `paas plan` reads the file on your machine; the README describes it
         paas.toml, line 2: unknown variant `htp`, expected `http` or `tcp`
           did you mean `http`?

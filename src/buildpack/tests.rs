@@ -1,7 +1,7 @@
 use std::{fs, path::Path};
 
 use super::*;
-use crate::{ui::error_text, tree::Tree};
+use crate::{tree::Tree, ui::error_text};
 
 /// A source of these files, as if it were pushed.
 fn try_plan(files: &[(&str, &str)]) -> Result<BuildPlan> {
@@ -293,6 +293,8 @@ fn go_with_nothing_to_start_or_no_version() {
 
     hint: write a file named Procfile with a line such as `web: COMMAND`, where COMMAND listens on $PORT
     ");
+    let commands = [("go.mod", "module x\n"), ("cmd/a/main.go", "package main\n"), ("cmd/b/main.go", "package main\n")];
+    assert!(matches!(try_plan(&commands), Err(Error::Buildpack(..))));
     insta::assert_snapshot!(planned(&[("go.mod", "module x\ngo 1.x;RUN\n"), ("x.go", "package main\n")]), @r#"
     error: go.mod, line 2: "1.x;RUN" is not a version of Go
 
@@ -471,9 +473,17 @@ fn a_folder_adds_a_buildpack_and_another_overrides_one() {
         fs::create_dir_all(folder.path().join(name)).unwrap();
         fs::write(folder.path().join(name).join(file), text).unwrap();
     };
-    write("shell", MANIFEST, "title = 'Shell'\norder = 80\ndetect = [{ file = 'run.sh' }]\n[[processes]]\nname = 'web'\ncommand = 'sh run.sh'\nsource = 'run.sh'\n");
+    write(
+        "shell",
+        MANIFEST,
+        "title = 'Shell'\norder = 80\ndetect = [{ file = 'run.sh' }]\n[[processes]]\nname = 'web'\ncommand = 'sh run.sh'\nsource = 'run.sh'\n",
+    );
     write("shell", "Dockerfile.tera", "FROM debian:bookworm-slim\nCOPY . .\n");
-    write("node", MANIFEST, "title = 'My Node'\norder = 1\ndetect = [{ file = 'package.json' }]\n[[processes]]\nname = 'web'\nsource = 'x'\n");
+    write(
+        "node",
+        MANIFEST,
+        "title = 'My Node'\norder = 1\ndetect = [{ file = 'package.json' }]\n[[processes]]\nname = 'web'\nsource = 'x'\n",
+    );
     write("node", "Dockerfile.tera", "FROM mine\n");
     let buildpacks = Buildpacks::load(Some(folder.path())).unwrap();
     assert_eq!(buildpacks.names(), ["node", "dockerfile", "go", "python", "shell", "static"]);

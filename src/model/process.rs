@@ -64,9 +64,9 @@ pub fn shell_arguments(line: &str) -> [String; 3] {
 /// builtin, and nothing follows. Whatever is not surely so has none.
 fn last_plain_command(line: &str) -> Option<usize> {
     const BUILTINS: [&str; 30] = [
-        ".", ":", "!", "[", "case", "cd", "done", "echo", "elif", "else", "esac", "eval", "exec", "exit", "export", "fi",
-        "for", "if", "read", "return", "set", "source", "test", "then", "trap", "ulimit", "umask", "unset", "until",
-        "while",
+        ".", ":", "!", "[", "case", "cd", "done", "echo", "elif", "else", "esac", "eval", "exec", "exit", "export",
+        "fi", "for", "if", "read", "return", "set", "source", "test", "then", "trap", "ulimit", "umask", "unset",
+        "until", "while",
     ];
     let bytes = line.as_bytes();
     let mut start = 0;
