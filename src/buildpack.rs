@@ -138,8 +138,13 @@ fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
         }
         row.last().copied().unwrap_or(usize::MAX)
     };
-    let limit = (word.chars().count() / 3).max(1);
-    known.into_iter().map(|other| (distance(other), other)).filter(|(far, _)| *far <= limit).min().map(|(_, other)| other)
+    let limit = ((word.chars().count() + 1) / 3).max(1);
+    known
+        .into_iter()
+        .map(|other| (distance(other), other))
+        .filter(|(far, _)| *far <= limit)
+        .min()
+        .map(|(_, other)| other)
 }
 
 #[cfg(test)]

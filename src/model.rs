@@ -19,5 +19,5 @@ pub use deployment::{DeployId, DeployState, Deployment, DeploymentKind, Phase};
 pub use format::{bytes, seconds};
 pub use host::{Hostname, Subnet};
 pub use names::{BranchName, CommitId, KeyName};
-pub use process::{Check, CheckKind, ProcessSpec, ProcessType};
+pub use process::{Check, CheckKind, ProcessSpec, ProcessType, shell_arguments};
 pub use release::{ImageId, Release, ReleaseVersion};

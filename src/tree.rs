@@ -253,7 +253,9 @@ impl Tree {
             }
             (Source::Directory(root), _) => {
                 let path = root.join(&entry.path);
-                fs::symlink_metadata(&path).map(|metadata| metadata.len()).map_err(|error| unreadable_file(&path, &error))
+                fs::symlink_metadata(&path)
+                    .map(|metadata| metadata.len())
+                    .map_err(|error| unreadable_file(&path, &error))
             }
             (Source::Git { .. }, None) => Err(Error::bug("an entry of a commit without an object")),
         }
@@ -432,3 +434,6 @@ fn blob(repository: &Repository, oid: Oid) -> Result<Vec<u8>> {
         _ => Err(Error::Source(".gitmodules is no file, or far too large".to_owned())),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -55,12 +55,12 @@ impl Predicate {
                 document.is_some_and(|document| toml_key(&document, key).is_some()).then(|| format!("{key} in {file}"))
             }
             Predicate::Text { glob: pattern, regex } => {
-                let glob = glob(pattern)?;
+                let (glob, regex) = (glob(pattern)?, regex.compile()?);
                 let mut reason = None;
                 for entry in tree.files().iter().filter(|entry| glob.is_match(&entry.path)) {
                     // A file too large to be read is no manifest.
                     let Ok(Some(text)) = tree.read_text(&entry.path) else { continue };
-                    if let Some(found) = regex.0.find(&text) {
+                    if let Some(found) = regex.find(&text) {
                         reason = Some(format!("{} in {}", found.as_str().trim(), entry.path.display()));
                         break;
                     }
@@ -102,7 +102,7 @@ impl Predicate {
                 format!("{} in {file}", pointer.trim_start_matches('/').replace('/', "."))
             }
             Predicate::Toml { file, key } => format!("{key} in {file}"),
-            Predicate::Text { glob, regex } => format!("{} in {glob}", regex.0.as_str()),
+            Predicate::Text { glob, regex } => format!("{} in {glob}", regex.as_str()),
             Predicate::All(predicates) => join(predicates, " with "),
             Predicate::Any(predicates) => join(predicates, " or "),
             Predicate::Not(_) => String::new(),

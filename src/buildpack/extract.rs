@@ -1,5 +1,5 @@
 use regex::Regex;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use super::detect::glob;
 use crate::{Error, Result, tree::Tree};
@@ -16,7 +16,7 @@ pub(super) enum Extractor {
     Toml { file: String, key: String },
     /// The first group of the first match in a file; `^` and `$` are a line's.
     Regex { file: String, regex: Expression },
-    /// The first group of the first path that matches.
+    /// The first group of the paths that match; nothing where they differ in it.
     Path { glob: String, regex: Expression },
 }
 
@@ -30,14 +30,23 @@ pub(super) struct Found {
     pub place: String,
 }
 
-/// A regular expression in a `buildpack.toml`, where `^` and `$` match at lines.
-#[derive(Debug)]
-pub(super) struct Expression(pub Regex);
+/// A regular expression in a `buildpack.toml`, where `^` and `$` match at lines. It is compiled when it is asked.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Expression(String);
 
-impl<'de> Deserialize<'de> for Expression {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        regex::RegexBuilder::new(&text).multi_line(true).crlf(true).build().map(Expression).map_err(serde::de::Error::custom)
+impl Expression {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub fn compile(&self) -> Result<Regex> {
+        regex::RegexBuilder::new(&self.0).multi_line(true).crlf(true).build().map_err(|error| {
+            Error::Buildpack(
+                format!("a buildpack has a malformed regular expression: {error}"),
+                "correct its buildpack.toml".to_owned(),
+            )
+        })
     }
 }
 
@@ -74,18 +83,24 @@ impl Extractor {
                 };
                 Some(Found { text, file: file.clone(), line: None, place: format!("{key} in {file}") })
             }),
-            Extractor::Regex { file, regex } => tree.read_text(file)?.and_then(|text| {
-                let group = regex.0.captures(&text)?.get(1)?;
-                let line = text[..group.start()].matches('\n').count() + 1;
-                Some(Found { text: group.as_str().to_owned(), file: file.clone(), line: Some(line), place: file.clone() })
-            }),
-            Extractor::Path { glob: pattern, regex } => {
-                let glob = glob(pattern)?;
-                tree.files().iter().filter(|entry| glob.is_match(&entry.path)).find_map(|entry| {
-                    let path = entry.path.to_str()?;
-                    let text = regex.0.captures(path)?.get(1)?.as_str().to_owned();
-                    Some(Found { text, file: path.to_owned(), line: None, place: path.to_owned() })
+            Extractor::Regex { file, regex } => {
+                let Some(text) = tree.read_text(file)? else { return Ok(None) };
+                let regex = regex.compile()?;
+                regex.captures(&text).and_then(|captures| captures.get(1)).map(|group| Found {
+                    text: group.as_str().to_owned(),
+                    file: file.clone(),
+                    line: Some(line_of(&text, group.start())),
+                    place: file.clone(),
                 })
+            }
+            Extractor::Path { glob: pattern, regex } => {
+                let (glob, regex) = (glob(pattern)?, regex.compile()?);
+                let mut all = tree.files().iter().filter(|entry| glob.is_match(&entry.path)).filter_map(|entry| {
+                    let path = entry.path.to_str()?;
+                    let text = regex.captures(path)?.get(1)?.as_str().to_owned();
+                    Some(Found { text, file: path.to_owned(), line: None, place: path.to_owned() })
+                });
+                all.next().filter(|first| all.all(|other| other.text == first.text))
             }
         };
         Ok(found.filter(|found| !found.text.trim().is_empty()))

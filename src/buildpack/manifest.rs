@@ -85,7 +85,8 @@ pub(super) struct Note {
 impl Manifest {
     /// Refuses what would fail only when it is used: a missing template, a malformed expression.
     pub fn check(&self, templates: &BTreeMap<String, String>) -> Result<(), String> {
-        let needed = self.files.values().map(String::as_str).chain(self.dockerfile.is_none().then_some("Dockerfile.tera"));
+        let needed =
+            self.files.values().map(String::as_str).chain(self.dockerfile.is_none().then_some("Dockerfile.tera"));
         for template in needed {
             if !templates.contains_key(template) {
                 return Err(format!("it has no {template}"));

@@ -103,7 +103,7 @@ pub(super) fn parse(text: &str) -> Result<PaasToml> {
         Error::SourceFile {
             file: PAAS_TOML.to_owned(),
             line: error.span().map(|span| line_of(text, span.start)),
-            message: message.lines().collect::<Vec<_>>().join(" "),
+            message: message.lines().collect::<Vec<_>>().join(" ").replace("i64", "a number"),
             hint,
         }
     })?;
@@ -121,11 +121,14 @@ pub(super) fn parse(text: &str) -> Result<PaasToml> {
     let mut processes = BTreeMap::new();
     for (name, command) in document.processes {
         let offset = name.span().start;
-        let process =
-            process_type(name.get_ref()).map_err(|(message, hint)| refused(offset, message, &hint))?;
+        let process = process_type(name.get_ref()).map_err(|(message, hint)| refused(offset, message, &hint))?;
         let line = command.get_ref().trim();
         if line.is_empty() || line.contains('\0') {
-            return Err(refused(offset, format!("{process} has no command"), &format!("write `{process} = \"COMMAND\"`")));
+            return Err(refused(
+                offset,
+                format!("{process} has no command"),
+                &format!("write `{process} = \"COMMAND\"`"),
+            ));
         }
         processes.insert(process, line.to_owned());
     }
@@ -232,6 +235,33 @@ timeout = "2m"
             let error = parse(text).unwrap_err();
             said.push_str(&format!("{error}\n  {}\n", error.hint().unwrap()));
         }
-        insta::assert_snapshot!(said, @"");
+        insta::assert_snapshot!(said, @r#"
+        paas.toml, line 2: unknown field `biuld`, expected one of `build`, `processes`, `port`, `checks`
+          did you mean `build`?
+        paas.toml, line 2: unknown field `buildpak`, expected `buildpack` or `dockerfile`
+          did you mean `buildpack`?
+        paas.toml, line 2: unknown field `speed`, expected `buildpack` or `dockerfile`
+          known here: buildpack, dockerfile
+        paas.toml, line 2: invalid basic string, expected `"`
+          `paas plan` reads the file on your machine; the README describes it
+        paas.toml, line 2: "My_Worker" is not a valid process type: it takes 1 to 40 lower-case letters, digits and dashes, and begins and ends with no dash
+          call it `my-worker`
+        paas.toml, line 2: web has no command
+          write `web = "COMMAND"`
+        paas.toml, line 2: invalid type: integer `3`, expected a string
+          `paas plan` reads the file on your machine; the README describes it
+        paas.toml, line 1: 70000 is not a port
+          write a number from 1 to 65535, or leave it out
+        paas.toml, line 1: invalid type: string "x", expected a number
+          `paas plan` reads the file on your machine; the README describes it
+        paas.toml, line 2: unknown variant `htp`, expected `http` or `tcp`
+          did you mean `http`?
+        paas.toml, line 2: "health" is not a path
+          write a path such as "/health"
+        paas.toml, line 2: 20 is not an HTTP status
+          write a number such as 200
+        paas.toml, line 2: timeout is not a time from 1 second to 1 hour
+          write a time such as "90s"
+        "#);
     }
 }

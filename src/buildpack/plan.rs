@@ -76,7 +76,8 @@ impl BuildPlan {
 /// [`Error::NothingDetected`], [`Error::SourceFile`] where a file of the source is malformed, [`Error::Buildpack`] where
 /// the buildpack cannot go on.
 pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
-    let paas_toml = tree.read_text(PAAS_TOML)?.map_or_else(|| Ok(PaasToml::default()), |text| paas_toml::parse(&text))?;
+    let paas_toml =
+        tree.read_text(PAAS_TOML)?.map_or_else(|| Ok(PaasToml::default()), |text| paas_toml::parse(&text))?;
     let procfile = tree.read_text(PROCFILE)?.map(|text| procfile::parse(&text)).transpose()?.unwrap_or_default();
 
     let (buildpack, reason) = choose(tree, buildpacks, &paas_toml)?;
@@ -327,7 +328,9 @@ fn generate(
     // A name that the repository does not use, not even for a link that would lead these files elsewhere.
     let directory = (0..)
         .map(|number| if number == 0 { ".paas".to_owned() } else { format!(".paas-{number}") })
-        .find(|directory| !tree.exists(directory) && !tree.files().iter().any(|entry| entry.path.starts_with(directory)))
+        .find(|directory| {
+            !tree.exists(directory) && !tree.files().iter().any(|entry| entry.path.starts_with(directory))
+        })
         .ok_or_else(|| Error::bug("no free name"))?;
     let version = versions.iter().map(|version| (version.name.as_str(), version.version.as_str())).collect();
     let context = TemplateContext { version, has, value, directory: &directory };

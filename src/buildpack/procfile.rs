@@ -83,7 +83,12 @@ mod tests {
     #[test]
     fn a_bad_line_is_named() {
         for (text, line, message, hint) in [
-            ("web: a\nworker sleep 1", 2, "\"worker sleep 1\" has no colon after the process type", "write `worker: sleep 1`"),
+            (
+                "web: a\nworker sleep 1",
+                2,
+                "\"worker sleep 1\" has no colon after the process type",
+                "write `worker: sleep 1`",
+            ),
             ("web: a\nweb: b", 2, "web is there twice", "keep one, and give the other a name of its own, e.g. `web-2`"),
             ("web:", 1, "web has no command", "write `web: COMMAND`"),
             (

@@ -55,7 +55,8 @@ impl Range {
 
 /// Whether a text is a plain version of one to three numbers.
 pub(super) fn is_version(text: &str) -> bool {
-    text.starts_with(|first: char| first.is_ascii_digit()) && version(text).is_some_and(|(_, count)| count > 0)
+    text.starts_with(|first: char| first.is_ascii_digit())
+        && version(text).is_some_and(|(_, count)| count > 0)
         && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
 }
 

@@ -1,7 +1,7 @@
 use serde::Serialize;
 use tera::{Context, Tera};
 
-use crate::{Error, Result};
+use crate::{Error, Result, model::shell_arguments};
 
 /// Renders a template of a buildpack.
 ///
@@ -37,7 +37,8 @@ pub(super) fn quoted(text: &str) -> String {
 
 /// The instruction that starts a command line as the engine does: inside the container, with a shell.
 pub(super) fn command_instruction(line: &str) -> String {
-    format!("CMD [\"/bin/sh\", \"-c\", {}]\n", quoted(line))
+    let arguments = shell_arguments(line).map(|argument| quoted(&argument));
+    format!("CMD [{}]\n", arguments.join(", "))
 }
 
 #[cfg(test)]

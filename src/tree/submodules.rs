@@ -122,7 +122,8 @@ fn links(repository: &Path, commit: CommitId, prefix: &Path) -> Result<Vec<Link>
                 Some(url) => Ok(Link { path: full, url: url.clone(), commit: commit.into() }),
                 None => Err(Error::Submodule {
                     path: full.display().to_string(),
-                    reason: "it is a link to a commit of another repository, and .gitmodules has no url for it".to_owned(),
+                    reason: "it is a link to a commit of another repository, and .gitmodules has no url for it"
+                        .to_owned(),
                     hint: format!(
                         "`git submodule add URL {path}` makes it a submodule; \
                          `git rm --cached {path}` and `git add {path}/.` take its files in",
@@ -269,9 +270,8 @@ async fn fetch_one(path: &str, address: &str, commit: CommitId, target: &Path) -
 
 /// Whether a repository has a commit and its files.
 fn has_commit(repository: &Path, commit: CommitId) -> bool {
-    Repository::open_bare(repository).is_ok_and(|repository| {
-        repository.find_commit(commit.oid()).and_then(|commit| commit.tree().map(drop)).is_ok()
-    })
+    Repository::open_bare(repository)
+        .is_ok_and(|repository| repository.find_commit(commit.oid()).and_then(|commit| commit.tree().map(drop)).is_ok())
 }
 
 /// git in a bare repository, with nobody to ask and no protocol but those of the network.

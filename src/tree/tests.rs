@@ -1,0 +1,322 @@
+use std::{
+    io::{BufRead, BufReader, Read},
+    net::TcpListener,
+};
+
+use git2::Signature;
+use tempfile::TempDir;
+
+use super::*;
+use crate::exec;
+
+/// A bare repository that is written object by object, so that it can be as hostile as it likes.
+struct Bare {
+    directory: TempDir,
+    repository: Repository,
+}
+
+impl Bare {
+    fn new() -> Bare {
+        let directory = tempfile::tempdir().unwrap();
+        let repository = Repository::init_bare(directory.path()).unwrap();
+        Bare { directory, repository }
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn blob(&self, content: &[u8]) -> Oid {
+        self.repository.blob(content).unwrap()
+    }
+
+    /// A tree of these entries as they are: mode, name, object.
+    fn tree(&self, entries: &[(&str, &str, Oid)]) -> Oid {
+        let mut bytes = Vec::new();
+        for (mode, name, oid) in entries {
+            bytes.extend(format!("{mode} {name}\0").into_bytes());
+            bytes.extend(oid.as_bytes());
+        }
+        self.repository.odb().unwrap().write(ObjectType::Tree, &bytes).unwrap()
+    }
+
+    fn commit(&self, tree: Oid) -> CommitId {
+        let who = Signature::new("a", "a@example.com", &git2::Time::new(1_700_000_000, 0)).unwrap();
+        let tree = self.repository.find_tree(tree).unwrap();
+        let oid = self.repository.commit(None, &who, &who, "x", &tree, &[]).unwrap();
+        self.repository.reference("refs/heads/main", oid, true, "x").unwrap();
+        oid.into()
+    }
+
+    /// A commit of regular files, one directory deep at most.
+    fn commit_files(&self, files: &[(&str, &str)]) -> CommitId {
+        let mut index = git2::Index::new().unwrap();
+        for (path, content) in files {
+            let mode = if path.ends_with(".sh") { 0o100_755 } else { 0o100_644 };
+            let time = git2::IndexTime::new(0, 0);
+            let entry = git2::IndexEntry {
+                ctime: time,
+                mtime: time,
+                dev: 0,
+                ino: 0,
+                mode,
+                uid: 0,
+                gid: 0,
+                file_size: 0,
+                id: self.blob(content.as_bytes()),
+                flags: 0,
+                flags_extended: 0,
+                path: path.as_bytes().to_vec(),
+            };
+            index.add(&entry).unwrap();
+        }
+        self.commit(index.write_tree_to(&self.repository).unwrap())
+    }
+}
+
+/// Every entry of a tar in a line: type, mode, owner, time, path and what is in it.
+fn listing(tar: &[u8]) -> String {
+    let mut lines = String::new();
+    for entry in tar::Archive::new(tar).entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let header = entry.header();
+        let (kind, mode, owner) = (header.entry_type(), header.mode().unwrap(), header.uid().unwrap());
+        let time = header.mtime().unwrap();
+        let path = entry.path().unwrap().display().to_string();
+        let link = entry.link_name().unwrap().map(|link| format!(" -> {}", link.display())).unwrap_or_default();
+        let mut content = String::new();
+        entry.read_to_string(&mut content).unwrap();
+        let content = if content.len() > 40 { format!("{} bytes", content.len()) } else { format!("{content:?}") };
+        let kind = format!("{kind:?}");
+        lines.push_str(&format!("{kind:<10}{mode:o} {owner} {time} {path}{link} {content}\n"));
+    }
+    lines
+}
+
+fn tar_of(tree: &Tree, extra: &[(String, Vec<u8>)], ignore: &DockerIgnore) -> Vec<u8> {
+    let mut tar = Vec::new();
+    tree.write_tar(&mut tar, extra, ignore).unwrap();
+    tar
+}
+
+#[test]
+fn a_commit_becomes_a_tar() {
+    let bare = Bare::new();
+    let inner = bare.tree(&[("100644", "a.txt", bare.blob(b"a")), ("100755", "b.sh", bare.blob(b"b"))]);
+    let long = "n".repeat(150);
+    let commit = bare.commit(bare.tree(&[
+        ("100644", "Dockerfile", bare.blob(b"FROM x")),
+        ("40000", "dir", inner),
+        ("120000", "link", bare.blob(b"../outside")),
+        ("100644", &long, bare.blob(b"long")),
+        ("100644", "secret", bare.blob(b"s")),
+    ]));
+    let tree = Tree::commit(bare.path(), commit, &Submodules::none()).unwrap();
+    let extra = [(".paas/Dockerfile".to_owned(), b"FROM y".to_vec()), ("Dockerfile".to_owned(), b"FROM z".to_vec())];
+    let ignore = DockerIgnore::parse(".dockerignore", "secret\n").unwrap();
+    let tar = tar_of(&tree, &extra, &ignore);
+    assert_eq!(tar, tar_of(&tree, &extra, &ignore), "the same commit makes the same bytes");
+    insta::assert_snapshot!(listing(&tar).replace(&long, "LONG"), @r#"
+    Directory 755 0 1700000000 .paas ""
+    Regular   644 0 1700000000 .paas/Dockerfile "FROM y"
+    Regular   644 0 1700000000 Dockerfile "FROM z"
+    Directory 755 0 1700000000 dir ""
+    Regular   644 0 1700000000 dir/a.txt "a"
+    Regular   755 0 1700000000 dir/b.sh "b"
+    Symlink   777 0 1700000000 link -> ../outside ""
+    Regular   644 0 1700000000 LONG "long"
+    "#);
+    assert_eq!(tree.top_level(), ["Dockerfile", "dir/", "link", &long, "secret"]);
+}
+
+#[test]
+fn files_are_read_through_links_that_stay_within() {
+    let bare = Bare::new();
+    let inner = bare.tree(&[("120000", "up", bare.blob(b"../a")), ("120000", "out", bare.blob(b"../../etc/passwd"))]);
+    let commit = bare.commit(bare.tree(&[
+        ("100644", "a", bare.blob(b"\xef\xbb\xbftext")),
+        ("40000", "dir", inner),
+        ("120000", "link", bare.blob(b"dir/up")),
+        ("120000", "loop", bare.blob(b"loop")),
+        ("120000", "root", bare.blob(b"/etc/passwd")),
+    ]));
+    let tree = Tree::commit(bare.path(), commit, &Submodules::none()).unwrap();
+    assert_eq!(tree.read_text("link").unwrap().unwrap(), "text");
+    for path in ["dir/out", "loop", "root", "dir", "missing", "../a", "/a"] {
+        assert!(!tree.exists(path), "{path}");
+        assert!(tree.read(path).unwrap().is_none(), "{path}");
+    }
+    assert!(tree.has_directory("dir"));
+    assert!(!tree.has_directory("a"));
+}
+
+#[test]
+fn a_file_too_large_for_a_manifest_is_refused() {
+    let bare = Bare::new();
+    let large = bare.blob(&vec![b' '; 1 + READ_LIMIT as usize]);
+    let commit = bare.commit(bare.tree(&[("100644", "package.json", large)]));
+    let tree = Tree::commit(bare.path(), commit, &Submodules::none()).unwrap();
+    let error = tree.read("package.json").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "package.json: it has 1048577 bytes, more than the 1048576 that are read of such a file"
+    );
+}
+
+#[test]
+fn hostile_trees_are_refused() {
+    let bare = Bare::new();
+    let file = bare.blob(b"x");
+    let inner = bare.tree(&[("100644", "x", file)]);
+    for entries in [
+        &[("100644", "..", file)][..],
+        &[("40000", "..", inner)],
+        &[("40000", ".git", inner)],
+        &[("40000", ".GIT", inner)],
+        &[("100644", ".Git", file)],
+        &[("100644", "a/b", file)],
+        &[("100644", "/etc", file)],
+        &[("100644", "a", file), ("100644", "a", file)],
+        &[("120000", "a", file), ("40000", "a", inner)],
+    ] {
+        let commit = bare.commit(bare.tree(entries));
+        let result = Tree::commit(bare.path(), commit, &Submodules::none());
+        assert!(matches!(result, Err(Error::Source(_))), "{entries:?}");
+    }
+}
+
+#[test]
+fn a_directory_is_read_as_a_push_would() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |path: &str, content: &str| {
+        let path = directory.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    };
+    write(".git/HEAD", "ref: refs/heads/main\n");
+    write(".gitignore", "node_modules\n");
+    write("node_modules/x/index.js", "");
+    write("src/.git/config", "");
+    write("src/main.js", "main");
+    write(".env.example", "");
+    std::os::unix::fs::symlink("src/main.js", directory.path().join("link")).unwrap();
+    let tree = Tree::directory(directory.path()).unwrap();
+    let paths: Vec<_> = tree.files().iter().map(|entry| entry.path.display().to_string()).collect();
+    assert_eq!(paths, [".env.example", ".gitignore", "link", "src/main.js"]);
+    assert_eq!(tree.read_text("link").unwrap().unwrap(), "main");
+}
+
+/// Serves the files of a directory over HTTP, as long as the test runs.
+fn serve(directory: PathBuf) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(io::Result::ok);
+            let Some(request) = lines.next() else { continue };
+            for _ in lines.take_while(|line| !line.is_empty()) {}
+            let path = request.split(' ').nth(1).unwrap().split('?').next().unwrap();
+            let (status, body) = match fs::read(directory.join(path.trim_start_matches('/'))) {
+                Ok(body) => ("200 OK", body),
+                Err(_) => ("404 Not Found", Vec::new()),
+            };
+            let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            drop(stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body)));
+        }
+    });
+    format!("http://{address}")
+}
+
+async fn offer(bare: &Bare) {
+    let mut command = exec::command("git");
+    command.current_dir(bare.path()).args(["update-server-info"]);
+    exec::output(command).await.unwrap();
+}
+
+#[tokio::test]
+async fn submodules_are_fetched_once_and_walked() {
+    let root = tempfile::tempdir().unwrap();
+    let url = serve(root.path().to_owned());
+    let link = |bare: &Bare, path: &str, commit: CommitId, address: &str| {
+        let modules = format!("[submodule \"x\"]\n\tpath = {path}\n\turl = {address}\n");
+        bare.commit(bare.tree(&[
+            ("100644", ".gitmodules", bare.blob(modules.as_bytes())),
+            ("100644", "file", bare.blob(path.as_bytes())),
+            ("160000", path, commit.oid()),
+        ]))
+    };
+    let (inner, middle, outer) = (Bare::new(), Bare::new(), Bare::new());
+    for (name, bare) in [("inner.git", &inner), ("middle.git", &middle)] {
+        std::os::unix::fs::symlink(bare.path(), root.path().join(name)).unwrap();
+    }
+    let deep = inner.commit_files(&[("deep/file", "deep")]);
+    let middle_commit = link(&middle, "in", deep, &format!("{url}/inner.git"));
+    let commit = link(&outer, "mid", middle_commit, &format!("{url}/middle.git"));
+    offer(&inner).await;
+    offer(&middle).await;
+
+    let cache = tempfile::tempdir().unwrap();
+    let submodules = fetch(outer.path(), commit, cache.path()).await.unwrap();
+    let tree = Tree::commit(outer.path(), commit, &submodules).unwrap();
+    let paths: Vec<_> = tree.files().iter().map(|entry| entry.path.display().to_string()).collect();
+    assert_eq!(paths, [".gitmodules", "file", "mid/.gitmodules", "mid/file", "mid/in/deep/file"]);
+    assert_eq!(tree.read_text("mid/in/deep/file").unwrap().unwrap(), "deep");
+
+    // What is there already is not asked for again.
+    fs::remove_file(root.path().join("inner.git")).unwrap();
+    fs::remove_file(root.path().join("middle.git")).unwrap();
+    assert_eq!(fetch(outer.path(), commit, cache.path()).await.unwrap().all().len(), 2);
+
+    // And what is neither there nor to be had is named.
+    let missing = link(&outer, "mid", commit, &format!("{}/gone.git", url.replace("//", "//user:secret@")));
+    let error = fetch(outer.path(), missing, cache.path()).await.unwrap_err();
+    assert!(matches!(&error, Error::Submodule { path, .. } if path == "mid"), "{error}");
+    assert!(!format!("{error} {:?}", error.hint()).contains("secret"), "{error}");
+}
+
+#[tokio::test]
+async fn submodules_that_lead_elsewhere_are_refused() {
+    let bare = Bare::new();
+    let commit = bare.commit_files(&[("a", "a")]);
+    let cache = tempfile::tempdir().unwrap();
+    let mut said = String::new();
+    for address in [
+        "../lib.git",
+        "/srv/git/lib.git",
+        "file:///srv/git/lib.git",
+        "ext::sh -c 'touch /tmp/hacked'",
+        "ext::sh",
+        "--upload-pack=touch",
+        "-x:y",
+        "ssh://-oProxyCommand=touch/x",
+        "git@-oProxyCommand:x",
+        "https://",
+        "lib",
+    ] {
+        let modules = format!("[submodule \"x\"]\n\tpath = lib\n\turl = \"{address}\"\n");
+        let commit = bare.commit(
+            bare.tree(&[("100644", ".gitmodules", bare.blob(modules.as_bytes())), ("160000", "lib", commit.oid())]),
+        );
+        let error = fetch(bare.path(), commit, cache.path()).await.unwrap_err();
+        assert!(error.hint().unwrap().contains("git submodule set-url lib"), "{error}");
+        said.push_str(&format!("{error}\n"));
+    }
+    let commit = bare.commit(bare.tree(&[("160000", "lib", commit.oid())]));
+    said.push_str(&fetch(bare.path(), commit, cache.path()).await.unwrap_err().to_string());
+    insta::assert_snapshot!(said, @r"
+    cannot fetch the submodule lib: ../lib.git is relative, and the server does not know what to
+    cannot fetch the submodule lib: /srv/git/lib.git is not reached over https, http, git or ssh
+    cannot fetch the submodule lib: file:///srv/git/lib.git is not reached over https, http, git or ssh
+    cannot fetch the submodule lib: ext::sh -c 'touch /tmp/hacked' is no address
+    cannot fetch the submodule lib: ext::sh is not reached over https, http, git or ssh
+    cannot fetch the submodule lib: --upload-pack=touch is not reached over https, http, git or ssh
+    cannot fetch the submodule lib: -x:y is not reached over https, http, git or ssh
+    cannot fetch the submodule lib: ssh://-oProxyCommand=touch/x is no address
+    cannot fetch the submodule lib: git@-oProxyCommand:x is not reached over https, http, git or ssh
+    cannot fetch the submodule lib: https:// is no address
+    cannot fetch the submodule lib: lib is not reached over https, http, git or ssh
+    cannot fetch the submodule lib: it is a link to a commit of another repository, and .gitmodules has no url for it
+    ");
+    assert_eq!(fs::read_dir(cache.path()).unwrap().count(), 0);
+}
