@@ -1,8 +1,17 @@
 //! The command tree: one file a noun, one variant and one arm a command. It has three doors (this machine, SSH, a
 //! laptop) and is the same behind each.
 
-pub mod plan;
-pub mod ssh_keys;
+mod apps;
+mod completions;
+mod config;
+mod deploys;
+mod git;
+mod hook;
+mod logs;
+mod plan;
+mod processes;
+mod serve;
+mod ssh_keys;
 
 use std::{ffi::OsString, path::PathBuf};
 

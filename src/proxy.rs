@@ -122,10 +122,12 @@ pub async fn in_flight(instance: &Instance, upstream: SocketAddrV4) -> Result<Op
 
 /// Tells the daemon that the database changed. Where no daemon listens, nothing happens; where the nudge is lost, it
 /// finds out by itself within 250 ms.
-pub async fn nudge(instance: &Instance) {
-    let Ok(socket) = tokio::net::UnixDatagram::unbound() else { return };
+///
+/// Says whether a daemon listens.
+pub async fn nudge(instance: &Instance) -> bool {
+    let Ok(socket) = tokio::net::UnixDatagram::unbound() else { return false };
     let sent = socket.send_to(b"n", instance.settings.paths.nudge_socket());
-    let _ = tokio::time::timeout(Duration::from_millis(50), sent).await;
+    matches!(tokio::time::timeout(Duration::from_millis(50), sent).await, Ok(Ok(_)))
 }
 
 /// Has Caddy load what the database says now, if it differs in anything from what was loaded last, so that the
