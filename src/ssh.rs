@@ -32,9 +32,9 @@ const MAX_UNKNOWN: usize = 64;
 /// How long a client may take to log in.
 const LOGIN_GRACE: Duration = Duration::from_secs(20);
 
-/// How many bytes a client may send on a channel before it is granted more. Not above what OpenSSH's client grants
-/// us (2 MB), or [`gate`] could not untie its knot.
-const WINDOW: u32 = 1 << 20;
+/// How many bytes a client may send on a channel before it is granted more: as OpenSSH has it. It costs no memory,
+/// because [`gate`] bounds what is queued here.
+const WINDOW: u32 = 2 << 20;
 
 /// How many logins a client may try: six, as OpenSSH has it, and the `none` by which it asks for the methods.
 const MAX_LOGIN_ATTEMPTS: usize = 7;

@@ -47,6 +47,7 @@ pub fn add(instance: &Instance, name: &KeyName, text: &[u8]) -> Result<String> {
 ///
 /// # Errors
 /// [`Error::Database`].
+#[expect(clippy::redundant_closure_for_method_calls, reason = "the method itself is not general over its lifetime")]
 pub fn list(instance: &Instance) -> Result<Vec<StoredKey>> {
     instance.read(|tables| tables.keys())
 }

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{
-    Shared,
+    Shared, WINDOW,
     bridge::{self, Outlet},
     gate::{Chunk, Gate, Gated},
 };
@@ -290,6 +290,10 @@ impl Handler for Connection {
             drop(input.send(self.gate.chunk(bytes)));
         }
         Ok(())
+    }
+
+    fn adjust_window(&mut self, _id: ChannelId, _current: u32) -> u32 {
+        self.gate.window(WINDOW)
     }
 
     async fn channel_eof(&mut self, id: ChannelId, _session: &mut Session) -> Result<(), russh::Error> {

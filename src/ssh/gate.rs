@@ -6,7 +6,8 @@
 //! stream that gives nothing to read while more than [`HIGH_WATER`] bytes are queued; writing goes on.
 //!
 //! One knot is left: output may itself wait for a window grant that stands in the unread bytes. Then reading goes on,
-//! up to [`CEILING`]. The grant is never further away than the client's own window ([`super::WINDOW`] a channel).
+//! and the client is granted no more than [`Gate::window`] says, a trickle: what it may still send is soon read, its
+//! grants come alone, and the trickle brings russh to grant the full window again when the knot is untied.
 
 use std::{
     io,
@@ -24,8 +25,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// Bytes queued at which reading stops.
 const HIGH_WATER: usize = 1 << 20;
 
-/// Bytes queued at which reading stops even though output waits for a window grant.
-const CEILING: usize = 16 << 20;
+/// Bytes queued at which a connection is ended. A client that heeds its window comes nowhere near.
+const CEILING: usize = 32 << 20;
+
+/// The window, in bytes, of a client that is only read for its grants. Not 0, because russh grants anew only when it
+/// receives something.
+const TRICKLE: u32 = 64;
 
 /// What a queued chunk costs beside its bytes, so that many tiny ones count as well.
 const CHUNK_COST: usize = 128;
@@ -61,9 +66,17 @@ impl Gate {
         self.writer.wake();
     }
 
-    fn is_open(&self) -> bool {
-        let queued = self.queued.load(Ordering::SeqCst);
-        queued < HIGH_WATER || (queued < CEILING && self.stalled.load(Ordering::SeqCst) > 0)
+    /// How many bytes a client may be allowed to send ahead, where it usually is `full`.
+    pub(super) fn window(&self, full: u32) -> u32 {
+        if self.is_full() { TRICKLE.min(full) } else { full }
+    }
+
+    fn is_full(&self) -> bool {
+        self.queued.load(Ordering::SeqCst) >= HIGH_WATER
+    }
+
+    fn is_stalled(&self) -> bool {
+        self.stalled.load(Ordering::SeqCst) > 0
     }
 }
 
@@ -79,8 +92,7 @@ impl Drop for Chunk {
     fn drop(&mut self) {
         let cost = self.bytes.len() + CHUNK_COST;
         let before = self.gate.queued.fetch_sub(cost, Ordering::SeqCst);
-        let crossed = |mark: usize| before >= mark && before - cost < mark;
-        if crossed(HIGH_WATER) || crossed(CEILING) {
+        if before >= HIGH_WATER && before - cost < HIGH_WATER {
             self.gate.reader.wake();
         }
     }
@@ -113,8 +125,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gated<S> {
         if this.gate.shut.load(Ordering::SeqCst) {
             return Poll::Ready(Ok(()));
         }
-        if !this.gate.is_open() {
+        if this.gate.is_full() && !this.gate.is_stalled() {
             return Poll::Pending;
+        }
+        if this.gate.queued.load(Ordering::SeqCst) >= CEILING {
+            return Poll::Ready(Err(io::Error::other("it sent more than its window allows")));
         }
         Pin::new(&mut this.stream).poll_read(context, buffer)
     }
@@ -163,12 +178,11 @@ mod tests {
         assert_eq!(try_read(&mut stream), Poll::Pending);
         let stalled = gate.stalled();
         assert_eq!(try_read(&mut stream), Poll::Ready(1));
-        let flood = gate.chunk(&vec![0; CEILING]);
-        assert_eq!(try_read(&mut stream), Poll::Pending);
-        drop(flood);
+        assert_eq!(gate.window(1000), TRICKLE);
         drop(stalled);
         assert_eq!(try_read(&mut stream), Poll::Pending);
         drop(chunk);
+        assert_eq!(gate.window(1000), 1000);
         assert_eq!(try_read(&mut stream), Poll::Ready(1));
     }
 
