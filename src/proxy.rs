@@ -22,10 +22,9 @@ use std::{
 };
 
 pub use caddy::{check_program, supervise};
-pub use caddyfile::{Variant, reachable};
-pub use resolver::{Resolver, start};
+pub use resolver::{Resolver, start as start_resolver};
 
-use self::admin::Admin;
+use self::{admin::Admin, caddyfile::Variant};
 use crate::{Error, Result, clock, exec, instance::Instance, model::AppName, settings::Paths};
 
 /// How long a Caddy that is being restarted is waited for.

@@ -4,11 +4,12 @@
 use std::{
     fs::File,
     io::{Read, Seek, SeekFrom},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
+use serde::Deserialize;
 use tokio::{
     process::{Child, Command},
     sync::watch,
@@ -38,7 +39,7 @@ const WELL: Duration = Duration::from_secs(5);
 /// The longest pause between two starts.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// How much of a dead Caddy's last words is said.
-const LAST_WORDS: u64 = 2000;
+const LAST_WORDS: u64 = 4000;
 
 /// The Caddy program, with everything it keeps below the root directory.
 pub(super) fn command(settings: &Settings) -> Command {
@@ -179,17 +180,33 @@ fn start_log(settings: &Settings) -> PathBuf {
     settings.paths.caddy().join("start.log")
 }
 
-/// The end of what Caddy said, without the lines of its log where it said something else, too.
+/// Why Caddy ended, as far as it said: older ones say it to the terminal, newer ones in their log.
 fn last_words(instance: &Instance) -> String {
-    let tail = || -> std::io::Result<String> {
-        let mut file = File::open(start_log(&instance.settings))?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(LAST_WORDS)))?;
-        let mut bytes = Vec::new();
-        file.take(LAST_WORDS).read_to_end(&mut bytes)?;
-        Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
-    };
-    let tail = tail().unwrap_or_default();
-    let words: Vec<&str> = tail.lines().filter(|line| !line.starts_with('{')).collect();
-    if words.is_empty() { tail } else { words.join("; ") }
+    let said = tail(&start_log(&instance.settings)).unwrap_or_default();
+    let plain: Vec<&str> = said.lines().filter(|line| !line.starts_with('{')).collect();
+    if !plain.is_empty() {
+        return plain.join("; ");
+    }
+    #[derive(Deserialize)]
+    struct Line {
+        level: String,
+        msg: String,
+    }
+    let logged = tail(&instance.settings.paths.caddy().join("caddy.log")).unwrap_or_default();
+    match logged.lines().last().and_then(|line| serde_json::from_str::<Line>(line).ok()) {
+        Some(line) if line.level == "error" => line.msg,
+        _ => said,
+    }
+}
+
+/// The end of a file, from a whole line on.
+fn tail(path: &Path) -> std::io::Result<String> {
+    let mut file = File::open(path)?;
+    let skipped = file.metadata()?.len().saturating_sub(LAST_WORDS);
+    file.seek(SeekFrom::Start(skipped))?;
+    let mut bytes = Vec::new();
+    file.take(LAST_WORDS).read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let whole = if skipped == 0 { &text } else { text.split_once('\n').map_or(&*text, |(_, rest)| rest) };
+    Ok(whole.trim().to_owned())
 }

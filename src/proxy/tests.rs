@@ -49,7 +49,7 @@ impl Rig {
         std::fs::write(&file, settings).unwrap();
         let instance = Arc::new(Instance::open(Settings::load(Some(file)).unwrap(), Actor::Daemon).unwrap());
         let (stop, stopped) = watch::channel(false);
-        let resolver = Some(start(&instance.settings).unwrap());
+        let resolver = Some(start_resolver(&instance.settings).unwrap());
         http::start(Arc::clone(&instance), stopped.clone()).await.unwrap();
         let supervisor = tokio::spawn(supervise(Arc::clone(&instance), stopped));
         let rig = Rig { instance, resolver, stop, supervisor, _directory: directory };
@@ -196,6 +196,22 @@ async fn answer(stream: TcpStream, body: &str) -> io::Result<()> {
         if head.contains("/slow") {
             tokio::time::sleep(Duration::from_millis(600)).await;
         }
+        if head.contains("/stream") {
+            let stream = stream.get_mut();
+            stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n").await?;
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            stream.write_all(b"3\r\ntwo\r\n0\r\n\r\n").await?;
+            continue;
+        }
+        if head.to_ascii_lowercase().contains("upgrade: websocket") {
+            let switching = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+            stream.get_mut().write_all(switching).await?;
+            let mut echo = [0; 4];
+            loop {
+                stream.read_exact(&mut echo).await?;
+                stream.get_mut().write_all(&echo).await?;
+            }
+        }
         let text = format!("{body} {length}");
         let reply = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len());
         stream.get_mut().write_all(reply.as_bytes()).await?;
@@ -294,6 +310,40 @@ async fn an_app_answers_and_what_is_none_gets_a_page_at_once() {
     let (status, body) =
         request(rig.instance.settings.http_listen.port(), &ask, "/-/ask?domain=blog.localhost", "").await;
     assert_eq!((status, body.as_str()), (200, ""));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_and_web_sockets_pass_and_are_counted() {
+    let rig = Rig::start("").await;
+    let blog = rig.app("blog");
+    let upstream = rig.deploy(&blog, "one").await;
+    tokio::time::sleep(Duration::from_millis(120)).await;
+    let connect = async || {
+        BufReader::new(TcpStream::connect(("127.0.0.1", rig.instance.settings.proxy_http_port)).await.unwrap())
+    };
+    let mut stream = connect().await;
+    let started = Instant::now();
+    stream.get_mut().write_all(b"GET /stream HTTP/1.1\r\nHost: blog.localhost\r\n\r\n").await.unwrap();
+    read_head(&mut stream).await.unwrap();
+    let mut chunk = [0; 8];
+    stream.read_exact(&mut chunk).await.unwrap();
+    assert_eq!(&chunk, b"3\r\none\r\n");
+    assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
+
+    let mut socket = connect().await;
+    let request = b"GET / HTTP/1.1\r\nHost: blog.localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    socket.get_mut().write_all(request).await.unwrap();
+    assert!(read_head(&mut socket).await.unwrap().0.starts_with("HTTP/1.1 101"));
+    let _next = rig.deploy(&blog, "two").await;
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    socket.get_mut().write_all(b"ping").await.unwrap();
+    let mut echo = [0; 4];
+    socket.read_exact(&mut echo).await.unwrap();
+    assert_eq!(&echo, b"ping", "it outlives the switch");
+    assert_eq!(in_flight(&rig.instance, upstream.address).await.unwrap(), Some(1));
+    drop(socket);
+    eventually("it is counted no more", async || in_flight(&rig.instance, upstream.address).await.unwrap() == Some(0))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -426,7 +476,7 @@ async fn without_the_resolver_the_fallback_serves_and_the_daemon_brings_it_back(
     assert_eq!(in_flight(&rig.instance, two.address).await.unwrap(), None);
     assert_eq!(loaded_variant(&paths), Some(Variant::Static));
 
-    rig.resolver = Some(start(&rig.instance.settings).unwrap());
+    rig.resolver = Some(start_resolver(&rig.instance.settings).unwrap());
     eventually("the dynamic Caddyfile is back", async || loaded_variant(&paths) == Some(Variant::Dynamic)).await;
     let three = rig.deploy(&blog, "three").await;
     tokio::time::sleep(Duration::from_millis(120)).await;
