@@ -97,10 +97,10 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
     let Processes { commands, release_command, source: processes_source } =
         processes(tree, buildpack, &paas_toml, &procfile)?;
 
-    let (dockerfile_path, dockerfile, extra_files) = match &manifest.dockerfile {
+    let Generated { path: dockerfile_path, text: dockerfile, extra_files } = match &manifest.dockerfile {
         Some(default) => {
             let (path, text) = own_dockerfile(tree, &paas_toml, default)?;
-            (path, text, Vec::new())
+            Generated { path, text, extra_files: Vec::new() }
         }
         None => generate(tree, buildpack, &versions, commands.first().and_then(|(_, command)| command.as_deref()))?,
     };
@@ -304,13 +304,15 @@ struct TemplateContext<'a> {
     directory: &'a str,
 }
 
+/// A Dockerfile, and all files that are added to the build context, itself among them.
+struct Generated {
+    path: String,
+    text: String,
+    extra_files: Vec<(String, Vec<u8>)>,
+}
+
 /// The Dockerfile of a buildpack: its path, its text and all files that are added to the build context.
-fn generate(
-    tree: &Tree,
-    buildpack: &Buildpack,
-    versions: &[Version],
-    command: Option<&str>,
-) -> Result<(String, String, Vec<(String, Vec<u8>)>)> {
+fn generate(tree: &Tree, buildpack: &Buildpack, versions: &[Version], command: Option<&str>) -> Result<Generated> {
     let Buildpack { name, manifest, templates } = buildpack;
     let mut has = BTreeMap::new();
     for (fact, predicate) in &manifest.facts {
@@ -348,7 +350,7 @@ fn generate(
     for (file, source) in &manifest.files {
         extra_files.push((format!("{directory}/{file}"), template(source)?.into_bytes()));
     }
-    Ok((path, dockerfile, extra_files))
+    Ok(Generated { path, text: dockerfile, extra_files })
 }
 
 /// What stays out of the build context: the buildpack's patterns, then the repository's own. The Dockerfile never does.

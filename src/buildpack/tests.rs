@@ -42,7 +42,7 @@ fn node_with_a_lock_file() {
     # .paas/Dockerfile
     FROM node:20-slim
     RUN install -d -o 1000 -g 1000 /app
-    ENV NODE_ENV=production HOME=/app PATH=/app/node_modules/.bin:$PATH NPM_CONFIG_UPDATE_NOTIFIER=false
+    ENV NODE_ENV=production HOME=/app PATH=/app/node_modules/.bin:$PATH NPM_CONFIG_UPDATE_NOTIFIER=false NPM_CONFIG_LOGS_MAX=0
     WORKDIR /app
     USER 1000:1000
     COPY --chown=1000:1000 package*.json npm-shrinkwrap*.json .npmrc* ./
@@ -65,7 +65,7 @@ fn node_with_a_build() {
     # .paas/Dockerfile
     FROM node:20-slim AS build
     RUN install -d -o 1000 -g 1000 /app
-    ENV NODE_ENV=production HOME=/app PATH=/app/node_modules/.bin:$PATH NPM_CONFIG_UPDATE_NOTIFIER=false
+    ENV NODE_ENV=production HOME=/app PATH=/app/node_modules/.bin:$PATH NPM_CONFIG_UPDATE_NOTIFIER=false NPM_CONFIG_LOGS_MAX=0
     WORKDIR /app
     USER 1000:1000
     COPY --chown=1000:1000 package*.json npm-shrinkwrap*.json .npmrc* ./
@@ -77,7 +77,7 @@ fn node_with_a_build() {
 
     FROM node:20-slim
     RUN install -d -o 1000 -g 1000 /app
-    ENV NODE_ENV=production HOME=/app PATH=/app/node_modules/.bin:$PATH NPM_CONFIG_UPDATE_NOTIFIER=false
+    ENV NODE_ENV=production HOME=/app PATH=/app/node_modules/.bin:$PATH NPM_CONFIG_UPDATE_NOTIFIER=false NPM_CONFIG_LOGS_MAX=0
     WORKDIR /app
     USER 1000:1000
     COPY --from=build --chown=1000:1000 /app /app
@@ -98,17 +98,17 @@ fn node_with_scripts_that_run_while_it_installs() {
     # .paas/Dockerfile
     FROM node:22-slim AS build
     RUN install -d -o 1000 -g 1000 /app
-    ENV NODE_ENV=production HOME=/app PATH=/app/node_modules/.bin:$PATH NPM_CONFIG_UPDATE_NOTIFIER=false
+    ENV NODE_ENV=production HOME=/app PATH=/app/node_modules/.bin:$PATH NPM_CONFIG_UPDATE_NOTIFIER=false NPM_CONFIG_LOGS_MAX=0
     WORKDIR /app
     USER 1000:1000
     COPY --chown=1000:1000 . .
     RUN --mount=type=cache,id=paas-npm,target=/tmp/npm,uid=1000,gid=1000 \
         npm install --no-package-lock --include=dev --no-audit --no-fund --cache /tmp/npm
-    RUN npm prune --omit=dev --ignore-scripts --no-audit --no-fund --cache /tmp/npm-prune && rm -rf /tmp/npm-prune
+    RUN npm prune --omit=dev --ignore-scripts --no-package-lock --no-audit --no-fund --cache /tmp/npm-prune && rm -rf /tmp/npm-prune
 
     FROM node:22-slim
     RUN install -d -o 1000 -g 1000 /app
-    ENV NODE_ENV=production HOME=/app PATH=/app/node_modules/.bin:$PATH NPM_CONFIG_UPDATE_NOTIFIER=false
+    ENV NODE_ENV=production HOME=/app PATH=/app/node_modules/.bin:$PATH NPM_CONFIG_UPDATE_NOTIFIER=false NPM_CONFIG_LOGS_MAX=0
     WORKDIR /app
     USER 1000:1000
     COPY --from=build --chown=1000:1000 /app /app
@@ -311,12 +311,14 @@ fn a_static_site() {
 
     # .paas/Dockerfile
     FROM caddy:2
+    # A copy without the capability to bind low ports, with which it would not start where capabilities are dropped.
+    RUN cp /usr/bin/caddy /usr/local/bin/caddy
     ENV PORT=5000 HOME=/tmp XDG_CONFIG_HOME=/tmp XDG_DATA_HOME=/tmp
     COPY .paas/Caddyfile /etc/caddy/Caddyfile
     WORKDIR /srv
     COPY . .
     USER 1000:1000
-    CMD ["caddy", "run", "--config", "/etc/caddy/Caddyfile", "--adapter", "caddyfile"]
+    CMD ["/usr/local/bin/caddy", "run", "--config", "/etc/caddy/Caddyfile", "--adapter", "caddyfile"]
     "#);
     let plan = try_plan(&[("index.html", "")]).unwrap();
     let names: Vec<_> = plan.extra_files.iter().map(|(name, _)| name.as_str()).collect();
