@@ -10,6 +10,7 @@ mod hook;
 mod logs;
 mod plan;
 mod processes;
+mod resolver;
 mod serve;
 mod ssh_keys;
 
@@ -106,6 +107,8 @@ enum Command {
     Serve(serve::Serve),
     #[command(name = "completions")]
     Completions(completions::Completions),
+    #[command(name = "resolver", hide = true)]
+    Resolver(resolver::Resolver),
     #[command(name = "hook", hide = true)]
     Hook(hook::Hook),
 }
@@ -145,15 +148,20 @@ impl Command {
             Command::SshKeysList(command) => command.run(instance),
             Command::SshKeysRemove(command) => command.run(instance),
             Command::Hook(command) => command.run(instance).await,
-            Command::SshKeysAdd(_) | Command::Plan(_) | Command::Serve(_) | Command::Completions(_) => {
-                Err(Error::bug("a command without an instance was given one"))
-            }
+            Command::SshKeysAdd(_)
+            | Command::Plan(_)
+            | Command::Serve(_)
+            | Command::Resolver(_)
+            | Command::Completions(_) => Err(Error::bug("a command without an instance was given one")),
         }
     }
 
     /// Whether the command may come over SSH: what reads this machine's files or runs the daemon may not.
     fn is_remote(&self) -> bool {
-        !matches!(self, Command::Plan(_) | Command::Serve(_) | Command::Hook(_) | Command::Completions(_))
+        !matches!(
+            self,
+            Command::Plan(_) | Command::Serve(_) | Command::Resolver(_) | Command::Hook(_) | Command::Completions(_)
+        )
     }
 }
 
@@ -188,9 +196,7 @@ fn run_session(command: &str) -> u8 {
     match words.split_first() {
         Some((service, [path])) if git::is_service(service) => {
             let (service, path) = (service.clone(), path.clone());
-            finish(in_instance(None, |instance| {
-                Box::pin(async move { git::serve(instance, &service, &path).await })
-            }))
+            finish(in_instance(None, |instance| Box::pin(async move { git::serve(instance, &service, &path).await })))
         }
         // Nothing, or `paas ...` as on the server, or the command alone.
         _ => {
@@ -217,6 +223,7 @@ fn execute(arguments: Vec<OsString>, door: Door) -> u8 {
         Command::Completions(command) => command.run(),
         Command::Plan(command) => command.run(Ui::default(), None),
         Command::Serve(command) => Settings::load(cli.config).and_then(|settings| command.run(settings)),
+        Command::Resolver(command) => Settings::load(cli.config).and_then(|settings| command.run(&settings)),
         Command::SshKeysAdd(command) => command
             .read(door)
             .and_then(|command| in_instance(cli.config, |instance| Box::pin(async move { command.run(instance) }))),
@@ -231,8 +238,7 @@ where
 {
     let settings = Settings::load(config)?;
     become_owner(&settings)?;
-    let actor =
-        Session::from_environment().actor.unwrap_or_else(|| Actor::Local(Account::current().name));
+    let actor = Session::from_environment().actor.unwrap_or_else(|| Actor::Local(Account::current().name));
     let instance = Instance::open(settings, actor)?;
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -117,10 +117,7 @@ impl Engine {
                 }]),
                 ..Ipam::default()
             }),
-            options: Some(HashMap::from([(
-                "com.docker.network.bridge.enable_icc".to_owned(),
-                "false".to_owned(),
-            )])),
+            options: Some(HashMap::from([("com.docker.network.bridge.enable_icc".to_owned(), "false".to_owned())])),
             labels: Some(HashMap::from([(spec::INSTANCE_LABEL.to_owned(), instance.to_owned())])),
             ..NetworkCreateRequest::default()
         };
@@ -128,7 +125,9 @@ impl Engine {
             Ok(_) => Ok(()),
             // Another process was quicker.
             Err(error) if is_status(&error, 409) => Ok(()),
-            Err(error) => Err(Error::docker(format!("make the network {name} with the subnet {subnet} (PAAS_SUBNET)"))(error)),
+            Err(error) => {
+                Err(Error::docker(format!("make the network {name} with the subnet {subnet} (PAAS_SUBNET)"))(error))
+            }
         }
     }
 

@@ -65,6 +65,11 @@ impl Instance {
         self.store().write(work)
     }
 
+    /// Whether a daemon looks after this instance; where that cannot be told, none does.
+    pub fn daemon_runs(&self) -> bool {
+        matches!(crate::lock::holder(&self.settings.paths.daemon_lock()), Ok(Some(_)))
+    }
+
     fn store(&self) -> MutexGuard<'_, Store> {
         // A panic inside a transaction rolls it back, so the store is whole after one.
         self.store.lock().unwrap_or_else(PoisonError::into_inner)

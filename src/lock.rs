@@ -75,6 +75,27 @@ pub fn try_lock(path: &Path, holder: &Holder) -> Result<Result<Lock, Option<Hold
     Ok(Ok(Lock { _file: file }))
 }
 
+/// Who holds the lock at `path`; none where nobody does, or the holder has not said yet.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn holder(path: &Path) -> Result<Option<Holder>> {
+    let action = || format!("look at the lock {}", path.display());
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io(action())(error)),
+    };
+    match flock(&file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => return Ok(None),
+        Err(rustix::io::Errno::WOULDBLOCK) => {}
+        Err(error) => return Err(Error::io(action())(error.into())),
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(Error::io(action()))?;
+    Ok(serde_json::from_str(&text).ok())
+}
+
 /// Takes the lock at `path`, and waits for it as long as it takes. `waiting` is told, once for each holder, who it is.
 ///
 /// # Errors

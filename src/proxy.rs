@@ -9,6 +9,7 @@ mod admin;
 mod caddy;
 mod caddyfile;
 mod resolver;
+mod resolver_process;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,7 @@ use std::{
 
 pub use caddy::{check_program, supervise};
 pub use resolver::{Resolver, start as start_resolver};
+pub use resolver_process::{ensure as ensure_resolver, run as run_resolver, supervise as supervise_resolver};
 
 use self::{admin::Admin, caddyfile::Variant};
 use crate::{Error, Result, clock, exec, instance::Instance, model::AppName, settings::Paths};
@@ -67,7 +69,7 @@ pub async fn ready(instance: &Instance) -> Result<()> {
 /// [`Error::ProxyRefused`]; [`Error::ProxyUnavailable`] where it is written but could not be loaded; [`Error::Io`],
 /// [`Error::Database`].
 pub async fn sync(instance: &Instance) -> Result<()> {
-    apply(instance, None, Load::WhereNeeded).await
+    apply(instance, None).await
 }
 
 /// Makes a change of an app that was just committed known to Caddy: nudges the daemon, and asks the resolver until it
@@ -88,7 +90,7 @@ pub async fn publish(instance: &Instance, app: &AppName) -> Result<Published> {
             break;
         }
         if clock::instant() >= deadline {
-            apply(instance, Some(Variant::Static), Load::WhereNeeded).await?;
+            apply(instance, Some(Variant::Static)).await?;
             return Ok(Published::Static);
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -129,33 +131,15 @@ pub async fn nudge(instance: &Instance) -> bool {
     matches!(tokio::time::timeout(Duration::from_millis(50), sent).await, Ok(Ok(_)))
 }
 
-/// Has Caddy load what the database says now, if it differs in anything from what was loaded last, so that the
-/// fallback is fresh while the daemon is away.
-///
-/// # Errors
-/// As [`sync`].
-pub async fn refresh_fallback(instance: &Instance) -> Result<()> {
-    apply(instance, None, Load::WhereTextDiffers).await
-}
-
 /// Has Caddy ask the resolver again, after a time without it.
 async fn restore(instance: &Instance) -> Result<()> {
-    apply(instance, Some(Variant::Dynamic), Load::WhereNeeded).await
-}
-
-/// When a Caddyfile is loaded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Load {
-    /// When its structure changed, or it is the one without the resolver and anything changed.
-    WhereNeeded,
-    /// When anything changed.
-    WhereTextDiffers,
+    apply(instance, Some(Variant::Dynamic)).await
 }
 
 /// Renders the Caddyfile from what the database says under the proxy's lock, loads it where that is due, writes it.
 ///
 /// `variant`: none keeps the one that is loaded.
-async fn apply(instance: &Instance, variant: Option<Variant>, load: Load) -> Result<()> {
+async fn apply(instance: &Instance, variant: Option<Variant>) -> Result<()> {
     let paths = &instance.settings.paths;
     let _lock = lock(paths).await?;
     let loaded = read_optional(&paths.caddyfile_loaded())?;
@@ -164,7 +148,8 @@ async fn apply(instance: &Instance, variant: Option<Variant>, load: Load) -> Res
     let text = caddyfile::render(&instance.settings, &routes, variant)?;
     let due = match &loaded {
         None => true,
-        Some(loaded) if load == Load::WhereTextDiffers || variant == Variant::Static => *loaded != text,
+        // Without the resolver the addresses in it are what Caddy goes by.
+        Some(loaded) if variant == Variant::Static => *loaded != text,
         Some(loaded) => caddyfile::structure(loaded) != caddyfile::structure(&text),
     };
     let admin = Admin::new(paths)?;

@@ -5,7 +5,12 @@
 
 mod paths;
 
-use std::{collections::BTreeMap, ffi::OsString, net::SocketAddr, path::{Path, PathBuf}};
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 pub use paths::Paths;
 

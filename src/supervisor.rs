@@ -21,7 +21,7 @@ use crate::{
     lock::{self, Holder},
     model::Actor,
     proxy,
-    settings::{ProxyMode, Settings},
+    settings::Settings,
     ssh,
 };
 
@@ -33,6 +33,8 @@ const RECOVER_EVERY: Duration = Duration::from_secs(2);
 const RECONCILE_EVERY: Duration = Duration::from_secs(10);
 /// How long to wait before an engine that does not answer is asked again.
 const ENGINE_RETRY: Duration = Duration::from_secs(1);
+/// How long to wait before the daemon's lock is tried once more.
+const LOCK_AGAIN: Duration = Duration::from_millis(300);
 /// How long the doors may take to close.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Threads of the daemon: it mostly waits.
@@ -50,7 +52,14 @@ pub fn serve(settings: Settings) -> Result<()> {
         .init();
     let instance = Arc::new(Instance::open(settings, Actor::Daemon)?);
     let holder = Holder::new("paas serve", &instance.actor);
-    let Ok(_lock) = lock::try_lock(&instance.settings.paths.daemon_lock(), &holder)? else {
+    let path = instance.settings.paths.daemon_lock();
+    let mut lock = lock::try_lock(&path, &holder)?;
+    if lock.is_err() {
+        // A command that asks whether the daemon runs has the lock for a moment.
+        std::thread::sleep(LOCK_AGAIN);
+        lock = lock::try_lock(&path, &holder)?;
+    }
+    let Ok(_lock) = lock else {
         return Err(Error::AlreadyServing(instance.settings.paths.root().to_owned()));
     };
     tokio::runtime::Builder::new_multi_thread()
@@ -66,16 +75,15 @@ pub fn serve(settings: Settings) -> Result<()> {
 async fn run(instance: Arc<Instance>) -> Result<()> {
     git::install_hooks(&instance.settings.paths)?;
     let (stop, stopped) = watch::channel(false);
+    proxy::check_program(&instance.settings)?;
     // Whoever listens fails here, before anything else is begun.
-    let _resolver = proxy::start(&instance.settings)?;
     let pages = http::start(Arc::clone(&instance), stopped.clone()).await?;
     let doors = ssh::Server::bind(Arc::clone(&instance)).await?;
+    proxy::ensure_resolver(&instance).await?;
+    let resolver = tokio::spawn(proxy::supervise_resolver(Arc::clone(&instance), stopped.clone()));
     let ssh_address = doors.address();
     let doors = tokio::spawn(doors.run(stopped.clone()));
-    let proxy = match instance.settings.proxy_mode {
-        ProxyMode::Managed => tokio::spawn(proxy::supervise(Arc::clone(&instance), stopped.clone())),
-        ProxyMode::External => tokio::spawn(std::future::ready(proxy::sync(&instance).await)),
-    };
+    let proxy = tokio::spawn(proxy::supervise(Arc::clone(&instance), stopped.clone()));
     info!(
         "paas {} serves {}: ssh on {ssh_address}, apps at {}",
         env!("CARGO_PKG_VERSION"),
@@ -91,6 +99,7 @@ async fn run(instance: Arc<Instance>) -> Result<()> {
     let ended = async {
         drop(doors.await);
         drop(pages.await);
+        drop(resolver.await);
         proxy.await
     };
     match tokio::time::timeout(STOP_TIMEOUT, ended).await {

@@ -232,7 +232,11 @@ impl Server {
     pub fn wait_for(&self, what: &str, timeout: Duration, mut condition: impl FnMut() -> bool) {
         let begun = Instant::now();
         while !condition() {
-            assert!(begun.elapsed() < timeout, "waited {timeout:?} for {what}; the daemon said:\n{}", self.daemon_output());
+            assert!(
+                begun.elapsed() < timeout,
+                "waited {timeout:?} for {what}; the daemon said:\n{}",
+                self.daemon_output()
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
     }

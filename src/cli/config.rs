@@ -112,7 +112,8 @@ impl Set {
         let app = instance.read(|tables| tables.app(&self.app))?;
         let keys: Vec<&str> = self.pairs.iter().map(|Pair(key, _)| key.as_str()).collect();
         let reason = format!("config: set {}", keys.join(", "));
-        let pairs: Vec<(EnvKey, String)> = self.pairs.iter().map(|Pair(key, value)| (key.clone(), value.clone())).collect();
+        let pairs: Vec<(EnvKey, String)> =
+            self.pairs.iter().map(|Pair(key, value)| (key.clone(), value.clone())).collect();
         if !ops::config::set(instance, &app, &pairs)? {
             Ui::default().talk("nothing to change: they have these values already");
             return Ok(());

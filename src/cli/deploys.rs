@@ -120,9 +120,8 @@ struct StateRecord {
 impl Info {
     pub(super) fn run(self, instance: &Instance) -> Result<()> {
         let deployment = ops::deploys::find(instance, self.target.as_deref())?;
-        let (app, events) = instance.read(|tables| {
-            Ok((tables.app_by_id(deployment.app_id)?, tables.deployment_events(deployment.id)?))
-        })?;
+        let (app, events) = instance
+            .read(|tables| Ok((tables.app_by_id(deployment.app_id)?, tables.deployment_events(deployment.id)?)))?;
         let record = Record::new(&app.name, &deployment);
         let states: Vec<StateRecord> = events
             .into_iter()

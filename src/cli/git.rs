@@ -1,13 +1,6 @@
 //! The git services of an SSH session: they run git itself on an app's repository.
 
-use crate::{
-    Error, Result, exec,
-    instance::Instance,
-    model::AppName,
-    ops,
-    settings::ACTOR_VARIABLE,
-    ui::Ui,
-};
+use crate::{Error, Result, exec, instance::Instance, model::AppName, ops, settings::ACTOR_VARIABLE, ui::Ui};
 
 /// What git clients ask for (git-receive-pack(1), git-upload-pack(1), git-upload-archive(1)).
 const SERVICES: [&str; 3] = ["git-receive-pack", "git-upload-pack", "git-upload-archive"];

@@ -83,9 +83,9 @@ fn context(tree: Tree, extra: Vec<(String, Vec<u8>)>, ignore: DockerIgnore) -> c
         let sender = sender.clone();
         move || {
             let mut writer = std::io::BufWriter::with_capacity(CHUNK, Pieces { sender: sender.clone() });
-            let written = tree.write_tar(&mut writer, &extra, &ignore).and_then(|()| {
-                writer.flush().map_err(Error::io("send the build context"))
-            });
+            let written = tree
+                .write_tar(&mut writer, &extra, &ignore)
+                .and_then(|()| writer.flush().map_err(Error::io("send the build context")));
             if let Err(error) = written {
                 // Where the engine went away first, nobody is there to be told.
                 drop(sender.blocking_send(Err(std::io::Error::other(error.one_line()))));

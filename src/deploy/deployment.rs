@@ -92,12 +92,6 @@ impl<'a> Deploying<'a> {
 
     /// The labels of what this deployment makes in the engine.
     pub fn labels(&self, release: Option<ReleaseVersion>, process: Option<(ProcessType, u32)>) -> Labels {
-        Labels {
-            instance: self.instance.id.clone(),
-            app: self.app.name.clone(),
-            release,
-            deployment: self.id,
-            process,
-        }
+        Labels { instance: self.instance.id.clone(), app: self.app.name.clone(), release, deployment: self.id, process }
     }
 }

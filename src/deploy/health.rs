@@ -103,12 +103,7 @@ async fn web(deploying: &Deploying<'_>, container: &Container, check: &Check) ->
 }
 
 /// Why a container does not pass, and what to do about it, as far as the host can see.
-async fn explain(
-    deploying: &Deploying<'_>,
-    container: &Container,
-    check: &Check,
-    reason: String,
-) -> (String, String) {
+async fn explain(deploying: &Deploying<'_>, container: &Container, check: &Check, reason: String) -> (String, String) {
     let port = container.port;
     let listening = deploying.engine.listening(&container.name).await;
     if let Some(description) = listening.as_ref().and_then(|listening| listening.describe(port)) {
@@ -125,7 +120,8 @@ async fn explain(
     }
     let hint = match &check.path {
         Some(path) => format!("the check asks for {path}: see `[checks]` in paas.toml"),
-        None => "make / answer with a status below 500, or set a path that does: `path` under `[checks]` in paas.toml".to_owned(),
+        None => "make / answer with a status below 500, or set a path that does: `path` under `[checks]` in paas.toml"
+            .to_owned(),
     };
     (reason, hint)
 }

@@ -98,9 +98,8 @@ async fn finish(instance: &Instance, engine: &Engine, deployment: &Deployment) -
                 engine.set_restart(&container.name, Restart::UnlessStopped).await?;
             }
         }
-        instance.write(|tables| {
-            tables.move_deployment(deployment.id, DeployState::Switching, DeployState::Draining)
-        })?;
+        instance
+            .write(|tables| tables.move_deployment(deployment.id, DeployState::Switching, DeployState::Draining))?;
         proxy::publish(instance, &app.name).await?;
     }
     Ok(())

@@ -107,7 +107,10 @@ pub(super) async fn run_command(deploying: &Deploying<'_>, cut: Cut) -> Result<C
         };
         tables.add_container(instance.settings.subnet, &new)
     })?;
-    deploying.engine.start(&rollout::container_spec(deploying, &cut, &container, Some(command.clone()))).await?;
+    deploying
+        .engine
+        .start(&rollout::container_spec(deploying, &cut, &container, Some(model::shell_arguments(command))))
+        .await?;
     let mut lines = std::pin::pin!(deploying.engine.logs(&name, None, true));
     while let Some(line) = lines.next().await {
         deploying.log.detail(&line?.text);

@@ -29,14 +29,14 @@ const IMAGES_KEPT: u32 = 5;
 /// After the switch: the daemon drains, and where it is not there, this process does.
 pub(super) async fn hand_over(deploying: &Deploying<'_>) {
     let instance = deploying.instance;
-    let moved = instance
-        .write(|tables| tables.move_deployment(deploying.id, DeployState::Switching, DeployState::Draining));
+    let moved =
+        instance.write(|tables| tables.move_deployment(deploying.id, DeployState::Switching, DeployState::Draining));
     if let Err(error) = moved {
         deploying.log.warn(&error.one_line());
         return;
     }
     deploying.entered(DeployState::Draining);
-    if proxy::nudge(instance).await {
+    if instance.daemon_runs() {
         return;
     }
     if let Err(error) = retire_app(instance, &deploying.engine, deploying.app.id).await {
@@ -58,7 +58,7 @@ pub(super) async fn wait_until_drained(deploying: &Deploying<'_>) -> Result<()> 
             deploying.log.detail("waiting for the containers of the deploy before to drain");
             told = true;
         }
-        if begun.elapsed() > DRAIN_TIMEOUT + STOP_TIMEOUT || !proxy::nudge(instance).await {
+        if begun.elapsed() > DRAIN_TIMEOUT + STOP_TIMEOUT || !instance.daemon_runs() {
             return retire_app(instance, &deploying.engine, deploying.app.id).await;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -94,10 +94,8 @@ pub async fn retire_app(instance: &Instance, engine: &Engine, app_id: i64) -> Re
         let containers = tables.containers_of_app(app_id)?;
         Ok(containers.into_iter().filter(|container| container.state == ContainerState::Draining).collect::<Vec<_>>())
     })?;
-    futures_util::future::try_join_all(
-        draining.iter().map(|container| retire_container(instance, engine, container)),
-    )
-    .await?;
+    futures_util::future::try_join_all(draining.iter().map(|container| retire_container(instance, engine, container)))
+        .await?;
     let ended = instance.write(|tables| {
         let waiting: Vec<_> = tables
             .unfinished_deployments(Some(app_id))?
@@ -110,6 +108,8 @@ pub async fn retire_app(instance: &Instance, engine: &Engine, app_id: i64) -> Re
         Ok(!waiting.is_empty())
     })?;
     if ended {
+        // A Caddy that starts by itself shall find the addresses as they are now.
+        proxy::sync(instance).await?;
         prune_images(instance, engine).await?;
     }
     Ok(())
@@ -157,12 +157,13 @@ async fn keep_log(instance: &Instance, engine: &Engine, app: &AppName, container
 async fn prune_images(instance: &Instance, engine: &Engine) -> Result<()> {
     // The images first: one built after this is not looked at.
     let images = engine.images(&instance.id).await?;
-    let (needed, unfinished) = instance
-        .read(|tables| Ok((tables.needed_images(IMAGES_KEPT)?, tables.unfinished_deployments(None)?)))?;
+    let (needed, unfinished) =
+        instance.read(|tables| Ok((tables.needed_images(IMAGES_KEPT)?, tables.unfinished_deployments(None)?)))?;
     let building = |tag: &str| {
-        tag.rsplit(':').next().and_then(|id| id.parse::<i64>().ok()).is_some_and(|id| {
-            unfinished.iter().any(|deployment| deployment.id == id)
-        })
+        tag.rsplit(':')
+            .next()
+            .and_then(|id| id.parse::<i64>().ok())
+            .is_some_and(|id| unfinished.iter().any(|deployment| deployment.id == id))
     };
     let is_needed = |image: &ImageId| needed.contains(image);
     for (tag, image) in images {

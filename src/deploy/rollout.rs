@@ -55,7 +55,7 @@ pub(super) async fn start(deploying: &Deploying<'_>, cut: Cut) -> Result<Candida
     let labels: Vec<String> = containers.iter().map(|(container, _)| container.label()).collect();
     deploying.log.step(&format!("Starting {}", labels.join(", ")));
     try_join_all(containers.iter().map(|(container, process)| {
-        let spec = container_spec(deploying, &cut, container, process.command.clone());
+        let spec = container_spec(deploying, &cut, container, process.arguments());
         async move { deploying.engine.start(&spec).await }
     }))
     .await?;
@@ -100,8 +100,7 @@ pub(super) async fn switch(deploying: &Deploying<'_>, healthy: Healthy) -> Resul
     deploying.entered(DeployState::Switching);
     if let (Some(branch), Some(commit)) = (&deployment.branch, deployment.commit) {
         let repository = instance.settings.paths.repository(&deploying.app.name);
-        let moved =
-            git::move_branch(&repository, branch, commit).and_then(|()| git::unpin(&repository, deploying.id));
+        let moved = git::move_branch(&repository, branch, commit).and_then(|()| git::unpin(&repository, deploying.id));
         if let Err(error) = moved {
             deploying.log.warn(&format!("the branch was not moved, the next start will: {}", error.one_line()));
         }
@@ -146,7 +145,7 @@ pub(super) fn container_spec(
     deploying: &Deploying<'_>,
     cut: &Cut,
     container: &Container,
-    command: Option<String>,
+    arguments: Option<[String; 3]>,
 ) -> ContainerSpec {
     let release = &cut.release;
     let mut environment: Vec<(String, String)> =
@@ -160,7 +159,7 @@ pub(super) fn container_spec(
         name: container.name.clone(),
         labels: deploying.labels(Some(release.version), Some((container.process.clone(), container.position))),
         image: release.image.clone(),
-        command,
+        arguments,
         environment,
         address: container.address,
         restart: Restart::No,

@@ -107,7 +107,9 @@ impl Progress {
             let begun = vertex.started.is_some() || vertex.cached;
             // `[internal] load build definition` and the like are of no interest to anybody.
             let internal = vertex.name.starts_with("[internal]") || !vertex.name.starts_with('[');
-            if begun && !internal && (vertex.cached || vertex.completed.is_some() || !self.told.contains(&vertex.digest))
+            if begun
+                && !internal
+                && (vertex.cached || vertex.completed.is_some() || !self.told.contains(&vertex.digest))
                 && self.told.insert(vertex.digest.clone())
             {
                 report(BuildEvent::Step { name: vertex.name.clone(), cached: vertex.cached });
@@ -173,7 +175,12 @@ mod tests {
     use super::*;
 
     fn vertex(name: &str) -> Vertex {
-        Vertex { digest: name.to_owned(), name: name.to_owned(), started: Some(Default::default()), ..Default::default() }
+        Vertex {
+            digest: name.to_owned(),
+            name: name.to_owned(),
+            started: Some(Default::default()),
+            ..Default::default()
+        }
     }
 
     #[test]

@@ -79,8 +79,8 @@ pub struct ContainerSpec {
     pub labels: Labels,
     /// What it runs.
     pub image: ImageId,
-    /// A command line for `/bin/sh -c` inside it; none: the image's own command.
-    pub command: Option<String>,
+    /// The arguments that start its command; none: the image's own command.
+    pub arguments: Option<[String; 3]>,
     /// Its environment, in clear.
     pub environment: Vec<(String, String)>,
     /// Its address in the instance's network.
@@ -97,11 +97,8 @@ impl ContainerSpec {
             image: Some(self.image.0.clone()),
             hostname,
             // An entry point of the image would get the words of a process command as its arguments.
-            entrypoint: self.command.as_ref().map(|_| Vec::new()),
-            cmd: self
-                .command
-                .as_ref()
-                .map(|line| vec!["/bin/sh".to_owned(), "-c".to_owned(), line.clone()]),
+            entrypoint: self.arguments.as_ref().map(|_| Vec::new()),
+            cmd: self.arguments.clone().map(Vec::from),
             env: Some(self.environment.iter().map(|(key, value)| format!("{key}={value}")).collect()),
             labels: Some(self.labels.to_map()),
             host_config: Some(HostConfig {
@@ -130,7 +127,7 @@ impl ContainerSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Result;
+    use crate::{Result, model::shell_arguments};
 
     #[test]
     fn a_command_line_runs_in_the_containers_own_shell() -> Result<()> {
@@ -144,7 +141,7 @@ mod tests {
                 process: Some((ProcessType::web(), 1)),
             },
             image: ImageId("sha256:0".to_owned()),
-            command: Some("node server.js; $(x)".to_owned()),
+            arguments: Some(shell_arguments("node server.js; $(x)")),
             environment: vec![("PORT".to_owned(), "5000".to_owned())],
             address: Ipv4Addr::new(10, 213, 0, 2),
             restart: Restart::No,

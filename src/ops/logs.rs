@@ -1,12 +1,6 @@
 //! What an app's processes print: from the engine while their container is there, from a bounded file after.
 
-use std::{
-    collections::HashSet,
-    fs::OpenOptions,
-    io::Write,
-    path::Path,
-    time::Duration,
-};
+use std::{collections::HashSet, fs::OpenOptions, io::Write, path::Path, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 
@@ -147,9 +141,11 @@ fn former(path: &Path, process: Option<&ProcessType>) -> Result<Vec<String>> {
         Err(error) => return Err(Error::io(format!("read {}", path.display()))(error)),
     };
     let of_process = |line: &&str| {
-        process.is_none_or(|process| line.split(' ').nth(1).is_some_and(|label| {
-            label.strip_prefix("app[").and_then(|label| label.split('.').next()) == Some(process.as_str())
-        }))
+        process.is_none_or(|process| {
+            line.split(' ').nth(1).is_some_and(|label| {
+                label.strip_prefix("app[").and_then(|label| label.split('.').next()) == Some(process.as_str())
+            })
+        })
     };
     Ok(text.lines().filter(of_process).map(str::to_owned).collect())
 }

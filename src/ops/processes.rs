@@ -28,7 +28,7 @@ pub async fn stop(instance: &Instance, name: &AppName, waiting: impl FnMut(&str)
         tables.retire_containers(app.id)
     })?;
     proxy::publish(instance, name).await?;
-    if !proxy::nudge(instance).await {
+    if !instance.daemon_runs() {
         deploy::retire_app(instance, &engine, app.id).await?;
     }
     Ok(())

@@ -70,7 +70,9 @@ fn check_updates(app: &App, updates: &[RefUpdate]) -> Result<()> {
             let tag = updates.first().map_or("TAG", |update| short(&update.name));
             refused(
                 format!("a tag is no deploy: {} deploys from a branch", app.name),
-                format!("to deploy what {tag} points to: `git push paas '{tag}^{{commit}}:refs/heads/{deploy_branch}'`"),
+                format!(
+                    "to deploy what {tag} points to: `git push paas '{tag}^{{commit}}:refs/heads/{deploy_branch}'`"
+                ),
             )
         }
         [update] => {

@@ -17,16 +17,13 @@ use tokio::{
 };
 
 use super::{
-    admin::Admin, apply, loaded_variant, lock, read_optional, refresh_fallback, resolver, restore, write_atomically,
+    admin::Admin, apply, loaded_variant, lock, read_optional, resolver, restore, write_atomically,
     write_checked_by_program,
 };
 use crate::{
     Error, Result, exec,
     instance::Instance,
-    proxy::{
-        Load,
-        caddyfile::{self, Variant},
-    },
+    proxy::caddyfile::{self, Variant},
     settings::{ProxyMode, Settings},
 };
 
@@ -65,7 +62,7 @@ pub fn check_program(settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-/// Looks after Caddy until `stop` turns true, and then leaves it running with a fresh fallback. In external mode it
+/// Looks after Caddy until `stop` turns true, and then leaves it running. In external mode it
 /// starts nothing, and only keeps the Caddyfile in force.
 ///
 /// # Errors
@@ -115,9 +112,6 @@ pub async fn supervise(instance: Arc<Instance>, mut stop: watch::Receiver<bool>)
             _ = stop.wait_for(|stop| *stop) => break,
         }
     }
-    if let Err(error) = refresh_fallback(&instance).await {
-        tracing::warn!("the fallback for the time without a daemon is stale: {}", error.one_line());
-    }
     Ok(())
 }
 
@@ -132,7 +126,7 @@ async fn keep_in_force(instance: &Instance, in_force: bool) -> bool {
     } else if in_force {
         return true;
     } else {
-        apply(instance, None, Load::WhereNeeded).await
+        apply(instance, None).await
     };
     result.inspect_err(|error| tracing::warn!("Caddy does not run with our Caddyfile: {}", error.one_line())).is_ok()
 }

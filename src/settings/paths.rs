@@ -84,7 +84,12 @@ impl Paths {
         self.root.join("locks/daemon.lock")
     }
 
-    /// The socket on which the daemon is told that the database changed.
+    /// The lock the resolver holds while it runs.
+    pub fn resolver_lock(&self) -> PathBuf {
+        self.root.join("locks/resolver.lock")
+    }
+
+    /// The socket on which the resolver is told that the database changed.
     pub fn nudge_socket(&self) -> PathBuf {
         self.root.join("nudge.sock")
     }

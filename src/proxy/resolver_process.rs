@@ -1,0 +1,153 @@
+//! The resolver as a process of its own. Like Caddy it outlives the daemon, which adopts it again: a daemon that is
+//! stopped, upgraded or killed then changes nothing for anybody's requests. (As a thread of the daemon it would leave
+//! Caddy with the addresses written at its last load, some of which may be dead or another app's by then; and a query
+//! that is lost with a dying socket holds every request for five seconds.)
+//!
+//! It holds a lock while it runs, whose text says its version and process id.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use tokio::{process::Child, sync::watch, time::sleep};
+
+use super::resolver;
+use crate::{
+    Error, Result, exec,
+    instance::Instance,
+    lock::{self, Holder},
+    model::Actor,
+    settings::{Paths, Settings},
+};
+
+/// How often the daemon looks whether it runs.
+const LOOK: Duration = Duration::from_millis(200);
+/// How often the daemon asks it something.
+const ASK_EVERY: u32 = 10;
+/// How long it may take to answer.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// After how many questions without an answer it is taken to hang.
+const SILENCES: u32 = 3;
+/// How long a new one waits for the lock of the one it follows.
+const FOLLOW: Duration = Duration::from_secs(5);
+
+/// Runs the resolver in this process until it is killed, or has lost a thread to a bug.
+///
+/// # Errors
+/// As [`resolver::start`]; [`Error::Bug`] where it ended by itself.
+pub fn run(settings: &Settings) -> Result<()> {
+    let what = format!("{} {}", env!("CARGO_PKG_VERSION"), std::process::id());
+    let deadline = crate::clock::instant() + FOLLOW;
+    let _lock = loop {
+        match lock::try_lock(&settings.paths.resolver_lock(), &Holder::new(what.clone(), &Actor::Daemon))? {
+            Ok(lock) => break lock,
+            // Another one runs, and is as good.
+            Err(_) if crate::clock::instant() > deadline => return Ok(()),
+            Err(_) => std::thread::sleep(Duration::from_millis(20)),
+        }
+    };
+    let resolver = resolver::start(settings)?;
+    while resolver.is_running() {
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    Err(Error::bug("a thread of the resolver ended"))
+}
+
+/// Keeps a resolver of this version running until `stop` turns true, and then leaves it running.
+///
+/// # Errors
+/// What keeps the first one from starting. Whatever goes wrong later is logged and tried again.
+pub async fn supervise(instance: Arc<Instance>, mut stop: watch::Receiver<bool>) -> Result<()> {
+    let mut child: Option<Child> = None;
+    let mut rounds = 0;
+    let mut silences = 0;
+    loop {
+        if let Err(error) = look(&instance, &mut child).await {
+            tracing::error!("cannot start the resolver: {}", error.one_line());
+        }
+        rounds += 1;
+        if rounds % ASK_EVERY == 0 {
+            silences = if answers(&instance.settings).await { 0 } else { silences + 1 };
+            if silences == SILENCES {
+                tracing::warn!("the resolver does not answer: it is started anew");
+                end(&instance.settings.paths, nix::sys::signal::Signal::SIGKILL)?;
+                silences = 0;
+            }
+        }
+        tokio::select! {
+            () = sleep(LOOK) => {}
+            _ = stop.wait_for(|stop| *stop) => return Ok(()),
+        }
+    }
+}
+
+/// Starts a resolver, where none of this version runs, and waits until it answers.
+///
+/// # Errors
+/// [`Error::Listen`] where its port is taken; [`Error::ProgramMissing`].
+pub async fn ensure(instance: &Instance) -> Result<()> {
+    let mut child = None;
+    look(instance, &mut child).await?;
+    let deadline = crate::clock::instant() + FOLLOW;
+    while !answers(&instance.settings).await {
+        if crate::clock::instant() > deadline {
+            // What it said is in the daemon's log; what is wrong is nearly always this.
+            return Err(Error::Listen {
+                address: format!("udp/{}", instance.settings.resolver_listen),
+                what: "the resolver",
+                setting: "PAAS_RESOLVER_LISTEN",
+                source: std::io::ErrorKind::AddrInUse.into(),
+            });
+        }
+        if let Some(child) = &mut child
+            && matches!(child.try_wait(), Ok(Some(_)))
+        {
+            sleep(Duration::from_millis(100)).await;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    Ok(())
+}
+
+async fn look(instance: &Instance, child: &mut Option<Child>) -> Result<()> {
+    let paths = &instance.settings.paths;
+    // One that we started and that ended is reaped by the question.
+    if let Some(running) = child
+        && matches!(running.try_wait(), Ok(None))
+    {
+        return Ok(());
+    }
+    match holder(paths)? {
+        Some((version, _)) if version == env!("CARGO_PKG_VERSION") => return Ok(()),
+        // It ends, and the one that is started now takes its lock over.
+        Some(_) => end(paths, nix::sys::signal::Signal::SIGTERM)?,
+        None => {}
+    }
+    let mut command = exec::command(exec::own_binary()?);
+    command.arg("resolver").envs(instance.settings.child_environment());
+    command.stdout(std::process::Stdio::null());
+    *child = Some(command.spawn().map_err(|source| exec::missing(&command, source))?);
+    // Nobody starts a second one before the first had the time to take its lock.
+    sleep(LOOK).await;
+    Ok(())
+}
+
+async fn answers(settings: &Settings) -> bool {
+    let Ok(any) = "unknown".parse() else { return true };
+    resolver::ask(settings.resolver_listen, &any, PATIENCE).await.is_ok()
+}
+
+/// The version and process id of the resolver that runs, if one does.
+fn holder(paths: &Paths) -> Result<Option<(String, i32)>> {
+    let Some(holder) = lock::holder(&paths.resolver_lock())? else { return Ok(None) };
+    let words = holder.what.split_once(' ').and_then(|(version, id)| Some((version.to_owned(), id.parse().ok()?)));
+    Ok(words.filter(|(_, id)| Path::new(&format!("/proc/{id}")).exists()))
+}
+
+fn end(paths: &Paths, signal: nix::sys::signal::Signal) -> Result<()> {
+    if let Some((_, id)) = holder(paths)? {
+        match nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), signal) {
+            Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
+            Err(error) => return Err(Error::io("end the resolver")(error.into())),
+        }
+    }
+    Ok(())
+}
