@@ -221,7 +221,9 @@ fn execute(arguments: Vec<OsString>, door: Door) -> u8 {
     }
     finish(match cli.command {
         Command::Completions(command) => command.run(),
-        Command::Plan(command) => command.run(Ui::default(), None),
+        Command::Plan(command) => {
+            Settings::load(cli.config).and_then(|settings| command.run(Ui::default(), &settings.paths.buildpacks()))
+        }
         Command::Serve(command) => Settings::load(cli.config).and_then(|settings| command.run(settings)),
         Command::Resolver(command) => Settings::load(cli.config).and_then(|settings| command.run(&settings)),
         Command::SshKeysAdd(command) => command

@@ -35,8 +35,8 @@ enum PlanFormat {
 }
 
 impl Plan {
-    /// Runs the command; `user_buildpacks` is the directory of the server's own buildpacks, where there is a server.
-    pub(crate) fn run(self, ui: Ui, user_buildpacks: Option<&Path>) -> Result<()> {
+    /// Runs the command; `user_buildpacks` is the directory of the server's own buildpacks, which a laptop does not have.
+    pub(crate) fn run(self, ui: Ui, user_buildpacks: &Path) -> Result<()> {
         let directory = self.dir.unwrap_or_else(|| PathBuf::from("."));
         if !directory.is_dir() {
             return Err(Error::Usage {
@@ -44,7 +44,7 @@ impl Plan {
                 hint: "`paas plan DIR` takes the directory of a repository".to_owned(),
             });
         }
-        let plan = buildpack::plan(&Tree::directory(&directory)?, &Buildpacks::load(user_buildpacks)?)?;
+        let plan = buildpack::plan(&Tree::directory(&directory)?, &Buildpacks::load(Some(user_buildpacks))?)?;
         match self.format {
             PlanFormat::Text => print(&plan),
             PlanFormat::Json => ui.json(&plan),
