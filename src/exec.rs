@@ -3,7 +3,7 @@
 use std::{
     ffi::OsStr,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{ExitStatus, Stdio},
 };
 
 use tokio::process::Command;
@@ -69,6 +69,14 @@ pub fn replace(command: Command) -> Error {
     command.stdin(Stdio::inherit());
     let source = command.exec();
     Error::ProgramMissing { program: command.get_program().to_string_lossy().into_owned(), source }
+}
+
+/// Runs a command to its end with our own standard streams.
+///
+/// # Errors
+/// [`Error::ProgramMissing`] where it cannot be started.
+pub async fn attached(mut command: Command) -> Result<ExitStatus> {
+    command.stdin(Stdio::inherit()).status().await.map_err(|source| missing(&command, source))
 }
 
 /// The error for a program that could not be started.

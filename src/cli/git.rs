@@ -1,6 +1,6 @@
 //! The git services of an SSH session: they run git itself on an app's repository.
 
-use crate::{Error, Result, exec, instance::Instance, model::AppName, ops, settings::ACTOR_VARIABLE, ui::Ui};
+use crate::{Error, Kind, Result, exec, instance::Instance, model::AppName, ops, settings::ACTOR_VARIABLE, ui::Ui};
 
 /// What git clients ask for (git-receive-pack(1), git-upload-pack(1), git-upload-archive(1)).
 const SERVICES: [&str; 3] = ["git-receive-pack", "git-upload-pack", "git-upload-archive"];
@@ -14,6 +14,7 @@ pub(super) fn is_service(word: &str) -> bool {
 pub(super) async fn serve(instance: &Instance, service: &str, path: &str) -> Result<()> {
     let name = path.trim_start_matches("~/").trim_matches('/');
     let app: AppName = name.strip_suffix(".git").unwrap_or(name).parse()?;
+    let mut created = false;
     if instance.read(|tables| tables.find_app(&app))?.is_none() {
         if service != "git-receive-pack" {
             return Err(Error::AppNotFound(app));
@@ -22,7 +23,10 @@ pub(super) async fn serve(instance: &Instance, service: &str, path: &str) -> Res
             return Err(Error::AppNotCreatedOnPush(app));
         }
         match ops::apps::create(instance, &app).await {
-            Ok(_) => Ui::default().talk(&format!("-----> Created the app {app}")),
+            Ok(_) => {
+                Ui::default().talk(&format!("-----> Created the app {app}"));
+                created = true;
+            }
             // Two first pushes at once.
             Err(Error::AppExists(_)) => {}
             Err(error) => return Err(error),
@@ -37,5 +41,13 @@ pub(super) async fn serve(instance: &Instance, service: &str, path: &str) -> Res
         .arg(&repository)
         .envs(instance.settings.child_environment())
         .env(ACTOR_VARIABLE, instance.actor.to_string());
-    Err(exec::replace(command))
+    if !created {
+        return Err(exec::replace(command));
+    }
+    // Git asks the server before it knows whether it has anything to push.
+    let status = exec::attached(command).await?;
+    if ops::apps::remove_unused(instance, &app).await? {
+        Ui::default().talk(&format!("-----> Removed the app {app} again: nothing was deployed"));
+    }
+    if status.success() { Ok(()) } else { Err(Error::Silent(Kind::App)) }
 }

@@ -72,6 +72,26 @@ pub async fn destroy(instance: &Instance, name: &AppName, waiting: impl FnMut(&s
     proxy::sync(instance).await
 }
 
+/// Removes an app that a push made and then did not use: one that has no config and was never asked to deploy.
+///
+/// # Errors
+/// [`Error::Database`], [`Error::Io`].
+pub async fn remove_unused(instance: &Instance, name: &AppName) -> Result<bool> {
+    let removed = instance.write(|tables| {
+        let Some(app) = tables.find_app(name)?.filter(|app| app.state == AppState::New) else { return Ok(false) };
+        if !tables.deployments(app.id, 1)?.is_empty() || !tables.config(app.id)?.is_empty() {
+            return Ok(false);
+        }
+        tables.delete_app(app.id)?;
+        Ok(true)
+    })?;
+    if removed {
+        remove_directory(&instance.settings.paths.repository(name))?;
+        proxy::nudge(instance).await;
+    }
+    Ok(removed)
+}
+
 fn remove_directory(path: &std::path::Path) -> Result<()> {
     match std::fs::remove_dir_all(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
