@@ -37,6 +37,8 @@ pub fn create_repository(paths: &Paths, app: &AppName) -> Result<()> {
     config.set_str("receive.procReceiveRefs", "refs/heads/").map_err(failed)?;
     config.set_bool("receive.autogc", false).map_err(failed)?;
     config.set_bool("receive.advertisePushOptions", true).map_err(failed)?;
+    // Larger files git takes in and gives out piece by piece, and not as a whole in its memory.
+    config.set_str("core.bigFileThreshold", "4m").map_err(failed)?;
     // What pins the commits of running deploys is nobody's business.
     config.set_str("transfer.hideRefs", "refs/paas").map_err(failed)
 }

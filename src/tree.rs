@@ -10,7 +10,7 @@ use std::{
     collections::BTreeSet,
     ffi::OsStr,
     fs,
-    io::{self, Write},
+    io::{self, Read, Write},
     os::unix::{
         ffi::{OsStrExt, OsStringExt},
         fs::PermissionsExt,
@@ -30,6 +30,9 @@ const READ_LIMIT: u64 = 1 << 20;
 
 /// How many symbolic links are followed for one file.
 const LINK_LIMIT: usize = 8;
+
+/// From how many bytes on a file is read piece by piece.
+const LARGE: u64 = 1 << 20;
 
 /// The files of a source, sorted by path.
 #[derive(Debug)]
@@ -201,21 +204,23 @@ impl Tree {
         }
         let result: io::Result<Result<()>> = (|| {
             for (path, content) in extra {
-                tar.file(Path::new(path), content, 0o644)?;
+                tar.file(Path::new(path), content.len() as u64, content.as_slice(), 0o644)?;
             }
             let mut matcher = ignore.matcher();
             for entry in &self.entries {
                 if matcher.excludes(&entry.path) || extra.iter().any(|(path, _)| Path::new(path) == entry.path) {
                     continue;
                 }
-                let content = match self.content(entry) {
-                    Ok(content) => content,
-                    Err(error) => return Ok(Err(error)),
+                let written = match entry.kind {
+                    EntryKind::File => self.read_file(entry, |size, file| tar.file(&entry.path, size, file, 0o644)),
+                    EntryKind::Executable => {
+                        self.read_file(entry, |size, file| tar.file(&entry.path, size, file, 0o755))
+                    }
+                    EntryKind::Symlink => self.content(entry).map(|target| tar.symlink(&entry.path, &target)),
                 };
-                match entry.kind {
-                    EntryKind::File => tar.file(&entry.path, &content, 0o644)?,
-                    EntryKind::Executable => tar.file(&entry.path, &content, 0o755)?,
-                    EntryKind::Symlink => tar.symlink(&entry.path, &content)?,
+                match written {
+                    Ok(written) => written?,
+                    Err(error) => return Ok(Err(error)),
                 }
             }
             tar.builder.finish()?;
@@ -259,6 +264,23 @@ impl Tree {
             }
             (Source::Git { .. }, None) => Err(Error::bug("an entry of a commit without an object")),
         }
+    }
+
+    /// Gives the size of a file and its bytes to `work`. A large one is read piece by piece, if git has it in a file of
+    /// its own and not in a pack.
+    fn read_file<T>(&self, entry: &Entry, work: impl FnOnce(u64, &mut dyn Read) -> T) -> Result<T> {
+        let (Source::Git { repositories, .. }, Some((repository, oid))) = (&self.source, entry.object) else {
+            let content = self.content(entry)?;
+            return Ok(work(content.len() as u64, &mut content.as_slice()));
+        };
+        let large = self.size(entry)? > LARGE;
+        let repository = locked(&repositories[repository]);
+        let odb = repository.odb().map_err(unreadable)?;
+        if large && let Ok((mut reader, size, _)) = odb.reader(oid) {
+            return Ok(work(size as u64, &mut reader));
+        }
+        let object = odb.read(oid).map_err(unreadable)?;
+        Ok(work(object.len() as u64, &mut object.data()))
     }
 
     /// The bytes of a file, or the target of a link.
@@ -338,10 +360,10 @@ struct TarWriter<W: Write> {
 }
 
 impl<W: Write> TarWriter<W> {
-    fn file(&mut self, path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    fn file(&mut self, path: &Path, size: u64, content: impl Read, mode: u32) -> io::Result<()> {
         self.parents(path)?;
         let mut header = self.header(tar::EntryType::Regular, mode);
-        header.set_size(content.len() as u64);
+        header.set_size(size);
         self.builder.append_data(&mut header, path, content)
     }
 

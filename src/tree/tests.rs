@@ -129,6 +129,33 @@ fn a_commit_becomes_a_tar() {
     assert_eq!(tree.top_level(), ["Dockerfile", "dir/", "link", &long, "secret"]);
 }
 
+#[tokio::test]
+async fn a_large_file_is_whole_wherever_git_keeps_it() {
+    let bare = Bare::new();
+    let large: String = (0..400_000).map(|number| format!("{number} ")).collect();
+    let commit = bare.commit_files(&[("large", &large), ("small", "small")]);
+    let tar = || {
+        let tree = Tree::commit(bare.path(), commit, &Submodules::none()).unwrap();
+        tar_of(&tree, &[], &DockerIgnore::none())
+    };
+    let loose = tar();
+    let mut content = String::new();
+    tar::Archive::new(loose.as_slice())
+        .entries()
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .read_to_string(&mut content)
+        .unwrap();
+    assert!(content == large, "{} bytes of {}", content.len(), large.len());
+    let mut repack = exec::command("git");
+    repack.current_dir(bare.path()).args(["repack", "-adq"]);
+    exec::output(repack).await.unwrap();
+    assert!(fs::read_dir(bare.path().join("objects/pack")).unwrap().count() > 0);
+    assert!(tar() == loose, "packed or not");
+}
+
 #[test]
 fn files_are_read_through_links_that_stay_within() {
     let bare = Bare::new();
