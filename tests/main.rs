@@ -4,3 +4,6 @@
 mod harness;
 
 mod apps;
+mod plan;
+mod push;
+mod routing;

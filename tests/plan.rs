@@ -1,0 +1,130 @@
+//! `paas plan`: what a push would build, shown where there is no server; and buildpacks of the server's own.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::harness::{PAAS, Ran, Server, run};
+
+/// `paas plan` as somebody types it on a laptop.
+fn plan(arguments: &[&str]) -> Ran {
+    let home = tempfile::tempdir().unwrap();
+    let mut command = Command::new(PAAS);
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", home.path());
+    let ran = run(command.current_dir(fixture("node-express")).arg("plan").args(arguments));
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0, "it leaves nothing in the home directory");
+    ran
+}
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/apps").join(name)
+}
+
+fn plan_of(name: &str, format: &str) -> Ran {
+    plan(&[fixture(name).to_str().unwrap(), "--format", format])
+}
+
+#[test]
+fn a_plan_needs_no_server() {
+    let text = plan(&[]).expect_success().stdout;
+    insta::assert_snapshot!(text, @r#"
+    Buildpack: node
+    Reason:    package.json found
+    Port:      5000, the default; PORT in the app's config changes it
+
+    VERSION OF  IS  FROM           ASKED FOR
+    Node        22  .node-version  22
+
+    PROCESS  COMMAND         FROM
+    web      node server.js  the start script in package.json
+
+    # .paas/Dockerfile
+    FROM node:22-slim
+    RUN install -d -o 1000 -g 1000 /app
+    ENV NODE_ENV=production HOME=/app PATH=/app/node_modules/.bin:$PATH NPM_CONFIG_UPDATE_NOTIFIER=false NPM_CONFIG_LOGS_MAX=0
+    WORKDIR /app
+    USER 1000:1000
+    COPY --chown=1000:1000 package*.json npm-shrinkwrap*.json .npmrc* ./
+    RUN --mount=type=cache,id=paas-npm,target=/tmp/npm,uid=1000,gid=1000 \
+        npm ci --omit=dev --no-audit --no-fund --cache /tmp/npm
+    COPY --chown=1000:1000 . .
+    CMD ["/bin/sh", "-c", "exec node server.js"]
+    "#);
+    assert_eq!(plan_of("node-express", "text").expect_success().stdout, text);
+}
+
+#[test]
+fn a_plan_is_for_programs_too() {
+    for (name, buildpack, version) in [
+        ("node-express", "node", Some("22")),
+        ("python-flask", "python", Some("3.13")),
+        ("go-module", "go", Some("1.26")),
+        ("static-site", "static", None),
+        ("dockerfile", "dockerfile", None),
+        ("web-worker", "node", Some("22")),
+    ] {
+        let json: serde_json::Value = serde_json::from_str(&plan_of(name, "json").expect_success().stdout).unwrap();
+        assert_eq!(json["buildpack"], buildpack);
+        assert_eq!(json["versions"][0]["version"].as_str(), version, "{json:#}");
+        assert_eq!(json["processes"][0]["process"], "web");
+        assert_eq!(json["dockerfile"].as_str().unwrap(), plan_of(name, "dockerfile").expect_success().stdout);
+    }
+    let own = std::fs::read_to_string(fixture("dockerfile").join("Dockerfile")).unwrap();
+    assert_eq!(plan_of("dockerfile", "dockerfile").stdout, own);
+}
+
+#[test]
+fn a_plan_that_cannot_be_says_why() {
+    let nothing = plan_of("broken-nothing", "text").expect_code(1);
+    let nothing = nothing.says("error: no buildpack matches this repository").says("looked for:").says("package.json");
+    nothing.says("found: README.md, shopping.txt").says("hint: add one of the files above, or a Dockerfile");
+    plan(&["nowhere"]).expect_code(2).says("there is no directory nowhere");
+    plan_of("broken-procfile", "json").expect_code(1).says("Procfile, line 2");
+    plan_of("broken-toml", "json").expect_code(1).says("paas.toml, line 2");
+}
+
+#[test]
+fn a_server_has_buildpacks_of_its_own() {
+    let server = Server::start();
+    let folder = |name: &str, manifest: &str, template: &str| {
+        let folder = server.root().join("buildpacks").join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("buildpack.toml"), manifest).unwrap();
+        std::fs::write(folder.join("Dockerfile.tera"), template).unwrap();
+    };
+    // One in the place of an embedded one.
+    folder(
+        "static",
+        "title = \"Our static sites\"\norder = 90\ndetect = [{ file = \"index.html\" }]\n\
+         [[processes]]\nname = \"web\"\ncommand = \"httpd -f -p $PORT -h /www\"\nsource = \"our web server\"\n",
+        "FROM busybox:stable\nCOPY . /www/\nUSER 65534\n",
+    );
+    let repository = server.repository("static-site", "site");
+    let pushed = repository.push().expect_success();
+    pushed.says("-----> Our static sites: index.html found").says("Processes: web, from our web server");
+    assert!(server.get("site", "/").body.contains("Hello from a static site, v1."));
+    assert!(!server.get("site", "/nothing").body.contains("This page is the site's own."), "busybox has no such page");
+    let planned = server.paas(&["plan", repository.path.to_str().unwrap()]).expect_success();
+    assert!(planned.stdout.contains("FROM busybox:stable") && planned.stdout.contains("our web server"), "{planned}");
+
+    // One more, for a language that nobody knows here.
+    folder(
+        "shell",
+        "title = \"Shell\"\norder = 20\ndetect = [{ file = \"serve.sh\" }]\n\
+         [[processes]]\nname = \"web\"\ncommand = \"sh serve.sh\"\nsource = \"serve.sh\"\n",
+        "FROM busybox:stable\nWORKDIR /app\nCOPY . .\nUSER 65534\n",
+    );
+    let repository = server.empty_repository("shell");
+    repository.write("serve.sh", "exec httpd -f -p $PORT -h /app\n").write("index.html", "from a shell script");
+    repository.commit("first");
+    repository.push().expect_success().says("-----> Shell: serve.sh found");
+    assert_eq!(server.get("shell", "/").body, "from a shell script");
+
+    // A malformed one is named, and nothing is deployed.
+    folder("shell", "title = 1\n", "");
+    repository.replace("index.html", "from", "by").commit("second");
+    let refused = repository.push().expect_failure().says("buildpacks/shell is malformed");
+    refused.says("hint: correct buildpack.toml in that folder");
+    assert_eq!(server.get("shell", "/").body, "from a shell script");
+}
