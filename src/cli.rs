@@ -8,6 +8,7 @@ mod deploys;
 mod git;
 mod hook;
 mod logs;
+mod manual;
 mod plan;
 mod processes;
 mod resolver;
@@ -165,6 +166,39 @@ impl Command {
     }
 }
 
+/// What is generated from the command tree and committed: the completion scripts and the pages of the manual, by path,
+/// whole; and the parts of docs/reference.md, by name.
+///
+/// # Errors
+/// [`Error::Bug`].
+pub fn generated() -> Result<Generated> {
+    let mut files: Vec<(String, String)> =
+        completions::Shell::ALL.iter().map(|shell| (format!("completions/{}", shell.file()), shell.script())).collect();
+    files.extend(manual::pages()?.into_iter().map(|(name, text)| (format!("man/{name}"), text)));
+    let reference = vec![
+        ("commands", manual::command_reference()),
+        ("settings", manual::setting_reference()),
+        ("exit codes", manual::exit_code_reference()),
+    ];
+    Ok(Generated { files, reference })
+}
+
+/// See [`generated`].
+#[derive(Debug)]
+pub struct Generated {
+    /// Files, by path from the root of the source.
+    pub files: Vec<(String, String)>,
+    /// Parts of docs/reference.md, by name.
+    pub reference: Vec<(&'static str, String)>,
+}
+
+/// The commands that are shown, as they are typed: `apps:create`.
+pub fn command_names() -> Vec<String> {
+    let tree = Cli::command();
+    let shown = tree.get_subcommands().filter(|subcommand| !subcommand.is_hide_set());
+    shown.map(|subcommand| subcommand.get_name().to_owned()).collect()
+}
+
 /// Runs the command line of this process, or that of the SSH session it was started for; returns its exit code.
 pub fn run(arguments: Vec<OsString>) -> u8 {
     let program = arguments.first().map(PathBuf::from).unwrap_or_default();
@@ -176,7 +210,7 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
     match session.command {
         Some(command) => run_session(&command),
         None => {
-            clap_complete::CompleteEnv::with_factory(Cli::command).complete();
+            clap_complete::CompleteEnv::with_factory(completions::tree).complete();
             execute(arguments, Door::Local)
         }
     }

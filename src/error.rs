@@ -37,6 +37,34 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All of them, by exit code.
+    pub const ALL: [Kind; 9] = [
+        Kind::App,
+        Kind::Usage,
+        Kind::NotFound,
+        Kind::Conflict,
+        Kind::Denied,
+        Kind::Locked,
+        Kind::Unavailable,
+        Kind::Bug,
+        Kind::Interrupted,
+    ];
+
+    /// What it means, for docs/reference.md.
+    pub fn about(self) -> &'static str {
+        match self {
+            Kind::App => "the app failed: its build, its health check, its release command, a file of its repository",
+            Kind::Usage => "the command line, a setting or a value is malformed",
+            Kind::NotFound => "what was named does not exist",
+            Kind::Conflict => "it exists already, or its state does not allow this",
+            Kind::Denied => "this user may not do it",
+            Kind::Locked => "another action holds the app",
+            Kind::Unavailable => "Docker, Caddy, the disk or the database is not available",
+            Kind::Bug => "a bug of paas",
+            Kind::Interrupted => "it was interrupted or canceled",
+        }
+    }
+
     /// The process exit code of this kind (docs/reference.md lists them).
     pub fn exit_code(self) -> u8 {
         match self {

@@ -252,7 +252,7 @@ impl Settings {
 }
 
 /// The variable of a setting.
-fn variable_of(key: &Key) -> &'static str {
+pub fn variable_of(key: &Key) -> &'static str {
     match key.name {
         "root" => "PAAS_ROOT",
         "domain" => "PAAS_DOMAIN",
@@ -359,6 +359,12 @@ impl Session {
             command: std::env::var(COMMAND_VARIABLE).ok(),
         }
     }
+}
+
+/// Where certificates of authorities are, as far as somebody said: variables that OpenSSL and git read.
+pub fn certificate_variables() -> Vec<(&'static str, OsString)> {
+    let said = |name| std::env::var_os(name).map(|value| (name, value));
+    ["SSL_CERT_FILE", "GIT_SSL_CAINFO"].into_iter().filter_map(said).collect()
 }
 
 /// The number of the push option variables git gave a hook, and their values (githooks(5)).

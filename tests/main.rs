@@ -4,3 +4,5 @@
 mod harness;
 
 mod apps;
+mod completions;
+mod generated;
