@@ -12,6 +12,7 @@ use crate::{
     instance::Instance,
     model::KeyName,
     ops::keys::{self, KeyChoice},
+    ssh,
     store::StoredKey,
     ui::Ui,
 };
@@ -62,8 +63,9 @@ pub(super) struct AddRead {
 
 impl AddRead {
     pub(super) fn run(self, instance: &Instance) -> Result<()> {
-        let fingerprint = keys::add(instance, &self.name, &self.text)?;
-        Ui::default().talk(&format!("{} may log in: {fingerprint}", self.name));
+        let key = ssh::read_public_key(&self.text)?;
+        keys::add(instance, &self.name, &key)?;
+        Ui::default().talk(&format!("{} may log in: {}", self.name, key.fingerprint));
         Ok(())
     }
 }

@@ -12,7 +12,7 @@ use std::{
 use sha2::{Digest, Sha256};
 use tokio::{runtime::Runtime, sync::watch};
 
-use super::Server;
+use super::{Server, read_public_key};
 use crate::{
     instance::Instance,
     model::{Actor, KeyName},
@@ -52,7 +52,8 @@ impl Fixture {
         let server = Some(runtime.spawn(server.run(stopped)));
         let fixture = Fixture { directory, instance, address, stop, runtime, server };
         fixture.make_key("laptop");
-        keys::add(&fixture.instance, &name("laptop"), &fixture.public_key("laptop")).unwrap();
+        keys::add(&fixture.instance, &name("laptop"), &read_public_key(&fixture.public_key("laptop")).unwrap())
+            .unwrap();
         fixture
     }
 
@@ -317,7 +318,7 @@ fn an_rsa_key_logs_in_with_sha2_and_not_with_sha1() {
     let key = server.path("rsa");
     let made = Command::new("ssh-keygen").args(["-q", "-t", "rsa", "-b", "2048", "-N", "", "-f"]).arg(&key).status();
     assert!(made.unwrap().success());
-    keys::add(&server.instance, &name("rsa"), &server.public_key("rsa")).unwrap();
+    keys::add(&server.instance, &name("rsa"), &read_public_key(&server.public_key("rsa")).unwrap()).unwrap();
     let key = key.display().to_string();
     assert_eq!(stdout(&server.run(&["-i", &key], "echo $PAAS_ACTOR")), "key:rsa\n");
     let sha1 = ["-i", &key, "-o", "PubkeyAcceptedAlgorithms=ssh-rsa"];
