@@ -4,7 +4,13 @@
 //! only the ratio means something. Prints as well what the daemon and the resolver take of memory, how long
 //! `apps:list` of 1,000 apps takes, and the binary's size.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a bench may panic, and prints")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a bench may panic, and prints"
+)]
 
 #[path = "../harness.rs"]
 #[expect(dead_code, reason = "the bench needs only a part of the tests' builder")]
