@@ -291,11 +291,11 @@ impl Engine {
 
     /// The last lines a container printed, as one text; empty where there are none or the container is gone.
     pub async fn last_output(&self, name: &str, lines: u32) -> String {
-        let lines: Vec<String> = self
-            .logs(name, Some(lines), false)
-            .filter_map(|line| async { line.ok().map(|line| line.text) })
-            .collect()
-            .await;
+        let mut lines: Vec<LogLine> =
+            self.logs(name, Some(lines), false).filter_map(|line| async { line.ok() }).collect().await;
+        // What came over stderr and over stdout at nearly the same time is not always in order.
+        lines.sort_by(|left, right| left.time.cmp(&right.time));
+        let lines: Vec<String> = lines.into_iter().map(|line| line.text).collect();
         lines.join("\n")
     }
 
