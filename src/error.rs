@@ -353,6 +353,9 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// There is no instance on this machine, and no clone that would name a server.
+    #[error("there is no paas on this machine yet: {0} does not exist")]
+    NoInstance(PathBuf),
     /// Another daemon runs on this root.
     #[error("paas serve is already running on {0}")]
     AlreadyServing(PathBuf),
@@ -459,6 +462,7 @@ impl Error {
             Error::AppNotFound(_)
             | Error::AppNotCreatedOnPush(_)
             | Error::KeyNotFound(_)
+            | Error::NoInstance(_)
             | Error::ConfigNotFound { .. }
             | Error::DeploymentNotFound(_)
             | Error::NeverDeployed(_)
@@ -581,6 +585,11 @@ impl Error {
                 "restore it from a backup; or `rm {}`: a new one is made, and every client will warn that it changed",
                 path.display()
             ),
+            Error::NoInstance(_) => {
+                "`paas serve` starts one for you; for a server's, type it in a clone with a remote named paas: \
+                 `git remote add paas ssh://paas@HOST:2222/APP`"
+                    .into()
+            }
             Error::AlreadyServing(_) => "stop it first, or set PAAS_ROOT to run a second one".into(),
             Error::Listen { setting, source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied => {

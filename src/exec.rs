@@ -32,6 +32,11 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
+/// A command of the user's own, in the user's own environment and session: ssh needs its agent and its terminal.
+pub fn command_of_user(program: &str) -> Command {
+    Command::new(program)
+}
+
 /// Runs a command to its end and returns its standard output.
 ///
 /// # Errors

@@ -93,28 +93,6 @@ pub fn move_branch(path: &Path, branch: &BranchName, commit: CommitId) -> Result
     open(path)?.set_head(&branch.reference()).map_err(|error| failed(&error))
 }
 
-/// The commit a branch is at, if there is such a branch.
-///
-/// # Errors
-/// [`Error::Source`].
-pub fn branch_commit(path: &Path, branch: &BranchName) -> Result<Option<CommitId>> {
-    match open(path)?.refname_to_id(&branch.reference()) {
-        Ok(oid) => Ok(Some(oid.into())),
-        Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(None),
-        Err(error) => Err(failed(&error)),
-    }
-}
-
-/// The first line of a commit's message.
-///
-/// # Errors
-/// [`Error::Source`].
-pub fn subject(path: &Path, commit: CommitId) -> Result<String> {
-    let repository = open(path)?;
-    let commit = repository.find_commit(commit.oid()).map_err(|error| failed(&error))?;
-    Ok(commit.summary().ok().flatten().unwrap_or_default().to_owned())
-}
-
 fn pin_name(deployment: DeployId) -> String {
     format!("refs/paas/deploys/{deployment}")
 }

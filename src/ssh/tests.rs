@@ -422,8 +422,12 @@ fn many_sessions_share_a_connection_up_to_a_limit() {
     let mut master = server.ssh(&["-M", "-N", "-o", &path], "").spawn().unwrap();
     eventually("the connection is there", || exists(Path::new(&control)));
     let release = server.path("release");
-    let wait = format!("while [ ! -e {} ]; do sleep 0.1; done; echo done", release.display());
+    let begun = server.path("begun");
+    let wait =
+        format!("echo x >> {}; while [ ! -e {} ]; do sleep 0.1; done; echo done", begun.display(), release.display());
     let waiting: Vec<Child> = (0..16).map(|_| server.ssh(&["-o", &path], &wait).spawn().unwrap()).collect();
+    // All of them first: one that came after the seventeenth would be the one that is refused.
+    eventually("all sixteen run", || std::fs::read_to_string(&begun).is_ok_and(|text| text.lines().count() == 16));
     // A client whose channel is refused makes a connection of its own unless it may not.
     eventually("the seventeenth is refused", || {
         let output = server.run(&["-o", &path, "-o", "ProxyCommand=false"], "true");
