@@ -222,10 +222,7 @@ impl Server {
         write!(stream, "GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n")?;
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes)?;
-        let text = String::from_utf8_lossy(&bytes);
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-        Ok(Answer { status, head: head.to_owned(), body: body.to_owned() })
+        Ok(Answer::parse(&bytes))
     }
 
     /// Waits until something is true, and fails the test with what the daemon logged if it does not become so.
@@ -284,7 +281,8 @@ impl Drop for Server {
             drop(daemon.kill());
             drop(daemon.wait());
         }
-        remove_instance(&self.root());
+        end_processes(&self.root());
+        clean_engine(&self.root());
         if std::thread::panicking() {
             eprintln!("---- the daemon said:\n{}", self.daemon_output());
         }
@@ -349,6 +347,16 @@ impl Repository {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap()
+    }
+}
+
+impl Answer {
+    /// Reads an answer of HTTP/1.0.
+    pub fn parse(bytes: &[u8]) -> Answer {
+        let text = String::from_utf8_lossy(bytes);
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+        Answer { status, head: head.to_owned(), body: body.to_owned() }
     }
 }
 
@@ -442,11 +450,10 @@ pub fn ssh_options(key: &Path) -> Vec<String> {
     options
 }
 
-/// Removes what runs for the instance in a root directory, and what it has in the engine.
-pub fn remove_instance(root: &Path) {
-    // Caddy and deploys outlive the daemon on purpose; they are known by the root directory in their environment or
-    // their arguments.
-    let mentioned = root.display().to_string();
+/// Ends all processes that have a directory in their environment or their arguments: Caddy, the resolver and deploys
+/// outlive the daemon on purpose.
+pub fn end_processes(directory: &Path) {
+    let mentioned = directory.display().to_string();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let path = entry.path();
         let Some(id) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
@@ -457,6 +464,10 @@ pub fn remove_instance(root: &Path) {
             drop(run(Command::new("kill").args(["-9", &id.to_string()])));
         }
     }
+}
+
+/// Removes what the instance in a root directory has in the engine.
+pub fn clean_engine(root: &Path) {
     let Some(id) = instance_id(root) else { return };
     for container in docker_list(&id, &["ps", "-a", "--format", "{{.Names}}"]) {
         run(docker().args(["rm", "-f", "-v", &container]));

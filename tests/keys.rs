@@ -173,10 +173,12 @@ fn the_door_opens_to_a_key_and_to_nothing_else() {
     let docker = "/tmp/never.sock:/var/run/docker.sock";
     let listener = server.directory.path().join("local.sock");
     let local = format!("{}:/var/run/docker.sock", listener.display());
-    let mut tunnel =
-        client(&server, "ssh", &["-N", "-L", &local]).arg(host).stderr(Stdio::null()).spawn().unwrap();
+    let mut tunnel = client(&server, "ssh", &["-N", "-L", &local]).arg(host).stderr(Stdio::null()).spawn().unwrap();
     server.wait_for("the tunnel's near end", Duration::from_secs(20), || listener.exists());
-    let ran = run(Command::new("curl").args(["-sS", "--max-time", "20", "--unix-socket"]).arg(&listener).arg("http://d/_ping"));
+    let ran = run(Command::new("curl")
+        .args(["-sS", "--max-time", "20", "--unix-socket"])
+        .arg(&listener)
+        .arg("http://d/_ping"));
     tunnel.kill().unwrap();
     tunnel.wait().unwrap();
     assert_eq!(ran.expect_failure().stdout, "");
@@ -233,7 +235,8 @@ fn a_client_cannot_say_who_it_is_and_goes_with_its_key() {
     set.args(options).args(ssh_options(&mallory)).args(["-p", &server.port(0).to_string()]);
     run(set.args(["paas@127.0.0.1", "config:set web A=1"])).expect_success();
     let deploys = server.json(&["deploys:list", "web"]);
-    let actors: Vec<&str> = deploys.as_array().unwrap().iter().map(|deploy| deploy["actor"].as_str().unwrap()).collect();
+    let actors: Vec<&str> =
+        deploys.as_array().unwrap().iter().map(|deploy| deploy["actor"].as_str().unwrap()).collect();
     assert_eq!(actors, ["key:mallory", "key:mallory"]);
     assert!(!Path::new("/tmp/elsewhere").exists());
 
@@ -268,6 +271,8 @@ fn sessions(server: &Server) -> usize {
     processes
         .filter_map(|process| std::fs::read(process.path().join("environ")).ok())
         .map(|environment| String::from_utf8_lossy(&environment).into_owned())
-        .filter(|environment| [root.as_str(), command].iter().all(|wanted| environment.split('\0').any(|it| it == *wanted)))
+        .filter(|environment| {
+            [root.as_str(), command].iter().all(|wanted| environment.split('\0').any(|it| it == *wanted))
+        })
         .count()
 }

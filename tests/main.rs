@@ -2,6 +2,9 @@
 //! an instance of its own, with its own root, ports and subnet, so that they run side by side.
 
 mod harness;
+mod machine;
 
 mod apps;
+mod config;
 mod keys;
+mod serve;
