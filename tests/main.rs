@@ -2,8 +2,12 @@
 //! an instance of its own, with its own root, ports and subnet, so that they run side by side.
 
 mod harness;
+mod machine;
 
 mod apps;
 mod architecture;
 mod completions;
 mod generated;
+mod config;
+mod keys;
+mod serve;
