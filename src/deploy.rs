@@ -187,7 +187,7 @@ async fn conclude(deploying: &Deploying<'_>, proven: Result<rollout::Healthy>) -
             deploying.log.error(&error);
             recover::undo(deploying.instance, &deploying.engine, deploying.id, end, &error.one_line()).await;
             deploying.log.flush();
-            Err(error)
+            Err(error.told())
         }
     }
 }
