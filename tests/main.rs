@@ -2,5 +2,7 @@
 //! an instance of its own, with its own root, ports and subnet, so that they run side by side.
 
 mod harness;
+mod untouched;
 
 mod apps;
+mod failures;
