@@ -57,7 +57,10 @@ const WITHOUT_CAUSE: &str = "FROM busybox:stable\nCMD [\"httpd\", \"-f\", \"-p\"
 fn what_cannot_be_built_changes_nothing() {
     let served = Served::start();
 
-    let pushed = served.push_fixture("broken-build").says("       [2/2] RUN echo").says("         error: cannot find the frobnicator");
+    let pushed = served
+        .push_fixture("broken-build")
+        .says("       [2/2] RUN echo")
+        .says("         error: cannot find the frobnicator");
     let hint = "the lines above are the builder's; fix the step that failed and push again";
     let pushed = assert_refused(pushed, "build failed: v1 still serves", hint);
     assert_eq!(pushed.talk().matches("exited with code 3").count(), 1, "{pushed}");
@@ -65,7 +68,11 @@ fn what_cannot_be_built_changes_nothing() {
 
     let hint = "add one of the files above, or a Dockerfile; `paas plan` shows on your machine what would be built";
     let pushed = served.push_fixture("broken-nothing").says("no buildpack matches this repository");
-    assert_refused(pushed.says("package.json").says("found: README.md, shopping.txt"), "nothing to build: v1 still serves", hint);
+    assert_refused(
+        pushed.says("package.json").says("found: README.md, shopping.txt"),
+        "nothing to build: v1 still serves",
+        hint,
+    );
     served.unchanged("no buildpack matches this repository");
 
     let said = "Procfile, line 2: \"worker sleep 1000\" has no colon after the process type";
@@ -97,7 +104,8 @@ fn what_does_not_start_changes_nothing() {
     assert_eq!(pushed.talk().matches("fatal: DATABASE_URL is not set").count(), 1, "{pushed}");
     served.unchanged("web.1 exited with code 1");
 
-    let files = [("Dockerfile", WITHOUT_CAUSE), ("Procfile", "web: httpd -f -p 5000\nrelease: echo migrating; exit 3\n")];
+    let files =
+        [("Dockerfile", WITHOUT_CAUSE), ("Procfile", "web: httpd -f -p 5000\nrelease: echo migrating; exit 3\n")];
     let pushed = served.push(&files).says("       migrating").says("the release command exited with code 3");
     assert_refused(pushed, "the release command failed: v1 still serves", "its output is above; fix it and push again");
     served.unchanged("the release command exited with code 3");

@@ -6,3 +6,4 @@ mod untouched;
 
 mod apps;
 mod failures;
+mod interruptions;

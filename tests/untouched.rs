@@ -60,7 +60,11 @@ impl Untouched {
     #[track_caller]
     pub fn check_nothing_left(&self, server: &Server) {
         let app = self.app.as_str();
-        assert_eq!(server.containers().into_iter().collect::<BTreeSet<_>>(), self.containers, "containers in the engine");
+        assert_eq!(
+            server.containers().into_iter().collect::<BTreeSet<_>>(),
+            self.containers,
+            "containers in the engine"
+        );
         assert_eq!(rows(server), self.containers, "containers in the database");
         assert_eq!(server.images().into_iter().collect::<BTreeSet<_>>(), self.images, "images");
         assert_eq!(networks(server), self.networks, "networks");
