@@ -549,6 +549,9 @@ impl Error {
             }
             Error::Build { .. } => "the lines above are the builder's; fix the step that failed and push again".into(),
             Error::ReleaseCommand { .. } => "its output is above; fix it and push again".into(),
+            Error::AppExited { code: 126 | 127, .. } => {
+                "the command is not in the image, or may not be run: see CMD in the Dockerfile, or the Procfile".into()
+            }
             Error::AppExited { .. } => {
                 "the process must stay in the foreground; run the same command on your machine, fix it and push again".into()
             }
@@ -567,8 +570,8 @@ impl Error {
                     .into()
             }
             Error::Docker { .. } => "`docker info` tells whether the engine is well; its log has more".into(),
-            Error::ImagePull { .. } => {
-                "check the image's name, and that this server reaches the registry: `docker pull IMAGE`".into()
+            Error::ImagePull { image, .. } => {
+                format!("check the image's name, and that this server reaches its registry: `docker pull {image}`")
             }
             Error::ProxyUnavailable { .. } => {
                 "`paas serve` starts Caddy and keeps it running: see that it runs, with `systemctl status paas`".into()

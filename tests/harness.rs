@@ -178,11 +178,8 @@ impl Server {
 
     /// A user's clone of a fixture app (a folder in `tests/apps`), with the remote `paas` set to the app `app`.
     pub fn repository(&self, fixture: &str, app: &str) -> Repository {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/apps").join(fixture);
-        assert!(source.is_dir(), "there is no fixture {fixture}");
         let repository = self.empty_repository(app);
-        run(Command::new("cp").arg("-a").arg(source.join(".")).arg(&repository.path)).expect_success();
-        repository.commit("first");
+        repository.become_fixture(fixture).commit("first");
         repository
     }
 
@@ -325,6 +322,15 @@ impl Repository {
         let text = std::fs::read_to_string(self.path.join(path)).unwrap();
         assert!(text.contains(from), "{path} does not contain {from:?}");
         self.write(path, &text.replace(from, to))
+    }
+
+    /// Replaces all files of the clone with those of a fixture app (a folder in `tests/apps`).
+    pub fn become_fixture(&self, fixture: &str) -> &Repository {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/apps").join(fixture);
+        assert!(source.is_dir(), "there is no fixture {fixture}");
+        self.git(&["rm", "-qrf", "--ignore-unmatch", "."]).expect_success();
+        run(Command::new("cp").arg("-a").arg(source.join(".")).arg(&self.path)).expect_success();
+        self
     }
 
     /// Commits everything and returns the commit's id.

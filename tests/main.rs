@@ -3,11 +3,14 @@
 
 mod harness;
 mod machine;
+mod untouched;
 
 mod apps;
 mod architecture;
 mod completions;
-mod generated;
 mod config;
+mod failures;
+mod generated;
+mod interruptions;
 mod keys;
 mod serve;

@@ -157,5 +157,5 @@ async fn apply(instance: &Instance, app: &AppName, reason: &str, no_restart: boo
         return Ok(());
     }
     let log = DeployLog::to_stderr();
-    deploy::config_change(instance, app, reason, &log).await.map(drop).map_err(Error::told)
+    deploy::config_change(instance, app, reason, &log).await.map(drop)
 }

@@ -5,7 +5,7 @@ use std::{io::Read, time::Duration};
 use crate::{
     Error, Result,
     instance::Instance,
-    model::{AppName, DeployId, Deployment, Phase},
+    model::{AppName, DeployId, DeployState, Deployment, Phase},
 };
 
 /// How often a follower looks for more.
@@ -53,7 +53,8 @@ pub async fn output(
     };
     loop {
         // Its state before its text: what was written before it ended is then read before this ends.
-        let running = instance.read(|tables| tables.deployment(deployment.id))?.state.phase() == Phase::Undoable;
+        // The last lines, with the address, come between the switch and the drain.
+        let running = instance.read(|tables| tables.deployment(deployment.id))?.state < DeployState::Draining;
         let mut buffer = Vec::new();
         file.read_to_end(&mut buffer).map_err(Error::io(action()))?;
         if !buffer.is_empty() {
