@@ -6,6 +6,7 @@ HERE=$(cd "$(dirname "$0")" && pwd)
 CONFIG=/etc/paas/config.toml
 UNIT=/etc/systemd/system/paas.service
 SYSCTL=/etc/sysctl.d/60-paas.conf
+FISH=/etc/fish/completions/paas.fish
 LOG=/var/log/paas.log # where no systemd keeps one
 PID_FILE=/run/paas.pid
 
@@ -274,7 +275,8 @@ install_files() {
 
 	install_beside "$HERE"/completions/paas.bash bash-completion/completions paas
 	install_beside "$HERE"/completions/_paas zsh/site-functions _paas
-	install_beside "$HERE"/completions/paas.fish fish/vendor_completions.d paas.fish
+	# Debian's fish looks for completions in /usr/share and here, not below /usr/local.
+	install -D -m 644 "$HERE"/completions/paas.fish "$FISH"
 	local page
 	for page in "$HERE"/man/*.1; do
 		install_beside "$page" man/man1 "${page##*/}"
@@ -509,7 +511,7 @@ uninstall() {
 	stop_children
 	rm -f "$SYSCTL" "$prefix/bin/paas" "$prefix"/share/man/man1/paas{,-*}.1 \
 		"$prefix/share/bash-completion/completions/paas" "$prefix/share/zsh/site-functions/_paas" \
-		"$prefix/share/fish/vendor_completions.d/paas.fish"
+		"$FISH"
 	say "removed paas from $prefix; Docker, Caddy and git stay"
 	if [ "$purge" = yes ]; then
 		purge

@@ -8,8 +8,10 @@ mod deploys;
 mod git;
 mod hook;
 mod logs;
+mod manual;
 mod plan;
 mod processes;
+mod remote;
 mod resolver;
 mod serve;
 mod ssh_keys;
@@ -165,18 +167,51 @@ impl Command {
     }
 }
 
+/// What is generated from the command tree and committed: the completion scripts and the pages of the manual, by path,
+/// whole; and the parts of docs/reference.md, by name.
+///
+/// # Errors
+/// [`Error::Bug`].
+pub fn generated() -> Result<Generated> {
+    let mut files: Vec<(String, String)> =
+        completions::Shell::ALL.iter().map(|shell| (format!("completions/{}", shell.file()), shell.script())).collect();
+    files.extend(manual::pages()?.into_iter().map(|(name, text)| (format!("man/{name}"), text)));
+    let reference = vec![
+        ("commands", manual::command_reference()),
+        ("settings", manual::setting_reference()),
+        ("exit codes", manual::exit_code_reference()),
+    ];
+    Ok(Generated { files, reference })
+}
+
+/// See [`generated`].
+#[derive(Debug)]
+pub struct Generated {
+    /// Files, by path from the root of the source.
+    pub files: Vec<(String, String)>,
+    /// Parts of docs/reference.md, by name.
+    pub reference: Vec<(&'static str, String)>,
+}
+
+/// The commands that are shown, as they are typed: `apps:create`.
+pub fn command_names() -> Vec<String> {
+    let tree = Cli::command();
+    let shown = tree.get_subcommands().filter(|subcommand| !subcommand.is_hide_set());
+    shown.map(|subcommand| subcommand.get_name().to_owned()).collect()
+}
+
 /// Runs the command line of this process, or that of the SSH session it was started for; returns its exit code.
-pub fn run(arguments: Vec<OsString>) -> u8 {
+pub fn run(arguments: &[OsString]) -> u8 {
     let program = arguments.first().map(PathBuf::from).unwrap_or_default();
     let program = program.file_name().and_then(|name| name.to_str()).unwrap_or("paas").to_owned();
     if crate::git::HOOKS.contains(&program.as_str()) {
-        return execute(["paas", "hook", &program].map(OsString::from).to_vec(), Door::Local);
+        return execute(&["paas", "hook", &program].map(OsString::from), Door::Local);
     }
     let session = Session::from_environment();
     match session.command {
         Some(command) => run_session(&command),
         None => {
-            clap_complete::CompleteEnv::with_factory(Cli::command).complete();
+            clap_complete::CompleteEnv::with_factory(completions::tree).complete();
             execute(arguments, Door::Local)
         }
     }
@@ -203,12 +238,12 @@ fn run_session(command: &str) -> u8 {
             let words = words.strip_prefix(&["paas".to_owned()]).unwrap_or(&words);
             let words = if words.is_empty() { &["--help".to_owned()][..] } else { words };
             let arguments = std::iter::once("paas").chain(words.iter().map(String::as_str)).map(OsString::from);
-            execute(arguments.collect(), Door::Ssh)
+            execute(&arguments.collect::<Vec<_>>(), Door::Ssh)
         }
     }
 }
 
-fn execute(arguments: Vec<OsString>, door: Door) -> u8 {
+fn execute(arguments: &[OsString], door: Door) -> u8 {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
@@ -218,6 +253,13 @@ fn execute(arguments: Vec<OsString>, door: Door) -> u8 {
             message: "this works on the server itself, not over SSH".to_owned(),
             hint: "log in to the server and type it there".to_owned(),
         });
+    }
+    if door == Door::Local && cli.command.is_remote() && cli.config.is_none() {
+        match elsewhere() {
+            Ok(None) => {}
+            Ok(Some(server)) => return fail(&server.run(arguments)),
+            Err(error) => return fail(&error),
+        }
     }
     finish(match cli.command {
         Command::Completions(command) => command.run(),
@@ -231,6 +273,23 @@ fn execute(arguments: Vec<OsString>, door: Door) -> u8 {
             .and_then(|command| in_instance(cli.config, |instance| Box::pin(async move { command.run(instance) }))),
         command => in_instance(cli.config, |instance| Box::pin(command.run(instance))),
     })
+}
+
+/// The server that a command line is for, where it is not for this machine: who has no instance here means the one
+/// that the clone he is in is pushed to.
+///
+/// # Errors
+/// [`Error::NoInstance`] where there is neither; [`Error::Settings`].
+fn elsewhere() -> Result<Option<remote::Server>> {
+    let settings = Settings::load(None)?;
+    if settings.names_its_root() || settings.paths.root().exists() {
+        return Ok(None);
+    }
+    match remote::Server::of_this_clone() {
+        Some(server) => Ok(Some(server)),
+        None if Account::current().is_server() => Ok(None),
+        None => Err(Error::NoInstance(settings.paths.root().to_owned())),
+    }
 }
 
 /// Opens the instance, as its owner, and does the work in it.

@@ -22,6 +22,7 @@ pub use retire::{apps_to_retire, retire_app};
 use crate::{
     Error, Result,
     engine::Engine,
+    git,
     instance::Instance,
     lock::{self, Holder, Lock},
     model::{App, AppName, BranchName, CommitId, DeployId, DeployState, DeploymentKind, ReleaseVersion},
@@ -68,6 +69,13 @@ pub async fn push(instance: &Instance, push: &Push, log: &DeployLog) -> Result<L
             app: app.name,
             deploy_branch: deploy_branch.to_string(),
             pushed: push.branch.to_string(),
+        });
+    }
+    let repository = instance.settings.paths.repository(&app.name);
+    if let Some(now) = git::moved_away(&repository, &push.branch, push.old_commit, push.commit)? {
+        return Err(Error::PushRefused {
+            message: format!("{} moved to {} while this push waited", push.branch, now.short()),
+            hint: format!("`git pull --rebase paas {}`, then push again", push.branch),
         });
     }
     let new = NewDeployment {
@@ -187,7 +195,7 @@ async fn conclude(deploying: &Deploying<'_>, proven: Result<rollout::Healthy>) -
             deploying.log.error(&error);
             recover::undo(deploying.instance, &deploying.engine, deploying.id, end, &error.one_line()).await;
             deploying.log.flush();
-            Err(error)
+            Err(error.told())
         }
     }
 }

@@ -53,15 +53,6 @@ pub struct Event {
     pub action: String,
 }
 
-/// A container of ours, as the engine has it.
-#[derive(Clone, Debug)]
-pub struct Listed {
-    /// Its name.
-    pub name: String,
-    /// Whether it runs.
-    pub running: bool,
-}
-
 /// A line of a container's output.
 #[derive(Clone, Debug)]
 pub struct LogLine {
@@ -128,17 +119,6 @@ impl Engine {
             Err(error) => {
                 Err(Error::docker(format!("make the network {name} with the subnet {subnet} (PAAS_SUBNET)"))(error))
             }
-        }
-    }
-
-    /// Removes the instance's network, if it is there.
-    ///
-    /// # Errors
-    /// [`Error::Docker`], for example where containers use it.
-    pub async fn remove_network(&self, instance: &str) -> Result<()> {
-        match self.docker.remove_network(&spec::network_name(instance)).await {
-            Err(error) if !is_status(&error, 404) => Err(Error::docker("remove the network")(error)),
-            _ => Ok(()),
         }
     }
 
@@ -252,11 +232,11 @@ impl Engine {
         Err(Error::bug(format!("the container {name} is being removed for ever")))
     }
 
-    /// The instance's containers, running or not; of one deployment, or of all.
+    /// The names of the instance's containers, running or not.
     ///
     /// # Errors
     /// [`Error::Docker`].
-    pub async fn list(&self, instance: &str) -> Result<Vec<Listed>> {
+    pub async fn list(&self, instance: &str) -> Result<Vec<String>> {
         let options = query::ListContainersOptions {
             all: true,
             filters: Some(label_filter(&[(spec::INSTANCE_LABEL, instance)])),
@@ -265,14 +245,8 @@ impl Engine {
         let listed = self.docker.list_containers(Some(options)).await.map_err(Error::docker("list containers"))?;
         Ok(listed
             .into_iter()
-            .map(|summary| Listed {
-                name: summary
-                    .names
-                    .and_then(|names| names.into_iter().next())
-                    .map(|name| name.trim_start_matches('/').to_owned())
-                    .unwrap_or_default(),
-                running: summary.state.is_some_and(|state| state.to_string() == "running"),
-            })
+            .filter_map(|summary| summary.names?.into_iter().next())
+            .map(|name| name.trim_start_matches('/').to_owned())
             .collect())
     }
 
@@ -317,11 +291,11 @@ impl Engine {
 
     /// The last lines a container printed, as one text; empty where there are none or the container is gone.
     pub async fn last_output(&self, name: &str, lines: u32) -> String {
-        let lines: Vec<String> = self
-            .logs(name, Some(lines), false)
-            .filter_map(|line| async { line.ok().map(|line| line.text) })
-            .collect()
-            .await;
+        let mut lines: Vec<LogLine> =
+            self.logs(name, Some(lines), false).filter_map(|line| async { line.ok() }).collect().await;
+        // What came over stderr and over stdout at nearly the same time is not always in order.
+        lines.sort_by(|left, right| left.time.cmp(&right.time));
+        let lines: Vec<String> = lines.into_iter().map(|line| line.text).collect();
         lines.join("\n")
     }
 

@@ -37,6 +37,34 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All of them, by exit code.
+    pub const ALL: [Kind; 9] = [
+        Kind::App,
+        Kind::Usage,
+        Kind::NotFound,
+        Kind::Conflict,
+        Kind::Denied,
+        Kind::Locked,
+        Kind::Unavailable,
+        Kind::Bug,
+        Kind::Interrupted,
+    ];
+
+    /// What it means, for docs/reference.md.
+    pub fn about(self) -> &'static str {
+        match self {
+            Kind::App => "the app failed: its build, its health check, its release command, a file of its repository",
+            Kind::Usage => "the command line, a setting or a value is malformed",
+            Kind::NotFound => "what was named does not exist",
+            Kind::Conflict => "it exists already, or its state does not allow this",
+            Kind::Denied => "this user may not do it",
+            Kind::Locked => "another action holds the app",
+            Kind::Unavailable => "Docker, Caddy, the disk or the database is not available",
+            Kind::Bug => "a bug of paas",
+            Kind::Interrupted => "it was interrupted or canceled",
+        }
+    }
+
     /// The process exit code of this kind (docs/reference.md lists them).
     pub fn exit_code(self) -> u8 {
         match self {
@@ -325,6 +353,9 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// There is no instance on this machine, and no clone that would name a server.
+    #[error("there is no paas on this machine yet: {0} does not exist")]
+    NoInstance(PathBuf),
     /// Another daemon runs on this root.
     #[error("paas serve is already running on {0}")]
     AlreadyServing(PathBuf),
@@ -431,6 +462,7 @@ impl Error {
             Error::AppNotFound(_)
             | Error::AppNotCreatedOnPush(_)
             | Error::KeyNotFound(_)
+            | Error::NoInstance(_)
             | Error::ConfigNotFound { .. }
             | Error::DeploymentNotFound(_)
             | Error::NeverDeployed(_)
@@ -517,6 +549,9 @@ impl Error {
             }
             Error::Build { .. } => "the lines above are the builder's; fix the step that failed and push again".into(),
             Error::ReleaseCommand { .. } => "its output is above; fix it and push again".into(),
+            Error::AppExited { code: 126 | 127, .. } => {
+                "the command is not in the image, or may not be run: see CMD in the Dockerfile, or the Procfile".into()
+            }
             Error::AppExited { .. } => {
                 "the process must stay in the foreground; run the same command on your machine, fix it and push again".into()
             }
@@ -535,8 +570,8 @@ impl Error {
                     .into()
             }
             Error::Docker { .. } => "`docker info` tells whether the engine is well; its log has more".into(),
-            Error::ImagePull { .. } => {
-                "check the image's name, and that this server reaches the registry: `docker pull IMAGE`".into()
+            Error::ImagePull { image, .. } => {
+                format!("check the image's name, and that this server reaches its registry: `docker pull {image}`")
             }
             Error::ProxyUnavailable { .. } => {
                 "`paas serve` starts Caddy and keeps it running: see that it runs, with `systemctl status paas`".into()
@@ -553,6 +588,11 @@ impl Error {
                 "restore it from a backup; or `rm {}`: a new one is made, and every client will warn that it changed",
                 path.display()
             ),
+            Error::NoInstance(_) => {
+                "`paas serve` starts one for you; for a server's, type it in a clone with a remote named paas: \
+                 `git remote add paas ssh://paas@HOST:2222/APP`"
+                    .into()
+            }
             Error::AlreadyServing(_) => "stop it first, or set PAAS_ROOT to run a second one".into(),
             Error::Listen { setting, source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied => {

@@ -18,11 +18,7 @@ const STDERR_TAIL: usize = 2000;
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.env_clear().env("PATH", settings::search_path()).env("LANG", "C.UTF-8").env("HOME", "/nonexistent");
-    for name in ["SSL_CERT_FILE", "GIT_SSL_CAINFO"] {
-        if let Some(value) = std::env::var_os(name) {
-            command.env(name, value);
-        }
-    }
+    command.envs(settings::certificate_variables());
     command.stdin(Stdio::null());
     // SAFETY: setsid(2) is async-signal-safe and touches no memory.
     #[expect(unsafe_code, reason = "a session of its own can only be had between fork and exec")]
@@ -34,6 +30,11 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
         });
     }
     command
+}
+
+/// A command of the user's own, in the user's own environment and session: ssh needs its agent and its terminal.
+pub fn command_of_user(program: &str) -> Command {
+    Command::new(program)
 }
 
 /// Runs a command to its end and returns its standard output.

@@ -95,26 +95,28 @@ pub fn move_branch(path: &Path, branch: &BranchName, commit: CommitId) -> Result
     open(path)?.set_head(&branch.reference()).map_err(|error| failed(&error))
 }
 
-/// The commit a branch is at, if there is such a branch.
+/// Where a branch is, if somebody who knew it at `known` would undo what came since by moving it to `new`: a push that
+/// waited for another one is judged by what that one left.
 ///
 /// # Errors
 /// [`Error::Source`].
-pub fn branch_commit(path: &Path, branch: &BranchName) -> Result<Option<CommitId>> {
-    match open(path)?.refname_to_id(&branch.reference()) {
-        Ok(oid) => Ok(Some(oid.into())),
-        Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(None),
-        Err(error) => Err(failed(&error)),
-    }
-}
-
-/// The first line of a commit's message.
-///
-/// # Errors
-/// [`Error::Source`].
-pub fn subject(path: &Path, commit: CommitId) -> Result<String> {
+pub fn moved_away(
+    path: &Path,
+    branch: &BranchName,
+    known: Option<CommitId>,
+    new: CommitId,
+) -> Result<Option<CommitId>> {
     let repository = open(path)?;
-    let commit = repository.find_commit(commit.oid()).map_err(|error| failed(&error))?;
-    Ok(commit.summary().ok().flatten().unwrap_or_default().to_owned())
+    let current = match repository.refname_to_id(&branch.reference()) {
+        Ok(oid) => CommitId::from(oid),
+        Err(error) if error.code() == git2::ErrorCode::NotFound => return Ok(None),
+        Err(error) => return Err(failed(&error)),
+    };
+    if known == Some(current) || current == new {
+        return Ok(None);
+    }
+    let follows = repository.graph_descendant_of(new.oid(), current.oid()).map_err(|error| failed(&error))?;
+    Ok((!follows).then_some(current))
 }
 
 fn pin_name(deployment: DeployId) -> String {

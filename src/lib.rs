@@ -38,6 +38,6 @@ pub mod ui;
 pub use error::{Error, Kind, Result};
 
 /// Runs a command line, that of the process or that of the SSH session it was started for, and returns the exit code.
-pub fn run(arguments: Vec<std::ffi::OsString>) -> std::process::ExitCode {
+pub fn run(arguments: &[std::ffi::OsString]) -> std::process::ExitCode {
     cli::run(arguments).into()
 }

@@ -184,12 +184,12 @@ impl Settings {
             "off" => Tls::Off,
             "internal" => Tls::Internal,
             "acme" => Tls::Acme,
-            other => return Err(bad("PAAS_TLS", format!("{other:?} is none of off, internal, acme"))),
+            other => return Err(bad("PAAS_TLS", &format!("{other:?} is none of off, internal, acme"))),
         };
         let proxy_mode = match get("PAAS_PROXY_MODE", "managed").as_str() {
             "managed" => ProxyMode::Managed,
             "external" => ProxyMode::External,
-            other => return Err(bad("PAAS_PROXY_MODE", format!("{other:?} is none of managed, external"))),
+            other => return Err(bad("PAAS_PROXY_MODE", &format!("{other:?} is none of managed, external"))),
         };
         Ok(Settings {
             paths: Paths::new(root),
@@ -214,6 +214,11 @@ impl Settings {
             min_free_mb: parse("PAAS_MIN_FREE_MB", &get("PAAS_MIN_FREE_MB", "200"))?,
             given,
         })
+    }
+
+    /// Whether somebody said which instance is meant.
+    pub fn names_its_root(&self) -> bool {
+        self.given.contains_key("PAAS_ROOT")
     }
 
     /// The environment that makes a child process of ours find the same instance: `PAAS_ROOT` always, and every
@@ -252,7 +257,7 @@ impl Settings {
 }
 
 /// The variable of a setting.
-fn variable_of(key: &Key) -> &'static str {
+pub fn variable_of(key: &Key) -> &'static str {
     match key.name {
         "root" => "PAAS_ROOT",
         "domain" => "PAAS_DOMAIN",
@@ -273,10 +278,10 @@ fn variable_of(key: &Key) -> &'static str {
 }
 
 fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(name: &str, text: &str) -> Result<T> {
-    text.parse().map_err(|error: T::Err| bad(name, format!("{text:?}: {error}")))
+    text.parse().map_err(|error: T::Err| bad(name, &format!("{text:?}: {error}")))
 }
 
-fn bad(name: &str, message: String) -> Error {
+fn bad(name: &str, message: &str) -> Error {
     Error::Settings { message: format!("{name}: {message}") }
 }
 
@@ -331,7 +336,7 @@ impl Account {
     }
 
     /// Whether this is an account that runs a server's instance: root, or the system user `paas`.
-    fn is_server(&self) -> bool {
+    pub fn is_server(&self) -> bool {
         self.uid == 0 || self.name == "paas"
     }
 }
@@ -361,10 +366,10 @@ impl Session {
     }
 }
 
-/// The number of the push option variables git gave a hook, and their values (githooks(5)).
-pub fn git_push_options() -> Vec<String> {
-    let count: usize = variable("GIT_PUSH_OPTION_COUNT").and_then(|text| text.parse().ok()).unwrap_or(0);
-    (0..count).filter_map(|index| variable(&format!("GIT_PUSH_OPTION_{index}"))).collect()
+/// Where certificates of authorities are, as far as somebody said: variables that OpenSSL and git read.
+pub fn certificate_variables() -> Vec<(&'static str, OsString)> {
+    let said = |name| std::env::var_os(name).map(|value| (name, value));
+    ["SSL_CERT_FILE", "GIT_SSL_CAINFO"].into_iter().filter_map(said).collect()
 }
 
 /// The search path for programs.

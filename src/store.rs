@@ -172,8 +172,8 @@ fn corrupt<E: std::error::Error + Send + Sync + 'static>(error: E) -> rusqlite::
 }
 
 /// Parses a stored text into a checked type.
-fn parsed<T: std::str::FromStr<Err = Error>>(text: String) -> rusqlite::Result<T> {
-    text.parse().map_err(corrupt)
+fn parsed<T: std::str::FromStr<Err = Error>>(text: impl AsRef<str>) -> rusqlite::Result<T> {
+    text.as_ref().parse().map_err(corrupt)
 }
 
 #[cfg(test)]

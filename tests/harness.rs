@@ -178,11 +178,8 @@ impl Server {
 
     /// A user's clone of a fixture app (a folder in `tests/apps`), with the remote `paas` set to the app `app`.
     pub fn repository(&self, fixture: &str, app: &str) -> Repository {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/apps").join(fixture);
-        assert!(source.is_dir(), "there is no fixture {fixture}");
         let repository = self.empty_repository(app);
-        run(Command::new("cp").arg("-a").arg(source.join(".")).arg(&repository.path)).expect_success();
-        repository.commit("first");
+        repository.become_fixture(fixture).commit("first");
         repository
     }
 
@@ -222,10 +219,7 @@ impl Server {
         write!(stream, "GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n")?;
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes)?;
-        let text = String::from_utf8_lossy(&bytes);
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-        Ok(Answer { status, head: head.to_owned(), body: body.to_owned() })
+        Ok(Answer::parse(&bytes))
     }
 
     /// Waits until something is true, and fails the test with what the daemon logged if it does not become so.
@@ -266,14 +260,11 @@ impl Server {
 
     /// The instance's id, the value of its label in the engine.
     pub fn instance_id(&self) -> Option<String> {
-        let connection = rusqlite::Connection::open(self.root().join("paas.db")).ok()?;
-        connection.query_row("SELECT value FROM meta WHERE name = 'instance'", [], |row| row.get(0)).ok()
+        instance_id(&self.root())
     }
 
     fn docker_list(&self, arguments: &[&str]) -> Vec<String> {
-        let Some(id) = self.instance_id() else { return Vec::new() };
-        let ran = run(docker().args(arguments).arg("--filter").arg(format!("label=paas.instance={id}")));
-        ran.expect_success().stdout.lines().map(str::to_owned).collect()
+        self.instance_id().map_or_else(Vec::new, |id| docker_list(&id, arguments))
     }
 
     fn daemon_log(&self) -> PathBuf {
@@ -287,27 +278,8 @@ impl Drop for Server {
             drop(daemon.kill());
             drop(daemon.wait());
         }
-        // Caddy and deploys outlive the daemon on purpose; they are known by the root directory in their environment
-        // or their arguments.
-        let root = self.root().display().to_string();
-        for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-            let path = entry.path();
-            let Some(id) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-            let mentions = |file: &str| {
-                std::fs::read(path.join(file)).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(&root))
-            };
-            if id != std::process::id() && (mentions("cmdline") || mentions("environ")) {
-                drop(run(Command::new("kill").args(["-9", &id.to_string()])));
-            }
-        }
-        let Some(id) = self.instance_id() else { return };
-        for container in self.containers() {
-            run(docker().args(["rm", "-f", "-v", &container]));
-        }
-        for image in self.images() {
-            run(docker().args(["rmi", "-f", &image]));
-        }
-        run(docker().args(["network", "rm", &format!("paas-{id}")]));
+        end_processes(&self.root());
+        clean_engine(&self.root());
         if std::thread::panicking() {
             eprintln!("---- the daemon said:\n{}", self.daemon_output());
         }
@@ -352,6 +324,15 @@ impl Repository {
         self.write(path, &text.replace(from, to))
     }
 
+    /// Replaces all files of the clone with those of a fixture app (a folder in `tests/apps`).
+    pub fn become_fixture(&self, fixture: &str) -> &Repository {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/apps").join(fixture);
+        assert!(source.is_dir(), "there is no fixture {fixture}");
+        self.git(&["rm", "-qrf", "--ignore-unmatch", "."]).expect_success();
+        run(Command::new("cp").arg("-a").arg(source.join(".")).arg(&self.path)).expect_success();
+        self
+    }
+
     /// Commits everything and returns the commit's id.
     pub fn commit(&self, message: &str) -> String {
         self.git(&["add", "-A"]).expect_success();
@@ -372,6 +353,16 @@ impl Repository {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap()
+    }
+}
+
+impl Answer {
+    /// Reads an answer of HTTP/1.0.
+    pub fn parse(bytes: &[u8]) -> Answer {
+        let text = String::from_utf8_lossy(bytes);
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+        Answer { status, head: head.to_owned(), body: body.to_owned() }
     }
 }
 
@@ -450,7 +441,8 @@ pub fn docker() -> Command {
     Command::new(if own.exists() { own } else { Path::new("docker") })
 }
 
-fn ssh_options(key: &Path) -> Vec<String> {
+/// What an ssh client is told so that it uses this key alone, asks nothing and remembers nothing.
+pub fn ssh_options(key: &Path) -> Vec<String> {
     let mut options = vec!["-F".to_owned(), "none".to_owned(), "-i".to_owned(), key.display().to_string()];
     for option in [
         "BatchMode=yes",
@@ -464,10 +456,54 @@ fn ssh_options(key: &Path) -> Vec<String> {
     options
 }
 
-/// Takes a number that no other test has at this time.
-fn take_slot() -> (u16, File) {
+/// Ends all processes that have a directory in their environment or their arguments: Caddy, the resolver and deploys
+/// outlive the daemon on purpose.
+pub fn end_processes(directory: &Path) {
+    let mentioned = directory.display().to_string();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let path = entry.path();
+        let Some(id) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let mentions = |file: &str| {
+            std::fs::read(path.join(file)).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(&mentioned))
+        };
+        if id != std::process::id() && (mentions("cmdline") || mentions("environ")) {
+            drop(run(Command::new("kill").args(["-9", &id.to_string()])));
+        }
+    }
+}
+
+/// Removes what the instance in a root directory has in the engine.
+pub fn clean_engine(root: &Path) {
+    let Some(id) = instance_id(root) else { return };
+    for container in docker_list(&id, &["ps", "-a", "--format", "{{.Names}}"]) {
+        run(docker().args(["rm", "-f", "-v", &container]));
+    }
+    for image in docker_list(&id, &["images", "--format", "{{.Repository}}:{{.Tag}}"]) {
+        run(docker().args(["rmi", "-f", &image]));
+    }
+    run(docker().args(["network", "rm", &format!("paas-{id}")]));
+}
+
+fn instance_id(root: &Path) -> Option<String> {
+    let connection = rusqlite::Connection::open(root.join("paas.db")).ok()?;
+    connection.query_row("SELECT value FROM meta WHERE name = 'instance'", [], |row| row.get(0)).ok()
+}
+
+fn docker_list(instance: &str, arguments: &[&str]) -> Vec<String> {
+    let ran = run(docker().args(arguments).arg("--filter").arg(format!("label=paas.instance={instance}")));
+    ran.expect_success().stdout.lines().map(str::to_owned).collect()
+}
+
+/// Where tests that run at the same time keep out of each other's way, by locks.
+pub fn locks() -> &'static Path {
     let directory = Path::new("/tmp/paas-test-slots");
     std::fs::create_dir_all(directory).unwrap();
+    directory
+}
+
+/// Takes a number that no other test has at this time.
+fn take_slot() -> (u16, File) {
+    let directory = locks();
     for slot in 1..=250 {
         let file = OpenOptions::new()
             .write(true)

@@ -2,8 +2,18 @@
 //! an instance of its own, with its own root, ports and subnet, so that they run side by side.
 
 mod harness;
+mod machine;
+mod untouched;
 
 mod apps;
+mod architecture;
+mod completions;
+mod config;
+mod failures;
+mod generated;
+mod interruptions;
+mod keys;
 mod plan;
 mod push;
 mod routing;
+mod serve;

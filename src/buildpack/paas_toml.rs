@@ -98,7 +98,7 @@ pub(super) fn parse(text: &str) -> Result<PaasToml> {
         let words: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
         let hint = match words.split_first() {
             Some((unknown, known)) if message.starts_with("unknown") => known_words(unknown, known),
-            _ => "`paas plan` reads the file on your machine; the README describes it".to_owned(),
+            _ => "`paas plan` reads the file on your machine; docs/reference.md describes it".to_owned(),
         };
         Error::SourceFile {
             file: PAAS_TOML.to_owned(),
@@ -243,17 +243,17 @@ timeout = "2m"
         paas.toml, line 2: unknown field `speed`, expected `buildpack` or `dockerfile`
           known here: buildpack, dockerfile
         paas.toml, line 2: invalid basic string, expected `"`
-          `paas plan` reads the file on your machine; the README describes it
+          `paas plan` reads the file on your machine; docs/reference.md describes it
         paas.toml, line 2: "My_Worker" is not a valid process type: it takes 1 to 40 lower-case letters, digits and dashes, and begins and ends with no dash
           call it `my-worker`
         paas.toml, line 2: web has no command
           write `web = "COMMAND"`
         paas.toml, line 2: invalid type: integer `3`, expected a string
-          `paas plan` reads the file on your machine; the README describes it
+          `paas plan` reads the file on your machine; docs/reference.md describes it
         paas.toml, line 1: 70000 is not a port
           write a number from 1 to 65535, or leave it out
         paas.toml, line 1: invalid type: string "x", expected a number
-          `paas plan` reads the file on your machine; the README describes it
+          `paas plan` reads the file on your machine; docs/reference.md describes it
         paas.toml, line 2: unknown variant `htp`, expected `http` or `tcp`
           did you mean `http`?
         paas.toml, line 2: "health" is not a path

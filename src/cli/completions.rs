@@ -1,19 +1,31 @@
-use clap::{Args, CommandFactory, ValueEnum};
-use clap_complete::Shell;
+//! What Tab does. The scripts know the commands, from the command tree; for the rest they ask the binary, which knows
+//! the apps of this machine's instance.
 
-use super::Cli;
-use crate::{Error, Result, ui::Ui};
+use clap::{Args, Command, CommandFactory, ValueEnum};
+use clap_complete::{ArgValueCandidates, CompletionCandidate};
+
+use super::{Cli, become_owner};
+use crate::{
+    Result,
+    instance::Instance,
+    model::{Actor, AppName},
+    settings::{Account, Settings},
+    ui::Ui,
+};
 
 /// Print a completion script for a shell
+///
+/// install.sh puts these scripts where the shells find them. By hand, in bash: `source <(paas completions bash)`.
 #[derive(Debug, Args)]
 pub(super) struct Completions {
     /// The shell
     #[arg(value_enum)]
-    shell: CompletedShell,
+    shell: Shell,
 }
 
+/// The shells that complete.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum CompletedShell {
+pub(super) enum Shell {
     Bash,
     Zsh,
     Fish,
@@ -21,21 +33,75 @@ enum CompletedShell {
 
 impl Completions {
     pub(super) fn run(self) -> Result<()> {
-        let shell = match self.shell {
-            CompletedShell::Bash => Shell::Bash,
-            CompletedShell::Zsh => Shell::Zsh,
-            CompletedShell::Fish => Shell::Fish,
-        };
-        Ui::default().line(&script(shell)?)
+        Ui::default().line(&self.shell.script())
     }
 }
 
-/// The completion script of the whole tree for a shell.
-///
-/// # Errors
-/// [`Error::Bug`].
-pub(crate) fn script(shell: Shell) -> Result<String> {
-    let mut text = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "paas", &mut text);
-    String::from_utf8(text).map_err(Error::bug)
+impl Shell {
+    pub(super) const ALL: [Shell; 3] = [Shell::Bash, Shell::Zsh, Shell::Fish];
+
+    /// The name that the shell finds its script by.
+    pub(super) fn file(self) -> &'static str {
+        match self {
+            Shell::Bash => "paas.bash",
+            Shell::Zsh => "_paas",
+            Shell::Fish => "paas.fish",
+        }
+    }
+
+    /// The script, with the commands of the tree.
+    pub(super) fn script(self) -> String {
+        let (template, command): (&str, fn(&str, &str) -> String) = match self {
+            Shell::Bash => (include_str!("../../templates/completions/paas.bash"), |name, _| name.to_owned()),
+            Shell::Zsh => (include_str!("../../templates/completions/_paas"), |name, about| {
+                format!("\t\t\t'{}:{}'", name.replace(':', "\\:"), about.replace('\'', r"'\''"))
+            }),
+            Shell::Fish => (include_str!("../../templates/completions/paas.fish"), |name, about| {
+                let about = about.replace('\\', r"\\").replace('\'', r"\'");
+                format!(
+                    "complete --command paas --condition __fish_use_subcommand --arguments {name} --description '{about}'"
+                )
+            }),
+        };
+        let tree = Cli::command();
+        let lines: Vec<String> = tree
+            .get_subcommands()
+            .filter(|subcommand| !subcommand.is_hide_set())
+            .map(|subcommand| {
+                let about = subcommand.get_about().map(ToString::to_string).unwrap_or_default();
+                command(subcommand.get_name(), &about)
+            })
+            .collect();
+        template.replace("@COMMANDS@", &lines.join("\n"))
+    }
+}
+
+/// The command tree, with what the binary answers when a shell asks for the name of an app.
+pub(super) fn tree() -> Command {
+    Cli::command().mut_subcommands(|subcommand| {
+        // A new app's name is not among those there are.
+        if subcommand.get_name() == "apps:create" {
+            return subcommand;
+        }
+        subcommand.mut_args(|argument| match argument.get_id().as_str() {
+            "app" | "target" => argument.add(ArgValueCandidates::new(app_names)),
+            _ => argument,
+        })
+    })
+}
+
+/// The apps of this machine's instance; none where there is no instance, or it is not ours to read.
+fn app_names() -> Vec<CompletionCandidate> {
+    read_app_names().unwrap_or_default().iter().map(|name| CompletionCandidate::new(name.as_str())).collect()
+}
+
+fn read_app_names() -> Result<Vec<AppName>> {
+    let settings = Settings::load(None)?;
+    // To open an instance makes it where there is none, which Tab must not.
+    if !settings.paths.database().is_file() {
+        return Ok(Vec::new());
+    }
+    become_owner(&settings)?;
+    let instance = Instance::open(settings, Actor::Local(Account::current().name))?;
+    instance.read(|tables| Ok(tables.apps()?.into_iter().map(|app| app.name).collect()))
 }

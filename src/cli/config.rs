@@ -1,4 +1,4 @@
-use std::str::FromStr;
+use std::{convert::Infallible, str::FromStr};
 
 use clap::Args;
 use serde_json::json;
@@ -15,15 +15,14 @@ use crate::{
 /// What is shown in place of a value.
 const MASK: &str = "********";
 
-/// A variable and its value, as typed: `KEY=VALUE`.
+/// A variable and its value, as typed: `KEY=VALUE`. Parsed by us, because clap repeats in its message what it cannot
+/// parse, and that may be a secret.
 #[derive(Clone)]
-struct Pair(EnvKey, String);
+struct Pair(String);
 
-impl FromStr for Pair {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let Some((key, value)) = text.split_once('=') else {
+impl Pair {
+    fn parse(&self) -> Result<(EnvKey, String)> {
+        let Some((key, value)) = self.0.split_once('=') else {
             return Err(Error::InvalidValue {
                 what: "setting",
                 // What stands there may be a secret that lost its key.
@@ -31,13 +30,21 @@ impl FromStr for Pair {
                 rule: "it is KEY=VALUE".to_owned(),
             });
         };
-        Ok(Pair(key.parse()?, value.to_owned()))
+        Ok((key.parse()?, value.to_owned()))
+    }
+}
+
+impl FromStr for Pair {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> std::result::Result<Self, Infallible> {
+        Ok(Pair(text.to_owned()))
     }
 }
 
 impl std::fmt::Debug for Pair {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{}={MASK}", self.0)
+        formatter.write_str(MASK)
     }
 }
 
@@ -110,10 +117,9 @@ pub(super) struct Set {
 impl Set {
     pub(super) async fn run(self, instance: &Instance) -> Result<()> {
         let app = instance.read(|tables| tables.app(&self.app))?;
-        let keys: Vec<&str> = self.pairs.iter().map(|Pair(key, _)| key.as_str()).collect();
+        let pairs = self.pairs.iter().map(Pair::parse).collect::<Result<Vec<_>>>()?;
+        let keys: Vec<&str> = pairs.iter().map(|(key, _)| key.as_str()).collect();
         let reason = format!("config: set {}", keys.join(", "));
-        let pairs: Vec<(EnvKey, String)> =
-            self.pairs.iter().map(|Pair(key, value)| (key.clone(), value.clone())).collect();
         if !ops::config::set(instance, &app, &pairs)? {
             Ui::default().talk("nothing to change: they have these values already");
             return Ok(());
@@ -151,5 +157,5 @@ async fn apply(instance: &Instance, app: &AppName, reason: &str, no_restart: boo
         return Ok(());
     }
     let log = DeployLog::to_stderr();
-    deploy::config_change(instance, app, reason, &log).await.map(drop).map_err(Error::told)
+    deploy::config_change(instance, app, reason, &log).await.map(drop)
 }

@@ -1,7 +1,7 @@
 use clap::Args;
 
 use crate::{
-    Error, Result,
+    Result,
     instance::Instance,
     model::AppName,
     ops,
@@ -35,7 +35,7 @@ pub(super) struct Start {
 
 impl Start {
     pub(super) async fn run(self, instance: &Instance) -> Result<()> {
-        ops::processes::start(instance, &self.app, &DeployLog::to_stderr()).await.map(drop).map_err(Error::told)
+        ops::processes::start(instance, &self.app, &DeployLog::to_stderr()).await.map(drop)
     }
 }
 
@@ -50,6 +50,6 @@ pub(super) struct Restart {
 
 impl Restart {
     pub(super) async fn run(self, instance: &Instance) -> Result<()> {
-        ops::processes::start(instance, &self.app, &DeployLog::to_stderr()).await.map(drop).map_err(Error::told)
+        ops::processes::start(instance, &self.app, &DeployLog::to_stderr()).await.map(drop)
     }
 }

@@ -2,6 +2,9 @@ use clap::Args;
 
 use crate::{Result, settings::Settings, supervisor};
 
+/// Where the lines of the list of settings end.
+const LINE: usize = 96;
+
 /// Run the daemon: the SSH server, the resolver, Caddy, and what keeps the apps running
 ///
 /// Everything has a default; a file /etc/paas/config.toml or variables PAAS_... change it. Run by an ordinary user it
@@ -19,12 +22,20 @@ impl Serve {
 
 /// The list of settings, from their one place.
 fn settings_help() -> String {
-    let lines: Vec<String> = crate::settings::KEYS
-        .iter()
-        .map(|key| format!("  {:<17} {}\n  {:<17} default: {}", key.name, key.about, "", key.default))
-        .collect();
-    format!(
-        "Settings (key in config.toml; the variable is PAAS_ and the key in capitals, for docker_host DOCKER_HOST):\n{}",
-        lines.join("\n")
-    )
+    let mut text = "Settings (key in config.toml; the variable is PAAS_ and the key in capitals, for docker_host it \
+                    is DOCKER_HOST):"
+        .to_owned();
+    for key in &crate::settings::KEYS {
+        text.push_str(&format!("\n  {}  [default: {}]", key.name, key.default));
+        let mut column = LINE;
+        for word in key.about.split(' ') {
+            if column + word.len() >= LINE {
+                text.push_str("\n     ");
+                column = 5;
+            }
+            text.push_str(&format!(" {word}"));
+            column += 1 + word.len();
+        }
+    }
+    text
 }

@@ -12,6 +12,7 @@ use crate::{
     instance::Instance,
     model::KeyName,
     ops::keys::{self, KeyChoice},
+    ssh,
     store::StoredKey,
     ui::Ui,
 };
@@ -62,8 +63,9 @@ pub(super) struct AddRead {
 
 impl AddRead {
     pub(super) fn run(self, instance: &Instance) -> Result<()> {
-        let fingerprint = keys::add(instance, &self.name, &self.text)?;
-        Ui::default().talk(&format!("{} may log in: {fingerprint}", self.name));
+        let key = ssh::read_public_key(&self.text)?;
+        keys::add(instance, &self.name, &key)?;
+        Ui::default().talk(&format!("{} may log in: {}", self.name, key.fingerprint));
         Ok(())
     }
 }
@@ -133,7 +135,15 @@ impl KeyRecord<'_> {
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>> {
-    let file = File::open(path).map_err(Error::io(format!("open {}", path.display())))?;
+    // A path that was typed wrongly is the user's to mend, not this machine's.
+    let refuse = |reason: std::io::Error| Error::Usage {
+        message: format!("cannot read {}: {reason}", path.display()),
+        hint: "give the path of a public key file, e.g. ~/.ssh/id_ed25519.pub, or `-` for standard input".to_owned(),
+    };
+    let file = File::open(path).map_err(refuse)?;
+    if file.metadata().map_err(refuse)?.is_dir() {
+        return Err(refuse(std::io::ErrorKind::IsADirectory.into()));
+    }
     read(file, &path.display().to_string())
 }
 

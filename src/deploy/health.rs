@@ -110,8 +110,8 @@ async fn explain(deploying: &Deploying<'_>, container: &Container, check: &Check
         let other = listening.as_ref().and_then(|listening| listening.reachable.first());
         let hint = match other {
             Some(other) => format!(
-                "listen on 0.0.0.0 and on the port in the variable PORT ({port}), or say where it does listen: \
-                 `paas config:set {} PORT={other}`, or `port = {other}` in paas.toml",
+                "listen on 0.0.0.0 and on the port in the variable PORT ({port}), or say where it does listen, with \
+                 `port = {other}` in paas.toml or `paas config:set {} PORT={other} --no-restart`, and push again",
                 deploying.app.name
             ),
             None => format!("listen on 0.0.0.0 and on the port in the variable PORT ({port})"),

@@ -6,6 +6,9 @@ use crate::{
     model::{App, ConfigMap, EnvKey},
 };
 
+/// The variables that every container has from paas itself, beside `PORT`.
+const GIVEN: [&str; 3] = ["PAAS_APP", "PAAS_PROCESS", "PAAS_RELEASE"];
+
 /// An app's config in clear.
 ///
 /// # Errors
@@ -24,13 +27,20 @@ pub fn show(instance: &Instance, app: &App) -> Result<ConfigMap> {
 /// Sets variables, all or none. Says whether anything changed.
 ///
 /// # Errors
-/// [`Error::InvalidValue`] for a `PORT` that is none, or a value with a NUL.
+/// [`Error::InvalidValue`] for a `PORT` that is none, a value with a NUL, or a variable that paas sets itself.
 pub fn set(instance: &Instance, app: &App, pairs: &[(EnvKey, String)]) -> Result<bool> {
     let before = show(instance, app)?;
     let mut sealed = Vec::new();
     for (key, value) in pairs {
         if key.as_str() == "PORT" {
             parse_port(value)?;
+        }
+        if GIVEN.contains(&key.as_str()) {
+            return Err(Error::InvalidValue {
+                what: "variable of the config",
+                value: key.to_string(),
+                rule: "paas sets it itself".to_owned(),
+            });
         }
         if value.contains('\0') {
             return Err(Error::InvalidValue {

@@ -52,8 +52,8 @@ pub async fn output(
         Err(error) => return Err(Error::io(action())(error)),
     };
     loop {
-        // Its state before its text: what was written before it ended is then read before this ends. The last lines,
-        // with the address, are written while it switches.
+        // Its state before its text: what was written before it ended is then read before this ends.
+        // The last lines, with the address, come between the switch and the drain.
         let running = instance.read(|tables| tables.deployment(deployment.id))?.state < DeployState::Draining;
         let mut buffer = Vec::new();
         file.read_to_end(&mut buffer).map_err(Error::io(action()))?;

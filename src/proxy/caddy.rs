@@ -6,14 +6,14 @@ use std::{
     io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde::Deserialize;
 use tokio::{
     process::{Child, Command},
     sync::watch,
-    time::{Instant, sleep},
+    time::sleep,
 };
 
 use super::{
@@ -21,7 +21,7 @@ use super::{
     write_checked_by_program,
 };
 use crate::{
-    Error, Result, exec,
+    Error, Result, clock, exec,
     instance::Instance,
     proxy::caddyfile::{self, Variant},
     settings::{ProxyMode, Settings},
@@ -93,7 +93,7 @@ pub async fn supervise(instance: Arc<Instance>, mut stop: watch::Receiver<bool>)
                 () = sleep(pause) => {}
             }
             match start(&instance, &admin).await {
-                Ok(started) => child = started.map(|child| (child, Instant::now())),
+                Ok(started) => child = started.map(|child| (child, clock::instant())),
                 Err(error) => {
                     pause = (pause * 2).clamp(LOOK, PAUSE_MAX);
                     tracing::error!("cannot start Caddy: {}", error.one_line());
@@ -151,13 +151,13 @@ pub(super) async fn start(instance: &Instance, admin: &Admin) -> Result<Option<C
     let mut command = command(&instance.settings);
     command.arg("run").arg("--config").arg(paths.caddyfile()).args(["--adapter", "caddyfile"]);
     let mut child = command.stdout(log).stderr(log_too).spawn().map_err(|source| exec::missing(&command, source))?;
-    let deadline = Instant::now() + START;
+    let deadline = clock::instant() + START;
     while let Err(error) = admin.ping().await {
         if let Ok(Some(status)) = child.try_wait() {
             let reason = format!("it ended at once ({status}): {}", last_words(instance));
             return Err(Error::ProxyUnavailable { reason });
         }
-        if Instant::now() >= deadline {
+        if clock::instant() >= deadline {
             // It holds the ports: left alone it would be in the way of the next one.
             let _ = child.kill().await;
             return Err(error);

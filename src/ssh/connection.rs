@@ -21,11 +21,11 @@ use super::{
     Shared, WINDOW,
     bridge::{self, Outlet},
     gate::{Chunk, Gate, Gated},
+    public_key,
 };
 use crate::{
-    Result, exec,
+    Result, clock, exec,
     model::Actor,
-    ops::keys,
     settings::{ACTOR_VARIABLE, COMMAND_VARIABLE},
     store::StoredKey,
 };
@@ -57,7 +57,7 @@ pub(super) async fn serve(
     mut stop: watch::Receiver<bool>,
 ) {
     set_socket_options(&stream, peer);
-    let deadline = Instant::now() + shared.login_grace;
+    let deadline = Instant::from(clock::instant()) + shared.login_grace;
     let gate = Arc::new(Gate::default());
     let (login, mut logged_in) = watch::channel(None);
     let places = Arc::new(Semaphore::new(MAX_CHANNELS));
@@ -81,7 +81,7 @@ pub(super) async fn serve(
     let (mut unknown, mut key) = (Some(unknown), None);
     let mut tick = interval(KEY_CHECK_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut last_busy = Instant::now();
+    let mut last_busy = Instant::from(clock::instant());
     let farewell = loop {
         tokio::select! {
             ended = &mut session => {
@@ -109,7 +109,7 @@ pub(super) async fn serve(
                     break "its key was removed";
                 }
                 if places.available_permits() < MAX_CHANNELS {
-                    last_busy = Instant::now();
+                    last_busy = Instant::from(clock::instant());
                 } else if last_busy.elapsed() > IDLE_LIMIT {
                     break "it was idle";
                 }
@@ -182,7 +182,7 @@ impl Connection {
             tracing::info!("ssh: {peer}: refused: a signature with SHA-1");
             return None;
         }
-        let fingerprint = keys::fingerprint(key);
+        let fingerprint = public_key::fingerprint(key);
         match self.shared.find_key(fingerprint.clone()).await {
             Ok(Some(key)) => Some(key),
             Ok(None) => {

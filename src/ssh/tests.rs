@@ -12,7 +12,7 @@ use std::{
 use sha2::{Digest, Sha256};
 use tokio::{runtime::Runtime, sync::watch};
 
-use super::Server;
+use super::{Server, read_public_key};
 use crate::{
     instance::Instance,
     model::{Actor, KeyName},
@@ -52,7 +52,8 @@ impl Fixture {
         let server = Some(runtime.spawn(server.run(stopped)));
         let fixture = Fixture { directory, instance, address, stop, runtime, server };
         fixture.make_key("laptop");
-        keys::add(&fixture.instance, &name("laptop"), &fixture.public_key("laptop")).unwrap();
+        keys::add(&fixture.instance, &name("laptop"), &read_public_key(&fixture.public_key("laptop")).unwrap())
+            .unwrap();
         fixture
     }
 
@@ -317,7 +318,7 @@ fn an_rsa_key_logs_in_with_sha2_and_not_with_sha1() {
     let key = server.path("rsa");
     let made = Command::new("ssh-keygen").args(["-q", "-t", "rsa", "-b", "2048", "-N", "", "-f"]).arg(&key).status();
     assert!(made.unwrap().success());
-    keys::add(&server.instance, &name("rsa"), &server.public_key("rsa")).unwrap();
+    keys::add(&server.instance, &name("rsa"), &read_public_key(&server.public_key("rsa")).unwrap()).unwrap();
     let key = key.display().to_string();
     assert_eq!(stdout(&server.run(&["-i", &key], "echo $PAAS_ACTOR")), "key:rsa\n");
     let sha1 = ["-i", &key, "-o", "PubkeyAcceptedAlgorithms=ssh-rsa"];
@@ -421,8 +422,12 @@ fn many_sessions_share_a_connection_up_to_a_limit() {
     let mut master = server.ssh(&["-M", "-N", "-o", &path], "").spawn().unwrap();
     eventually("the connection is there", || exists(Path::new(&control)));
     let release = server.path("release");
-    let wait = format!("while [ ! -e {} ]; do sleep 0.1; done; echo done", release.display());
+    let begun = server.path("begun");
+    let wait =
+        format!("echo x >> {}; while [ ! -e {} ]; do sleep 0.1; done; echo done", begun.display(), release.display());
     let waiting: Vec<Child> = (0..16).map(|_| server.ssh(&["-o", &path], &wait).spawn().unwrap()).collect();
+    // All of them first: one that came after the seventeenth would be the one that is refused.
+    eventually("all sixteen run", || std::fs::read_to_string(&begun).is_ok_and(|text| text.lines().count() == 16));
     // A client whose channel is refused makes a connection of its own unless it may not.
     eventually("the seventeenth is refused", || {
         let output = server.run(&["-o", &path, "-o", "ProxyCommand=false"], "true");

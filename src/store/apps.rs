@@ -89,28 +89,15 @@ impl Tables<'_> {
     /// [`Error::Database`].
     pub fn formation(&self, app_id: i64) -> Result<Vec<(ProcessType, u32)>> {
         self.all("SELECT process, quantity FROM formation WHERE app_id = ?1", [app_id], |row| {
-            Ok((parsed(row.get(0)?)?, row.get(1)?))
+            Ok((parsed(row.get::<_, String>(0)?)?, row.get(1)?))
         })
-    }
-
-    /// Scales a process type.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
-    pub fn scale(&self, app_id: i64, process: &ProcessType, quantity: u32) -> Result<()> {
-        self.execute(
-            "INSERT INTO formation (app_id, process, quantity) VALUES (?1, ?2, ?3)
-             ON CONFLICT (app_id, process) DO UPDATE SET quantity = excluded.quantity",
-            params![app_id, process.as_str(), quantity],
-        )
-        .map(drop)
     }
 }
 
 fn app(row: &Row<'_>) -> rusqlite::Result<App> {
     Ok(App {
         id: row.get(0)?,
-        name: parsed(row.get(1)?)?,
+        name: parsed(row.get::<_, String>(1)?)?,
         state: AppState::parse(&row.get::<_, String>(2)?).map_err(corrupt)?,
         deploy_branch: row.get::<_, Option<String>>(3)?.map(parsed).transpose()?,
         current_release: row.get::<_, Option<u32>>(4)?.map(ReleaseVersion),

@@ -10,7 +10,7 @@ impl Tables<'_> {
     /// [`crate::Error::Database`].
     pub fn config(&self, app_id: i64) -> Result<Vec<(EnvKey, Vec<u8>)>> {
         self.all("SELECT key, sealed FROM config WHERE app_id = ?1 ORDER BY key", [app_id], |row| {
-            Ok((parsed(row.get(0)?)?, row.get(1)?))
+            Ok((parsed(row.get::<_, String>(0)?)?, row.get(1)?))
         })
     }
 

@@ -229,10 +229,10 @@ fn container(row: &Row<'_>) -> rusqlite::Result<Container> {
     Ok(Container {
         id: row.get(0)?,
         app_id: row.get(1)?,
-        app: parsed(row.get(2)?)?,
+        app: parsed(row.get::<_, String>(2)?)?,
         release_id: row.get(3)?,
         deployment_id: row.get(4)?,
-        process: parsed(row.get(5)?)?,
+        process: parsed(row.get::<_, String>(5)?)?,
         position: row.get(6)?,
         name: row.get(7)?,
         address: row.get::<_, String>(8)?.parse().map_err(corrupt)?,

@@ -217,7 +217,7 @@ fn deployment(row: &Row<'_>) -> rusqlite::Result<Deployment> {
         app_id: row.get(1)?,
         kind: DeploymentKind::parse(&row.get::<_, String>(2)?).map_err(corrupt)?,
         state: DeployState::parse(&row.get::<_, String>(3)?).map_err(corrupt)?,
-        actor: parsed(row.get(4)?)?,
+        actor: parsed(row.get::<_, String>(4)?)?,
         branch: row.get::<_, Option<String>>(5)?.map(parsed).transpose()?,
         commit: row.get::<_, Option<String>>(6)?.map(parsed).transpose()?,
         release: row.get::<_, Option<u32>>(7)?.map(ReleaseVersion),

@@ -75,7 +75,7 @@ impl Tables<'_> {
 fn key(row: &Row<'_>) -> rusqlite::Result<StoredKey> {
     Ok(StoredKey {
         id: row.get(0)?,
-        name: parsed(row.get(1)?)?,
+        name: parsed(row.get::<_, String>(1)?)?,
         fingerprint: row.get(2)?,
         public_key: row.get(3)?,
         created_at: row.get(4)?,

@@ -47,7 +47,7 @@ impl Tables<'_> {
                  ORDER BY apps.name, containers.position, containers.id"
             ),
             [],
-            |row| Ok((parsed(row.get(0)?)?, address(&row.get::<_, String>(1)?, row.get(2)?)?)),
+            |row| Ok((parsed(row.get::<_, String>(0)?)?, address(&row.get::<_, String>(1)?, row.get(2)?)?)),
         )?;
         let mut routes: Vec<Route> = Vec::new();
         for (app, upstream) in rows {

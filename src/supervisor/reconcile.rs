@@ -37,9 +37,9 @@ pub(super) async fn all(instance: &Instance, engine: &Engine) -> Result<()> {
     let listed = engine.list(&instance.id).await?;
     let containers = instance.read(|tables| tables.containers())?;
     let known: HashSet<&str> = containers.iter().map(|container| container.name.as_str()).collect();
-    for stray in listed.iter().filter(|listed| !known.contains(listed.name.as_str())) {
-        warn!("removing the container {}, which no deploy knows", stray.name);
-        engine.remove(&stray.name).await?;
+    for stray in listed.iter().filter(|name| !known.contains(name.as_str())) {
+        warn!("removing the container {stray}, which no deploy knows");
+        engine.remove(stray).await?;
     }
     for container in containers.iter().filter(|container| container.state == ContainerState::Live) {
         look_after(instance, engine, container).await?;

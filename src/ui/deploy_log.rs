@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::Write,
+    io::{IsTerminal, Write},
     path::Path,
     sync::{
         Mutex, PoisonError,
@@ -12,8 +12,12 @@ use std::{
     time::Duration,
 };
 
+use indicatif::{ProgressBar, ProgressStyle};
+
 use crate::{Error, Result};
 
+/// What a step begins with.
+const STEP: &str = "-----> ";
 /// How many lines wait for a viewer who is slow; what comes on top of them is in the file alone.
 const VIEWER_QUEUE: usize = 10_000;
 /// How long the end of a deployment waits for its viewer to take the last lines.
@@ -38,11 +42,25 @@ impl DeployLog {
         let (sender, receiver) = mpsc::sync_channel::<Message>(VIEWER_QUEUE);
         // The thread blocks where the viewer is stuck, and the deploy does not.
         let viewer = thread::Builder::new().name("viewer".to_owned()).spawn(move || {
+            let spinner = std::io::stderr().is_terminal().then(spinner);
             let mut stderr = std::io::stderr();
             for message in receiver {
-                match message {
-                    Message::Line(line) => drop(stderr.write_all(line.as_bytes()).and_then(|()| stderr.flush())),
-                    Message::Flush(done) => drop(done.send(())),
+                match (message, &spinner) {
+                    (Message::Line(line), None) => {
+                        drop(stderr.write_all(line.as_bytes()).and_then(|()| stderr.flush()));
+                    }
+                    (Message::Line(line), Some(spinner)) => {
+                        if let Some(step) = line.strip_prefix(STEP) {
+                            spinner.set_message(step.trim_end().to_owned());
+                        }
+                        spinner.suspend(|| drop(stderr.write_all(line.as_bytes())));
+                    }
+                    (Message::Flush(done), _) => {
+                        if let Some(spinner) = &spinner {
+                            spinner.finish_and_clear();
+                        }
+                        let _ = done.send(());
+                    }
                 }
             }
         });
@@ -70,7 +88,7 @@ impl DeployLog {
 
     /// A step: `-----> Building`.
     pub fn step(&self, text: &str) {
-        self.lines("-----> ", "       ", text);
+        self.lines(STEP, "       ", text);
     }
 
     /// A section: `=====> http://...`.
@@ -122,6 +140,16 @@ impl DeployLog {
             drop(viewer.try_send(Message::Line(block)));
         }
     }
+}
+
+/// What a terminal shows below the log: the step that is running, and for how long.
+fn spinner() -> ProgressBar {
+    let spinner = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
+        spinner.set_style(style);
+    }
+    spinner.enable_steady_tick(Duration::from_millis(120));
+    spinner
 }
 
 #[cfg(test)]

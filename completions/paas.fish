@@ -1,0 +1,41 @@
+# Completes the commands of paas in fish. Generated from the command tree: `UPDATE=1 cargo test generated` writes it anew.
+# The commands are known here; the binary answers for the rest, because it knows the apps of this machine.
+
+function __paas_answer
+    set --local token (commandline --current-token)
+    set --local answer (COMPLETE=fish command paas -- (commandline --current-process --tokenize --cut-at-cursor) $token 2>/dev/null)
+    # Options are for those who begin one, or where there is nothing else.
+    if test -z "$token"; and not string match --quiet -- "-*" $answer[1]
+        set answer (string match --invert -- "-*" $answer)
+    end
+    printf '%s\n' $answer
+end
+
+complete --command paas --no-files
+complete --command paas --keep-order --arguments '(__paas_answer)' \
+    --condition 'not __fish_use_subcommand; or string match --quiet -- "-*" (commandline --current-token)'
+complete --command paas --condition __fish_use_subcommand --arguments apps:create --description 'Create an app'
+complete --command paas --condition __fish_use_subcommand --arguments apps:list --description 'List the apps'
+complete --command paas --condition __fish_use_subcommand --arguments apps:info --description 'Show an app: its address, release, processes and state'
+complete --command paas --condition __fish_use_subcommand --arguments apps:exists --description 'Tell by the exit code whether an app exists: 0 if it does, 3 if not'
+complete --command paas --condition __fish_use_subcommand --arguments apps:set --description 'Set a property of an app'
+complete --command paas --condition __fish_use_subcommand --arguments apps:destroy --description 'Remove an app with everything that belongs to it'
+complete --command paas --condition __fish_use_subcommand --arguments config:show --description 'List an app\'s config variables'
+complete --command paas --condition __fish_use_subcommand --arguments config:get --description 'Print the value of a config variable'
+complete --command paas --condition __fish_use_subcommand --arguments config:set --description 'Set config variables, and restart the app with them'
+complete --command paas --condition __fish_use_subcommand --arguments config:unset --description 'Remove config variables, and restart the app without them'
+complete --command paas --condition __fish_use_subcommand --arguments deploys:list --description 'List an app\'s deploys, newest first'
+complete --command paas --condition __fish_use_subcommand --arguments deploys:info --description 'Show a deploy: its states with their times, its source, its outcome'
+complete --command paas --condition __fish_use_subcommand --arguments deploys:output --description 'Print the log of a deploy'
+complete --command paas --condition __fish_use_subcommand --arguments deploys:follow --description 'Watch a running deploy: its log so far, and what follows'
+complete --command paas --condition __fish_use_subcommand --arguments deploys:cancel --description 'Stop a deploy: its build ends, what ran before goes on'
+complete --command paas --condition __fish_use_subcommand --arguments logs --description 'Print what an app\'s processes print'
+complete --command paas --condition __fish_use_subcommand --arguments ps:stop --description 'Stop an app'
+complete --command paas --condition __fish_use_subcommand --arguments ps:start --description 'Start a stopped app'
+complete --command paas --condition __fish_use_subcommand --arguments ps:restart --description 'Restart an app without losing a request'
+complete --command paas --condition __fish_use_subcommand --arguments ssh-keys:add --description 'Let the holder of a public key push and run commands'
+complete --command paas --condition __fish_use_subcommand --arguments ssh-keys:list --description 'List the public keys that may log in'
+complete --command paas --condition __fish_use_subcommand --arguments ssh-keys:remove --description 'Take a public key\'s access away, and end its open sessions'
+complete --command paas --condition __fish_use_subcommand --arguments plan --description 'Show how a directory would be built and run'
+complete --command paas --condition __fish_use_subcommand --arguments serve --description 'Run the daemon: the SSH server, the resolver, Caddy, and what keeps the apps running'
+complete --command paas --condition __fish_use_subcommand --arguments completions --description 'Print a completion script for a shell'

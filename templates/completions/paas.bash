@@ -1,0 +1,40 @@
+# Completes the commands of paas in bash. Generated from the command tree: `UPDATE=1 cargo test generated` writes it anew.
+# The commands are known here; the binary answers for the rest, because it knows the apps of this machine.
+
+_paas_commands='
+@COMMANDS@'
+
+_paas() {
+	local IFS=$'\n' head=${COMP_LINE:0:COMP_POINT} words=() word blank glued=no index=0
+	# Bash splits a line at COMP_WORDBREAKS, where a `:` and a `=` are: put together again what has no blank between.
+	for ((; index <= COMP_CWORD; index++)); do
+		blank=${head%%[^[:blank:]]*}
+		head=${head#"$blank"}
+		[[ $index -lt $COMP_CWORD ]] && word=${COMP_WORDS[index]} || word=$head
+		head=${head#"$word"}
+		if [[ $index -gt 0 && -z $blank && ($word == [:=]* || $glued == yes) ]]; then
+			words[${#words[@]} - 1]+=$word
+		else
+			words+=("$word")
+		fi
+		[[ $word == *[:=] ]] && glued=yes || glued=no
+	done
+	local last=$((${#words[@]} - 1))
+	local current=${words[last]}
+
+	if [[ $last -eq 1 && $current != -* ]]; then
+		mapfile -t COMPREPLY < <(compgen -W "$_paas_commands" -- "$current")
+	else
+		mapfile -t COMPREPLY < <(COMPLETE=bash _CLAP_COMPLETE_INDEX=$last "$1" -- "${words[@]}" 2>/dev/null)
+		# Options are for those who begin one, or where there is nothing else.
+		if [[ -z $current && ${COMPREPLY[0]} != -* ]]; then
+			mapfile -t COMPREPLY < <(printf '%s\n' "${COMPREPLY[@]}" | grep -v '^-')
+		fi
+	fi
+	# Only what comes after the last break is replaced.
+	COMPREPLY=("${COMPREPLY[@]#"${current%"$2"}"}")
+	if [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *[/=] ]]; then
+		compopt -o nospace
+	fi
+}
+complete -o bashdefault -o default -F _paas paas

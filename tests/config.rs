@@ -1,0 +1,205 @@
+//! Config: what may be set, what is shown to whom, and what a running app gets of it.
+
+use crate::harness::{Repository, Server};
+
+/// A page that says the app's environment, listening where `PORT` says; and an app that ends at once where told to.
+const DOCKERFILE: &str = r#"FROM busybox:stable
+COPY env.cgi /www/cgi-bin/env
+RUN chmod 755 /www/cgi-bin/env
+USER 65534
+CMD ["sh", "-c", "[ -z \"$CRASH\" ] || { echo told to crash; exit 3; }; exec httpd -f -p \"$PORT\" -h /www"]
+"#;
+const PAGE: &str = "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\nenv | grep -v '^REMOTE_PORT='\n";
+
+fn repository(server: &Server) -> Repository {
+    let repository = server.empty_repository("web");
+    repository.write("Dockerfile", DOCKERFILE).write("env.cgi", PAGE).commit("first");
+    repository
+}
+
+/// What the running app's environment is.
+fn environment(server: &Server) -> String {
+    let answer = server.get("web", "/cgi-bin/env");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.body
+}
+
+/// Whether the running app has exactly this variable.
+#[track_caller]
+fn assert_has(environment: &str, variable: &str) {
+    let wanted = format!("\n{variable}\n");
+    assert!(format!("\n{environment}").contains(&wanted), "no {variable:?} in\n{environment}");
+}
+
+#[test]
+fn values_are_kept_whole_and_shown_only_to_who_asks() {
+    let server = Server::prepare(&[]);
+    server.paas(&["apps:create", "web"]).expect_success();
+    assert_eq!(server.paas(&["config:show", "web"]).expect_success().stdout, "");
+    assert_eq!(server.json(&["config:show", "web"]), serde_json::json!({}));
+    server
+        .paas(&["config:get", "web", "A"])
+        .expect_code(3)
+        .says("web has no config variable A")
+        .says("config:show web");
+
+    // Whatever a value is made of, it comes back so: quotes, `=`, blanks at its ends, lines, nothing at all.
+    let secret = "correct horse battery staple";
+    let values = [
+        ("SECRET", secret),
+        ("URL", "postgres://u:p=w@h/db?a=b&c=d"),
+        ("LINES", "first line\n  second line\n\nlast line"),
+        ("BLANKS", "  two before, one after "),
+        ("QUOTES", r#"it's "quoted" with $HOME and \n and `id`"#),
+        ("EMPTY", ""),
+        ("UNICODE", "Grüße, 世界 🚀"),
+        ("_UNDERSCORED_9", "-x"),
+    ];
+    let pairs: Vec<String> = values.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let mut arguments = vec!["config:set", "web"];
+    arguments.extend(pairs.iter().map(String::as_str));
+    let ran = server.paas(&arguments).expect_success().says("saved; the next deploy takes it up");
+    assert!(ran.stdout.is_empty() && !ran.stderr.contains(secret), "{ran}");
+    for (key, value) in values {
+        let newline = if value.is_empty() { "" } else { "\n" };
+        assert_eq!(server.paas(&["config:get", "web", key]).expect_success().stdout, format!("{value}{newline}"));
+        assert_eq!(server.json(&["config:get", "web", key]), serde_json::json!({ key: value }));
+    }
+
+    let masked = server.paas(&["config:show", "web"]).expect_success().stdout;
+    let masked_json = server.json(&["config:show", "web"]);
+    for (key, value) in values {
+        assert!(masked.contains(key), "{masked}");
+        assert_eq!(masked_json[key], "********");
+        assert!(value.is_empty() || !masked.contains(value.lines().next().unwrap()), "{key}: {masked}");
+    }
+    let revealed = server.paas(&["config:show", "web", "--reveal"]).expect_success().stdout;
+    assert!(revealed.contains(secret) && revealed.contains("  second line"), "{revealed}");
+    let revealed = server.json(&["config:show", "web", "--reveal"]);
+    for (key, value) in values {
+        assert_eq!(revealed[key], value);
+    }
+
+    // Sealed: it is in no file of the instance.
+    let files = crate::harness::run(std::process::Command::new("grep").args(["-raF", secret]).arg(server.root()));
+    assert_eq!((files.code, files.stdout.as_str()), (1, ""), "{files}");
+
+    server.paas(&["config:unset", "web", "EMPTY", "NOPE"]).expect_code(3).says("web has no config variable NOPE");
+    assert_eq!(server.json(&["config:get", "web", "EMPTY"])["EMPTY"], "", "unset all or none");
+    server.paas(&["config:unset", "web", "EMPTY", "UNICODE"]).expect_success();
+    for key in ["EMPTY", "UNICODE"] {
+        server.paas(&["config:get", "web", key]).expect_code(3);
+    }
+    for command in ["config:show nope", "config:get nope A", "config:set nope A=1", "config:unset nope A"] {
+        let words: Vec<&str> = command.split(' ').collect();
+        server.paas(&words).expect_code(3).says("there is no app named nope").says("hint: ");
+    }
+}
+
+#[test]
+fn what_no_variable_can_be_is_refused_and_nothing_is_set() {
+    let server = Server::prepare(&[]);
+    server.paas(&["apps:create", "web"]).expect_success();
+    for (pair, reason) in [
+        ("1A=x", "1A"),
+        ("A B=x", "A B"),
+        ("A-B=x", "A-B"),
+        ("=x", "variable"),
+        ("Ä=x", "Ä"),
+        ("A\nB=x", "variable"),
+        ("PORT=0", "from 1 to 65535"),
+        ("PORT=65536", "from 1 to 65535"),
+        ("PORT=http", "from 1 to 65535"),
+        ("PORT=", "from 1 to 65535"),
+        ("PORT= 80", "from 1 to 65535"),
+        ("PAAS_APP=other", "paas sets it itself"),
+    ] {
+        let ran = server.paas(&["config:set", "web", "GOOD=1", pair]).expect_code(2).says(reason);
+        assert_eq!(ran.stdout, "", "{pair:?}");
+        assert_eq!(server.json(&["config:show", "web"]), serde_json::json!({}), "{pair:?} left something");
+    }
+    // What stands where KEY=VALUE should may be a secret that lost its key.
+    for pair in ["hunter2", "1A=hunter2", "GOOD-hunter2"] {
+        let ran = server.paas(&["config:set", "web", pair]).expect_code(2);
+        assert!(!ran.stderr.contains("hunter2"), "{ran}");
+    }
+    server.paas(&["config:set", "web"]).expect_code(2);
+    server.paas(&["config:get", "web", "A-B"]).expect_code(2);
+    server.paas(&["config:unset", "web"]).expect_code(2);
+    server.paas(&["config:set", "Web", "A=1"]).expect_code(2).says("app name");
+}
+
+#[test]
+fn a_running_app_gets_a_change_as_a_release_without_a_build() {
+    let server = Server::start();
+    let repository = repository(&server);
+    server.paas(&["apps:create", "web"]).expect_success();
+    server.paas(&["config:set", "web", "GREETING=before the first push"]).expect_success();
+    repository.push().expect_success();
+    let first = environment(&server);
+    for variable in ["GREETING=before the first push", "PORT=5000", "PAAS_APP=web", "PAAS_RELEASE=v1"] {
+        assert_has(&first, variable);
+    }
+    let release = || server.json(&["apps:info", "web"])["release"].as_i64().unwrap();
+    let images = server.images();
+
+    // Over SSH, quoted for a shell; two at once are one release.
+    let ran = server.ssh(
+        r#"config:set web 'GREETING=hello  $USER' "LINES=one
+two""#,
+    );
+    let ran = ran.expect_success().says("v2").says("http://web.localhost");
+    assert!(!ran.stderr.contains("hello"), "a value is in the log: {ran}");
+    let second = environment(&server);
+    for variable in ["GREETING=hello  $USER", "LINES=one\ntwo", "PAAS_RELEASE=v2", "PORT=5000"] {
+        assert_has(&second, variable);
+    }
+    assert_eq!(server.images(), images, "an image was built");
+    let deploy = server.json(&["deploys:info", "web"]);
+    assert_eq!((deploy["kind"].as_str(), deploy["actor"].as_str()), (Some("config"), Some("key:tester")));
+    let states: Vec<&str> =
+        deploy["states"].as_array().unwrap().iter().map(|state| state["state"].as_str().unwrap()).collect();
+    assert!(states.contains(&"checking") && !states.contains(&"building"), "{states:?}");
+    let log = server.paas(&["deploys:output", "web"]).expect_success().stdout;
+    assert!(log.contains("config: set GREETING, LINES") && !log.contains("hello"), "{log}");
+
+    // The same value again changes nothing that runs.
+    let settled = |what: &str| {
+        server.wait_for(what, std::time::Duration::from_secs(60), || server.containers().len() == 1);
+        server.containers()
+    };
+    let before = settled("the old container to go");
+    server.paas(&["config:set", "web", "GREETING=hello  $USER"]).expect_success().says("nothing to change");
+    assert_eq!((server.containers(), release()), (before.clone(), 2));
+
+    // Neither does what waits for the next release, which then takes up everything.
+    server.paas(&["config:set", "web", "LATER=1", "--no-restart"]).expect_success().says("the next deploy");
+    server.paas(&["config:unset", "web", "LINES", "--no-restart"]).expect_success().says("the next deploy");
+    assert_eq!((server.containers(), release(), environment(&server)), (before.clone(), 2, second));
+    server.paas(&["ps:restart", "web"]).expect_success();
+    assert_has(&environment(&server), "LINES=one\ntwo");
+    assert_eq!(release(), 2, "a restart is of the release as it was");
+    server.paas(&["config:unset", "web", "GREETING"]).expect_success().says("v3");
+    let third = environment(&server);
+    assert_has(&third, "LATER=1");
+    assert!(!third.contains("GREETING=") && !third.contains("LINES="), "{third}");
+
+    // PORT is where the app is told to listen, and where the traffic goes.
+    server.paas(&["config:set", "web", "PORT=8123"]).expect_success().says("v4");
+    assert_has(&environment(&server), "PORT=8123");
+    assert_eq!(server.json(&["apps:info", "web"])["port"], 8123);
+
+    // A change that the app does not survive changes nothing that runs.
+    let before = settled("the old container to go");
+    let ran = server.paas(&["config:set", "web", "CRASH=1"]).expect_code(1);
+    ran.says("web.1 exited with code 3").says("told to crash").says("hint: ");
+    assert_eq!((server.containers(), release()), (before, 4));
+    assert_has(&environment(&server), "PORT=8123");
+    assert_eq!(server.deploy_state("web"), "failed");
+    server.paas(&["config:unset", "web", "CRASH"]).expect_success();
+
+    // A stopped app is not started by it.
+    server.paas(&["ps:stop", "web"]).expect_success();
+    server.paas(&["config:set", "web", "ASLEEP=1"]).expect_success().says("the next deploy takes it up");
+    assert_eq!(server.get("web", "/").status, 503);
+}

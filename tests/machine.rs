@@ -1,0 +1,187 @@
+//! [`Machine`]: a machine of the test's own as far as files go, for what concerns a whole machine: system users,
+//! `/etc/paas`, `/var/lib/paas`, the usual ports.
+//!
+//! It is a mount namespace with layers over `/etc`, `/var/lib` and `/var/log` and a `/run` with nothing but Docker's
+//! socket (so there is no systemd either). What is written there is gone with it, also when the test is killed. Programs
+//! are the machine's own, and so are the ports: one such machine exists at a time.
+
+use std::{
+    fs::{File, Permissions},
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::fs::{FlockOperation, flock};
+use tempfile::TempDir;
+
+use crate::harness::{self, Answer, PAAS, Ran, clean_engine, end_processes, run, ssh_options};
+
+/// The ports of an instance that was told none: ssh, the daemon's own HTTP, Caddy's HTTP and HTTPS.
+pub const PORTS: [u16; 4] = [2222, 25080, 8080, 8443];
+
+/// Where a kernel setting is that install.sh makes; the kernel's settings have no layers.
+const KERNEL_SETTING: &str = "/proc/sys/net/ipv4/tcp_migrate_req";
+
+/// Makes the layers, says so, and keeps the namespace until its input ends.
+const SCRIPT: &str = r#"
+set -eu
+layers=$1/layers
+mkdir "$layers"
+mount -t tmpfs tmpfs "$layers"
+for place in etc var/lib var/log; do
+	mkdir -p "$layers/$place/upper" "$layers/$place/work"
+	mount -t overlay overlay -o "lowerdir=/$place,upperdir=$layers/$place/upper,workdir=$layers/$place/work" "/$place"
+done
+mkdir "$layers/run"
+touch "$layers/run/docker.sock"
+mount --bind /run/docker.sock "$layers/run/docker.sock"
+mount --rbind "$layers/run" /run
+for path in /etc/paas /var/lib/paas; do
+	[ ! -e "$path" ] || { echo "$path exists: this machine has a paas of its own"; exit 1; }
+done
+echo ready
+exec cat
+"#;
+
+/// A machine that never heard of paas.
+pub struct Machine {
+    pub directory: TempDir,
+    holder: Child,
+    roots: Vec<PathBuf>,
+    kernel_setting: Option<String>,
+    _turn: File,
+}
+
+impl Machine {
+    /// Waits for its turn, and makes one. `roots`: the root directories of the instances that the test will
+    /// make, below the machine's directory.
+    pub fn new(roots: &[&str]) -> Machine {
+        assert!(rustix::process::geteuid().is_root(), "this test needs root, for a mount namespace of its own");
+        let turn = File::create(harness::locks().join("machine.lock")).unwrap();
+        flock(&turn, FlockOperation::LockExclusive).unwrap();
+        // Whoever used the usual ports before may be on his way out.
+        let begun = Instant::now();
+        while let Some(port) = PORTS.iter().find(|port| TcpStream::connect(("127.0.0.1", **port)).is_ok()) {
+            assert!(begun.elapsed() < Duration::from_secs(60), "port {port} is taken on this machine");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let directory = tempfile::Builder::new().prefix("paas-").tempdir_in("/tmp").unwrap();
+        // Users who are not root have things in it.
+        std::fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
+        let mut holder = Command::new("unshare")
+            .args(["--mount", "--propagation", "private", "sh", "-c", SCRIPT, "sh"])
+            .arg(directory.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = String::new();
+        BufReader::new(holder.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        assert_eq!(said, "ready\n");
+        let roots = roots.iter().map(|root| directory.path().join(root)).collect();
+        let kernel_setting = std::fs::read_to_string(KERNEL_SETTING).ok();
+        let machine = Machine { directory, holder, roots, kernel_setting, _turn: turn };
+        // Where everybody may run it, wherever the source tree is.
+        std::fs::copy(PAAS, machine.paas()).unwrap();
+        let mut keygen = Command::new("ssh-keygen");
+        run(keygen.args(["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f"]).arg(machine.key())).expect_success();
+        machine
+    }
+
+    /// The binary under test, for everybody.
+    pub fn paas(&self) -> PathBuf {
+        self.directory.path().join("paas")
+    }
+
+    /// A private key; its public one lies beside it.
+    pub fn key(&self) -> PathBuf {
+        self.directory.path().join("key")
+    }
+
+    /// A command that root types, in an environment with nothing of ours.
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = self.enter();
+        command.arg("--").arg(program);
+        command
+    }
+
+    /// A command that another user types, in his home.
+    pub fn command_of(&self, user: &str, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = self.enter();
+        command.args(["--", "setpriv", "--reuid", user, "--regid", user, "--init-groups", "env", "-C"]);
+        command.arg(self.home(user)).arg(format!("HOME={}", self.home(user).display())).arg(program);
+        command
+    }
+
+    fn enter(&self) -> Command {
+        let mut command = Command::new("nsenter");
+        command.env_clear();
+        for name in ["PATH", "SSL_CERT_FILE", "GIT_SSL_CAINFO"] {
+            command.envs(std::env::var_os(name).map(|value| (name, value)));
+        }
+        command.env("HOME", "/root");
+        command.arg("-t").arg(self.holder.id().to_string()).args(["--mount"]).current_dir("/");
+        command
+    }
+
+    /// Makes an ordinary user who may use Docker.
+    pub fn add_user(&self, name: &str) {
+        let socket = std::fs::metadata("/var/run/docker.sock").unwrap();
+        let group = std::os::unix::fs::MetadataExt::gid(&socket).to_string();
+        let mut add = self.command("useradd");
+        add.args(["--create-home", "--user-group", "--groups", &group, "--home-dir"]).arg(self.home(name)).arg(name);
+        run(&mut add).expect_success();
+    }
+
+    /// The home directory of a user made by [`Machine::add_user`].
+    pub fn home(&self, user: &str) -> PathBuf {
+        self.directory.path().join("home").join(user)
+    }
+
+    /// Pushes a fixture to an app, with [`Machine::key`].
+    pub fn push(&self, fixture: &str, url: &str) -> Ran {
+        let clone = tempfile::tempdir_in(self.directory.path()).unwrap();
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/apps").join(fixture);
+        run(Command::new("cp").arg("-a").arg(source.join(".")).arg(clone.path())).expect_success();
+        let git = |arguments: &[&str]| {
+            let mut git = Command::new("git");
+            git.current_dir(clone.path()).args(["-c", "user.name=Test", "-c", "user.email=test@example.test"]);
+            git.env("GIT_CONFIG_GLOBAL", "/dev/null");
+            git.env("GIT_SSH_COMMAND", format!("ssh {}", ssh_options(&self.key()).join(" ")));
+            run(git.args(arguments))
+        };
+        git(&["init", "-q", "-b", "main"]).expect_success();
+        git(&["add", "-A"]).expect_success();
+        git(&["commit", "-q", "-m", "first"]).expect_success();
+        git(&["push", url, "main"])
+    }
+
+    /// What a URL such as `http://blog.localhost:8080/x` answers.
+    pub fn get(&self, url: &str) -> Answer {
+        let (host, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+        let port: u16 = host.split_once(':').unwrap().1.parse().unwrap();
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        write!(stream, "GET /{path} HTTP/1.0\r\nHost: {host}\r\n\r\n").unwrap();
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).unwrap();
+        Answer::parse(&bytes)
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        end_processes(self.directory.path());
+        self.roots.iter().for_each(|root| clean_engine(root));
+        // The end of its input is the end of the holder, and with it of the namespace.
+        drop(self.holder.stdin.take());
+        drop(self.holder.wait());
+        if let Some(value) = &self.kernel_setting {
+            drop(std::fs::write(KERNEL_SETTING, value));
+        }
+    }
+}
