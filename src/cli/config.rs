@@ -1,5 +1,3 @@
-use std::str::FromStr;
-
 use clap::Args;
 use serde_json::json;
 
@@ -15,15 +13,20 @@ use crate::{
 /// What is shown in place of a value.
 const MASK: &str = "********";
 
-/// A variable and its value, as typed: `KEY=VALUE`.
+/// A variable and its value, as typed: `KEY=VALUE`. It is read after clap has taken it, because clap's errors repeat what
+/// was typed, and that may be a secret.
 #[derive(Clone)]
-struct Pair(EnvKey, String);
+struct Typed(String);
 
-impl FromStr for Pair {
-    type Err = Error;
+impl From<String> for Typed {
+    fn from(text: String) -> Typed {
+        Typed(text)
+    }
+}
 
-    fn from_str(text: &str) -> Result<Self> {
-        let Some((key, value)) = text.split_once('=') else {
+impl Typed {
+    fn read(&self) -> Result<(EnvKey, String)> {
+        let Some((key, value)) = self.0.split_once('=') else {
             return Err(Error::InvalidValue {
                 what: "setting",
                 // What stands there may be a secret that lost its key.
@@ -31,13 +34,13 @@ impl FromStr for Pair {
                 rule: "it is KEY=VALUE".to_owned(),
             });
         };
-        Ok(Pair(key.parse()?, value.to_owned()))
+        Ok((key.parse()?, value.to_owned()))
     }
 }
 
-impl std::fmt::Debug for Pair {
+impl std::fmt::Debug for Typed {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{}={MASK}", self.0)
+        formatter.write_str(MASK)
     }
 }
 
@@ -101,7 +104,7 @@ pub(super) struct Set {
     app: AppName,
     /// Variables and their values
     #[arg(required = true, value_name = "KEY=VALUE")]
-    pairs: Vec<Pair>,
+    pairs: Vec<Typed>,
     /// Leave what runs as it is: the next deploy takes the change up
     #[arg(long)]
     no_restart: bool,
@@ -110,10 +113,9 @@ pub(super) struct Set {
 impl Set {
     pub(super) async fn run(self, instance: &Instance) -> Result<()> {
         let app = instance.read(|tables| tables.app(&self.app))?;
-        let keys: Vec<&str> = self.pairs.iter().map(|Pair(key, _)| key.as_str()).collect();
+        let pairs: Vec<(EnvKey, String)> = self.pairs.iter().map(Typed::read).collect::<Result<_>>()?;
+        let keys: Vec<&str> = pairs.iter().map(|(key, _)| key.as_str()).collect();
         let reason = format!("config: set {}", keys.join(", "));
-        let pairs: Vec<(EnvKey, String)> =
-            self.pairs.iter().map(|Pair(key, value)| (key.clone(), value.clone())).collect();
         if !ops::config::set(instance, &app, &pairs)? {
             Ui::default().talk("nothing to change: they have these values already");
             return Ok(());
