@@ -7,7 +7,8 @@ use std::{
 };
 
 use crate::{
-    harness::{Ran, Repository, Server, run},
+    harness::{Ran, Repository, Server},
+    processes::{kill, processes, sleeps, unique_seconds},
     untouched::{Untouched, assert_locks_are_free, assert_refused, heads, pins, wait_until_over},
 };
 
@@ -90,24 +91,6 @@ fn finish(child: Child) -> Ran {
     child.wait_with_output().unwrap().into()
 }
 
-/// The processes whose arguments or environment satisfy a condition.
-fn processes(mut condition: impl FnMut(&str, &str) -> bool) -> Vec<u32> {
-    let read = |path: &Path| String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned();
-    let entries = std::fs::read_dir("/proc").unwrap().flatten();
-    entries
-        .filter_map(|entry| {
-            let id = entry.file_name().to_str()?.parse().ok()?;
-            condition(&read(&entry.path().join("cmdline")), &read(&entry.path().join("environ"))).then_some(id)
-        })
-        .collect()
-}
-
-fn kill(processes: &[u32]) {
-    assert!(!processes.is_empty(), "there is nothing to kill");
-    let ids: Vec<String> = processes.iter().map(u32::to_string).collect();
-    run(Command::new("kill").arg("-9").args(ids)).expect_success();
-}
-
 /// The process that deploys: git started it as its proc-receive hook.
 fn deploying(server: &Server) -> Vec<u32> {
     let root = server.root().display().to_string();
@@ -115,16 +98,6 @@ fn deploying(server: &Server) -> Vec<u32> {
         arguments.split('\0').next().is_some_and(|program| program.ends_with("proc-receive"))
             && environment.contains(&root)
     })
-}
-
-/// An argument for `sleep` that no other process on this machine has.
-fn unique_seconds(server: &Server) -> String {
-    format!("9{}{:03}", std::process::id(), server.slot)
-}
-
-/// Whether a `sleep` with this argument runs anywhere on this machine, in a container or not.
-fn sleeps(seconds: &str) -> bool {
-    !processes(|arguments, _| arguments == format!("sleep\0{seconds}\0")).is_empty()
 }
 
 #[test]

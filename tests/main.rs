@@ -2,8 +2,11 @@
 //! an instance of its own, with its own root, ports and subnet, so that they run side by side.
 
 mod harness;
+mod processes;
 mod untouched;
 
 mod apps;
 mod failures;
 mod interruptions;
+mod outages;
+mod secrets;
