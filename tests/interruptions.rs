@@ -47,6 +47,15 @@ impl Served {
         self.repository.become_fixture("broken-health").write("paas.toml", toml).commit("slow check")
     }
 
+    /// Commits a version that takes its time to become healthy.
+    fn commit_slow_start(&self, page: &str) -> String {
+        let dockerfile = format!(
+            "FROM busybox:stable\nRUN mkdir /www && echo {page} > /www/index.html\nEXPOSE 3000\n\
+             CMD [\"sh\", \"-c\", \"sleep 6; exec httpd -f -p 3000 -h /www\"]\n"
+        );
+        self.repository.become_fixture("dockerfile").write("Dockerfile", &dockerfile).commit(page)
+    }
+
     /// Waits until the newest deploy is in a state, and in what it does there.
     fn wait_until(&self, state: &str) {
         self.server.wait_for(state, PATIENCE, || self.server.deploy_state("blog") == state);
@@ -67,6 +76,14 @@ impl Served {
     /// The newest deploy.
     fn newest(&self) -> serde_json::Value {
         self.server.json(&["deploys:info", "blog"])
+    }
+
+    /// The next push finds everything as it should be.
+    #[track_caller]
+    fn next_push_works(&self) {
+        let commit = self.commit_slow_build("next", "0");
+        self.repository.push().expect_success();
+        self.settles_at("next", &commit);
     }
 
     /// Waits until a version serves, the branch is at its commit, and all before it is gone.
@@ -98,6 +115,12 @@ fn deploying(server: &Server) -> Vec<u32> {
         arguments.split('\0').next().is_some_and(|program| program.ends_with("proc-receive"))
             && environment.contains(&root)
     })
+}
+
+/// The process that tells Caddy where each app is.
+fn resolver(server: &Server) -> Vec<u32> {
+    let root = server.root().display().to_string();
+    processes(|arguments, environment| arguments.ends_with("\0resolver\0") && environment.contains(&root))
 }
 
 #[test]
@@ -233,15 +256,15 @@ fn a_cancelled_deploy_stops_where_it_is_and_leaves_nothing() {
 }
 
 #[test]
-fn a_deploy_goes_on_without_the_daemon() {
+fn a_deploy_goes_on_when_the_daemon_is_killed_in_its_build() {
     let mut served = Served::start();
-    // Killed in a build: there is nobody to answer for the app, to move traffic, or to drain, but the deploy itself.
     let commit = served.commit_slow_build("orphan", "5");
     let pushing = served.repository.begin_push();
     served.wait_until("building");
     served.server.kill_daemon();
     assert!(served.server.get("blog", "/").body.contains("v1"), "the app serves without a daemon");
     finish(pushing).expect_failure();
+    // There is nobody to move the traffic, the branch, or to drain, but the deploy itself.
     let server = &served.server;
     server.wait_for("the new version", PATIENCE, || server.get("blog", "/").body.starts_with("orphan"));
     wait_until_over(server, "blog");
@@ -249,23 +272,39 @@ fn a_deploy_goes_on_without_the_daemon() {
     assert_eq!(server.containers().len(), 1, "{:?}", server.containers());
     served.server.start_daemon();
     served.settles_at("orphan", &commit);
+    served.next_push_works();
+}
 
-    // Ended in a check, as an upgrade does it, and started again before the deploy is over.
-    let slow_start = "FROM busybox:stable\nRUN mkdir /www && echo patient > /www/index.html\nEXPOSE 3000\n\
-                      CMD [\"sh\", \"-c\", \"sleep 6; exec httpd -f -p 3000 -h /www\"]\n";
-    let commit = served.repository.become_fixture("dockerfile").write("Dockerfile", slow_start).commit("slow start");
+#[test]
+fn a_deploy_goes_on_when_the_daemon_and_the_resolver_are_killed_in_its_check() {
+    let mut served = Served::start();
+    let commit = served.commit_slow_start("alone");
+    let pushing = served.repository.begin_push();
+    served.wait_until("checking");
+    served.server.kill_daemon();
+    kill(&resolver(&served.server));
+    finish(pushing).expect_failure();
+    // Caddy is told by a reload.
+    let server = &served.server;
+    server.wait_for("the new version", PATIENCE, || server.get("blog", "/").body.starts_with("alone"));
+    assert!(served.output().contains("does not answer: the proxy was given the new addresses by a reload"));
+    served.server.start_daemon();
+    served.settles_at("alone", &commit);
+    served.next_push_works();
+}
+
+#[test]
+fn a_deploy_goes_on_when_the_daemon_is_ended_and_started_again_in_its_check() {
+    let mut served = Served::start();
+    let commit = served.commit_slow_start("patient");
     let pushing = served.repository.begin_push();
     served.wait_until("checking");
     served.server.stop_daemon().expect_success();
-    assert!(served.server.get("blog", "/").body.starts_with("orphan"));
+    assert!(served.server.get("blog", "/").body.contains("v1"));
     served.server.start_daemon();
     served.settles_at("patient", &commit);
     finish(pushing).expect_failure();
-
-    // And the next push finds everything as it should be.
-    let commit = served.commit_slow_build("after", "1");
-    served.repository.push().expect_success();
-    served.settles_at("after", &commit);
+    served.next_push_works();
 }
 
 #[test]
@@ -290,9 +329,7 @@ fn a_deploy_whose_process_is_killed_is_undone() {
     served.commit_slow_check();
     killed_in("checking");
 
-    let commit = served.commit_slow_build("next", "1");
-    repository.push().expect_success();
-    served.settles_at("next", &commit);
+    served.next_push_works();
 }
 
 #[test]
