@@ -3,6 +3,7 @@
 
 mod harness;
 mod machine;
+mod processes;
 mod untouched;
 
 mod apps;
@@ -13,7 +14,9 @@ mod failures;
 mod generated;
 mod interruptions;
 mod keys;
+mod outages;
 mod plan;
 mod push;
 mod routing;
+mod secrets;
 mod serve;

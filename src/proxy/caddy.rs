@@ -99,6 +99,9 @@ pub async fn supervise(instance: Arc<Instance>, mut stop: watch::Receiver<bool>)
                     tracing::error!("cannot start Caddy: {}", error.one_line());
                 }
             }
+        } else {
+            in_force = false;
+            write_for_user(&instance).await;
         }
         let ended = async {
             match &mut child {
@@ -113,6 +116,18 @@ pub async fn supervise(instance: Arc<Instance>, mut stop: watch::Receiver<bool>)
         }
     }
     Ok(())
+}
+
+/// Writes the first Caddyfile for a user who starts Caddy himself.
+async fn write_for_user(instance: &Instance) {
+    if instance.settings.paths.caddyfile().exists() {
+        return;
+    }
+    match apply(instance, None).await {
+        // That it is not running is no news.
+        Ok(()) | Err(Error::ProxyUnavailable { .. }) => {}
+        Err(error) => tracing::warn!("the Caddyfile is not written: {}", error.one_line()),
+    }
 }
 
 /// Sees to it that a running Caddy has our Caddyfile, and asks the resolver where it answers.
@@ -155,7 +170,7 @@ pub(super) async fn start(instance: &Instance, admin: &Admin) -> Result<Option<C
     while let Err(error) = admin.ping().await {
         if let Ok(Some(status)) = child.try_wait() {
             let reason = format!("it ended at once ({status}): {}", last_words(instance));
-            return Err(Error::ProxyUnavailable { reason });
+            return Err(Error::ProxyUnavailable { reason, caddyfile: None });
         }
         if clock::instant() >= deadline {
             // It holds the ports: left alone it would be in the way of the next one.
