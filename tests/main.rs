@@ -13,4 +13,5 @@ mod failures;
 mod generated;
 mod interruptions;
 mod keys;
+mod readme;
 mod serve;
