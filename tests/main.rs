@@ -1,6 +1,8 @@
 //! The end-to-end tests: real Docker, Caddy, git and ssh, through the doors a user has. A module a noun; each test has
 //! an instance of its own, with its own root, ports and subnet, so that they run side by side.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
 mod harness;
 mod machine;
 mod processes;
@@ -19,4 +21,5 @@ mod plan;
 mod push;
 mod routing;
 mod secrets;
+mod readme;
 mod serve;
