@@ -5,6 +5,8 @@ mod harness;
 mod machine;
 
 mod apps;
+mod commands;
 mod config;
+mod install;
 mod keys;
 mod serve;
