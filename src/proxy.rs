@@ -22,7 +22,7 @@ use std::{
     time::Duration,
 };
 
-pub use caddy::{check_program, supervise};
+pub use caddy::{check_ports, check_program, supervise};
 pub use resolver::{Resolver, start as start_resolver};
 pub use resolver_process::{ensure as ensure_resolver, run as run_resolver, supervise as supervise_resolver};
 

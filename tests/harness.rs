@@ -490,7 +490,8 @@ pub fn clean_engine(root: &Path) {
     run(docker().args(["network", "rm", &format!("paas-{id}")]));
 }
 
-fn instance_id(root: &Path) -> Option<String> {
+/// The id of the instance in a root directory, if there is one.
+pub fn instance_id(root: &Path) -> Option<String> {
     let connection = rusqlite::Connection::open(root.join("paas.db")).ok()?;
     connection.query_row("SELECT value FROM meta WHERE name = 'instance'", [], |row| row.get(0)).ok()
 }
