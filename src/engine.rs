@@ -299,7 +299,7 @@ impl Engine {
         lines.join("\n")
     }
 
-    /// The ports a running container listens on, in the words of [`listen::describe`]; none where the host cannot
+    /// The ports a running container listens on, in the words of `listen`; none where the host cannot
     /// tell, because the engine is not on it.
     pub async fn listening(&self, name: &str) -> Option<listen::Listening> {
         let inspected = self.docker.inspect_container(name, None::<query::InspectContainerOptions>).await.ok()?;
