@@ -116,6 +116,9 @@ impl Engine {
             Ok(_) => Ok(()),
             // Another process was quicker.
             Err(error) if is_status(&error, 409) => Ok(()),
+            Err(error) if error.to_string().contains("overlaps") => {
+                Err(Error::SubnetTaken { subnet: subnet.to_string() })
+            }
             Err(error) => {
                 Err(Error::docker(format!("make the network {name} with the subnet {subnet} (PAAS_SUBNET)"))(error))
             }
