@@ -508,6 +508,14 @@ pub fn locks() -> &'static Path {
     directory
 }
 
+/// Whether this machine has a network already with the subnet of a slot (proc(5), /proc/net/route).
+fn has_route(slot: u16) -> bool {
+    let [_, number] = slot.to_be_bytes();
+    let destination = format!("{:08X}", u32::from_le_bytes([10, 222, number, 0]));
+    let routes = std::fs::read_to_string("/proc/net/route").unwrap();
+    routes.lines().any(|route| route.split_whitespace().nth(1) == Some(&destination))
+}
+
 /// Takes a number that no other test has at this time.
 fn take_slot() -> (u16, File) {
     let directory = locks();
@@ -518,7 +526,8 @@ fn take_slot() -> (u16, File) {
             .truncate(false)
             .open(directory.join(format!("{slot}.lock")))
             .unwrap();
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+        // A test that was killed may have left its network behind, which is not ours to remove.
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() && !has_route(slot) {
             return (slot, file);
         }
     }
