@@ -520,18 +520,25 @@ uninstall() {
 	fi
 }
 
-# Caddy and running deploys outlive the daemon on purpose, but not paas.
+# Caddy, the resolver and running deploys outlive the daemon on purpose, but not paas.
 stop_children() {
-	local process pid
+	children | xargs --no-run-if-empty kill 2>/dev/null || true
+	wait_for 10 no_children || children | xargs --no-run-if-empty kill -9 2>/dev/null || true
+	wait_for 5 no_children || die "processes of the user paas do not end: $(children | xargs)" "kill -9 $(children | xargs)"
+}
+
+# What runs as the user paas, but not in a container, where a user may have the same number.
+children() {
+	local process ours
 	getent passwd paas >/dev/null || return 0
+	ours=$(readlink /proc/self/ns/pid)
 	for process in /proc/[0-9]*; do
-		pid=${process#/proc/}
 		[ "$(stat -c %U "$process" 2>/dev/null)" = paas ] || continue
-		case $(process_name "$pid") in
-		paas | caddy | git*) kill "$pid" 2>/dev/null || true ;;
-		esac
+		[ "$(readlink "$process/ns/pid" 2>/dev/null)" != "$ours" ] || echo "${process#/proc/}"
 	done
 }
+
+no_children() { [ -z "$(children)" ]; }
 
 purge() {
 	if [ -d "$root" ]; then

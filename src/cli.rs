@@ -31,7 +31,8 @@ use crate::{
 /// Push to deploy, on a server of your own
 ///
 /// `git push paas main` builds a repository, proves the new version healthy and moves the traffic to it. The commands
-/// below do the rest: on the server, over SSH (`ssh -p 2222 paas@HOST apps:list`), the same in both places.
+/// below do the rest. They are the same on the server, over SSH (`ssh -p 2222 paas@HOST apps:list`), and in a clone
+/// whose remote `paas` is an app of the server.
 #[derive(Debug, Parser)]
 #[command(name = "paas", version, disable_help_subcommand = true, max_term_width = 100)]
 pub struct Cli {

@@ -323,6 +323,8 @@ pub enum Error {
     ProxyUnavailable {
         /// Why, with the address.
         reason: String,
+        /// The Caddyfile to start it with, where that is up to the user.
+        caddyfile: Option<PathBuf>,
     },
     /// The proxy refused the Caddyfile; the one before stays.
     #[error("Caddy refused the new Caddyfile, the one before stays in force: {0}")]
@@ -573,7 +575,11 @@ impl Error {
             Error::ImagePull { image, .. } => {
                 format!("check the image's name, and that this server reaches its registry: `docker pull {image}`")
             }
-            Error::ProxyUnavailable { .. } => {
+            Error::ProxyUnavailable { caddyfile: Some(caddyfile), .. } => format!(
+                "start your Caddy, or see its log: `caddy run --config {} --adapter caddyfile`",
+                caddyfile.display()
+            ),
+            Error::ProxyUnavailable { caddyfile: None, .. } => {
                 "`paas serve` starts Caddy and keeps it running: see that it runs, with `systemctl status paas`".into()
             }
             Error::ProxyRefused(_) => "this is a bug of paas: please report the message above".into(),

@@ -4,7 +4,7 @@ mod receive;
 
 use std::{os::unix::fs::symlink, path::Path};
 
-pub use receive::{ProcReceive, RefUpdate, read_updates};
+pub use receive::{ProcReceive, RefUpdate, read_updates, refuse_service};
 
 use crate::{
     Error, Result, exec,

@@ -22,12 +22,17 @@ use std::{
     time::Duration,
 };
 
-pub use caddy::{check_program, supervise};
+pub use caddy::{check_ports, check_program, supervise};
 pub use resolver::{Resolver, start as start_resolver};
 pub use resolver_process::{ensure as ensure_resolver, run as run_resolver, supervise as supervise_resolver};
 
 use self::{admin::Admin, caddyfile::Variant};
-use crate::{Error, Result, clock, exec, instance::Instance, model::AppName, settings::Paths};
+use crate::{
+    Error, Result, clock, exec,
+    instance::Instance,
+    model::AppName,
+    settings::{Paths, ProxyMode},
+};
 
 /// How long a Caddy that is being restarted is waited for.
 const READY: Duration = Duration::from_secs(3);
@@ -56,6 +61,9 @@ pub async fn ready(instance: &Instance) -> Result<()> {
         match admin.ping().await {
             Err(Error::ProxyUnavailable { .. }) if clock::instant() < deadline => {
                 tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            Err(Error::ProxyUnavailable { reason, .. }) if instance.settings.proxy_mode == ProxyMode::External => {
+                return Err(Error::ProxyUnavailable { reason, caddyfile: Some(instance.settings.paths.caddyfile()) });
             }
             result => return result,
         }

@@ -199,11 +199,11 @@ impl Settings {
             http_listen: parse("PAAS_HTTP_LISTEN", &get("PAAS_HTTP_LISTEN", "127.0.0.1:25080"))?,
             resolver_listen: parse("PAAS_RESOLVER_LISTEN", &get("PAAS_RESOLVER_LISTEN", "127.0.0.1:25353"))?,
             subnet: parse("PAAS_SUBNET", &get("PAAS_SUBNET", "10.213.0.0/16"))?,
-            proxy_http_port: parse(
+            proxy_http_port: parse_port(
                 "PAAS_PROXY_HTTP_PORT",
                 &get("PAAS_PROXY_HTTP_PORT", if server { "80" } else { "8080" }),
             )?,
-            proxy_https_port: parse(
+            proxy_https_port: parse_port(
                 "PAAS_PROXY_HTTPS_PORT",
                 &get("PAAS_PROXY_HTTPS_PORT", if server { "443" } else { "8443" }),
             )?,
@@ -279,6 +279,12 @@ pub fn variable_of(key: &Key) -> &'static str {
 
 fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(name: &str, text: &str) -> Result<T> {
     text.parse().map_err(|error: T::Err| bad(name, &format!("{text:?}: {error}")))
+}
+
+/// A port of Caddy's, which apps are reached at: none that the kernel chooses.
+fn parse_port(name: &str, text: &str) -> Result<u16> {
+    let port = text.parse().ok().filter(|port| *port > 0);
+    port.ok_or_else(|| bad(name, &format!("{text:?}: it is a number from 1 to 65535")))
 }
 
 fn bad(name: &str, message: &str) -> Error {

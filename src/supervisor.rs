@@ -76,6 +76,7 @@ async fn run(instance: Arc<Instance>) -> Result<()> {
     git::install_hooks(&instance.settings.paths)?;
     let (stop, stopped) = watch::channel(false);
     proxy::check_program(&instance.settings)?;
+    proxy::check_ports(&instance).await?;
     // Whoever listens fails here, before anything else is begun.
     let pages = http::start(Arc::clone(&instance), stopped.clone()).await?;
     let doors = ssh::Server::bind(Arc::clone(&instance)).await?;

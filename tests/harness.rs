@@ -58,9 +58,14 @@ impl Server {
 
     /// A server whose daemon does not run yet.
     pub fn prepare(settings: &[(&str, &str)]) -> Server {
+        Server::prepare_in(Path::new("/tmp"), settings)
+    }
+
+    /// As [`Server::prepare`], with all its files below `parent`.
+    pub fn prepare_in(parent: &Path, settings: &[(&str, &str)]) -> Server {
         let (slot, lock) = take_slot();
         // Short, because a unix socket's path has at most 107 bytes.
-        let directory = tempfile::Builder::new().prefix("paas-").tempdir_in("/tmp").unwrap();
+        let directory = tempfile::Builder::new().prefix("paas-").tempdir_in(parent).unwrap();
         let base = 20_000 + slot * 8;
         let mut variables: Vec<(String, String)> = [
             ("PAAS_ROOT", directory.path().join("root").display().to_string()),
@@ -86,16 +91,17 @@ impl Server {
         server
     }
 
-    /// Starts the daemon, and waits until its doors are open and Caddy answers.
+    /// Starts the daemon, and waits until its doors are open and Caddy answers, if the daemon starts one.
     pub fn start_daemon(&mut self) {
         let log = OpenOptions::new().append(true).create(true).open(self.daemon_log()).unwrap();
         let mut command = self.command(PAAS);
         command.arg("serve").stdout(Stdio::null()).stderr(log).stdin(Stdio::null());
         self.daemon = Some(command.spawn().unwrap());
         let (ssh, http) = (self.port(0), self.port(3));
+        let managed = !self.variables.contains(&("PAAS_PROXY_MODE".to_owned(), "external".to_owned()));
         self.wait_for("the daemon and Caddy", Duration::from_secs(20), || {
             let open = |port| TcpStream::connect(("127.0.0.1", port)).is_ok();
-            open(ssh) && open(http)
+            open(ssh) && (!managed || open(http))
         });
     }
 
@@ -484,7 +490,8 @@ pub fn clean_engine(root: &Path) {
     run(docker().args(["network", "rm", &format!("paas-{id}")]));
 }
 
-fn instance_id(root: &Path) -> Option<String> {
+/// The id of the instance in a root directory, if there is one.
+pub fn instance_id(root: &Path) -> Option<String> {
     let connection = rusqlite::Connection::open(root.join("paas.db")).ok()?;
     connection.query_row("SELECT value FROM meta WHERE name = 'instance'", [], |row| row.get(0)).ok()
 }

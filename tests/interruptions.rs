@@ -7,7 +7,8 @@ use std::{
 };
 
 use crate::{
-    harness::{Ran, Repository, Server, run},
+    harness::{Ran, Repository, Server},
+    processes::{kill, processes, sleeps, unique_seconds},
     untouched::{Untouched, assert_locks_are_free, assert_refused, heads, pins, wait_until_over},
 };
 
@@ -46,6 +47,15 @@ impl Served {
         self.repository.become_fixture("broken-health").write("paas.toml", toml).commit("slow check")
     }
 
+    /// Commits a version that takes its time to become healthy.
+    fn commit_slow_start(&self, page: &str) -> String {
+        let dockerfile = format!(
+            "FROM busybox:stable\nRUN mkdir /www && echo {page} > /www/index.html\nEXPOSE 3000\n\
+             CMD [\"sh\", \"-c\", \"sleep 6; exec httpd -f -p 3000 -h /www\"]\n"
+        );
+        self.repository.become_fixture("dockerfile").write("Dockerfile", &dockerfile).commit(page)
+    }
+
     /// Waits until the newest deploy is in a state, and in what it does there.
     fn wait_until(&self, state: &str) {
         self.server.wait_for(state, PATIENCE, || self.server.deploy_state("blog") == state);
@@ -66,6 +76,14 @@ impl Served {
     /// The newest deploy.
     fn newest(&self) -> serde_json::Value {
         self.server.json(&["deploys:info", "blog"])
+    }
+
+    /// The next push finds everything as it should be.
+    #[track_caller]
+    fn next_push_works(&self) {
+        let commit = self.commit_slow_build("next", "0");
+        self.repository.push().expect_success();
+        self.settles_at("next", &commit);
     }
 
     /// Waits until a version serves, the branch is at its commit, and all before it is gone.
@@ -90,24 +108,6 @@ fn finish(child: Child) -> Ran {
     child.wait_with_output().unwrap().into()
 }
 
-/// The processes whose arguments or environment satisfy a condition.
-fn processes(mut condition: impl FnMut(&str, &str) -> bool) -> Vec<u32> {
-    let read = |path: &Path| String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned();
-    let entries = std::fs::read_dir("/proc").unwrap().flatten();
-    entries
-        .filter_map(|entry| {
-            let id = entry.file_name().to_str()?.parse().ok()?;
-            condition(&read(&entry.path().join("cmdline")), &read(&entry.path().join("environ"))).then_some(id)
-        })
-        .collect()
-}
-
-fn kill(processes: &[u32]) {
-    assert!(!processes.is_empty(), "there is nothing to kill");
-    let ids: Vec<String> = processes.iter().map(u32::to_string).collect();
-    run(Command::new("kill").arg("-9").args(ids)).expect_success();
-}
-
 /// The process that deploys: git started it as its proc-receive hook.
 fn deploying(server: &Server) -> Vec<u32> {
     let root = server.root().display().to_string();
@@ -117,14 +117,10 @@ fn deploying(server: &Server) -> Vec<u32> {
     })
 }
 
-/// An argument for `sleep` that no other process on this machine has.
-fn unique_seconds(server: &Server) -> String {
-    format!("9{}{:03}", std::process::id(), server.slot)
-}
-
-/// Whether a `sleep` with this argument runs anywhere on this machine, in a container or not.
-fn sleeps(seconds: &str) -> bool {
-    !processes(|arguments, _| arguments == format!("sleep\0{seconds}\0")).is_empty()
+/// The process that tells Caddy where each app is.
+fn resolver(server: &Server) -> Vec<u32> {
+    let root = server.root().display().to_string();
+    processes(|arguments, environment| arguments.ends_with("\0resolver\0") && environment.contains(&root))
 }
 
 #[test]
@@ -260,15 +256,15 @@ fn a_cancelled_deploy_stops_where_it_is_and_leaves_nothing() {
 }
 
 #[test]
-fn a_deploy_goes_on_without_the_daemon() {
+fn a_deploy_goes_on_when_the_daemon_is_killed_in_its_build() {
     let mut served = Served::start();
-    // Killed in a build: there is nobody to answer for the app, to move traffic, or to drain, but the deploy itself.
     let commit = served.commit_slow_build("orphan", "5");
     let pushing = served.repository.begin_push();
     served.wait_until("building");
     served.server.kill_daemon();
     assert!(served.server.get("blog", "/").body.contains("v1"), "the app serves without a daemon");
     finish(pushing).expect_failure();
+    // There is nobody to move the traffic, the branch, or to drain, but the deploy itself.
     let server = &served.server;
     server.wait_for("the new version", PATIENCE, || server.get("blog", "/").body.starts_with("orphan"));
     wait_until_over(server, "blog");
@@ -276,23 +272,39 @@ fn a_deploy_goes_on_without_the_daemon() {
     assert_eq!(server.containers().len(), 1, "{:?}", server.containers());
     served.server.start_daemon();
     served.settles_at("orphan", &commit);
+    served.next_push_works();
+}
 
-    // Ended in a check, as an upgrade does it, and started again before the deploy is over.
-    let slow_start = "FROM busybox:stable\nRUN mkdir /www && echo patient > /www/index.html\nEXPOSE 3000\n\
-                      CMD [\"sh\", \"-c\", \"sleep 6; exec httpd -f -p 3000 -h /www\"]\n";
-    let commit = served.repository.become_fixture("dockerfile").write("Dockerfile", slow_start).commit("slow start");
+#[test]
+fn a_deploy_goes_on_when_the_daemon_and_the_resolver_are_killed_in_its_check() {
+    let mut served = Served::start();
+    let commit = served.commit_slow_start("alone");
+    let pushing = served.repository.begin_push();
+    served.wait_until("checking");
+    served.server.kill_daemon();
+    kill(&resolver(&served.server));
+    finish(pushing).expect_failure();
+    // Caddy is told by a reload.
+    let server = &served.server;
+    server.wait_for("the new version", PATIENCE, || server.get("blog", "/").body.starts_with("alone"));
+    assert!(served.output().contains("does not answer: the proxy was given the new addresses by a reload"));
+    served.server.start_daemon();
+    served.settles_at("alone", &commit);
+    served.next_push_works();
+}
+
+#[test]
+fn a_deploy_goes_on_when_the_daemon_is_ended_and_started_again_in_its_check() {
+    let mut served = Served::start();
+    let commit = served.commit_slow_start("patient");
     let pushing = served.repository.begin_push();
     served.wait_until("checking");
     served.server.stop_daemon().expect_success();
-    assert!(served.server.get("blog", "/").body.starts_with("orphan"));
+    assert!(served.server.get("blog", "/").body.contains("v1"));
     served.server.start_daemon();
     served.settles_at("patient", &commit);
     finish(pushing).expect_failure();
-
-    // And the next push finds everything as it should be.
-    let commit = served.commit_slow_build("after", "1");
-    served.repository.push().expect_success();
-    served.settles_at("after", &commit);
+    served.next_push_works();
 }
 
 #[test]
@@ -317,9 +329,7 @@ fn a_deploy_whose_process_is_killed_is_undone() {
     served.commit_slow_check();
     killed_in("checking");
 
-    let commit = served.commit_slow_build("next", "1");
-    repository.push().expect_success();
-    served.settles_at("next", &commit);
+    served.next_push_works();
 }
 
 #[test]

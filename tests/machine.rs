@@ -102,6 +102,11 @@ impl Machine {
         self.directory.path().join("key")
     }
 
+    /// The process that keeps the namespace: its `/proc/ID/root` is the machine's file system.
+    pub fn holder_id(&self) -> u32 {
+        self.holder.id()
+    }
+
     /// A command that root types, in an environment with nothing of ours.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = self.enter();

@@ -455,9 +455,9 @@ fn two_versions(server: &Server, fixture: &str, file: &str, answer: &str) -> Str
     assert_eq!(server.json(&["apps:info", fixture])["release"], 2);
     server.wait_for("the end of the drain", PATIENCE, || server.deploy_state(fixture) == "succeeded");
 
+    let grammar = Regex::new(r"^(-----> \S.*|=====> http://\S+| {7}\S.*| {9,}.*|)$").unwrap();
     for (pushed, release) in [(first, "v1"), (second, "v2")] {
         let said = remote(&pushed);
-        let grammar = Regex::new(r"^(-----> \S.*|=====> http://\S+| {7}\S.*| {9,}.*|)$").unwrap();
         assert!(said.lines().all(|line| grammar.is_match(line)), "{pushed}");
         let last: Vec<&str> = said.lines().rev().take(2).collect();
         assert_eq!(last[1], format!("=====> http://{fixture}.localhost:{}", server.port(3)), "{pushed}");
@@ -520,10 +520,12 @@ fn remote(pushed: &Ran) -> String {
 
 /// A log with its times, its commit and the steps of its build left out.
 fn without_chance(log: &str) -> String {
+    let time = Regex::new(r"\b\d+\.\d s\b").unwrap();
+    let commit = Regex::new(r"\([0-9a-f]{7}\)").unwrap();
     let mut text = String::new();
     for line in log.lines() {
-        let line = Regex::new(r"\b\d+\.\d s\b").unwrap().replace(line, "TIME");
-        let line = Regex::new(r"\([0-9a-f]{7}\)").unwrap().replace(&line, "(COMMIT)");
+        let line = time.replace(line, "TIME");
+        let line = commit.replace(&line, "(COMMIT)");
         let line = if line.starts_with("       [") { "       BUILD" } else { &line };
         if line != "       BUILD" || !text.ends_with("       BUILD\n") {
             text.push_str(line);

@@ -211,7 +211,8 @@ fn settings_are_checked_and_what_is_wrong_is_named() {
         ("create_on_push = \"maybe\"", "PAAS_CREATE_ON_PUSH"),
         ("min_free_mb = -1", "PAAS_MIN_FREE_MB"),
     ] {
-        let ran = bare(&format!("{root}{line}\n"), &["apps:list"]).expect_code(2);
+        let ran = bare(&format!("{root}{line}\n"), &["apps:list"]);
+        assert_eq!(ran.code, 2, "{line}: {ran}");
         ran.says("cannot read the settings").says(name).says("hint: the settings and their values are listed by");
     }
     assert!(!server.directory.path().join("second").exists());

@@ -13,10 +13,11 @@ use crate::{
 
 /// Create an app
 ///
-/// A push to an app that does not exist creates it too, unless the setting create_on_push is off.
+/// A push to an app that does not exist creates it too, unless the setting create_on_push is off. Created first, it
+/// can be given its config before its first deploy.
 #[derive(Debug, Args)]
 pub(super) struct Create {
-    /// The app's name, which is also its subdomain
+    /// The app's name and subdomain: 1 to 63 lower-case letters, digits and dashes
     app: AppName,
 }
 
@@ -176,6 +177,8 @@ impl Exists {
 }
 
 /// Set a property of an app
+///
+/// `paas apps:set blog deploy-branch dev`: from now on, pushes of the branch dev deploy the app blog.
 #[derive(Debug, Args)]
 pub(super) struct Set {
     /// The app
@@ -189,7 +192,7 @@ pub(super) struct Set {
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Property {
-    /// The branch whose push deploys
+    /// The branch that deploys; that of the first push, if not set
     DeployBranch,
 }
 
@@ -211,7 +214,7 @@ impl Set {
 
 /// Remove an app with everything that belongs to it
 ///
-/// Its containers, images, repository, logs, releases and config are gone for good. Asks for the app's name.
+/// Its containers, images, repository, logs, releases and config are gone for good. Asks for the app's name first.
 #[derive(Debug, Args)]
 pub(super) struct Destroy {
     /// The app

@@ -49,6 +49,8 @@ impl std::fmt::Debug for Pair {
 }
 
 /// List an app's config variables
+///
+/// The values are masked, because they may be secrets; --reveal shows them.
 #[derive(Debug, Args)]
 pub(super) struct Show {
     /// The app
@@ -100,13 +102,14 @@ impl Get {
 
 /// Set config variables, and restart the app with them
 ///
-/// They are sealed in the database and given to the app's processes as environment variables. PORT sets the port that
-/// the web process is told to listen on.
+/// They are sealed in the database and given to the app's processes as environment variables. Where the app runs, it
+/// gets new containers with them, without losing a request; if those do not become healthy, the old ones go on, and the
+/// variables wait for the next deploy. PORT sets the port that the web process is told to listen on.
 #[derive(Debug, Args)]
 pub(super) struct Set {
     /// The app
     app: AppName,
-    /// Variables and their values
+    /// Variables and their values; quote them for your shell, twice over ssh
     #[arg(required = true, value_name = "KEY=VALUE")]
     pairs: Vec<Pair>,
     /// Leave what runs as it is: the next deploy takes the change up

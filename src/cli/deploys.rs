@@ -168,6 +168,8 @@ impl Output {
 }
 
 /// Watch a running deploy: its log so far, and what follows
+///
+/// A push that was interrupted goes on with its deploy; this shows it again.
 #[derive(Debug, Args)]
 pub(super) struct Follow {
     /// The deploy's number, or an app for its newest; the newest of all where nothing is given
@@ -182,6 +184,8 @@ impl Follow {
 }
 
 /// Stop a deploy: its build ends, what ran before goes on
+///
+/// Once the traffic has moved to the new version there is nothing to stop any more.
 #[derive(Debug, Args)]
 pub(super) struct Cancel {
     /// The deploy's number, or an app for its newest

@@ -1,6 +1,13 @@
 //! The git services of an SSH session: they run git itself on an app's repository.
 
-use crate::{Error, Kind, Result, exec, instance::Instance, model::AppName, ops, settings::ACTOR_VARIABLE, ui::Ui};
+use crate::{
+    Error, Kind, Result, deploy, exec,
+    instance::Instance,
+    model::AppName,
+    ops,
+    settings::ACTOR_VARIABLE,
+    ui::{self, Ui},
+};
 
 /// What git clients ask for (git-receive-pack(1), git-upload-pack(1), git-upload-archive(1)).
 const SERVICES: [&str; 3] = ["git-receive-pack", "git-upload-pack", "git-upload-archive"];
@@ -31,6 +38,13 @@ pub(super) async fn serve(instance: &Instance, service: &str, path: &str) -> Res
             Err(Error::AppExists(_)) => {}
             Err(error) => return Err(error),
         }
+    }
+    if service == "git-receive-pack"
+        && let Err(error @ Error::DiskFull { free: 0, .. }) = deploy::check_disk(instance)
+    {
+        // Git could not even take the objects in, to have them refused by the hook.
+        crate::git::refuse_service(std::io::stdout(), ui::error_text(&error).trim_start_matches("error: "))?;
+        return Err(error.told());
     }
     let repository = instance.settings.paths.repository(&app);
     // An app made by a process that died before it made the repository.

@@ -21,6 +21,8 @@ use crate::{
 const MAX_KEY_FILE: u64 = 64 * 1024;
 
 /// Let the holder of a public key push and run commands
+///
+/// Over SSH the key comes on standard input: `ssh -p 2222 paas@HOST ssh-keys:add ann < ann.pub`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Add {
     /// What to call the key, e.g. its owner or the machine it is on

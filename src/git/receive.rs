@@ -99,6 +99,15 @@ impl<R: Read, W: Write> ProcReceive<R, W> {
     }
 }
 
+/// Says to a client, in place of a service, why there is none: `fatal: remote error: ...`.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn refuse_service(mut output: impl Write, reason: &str) -> Result<()> {
+    write_packet(&mut output, &format!("ERR {reason}"))?;
+    output.flush().map_err(Error::io("answer git"))
+}
+
 /// Reads packets up to a flush.
 fn read_section(input: &mut impl Read) -> Result<Vec<String>> {
     let mut packets = Vec::new();

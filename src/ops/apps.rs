@@ -49,7 +49,7 @@ pub async fn destroy(instance: &Instance, name: &AppName, waiting: impl FnMut(&s
         tables.retire_containers(app.id)
     })?;
     // No request may be on its way to a container that goes.
-    proxy::publish(instance, name).await?;
+    unless_caddy_is_down(proxy::publish(instance, name).await.map(drop))?;
     for container in instance.read(|tables| tables.containers_of_app(app.id))? {
         engine.remove(&container.name).await?;
         instance.write(|tables| tables.remove_container(container.id))?;
@@ -68,8 +68,16 @@ pub async fn destroy(instance: &Instance, name: &AppName, waiting: impl FnMut(&s
         }
         tables.delete_app(app.id)
     })?;
-    proxy::publish(instance, name).await?;
-    proxy::sync(instance).await
+    unless_caddy_is_down(proxy::publish(instance, name).await.map(drop))?;
+    unless_caddy_is_down(proxy::sync(instance).await)
+}
+
+/// Where Caddy does not run there are no requests either, and it starts with what the database says then.
+fn unless_caddy_is_down(result: Result<()>) -> Result<()> {
+    match result {
+        Err(Error::ProxyUnavailable { .. }) => Ok(()),
+        other => other,
+    }
 }
 
 /// Removes an app that a push made and then did not use: one that has no config and was never asked to deploy.

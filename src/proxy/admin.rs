@@ -126,7 +126,7 @@ impl Admin {
     }
 
     fn unavailable(&self, reason: impl std::fmt::Display) -> Error {
-        Error::ProxyUnavailable { reason: format!("{}: {reason}", self.socket.display()) }
+        Error::ProxyUnavailable { reason: format!("{}: {reason}", self.socket.display()), caddyfile: None }
     }
 }
 

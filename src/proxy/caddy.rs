@@ -4,6 +4,7 @@
 use std::{
     fs::File,
     io::{Read, Seek, SeekFrom},
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -11,6 +12,7 @@ use std::{
 
 use serde::Deserialize;
 use tokio::{
+    net::TcpListener,
     process::{Child, Command},
     sync::watch,
     time::sleep,
@@ -24,11 +26,13 @@ use crate::{
     Error, Result, clock, exec,
     instance::Instance,
     proxy::caddyfile::{self, Variant},
-    settings::{ProxyMode, Settings},
+    settings::{ProxyMode, Settings, Tls},
 };
 
 /// How often Caddy is looked at.
 const LOOK: Duration = Duration::from_millis(500);
+/// How long whoever has Caddy's ports may take to leave, when the daemon starts.
+const LEAVING: Duration = Duration::from_secs(3);
 /// How long a Caddy may take to start.
 const START: Duration = Duration::from_secs(10);
 /// A Caddy that lived this long was well; one that did not is started again more and more slowly.
@@ -58,6 +62,38 @@ pub fn check_program(settings: &Settings) -> Result<()> {
     Admin::new(&settings.paths)?;
     if settings.proxy_mode == ProxyMode::Managed && !exec::exists(&settings.caddy) {
         return Err(exec::missing(&command(settings), std::io::ErrorKind::NotFound.into()));
+    }
+    Ok(())
+}
+
+/// Refuses to go on where something else listens on the ports that Caddy is to have. One that is on its way out is waited
+/// for.
+///
+/// # Errors
+/// [`Error::Listen`].
+pub async fn check_ports(instance: &Instance) -> Result<()> {
+    let settings = &instance.settings;
+    if settings.proxy_mode == ProxyMode::External {
+        return Ok(());
+    }
+    let admin = Admin::new(&settings.paths)?;
+    let deadline = Instant::now() + LEAVING;
+    let ports = [
+        (settings.proxy_http_port, "Caddy's HTTP", "PAAS_PROXY_HTTP_PORT"),
+        (settings.proxy_https_port, "Caddy's HTTPS", "PAAS_PROXY_HTTPS_PORT"),
+    ];
+    let needed = if settings.tls == Tls::Off { 1 } else { 2 };
+    for (port, what, setting) in ports.into_iter().take(needed) {
+        let address = SocketAddr::from(([0, 0, 0, 0], port));
+        // Where our own Caddy runs, the ports are its.
+        while !admin.listens().await
+            && let Err(source) = TcpListener::bind(address).await
+        {
+            if Instant::now() >= deadline {
+                return Err(Error::Listen { address: address.to_string(), what, setting, source });
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
     }
     Ok(())
 }
@@ -99,6 +135,9 @@ pub async fn supervise(instance: Arc<Instance>, mut stop: watch::Receiver<bool>)
                     tracing::error!("cannot start Caddy: {}", error.one_line());
                 }
             }
+        } else {
+            in_force = false;
+            write_for_user(&instance).await;
         }
         let ended = async {
             match &mut child {
@@ -113,6 +152,18 @@ pub async fn supervise(instance: Arc<Instance>, mut stop: watch::Receiver<bool>)
         }
     }
     Ok(())
+}
+
+/// Writes the first Caddyfile for a user who starts Caddy himself.
+async fn write_for_user(instance: &Instance) {
+    if instance.settings.paths.caddyfile().exists() {
+        return;
+    }
+    match apply(instance, None).await {
+        // That it is not running is no news.
+        Ok(()) | Err(Error::ProxyUnavailable { .. }) => {}
+        Err(error) => tracing::warn!("the Caddyfile is not written: {}", error.one_line()),
+    }
 }
 
 /// Sees to it that a running Caddy has our Caddyfile, and asks the resolver where it answers.
@@ -155,7 +206,7 @@ pub(super) async fn start(instance: &Instance, admin: &Admin) -> Result<Option<C
     while let Err(error) = admin.ping().await {
         if let Ok(Some(status)) = child.try_wait() {
             let reason = format!("it ended at once ({status}): {}", last_words(instance));
-            return Err(Error::ProxyUnavailable { reason });
+            return Err(Error::ProxyUnavailable { reason, caddyfile: None });
         }
         if clock::instant() >= deadline {
             // It holds the ports: left alone it would be in the way of the next one.

@@ -1,0 +1,260 @@
+//! What a deploy needs and does not have: Docker, Caddy, room on the disk. It is said before anything is changed, and
+//! all is well again when the thing is back.
+
+use std::{
+    io::{Read, Write},
+    net::Shutdown,
+    os::unix::net::{UnixListener, UnixStream},
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+
+use crate::{
+    harness::{Server, run},
+    processes::{kill, processes, sleeps, unique_seconds},
+    untouched::{Untouched, assert_refused, wait_until_over},
+};
+
+/// How long anything here may take on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A Docker of the test's own: a socket before the real one's, which can be shut.
+struct Docker {
+    directory: TempDir,
+    /// The connections that are open.
+    streams: Arc<Mutex<Vec<UnixStream>>>,
+}
+
+impl Docker {
+    fn start() -> Docker {
+        let directory = tempfile::Builder::new().prefix("paas-docker-").tempdir_in("/tmp").unwrap();
+        let docker = Docker { directory, streams: Arc::default() };
+        let listener = UnixListener::bind(docker.socket()).unwrap();
+        let streams = Arc::clone(&docker.streams);
+        std::thread::spawn(move || {
+            for client in listener.incoming() {
+                let (client, engine) = (client.unwrap(), UnixStream::connect(real_socket()).unwrap());
+                let again = |stream: &UnixStream| stream.try_clone().unwrap();
+                streams.lock().unwrap().extend([again(&client), again(&engine)]);
+                let (from_client, to_client) = (again(&client), client);
+                let (from_engine, to_engine) = (again(&engine), engine);
+                std::thread::spawn(move || carry(from_client, to_engine));
+                std::thread::spawn(move || carry(from_engine, to_client));
+            }
+        });
+        docker
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.path().join("docker.sock")
+    }
+
+    fn address(&self) -> String {
+        format!("unix://{}", self.socket().display())
+    }
+
+    /// Ends all connections, and takes no more.
+    fn shut(&self) {
+        std::fs::rename(self.socket(), self.directory.path().join("shut.sock")).unwrap();
+        for stream in self.streams.lock().unwrap().drain(..) {
+            drop(stream.shutdown(Shutdown::Both));
+        }
+    }
+
+    /// Takes connections again.
+    fn open(&self) {
+        std::fs::rename(self.directory.path().join("shut.sock"), self.socket()).unwrap();
+    }
+}
+
+fn real_socket() -> PathBuf {
+    let address = std::env::var("DOCKER_HOST").unwrap_or_default();
+    PathBuf::from(address.strip_prefix("unix://").unwrap_or("/var/run/docker.sock"))
+}
+
+/// Carries bytes from one stream to another, until either ends.
+fn carry(mut from: UnixStream, mut to: UnixStream) {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(count @ 1..) = from.read(&mut buffer) {
+        if to.write_all(&buffer[..count]).is_err() {
+            break;
+        }
+    }
+    drop(to.shutdown(Shutdown::Write));
+}
+
+#[test]
+fn without_docker_nothing_is_deployed_and_everything_else_goes_on() {
+    let docker = Docker::start();
+    let server = Server::start_with(&[("DOCKER_HOST", &docker.address())]);
+    let repository = server.repository("dockerfile", "blog");
+    repository.push().expect_success();
+    let before = Untouched::before(&server, &repository, "blog");
+
+    docker.shut();
+    let said = format!("Docker does not answer at {}", docker.address());
+    let hint = "start it with `systemctl start docker`, or set DOCKER_HOST to where it listens; a user who is not root \
+                must be in the docker group";
+    repository.replace("www/index.html", "v1", "v2").commit("v2");
+    let pushed = repository.push().says(&said);
+    assert_refused(pushed, "Docker does not answer: v1 still serves", hint);
+    server.ssh("ps:restart blog").expect_code(69).says(&said).says(hint);
+    server.paas(&["config:set", "blog", "A=1"]).expect_code(69).says(&said).says(hint);
+    before.check(&server, &repository);
+
+    docker.open();
+    repository.push().expect_success();
+    assert!(server.get("blog", "/").body.contains("v2"));
+
+    // It goes in the middle of a build.
+    let before = Untouched::before(&server, &repository, "blog");
+    let seconds = unique_seconds(&server);
+    repository
+        .become_fixture("slow-build")
+        .write("index.html", &seconds)
+        .replace("Dockerfile", "$(seq 20)", "1")
+        .replace("Dockerfile", "sleep 1;", &format!("sleep {seconds};"))
+        .commit("slow");
+    let pushing = repository.begin_push();
+    server.wait_for("the build's process", PATIENCE, || sleeps(&seconds));
+    docker.shut();
+    let pushed: crate::harness::Ran = pushing.wait_with_output().unwrap().into();
+    let release = server.json(&["apps:info", "blog"])["release"].clone();
+    let hint = "`docker info` tells whether the engine is well; its log has more";
+    assert_refused(pushed, &format!("Docker could not build the image: v{release} still serves"), hint);
+    assert!(server.get("blog", "/").body.contains("v2"));
+    docker.open();
+    wait_until_over(&server, "blog");
+    assert_eq!(server.deploy_state("blog"), "failed");
+    server.wait_for("the end of the build's process", PATIENCE, || !sleeps(&seconds));
+    before.check(&server, &repository);
+}
+
+#[test]
+fn a_caddy_that_dies_is_started_again() {
+    let programs = tempfile::tempdir().unwrap();
+    let caddy = programs.path().join("caddy");
+    let search = std::env::var_os("PATH").unwrap();
+    let real = std::env::split_paths(&search).map(|path| path.join("caddy")).find(|path| path.exists()).unwrap();
+    std::os::unix::fs::symlink(real, &caddy).unwrap();
+    let server = Server::start_with(&[("PAAS_CADDY", caddy.to_str().unwrap())]);
+    let repository = server.repository("dockerfile", "blog");
+    repository.push().expect_success();
+    let before = Untouched::before(&server, &repository, "blog");
+    let caddyfile = server.root().join("caddy/Caddyfile").display().to_string();
+    let kill_caddy = || kill(&processes(|arguments, _| arguments.contains("run\0") && arguments.contains(&caddyfile)));
+    let answers = || server.try_get("blog.localhost", "/").is_ok_and(|answer| answer.status == 200);
+
+    kill_caddy();
+    server.wait_for("Caddy", PATIENCE, answers);
+    before.check(&server, &repository);
+
+    // A Caddy that cannot be started.
+    std::fs::rename(&caddy, programs.path().join("gone")).unwrap();
+    kill_caddy();
+    repository.replace("www/index.html", "v1", "v2").commit("v2");
+    let pushed = repository.push().says("Caddy does not answer: ");
+    let hint = "`paas serve` starts Caddy and keeps it running: see that it runs, with `systemctl status paas`";
+    assert_refused(pushed, "Caddy does not answer: v1 still serves", hint);
+    server.ssh("ps:restart blog").expect_code(69).says("Caddy does not answer").says(hint);
+    let log = server.daemon_output();
+    assert!(log.contains("cannot start Caddy"), "{log}");
+    assert!(!answers());
+
+    std::fs::rename(programs.path().join("gone"), &caddy).unwrap();
+    server.wait_for("Caddy", PATIENCE, answers);
+    before.check(&server, &repository);
+    repository.push().expect_success();
+    assert!(server.get("blog", "/").body.contains("v2"));
+}
+
+#[test]
+fn a_caddy_of_the_users_own_is_asked_for_by_the_line_that_starts_it() {
+    let server = Server::start_with(&[("PAAS_PROXY_MODE", "external")]);
+    let repository = server.repository("dockerfile", "blog");
+    let caddyfile = server.root().join("caddy/Caddyfile").display().to_string();
+    let hint = format!("start your Caddy, or see its log: `caddy run --config {caddyfile} --adapter caddyfile`");
+    let pushed = repository.push().says("Caddy does not answer: ");
+    assert_refused(pushed, "Caddy does not answer: nothing was deployed", &hint);
+    assert_eq!(server.containers(), Vec::<String>::new());
+
+    // What the hint says to type, typed; the server ends it with the rest.
+    let mut caddy = server.command("caddy");
+    caddy.args(["run", "--config", &caddyfile, "--adapter", "caddyfile"]);
+    let mut caddy = caddy.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    server.wait_for("Caddy", PATIENCE, || server.try_get("blog.localhost", "/").is_ok());
+    repository.push().expect_success();
+    assert!(server.get("blog", "/").body.contains("v1"));
+
+    caddy.kill().unwrap();
+    caddy.wait().unwrap();
+    repository.replace("www/index.html", "v1", "v2").commit("v2");
+    assert_refused(repository.push(), "Caddy does not answer: v1 still serves", &hint);
+}
+
+/// A small disk of its own, which only root can have.
+struct Disk(TempDir);
+
+impl Disk {
+    fn mount(megabytes: u32) -> Disk {
+        let disk = Disk(tempfile::Builder::new().prefix("paas-disk-").tempdir_in("/tmp").unwrap());
+        let size = format!("size={megabytes}m");
+        run(Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(disk.0.path())).expect_success();
+        disk
+    }
+
+    fn free(&self) -> u64 {
+        let disk = rustix::fs::statvfs(self.0.path()).unwrap();
+        disk.f_bavail * disk.f_frsize
+    }
+
+    /// Leaves only so much room.
+    fn fill(&self, left: u64) -> PathBuf {
+        let path = self.0.path().join("filler");
+        let size = self.free() - left;
+        std::fs::write(&path, vec![0; usize::try_from(size).unwrap()]).unwrap();
+        path
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        run(Command::new("umount").arg("--lazy").arg(self.0.path()));
+    }
+}
+
+#[test]
+fn a_full_disk_is_said_before_anything_is_begun() {
+    let disk = Disk::mount(100);
+    let mut server = Server::prepare_in(disk.0.path(), &[("PAAS_MIN_FREE_MB", "30")]);
+    server.start_daemon();
+    let repository = server.repository("dockerfile", "blog");
+    repository.push().expect_success();
+    let before = Untouched::before(&server, &repository, "blog");
+    repository.replace("www/index.html", "v1", "v2").commit("v2");
+    let hint = "make room: `df -h` shows what is full, `docker system prune` removes what no container uses";
+    let root = server.root().display().to_string();
+
+    let filler = disk.fill(20_500_000);
+    let said = format!("the disk that holds {root} is full: 20 MB free, 30 MB needed");
+    assert_refused(repository.push().says(&said), "pre-receive hook declined", hint);
+    server.ssh("ps:restart blog").expect_code(69).says(&said).says(hint);
+    before.check(&server, &repository);
+    std::fs::remove_file(filler).unwrap();
+
+    // Not even git could take anything in.
+    let filler = disk.fill(0);
+    let said = format!("the disk that holds {root} is full: 0 MB free, 30 MB needed");
+    let pushed = repository.push().says(&format!("fatal: remote error: {said}")).says(hint).expect_code(128);
+    assert_eq!(pushed.talk().matches(&said).count(), 1, "{pushed}");
+    server.ssh("ps:restart blog").expect_code(69).says(&said).says(hint);
+    before.check(&server, &repository);
+    std::fs::remove_file(filler).unwrap();
+
+    repository.push().expect_success();
+    assert!(server.get("blog", "/").body.contains("v2"));
+}

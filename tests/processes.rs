@@ -1,0 +1,34 @@
+//! The processes of this machine, those in containers too: to see that they are there, and to kill them.
+
+use std::{path::Path, process::Command};
+
+use crate::harness::{Server, run};
+
+/// The processes whose arguments or environment satisfy a condition.
+pub fn processes(mut condition: impl FnMut(&str, &str) -> bool) -> Vec<u32> {
+    let read = |path: &Path| String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned();
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    entries
+        .filter_map(|entry| {
+            let id = entry.file_name().to_str()?.parse().ok()?;
+            condition(&read(&entry.path().join("cmdline")), &read(&entry.path().join("environ"))).then_some(id)
+        })
+        .collect()
+}
+
+/// Kills processes with -9; there must be some.
+pub fn kill(processes: &[u32]) {
+    assert!(!processes.is_empty(), "there is nothing to kill");
+    let ids: Vec<String> = processes.iter().map(u32::to_string).collect();
+    run(Command::new("kill").arg("-9").args(ids)).expect_success();
+}
+
+/// An argument for `sleep` that no other process on this machine has.
+pub fn unique_seconds(server: &Server) -> String {
+    format!("9{}{:03}", std::process::id(), server.slot)
+}
+
+/// Whether a `sleep` with this argument runs anywhere on this machine, in a container or not.
+pub fn sleeps(seconds: &str) -> bool {
+    !processes(|arguments, _| arguments == format!("sleep\0{seconds}\0")).is_empty()
+}

@@ -1,0 +1,137 @@
+//! Secrets stay secret: a config value is in the environment of the app's containers, and nowhere else.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use crate::{
+    harness::{Server, docker, run},
+    processes::processes,
+    untouched::wait_until_over,
+};
+
+/// Looks at the arguments of all processes, again and again, for a value.
+struct Watch {
+    stop: Arc<AtomicBool>,
+    thread: std::thread::JoinHandle<(u64, Option<String>)>,
+}
+
+impl Watch {
+    fn start(value: &str) -> Watch {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (value, stopped) = (value.to_owned(), Arc::clone(&stop));
+        let thread = std::thread::spawn(move || {
+            let (mut looks, mut seen) = (0, None);
+            while !stopped.load(Ordering::Relaxed) {
+                looks += 1;
+                processes(|arguments, _| {
+                    // The client that was given it has it; that is the user's own machine.
+                    if arguments.contains(&value) && !arguments.starts_with("ssh\0") {
+                        seen = Some(arguments.to_owned());
+                    }
+                    false
+                });
+            }
+            (looks, seen)
+        });
+        Watch { stop, thread }
+    }
+
+    /// What had the value among its arguments.
+    fn stop(self) -> Option<String> {
+        self.stop.store(true, Ordering::Relaxed);
+        let (looks, seen) = self.thread.join().unwrap();
+        assert!(looks > 0);
+        seen
+    }
+}
+
+/// The files below a directory that contain a text.
+fn files_with(directory: &Path, text: &str, found: &mut Vec<String>) {
+    for entry in std::fs::read_dir(directory).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_symlink() {
+            continue;
+        }
+        if path.is_dir() {
+            files_with(&path, text, found);
+        } else if std::fs::read(&path).unwrap_or_default().windows(text.len()).any(|bytes| bytes == text.as_bytes()) {
+            found.push(path.display().to_string());
+        }
+    }
+}
+
+#[test]
+fn a_config_value_is_in_the_environment_of_the_app_and_nowhere_else() {
+    let server = Server::start_with(&[("PAAS_LOG", "trace")]);
+    let repository = server.repository("dockerfile", "blog");
+    let (here, remote) = ("value-1f8a2c-set-here", "value-9b3d7e-set-over-ssh");
+    server.paas(&["apps:create", "blog"]).expect_success();
+    let mut said = String::new();
+    let ran = server.paas(&["config:set", "blog", &format!("HERE={here}")]).expect_success();
+    said.push_str(&ran.to_string());
+    said.push_str(&repository.push().expect_success().to_string());
+    let watch = Watch::start(remote);
+    said.push_str(&server.ssh(&format!("config:set blog REMOTE={remote}")).expect_success().to_string());
+    assert_eq!(watch.stop(), None, "the arguments of a process");
+    wait_until_over(&server, "blog");
+
+    // A deploy that fails with them, and one that builds with them.
+    repository.become_fixture("broken-exit").commit("broken");
+    said.push_str(&repository.push().expect_code(1).to_string());
+    repository.become_fixture("dockerfile").commit("mended");
+    said.push_str(&repository.push().expect_success().to_string());
+    wait_until_over(&server, "blog");
+    for arguments in [
+        &["config:show", "blog"][..],
+        &["config:show", "blog", "--format", "json"],
+        &["apps:info", "blog", "--format", "json"],
+        &["deploys:list", "blog", "--format", "json"],
+        &["deploys:info", "blog", "--format", "json"],
+        &["deploys:output", "blog"],
+        &["logs", "blog"],
+    ] {
+        said.push_str(&server.paas(arguments).expect_success().to_string());
+        said.push_str(&server.ssh(&arguments.join(" ")).expect_success().to_string());
+    }
+    // What is typed wrong may be a secret, too.
+    for typed in [format!("1WRONG={here}"), format!("A-KEY={remote}"), here.to_owned()] {
+        said.push_str(&server.ssh(&format!("config:set blog '{typed}'")).expect_code(2).to_string());
+        said.push_str(&server.ssh(&format!("config:set blog 'GOOD={remote}' '{typed}'")).expect_code(2).to_string());
+    }
+
+    let containers = server.containers();
+    assert_eq!(containers.len(), 1, "{containers:?}");
+    let environment = run(docker().args(["inspect", "-f", "{{json .Config.Env}}", &containers[0]])).stdout;
+    for value in [here, remote] {
+        assert!(environment.contains(value), "{environment}");
+        assert!(!said.contains(value), "{said}");
+        assert!(!server.daemon_output().contains(value), "the daemon's log");
+        let mut files = Vec::new();
+        files_with(&server.root(), value, &mut files);
+        assert_eq!(files, Vec::<String>::new());
+        for image in server.images() {
+            for arguments in [&["history", "--no-trunc", &image][..], &["inspect", &image]] {
+                let ran = run(docker().args(arguments)).expect_success();
+                assert!(!ran.stdout.contains(value), "{arguments:?}: {ran}");
+            }
+        }
+        let rest =
+            run(docker().args(["inspect", "-f", "{{.Path}} {{.Args}} {{.Config.Labels}} {{.Name}}", &containers[0]]));
+        assert!(!rest.stdout.contains(value), "{rest}");
+    }
+
+    // Who asks for it gets it.
+    assert_eq!(server.paas(&["config:get", "blog", "HERE"]).expect_success().stdout, format!("{here}\n"));
+    assert_eq!(server.ssh("config:get blog REMOTE").expect_success().stdout, format!("{remote}\n"));
+    let masked = server.ssh("config:show blog").expect_success().stdout;
+    assert!(masked.contains("HERE") && masked.contains("REMOTE") && masked.contains("********"), "{masked}");
+    let revealed = server.ssh("config:show blog --reveal").expect_success().stdout;
+    assert!(revealed.contains(here) && revealed.contains(remote), "{revealed}");
+    let json = server.json(&["config:show", "blog", "--reveal"]);
+    assert_eq!((json["HERE"].as_str(), json["REMOTE"].as_str()), (Some(here), Some(remote)));
+}
