@@ -2,7 +2,7 @@
 //!
 //! A buildpack is a folder with a `buildpack.toml` and templates: those in `buildpacks/` are part of the binary, and a
 //! folder of the server's own adds one, or takes the place of the one of its name. A `buildpack.toml` speaks in
-//! predicates ([`detect`]) and extractors ([`extract`]) over the files of a source, and nothing else; what they cannot
+//! predicates (`detect`) and extractors (`extract`) over the files of a source, and nothing else; what they cannot
 //! say is a reason to widen them, never to name a language here.
 //!
 //! Nothing that a repository says becomes an instruction of a Dockerfile: a version is parsed before it is rendered, and

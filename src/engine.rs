@@ -116,6 +116,9 @@ impl Engine {
             Ok(_) => Ok(()),
             // Another process was quicker.
             Err(error) if is_status(&error, 409) => Ok(()),
+            Err(error) if error.to_string().contains("overlaps") => {
+                Err(Error::SubnetTaken { subnet: subnet.to_string() })
+            }
             Err(error) => {
                 Err(Error::docker(format!("make the network {name} with the subnet {subnet} (PAAS_SUBNET)"))(error))
             }
@@ -299,7 +302,7 @@ impl Engine {
         lines.join("\n")
     }
 
-    /// The ports a running container listens on, in the words of [`listen::describe`]; none where the host cannot
+    /// The ports a running container listens on, in the words of `listen`; none where the host cannot
     /// tell, because the engine is not on it.
     pub async fn listening(&self, name: &str) -> Option<listen::Listening> {
         let inspected = self.docker.inspect_container(name, None::<query::InspectContainerOptions>).await.ok()?;

@@ -309,6 +309,12 @@ pub enum Error {
         #[source]
         source: BoxError,
     },
+    /// The network of the containers cannot be made, because its addresses are another's.
+    #[error("the addresses {subnet} are used by another network of this machine")]
+    SubnetTaken {
+        /// The subnet that was asked for.
+        subnet: String,
+    },
     /// An image cannot be pulled.
     #[error("cannot pull the image {image}")]
     ImagePull {
@@ -489,6 +495,7 @@ impl Error {
             Error::Canceled(_) | Error::DeployInterrupted | Error::Interrupted => Kind::Interrupted,
             Error::DockerUnavailable { .. }
             | Error::Docker { .. }
+            | Error::SubnetTaken { .. }
             | Error::ImagePull { .. }
             | Error::ProxyUnavailable { .. }
             | Error::ProxyRefused(_)
@@ -570,6 +577,9 @@ impl Error {
                 "start it with `systemctl start docker`, or set DOCKER_HOST to where it listens; \
                  a user who is not root must be in the docker group"
                     .into()
+            }
+            Error::SubnetTaken { .. } => {
+                "set PAAS_SUBNET to a network that is free, e.g. 10.214.0.0/16; `ip route` shows those in use".into()
             }
             Error::Docker { .. } => "`docker info` tells whether the engine is well; its log has more".into(),
             Error::ImagePull { image, .. } => {

@@ -8,7 +8,7 @@ use std::io::{IsTerminal, Write};
 pub use deploy_log::DeployLog;
 use serde::Serialize;
 
-use crate::{Error, Result};
+use crate::{Error, Kind, Result};
 
 /// How data is written to stdout.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -70,11 +70,12 @@ impl Ui {
     /// Writes bytes of data to stdout as they are.
     ///
     /// # Errors
-    /// [`Error::Io`] where stdout cannot be written; [`Error::Interrupted`] where nobody reads it any more.
+    /// [`Error::Io`] where stdout cannot be written; a silent one where nobody reads it any more, to end what would go
+    /// on.
     pub fn raw(self, bytes: &[u8]) -> Result<()> {
         let mut out = std::io::stdout().lock();
         out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| match error.kind() {
-            std::io::ErrorKind::BrokenPipe => Error::Interrupted,
+            std::io::ErrorKind::BrokenPipe => Error::Silent(Kind::Interrupted),
             _ => Error::io("write to stdout")(error),
         })
     }
@@ -91,7 +92,7 @@ impl Ui {
         let mut polled = [rustix::event::PollFd::new(&stdout, rustix::event::PollFlags::empty())];
         let gone = rustix::event::PollFlags::ERR | rustix::event::PollFlags::HUP;
         match rustix::event::poll(&mut polled, Some(&rustix::time::Timespec::default())) {
-            Ok(_) if polled[0].revents().intersects(gone) => Err(Error::Interrupted),
+            Ok(_) if polled[0].revents().intersects(gone) => Err(Error::Silent(Kind::Interrupted)),
             _ => Ok(()),
         }
     }

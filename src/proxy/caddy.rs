@@ -77,7 +77,7 @@ pub async fn check_ports(instance: &Instance) -> Result<()> {
         return Ok(());
     }
     let admin = Admin::new(&settings.paths)?;
-    let deadline = Instant::now() + LEAVING;
+    let deadline = clock::instant() + LEAVING;
     let ports = [
         (settings.proxy_http_port, "Caddy's HTTP", "PAAS_PROXY_HTTP_PORT"),
         (settings.proxy_https_port, "Caddy's HTTPS", "PAAS_PROXY_HTTPS_PORT"),
@@ -89,7 +89,7 @@ pub async fn check_ports(instance: &Instance) -> Result<()> {
         while !admin.listens().await
             && let Err(source) = TcpListener::bind(address).await
         {
-            if Instant::now() >= deadline {
+            if clock::instant() >= deadline {
                 return Err(Error::Listen { address: address.to_string(), what, setting, source });
             }
             sleep(Duration::from_millis(100)).await;

@@ -424,7 +424,8 @@ fn many_sessions_share_a_connection_up_to_a_limit() {
     let release = server.path("release");
     let begun = server.path("begun");
     let wait =
-        format!("echo x >> {}; while [ ! -e {} ]; do sleep 0.1; done; echo done", begun.display(), release.display());
+        // A test that fails removes its directory, and leaves nobody waiting for ever.
+        format!("echo x >> {0}; while [ -e {0} ] && [ ! -e {1} ]; do sleep 0.1; done; echo done", begun.display(), release.display());
     let waiting: Vec<Child> = (0..16).map(|_| server.ssh(&["-o", &path], &wait).spawn().unwrap()).collect();
     // All of them first: one that came after the seventeenth would be the one that is refused.
     eventually("all sixteen run", || std::fs::read_to_string(&begun).is_ok_and(|text| text.lines().count() == 16));
