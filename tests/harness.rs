@@ -6,7 +6,7 @@
 use std::{
     fs::{File, OpenOptions},
     io::{Read, Write},
-    net::TcpStream,
+    net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
@@ -546,9 +546,16 @@ fn take_slot() -> (u16, File) {
             .truncate(false)
             .open(directory.join(format!("{slot}.lock")))
             .unwrap();
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() && !is_in_use(slot) {
             return (slot, file);
         }
     }
     panic!("all slots are taken");
+}
+
+/// Whether a run of the tests that was killed left something in a slot: its network, whose gateway is an address of this
+/// machine, or what listens on its ports. That is not ours to remove.
+fn is_in_use(slot: u16) -> bool {
+    UdpSocket::bind((Ipv4Addr::new(10, 222, slot.to_be_bytes()[1], 1), 0)).is_ok()
+        || (0..8).any(|index| TcpListener::bind(("127.0.0.1", 20_000 + slot * 8 + index)).is_err())
 }

@@ -1,6 +1,12 @@
 //! What an app's processes print: from the engine while their container is there, from a bounded file after.
 
-use std::{collections::HashSet, fs::OpenOptions, io::Write, path::Path, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    fs::OpenOptions,
+    io::Write,
+    path::Path,
+    time::Duration,
+};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 
@@ -46,11 +52,15 @@ pub async fn show(
         instance.read(|tables| tables.containers_of_app(app.id))?.into_iter().filter(wanted).collect();
 
     let mut lines = former(&instance.settings.paths.former_logs(&app.name), selection.process.as_ref())?;
+    let mut seen = HashMap::new();
     for container in &containers {
-        let mut stream = std::pin::pin!(engine.logs(&container.name, Some(selection.lines), false));
+        let mut stream = std::pin::pin!(engine.logs(&container.name, Some(selection.lines.max(1)), false));
         while let Some(line) = stream.next().await {
             match line {
-                Ok(line) => lines.push(format(&container.label(), &line)),
+                Ok(line) => {
+                    lines.push(format(&container.label(), &line));
+                    seen.insert(container.id, line.time);
+                }
                 // It went while it was read: what it said is with the former ones next time.
                 Err(_) => break,
             }
@@ -62,45 +72,56 @@ pub async fn show(
     for line in &lines[skip..] {
         out(line)?;
     }
-    if selection.follow { follow(instance, &engine, app, wanted, containers, out).await } else { Ok(()) }
+    if selection.follow { follow(instance, &engine, app, wanted, seen, out).await } else { Ok(()) }
 }
 
-/// Follows all containers at once, and those that come after them.
+/// Follows all containers at once, and those that come after them. `seen`: the time of the last line that was read of
+/// a container, where one was.
 async fn follow(
     instance: &Instance,
     engine: &Engine,
     app: &App,
     wanted: impl Fn(&Container) -> bool,
-    containers: Vec<Container>,
+    mut seen: HashMap<i64, String>,
     mut out: impl FnMut(&str) -> Result<()>,
 ) -> Result<()> {
     let (sender, mut receiver) = tokio::sync::mpsc::channel(64);
     let mut readers = FuturesUnordered::new();
-    let mut known = HashSet::new();
-    let read = |container: Container, tail: Option<u32>| {
+    let mut reading = HashSet::new();
+    let read = |container: Container, after: Option<String>| {
         let sender = sender.clone();
         async move {
-            let mut stream = std::pin::pin!(engine.logs(&container.name, tail, true));
+            let mut last = after.clone();
+            let mut stream = std::pin::pin!(engine.logs(&container.name, after.as_ref().map(|_| FORMER_LINES), true));
             while let Some(Ok(line)) = stream.next().await {
+                if after.as_ref().is_some_and(|after| line.time <= *after) {
+                    continue;
+                }
+                last = Some(line.time.clone());
                 if sender.send(format(&container.label(), &line)).await.is_err() {
-                    return;
+                    break;
                 }
             }
+            (container.id, last)
         }
     };
-    for container in containers {
-        known.insert(container.id);
-        readers.push(read(container, Some(0)));
-    }
     let mut look = tokio::time::interval(LOOK_AGAIN);
     loop {
         tokio::select! {
             Some(line) = receiver.recv() => out(&line)?,
-            Some(()) = readers.next() => {}
+            // A log ends where its container does, and also where that was not made or not started yet: whatever is
+            // still there is read on from where this ended.
+            Some((id, last)) = readers.next() => {
+                reading.remove(&id);
+                if let Some(last) = last {
+                    seen.insert(id, last);
+                }
+            }
             _ = look.tick() => {
                 for container in instance.read(|tables| tables.containers_of_app(app.id))? {
-                    if wanted(&container) && known.insert(container.id) {
-                        readers.push(read(container, None));
+                    if wanted(&container) && reading.insert(container.id) {
+                        let after = seen.get(&container.id).cloned();
+                        readers.push(read(container, after));
                     }
                 }
                 // Somebody who went away is noticed though the app is silent.
