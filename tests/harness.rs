@@ -64,7 +64,6 @@ impl Server {
     /// As [`Server::prepare`], with all its files below `parent`.
     pub fn prepare_in(parent: &Path, settings: &[(&str, &str)]) -> Server {
         let (slot, lock) = take_slot();
-        remove_remains(slot);
         // Short, because a unix socket's path has at most 107 bytes.
         let directory = tempfile::Builder::new().prefix("paas-").tempdir_in(parent).unwrap();
         let base = 20_000 + slot * 8;
@@ -507,33 +506,6 @@ pub fn locks() -> &'static Path {
     let directory = Path::new("/tmp/paas-test-slots");
     std::fs::create_dir_all(directory).unwrap();
     directory
-}
-
-/// Removes what a test that was killed left in the engine in a slot's subnet: only the network tells whose it was.
-fn remove_remains(slot: u16) {
-    let format = "{{.Name}} {{range .IPAM.Config}}{{.Subnet}}{{end}}";
-    let list = run(docker().args(["network", "ls", "-q", "--filter", "label=paas.instance"])).stdout;
-    let networks: Vec<&str> = list.lines().collect();
-    if networks.is_empty() {
-        return;
-    }
-    // One that goes meanwhile is missing in the answer, and is nobody's remains.
-    let inspected = run(docker().args(["network", "inspect", "-f", format]).args(&networks)).stdout;
-    for line in inspected.lines() {
-        if let Some((name, subnet)) = line.split_once(' ')
-            && subnet == format!("10.222.{slot}.0/24")
-            && let Some(instance) = name.strip_prefix("paas-")
-        {
-            let filter = format!("label=paas.instance={instance}");
-            for container in run(docker().args(["ps", "-aq", "--filter", &filter])).stdout.lines() {
-                run(docker().args(["rm", "-f", "-v", container]));
-            }
-            for image in run(docker().args(["images", "-q", "--filter", &filter])).stdout.lines() {
-                run(docker().args(["rmi", "-f", image]));
-            }
-            run(docker().args(["network", "rm", name]));
-        }
-    }
 }
 
 /// Takes a number that no other test has at this time.
