@@ -329,6 +329,10 @@ async fn streams_and_web_sockets_pass_and_are_counted() {
     stream.read_exact(&mut chunk).await.unwrap();
     assert_eq!(&chunk, b"3\r\none\r\n");
     assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+    assert_eq!(in_flight(&rig.instance, upstream.address).await.unwrap(), Some(1));
+    drop(stream);
+    eventually("the stream is over", async || in_flight(&rig.instance, upstream.address).await.unwrap() == Some(0))
+        .await;
 
     let mut socket = connect().await;
     let request = b"GET / HTTP/1.1\r\nHost: blog.localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
