@@ -7,6 +7,7 @@ use super::{Deploying, Push, build::Built, rollout};
 use crate::{
     Error, Result, clock,
     model::{self, ConfigMap, DeployState, EnvKey, ProcessType, Release},
+    ops,
     store::{NewContainer, NewRelease},
 };
 
@@ -23,25 +24,21 @@ pub(super) struct Cut {
 /// Cuts a release of a new image, with the app's config as it is now.
 pub(super) fn cut(deploying: &Deploying<'_>, built: Built, push: &Push) -> Result<Cut> {
     deploying.enter(DeployState::Releasing)?;
-    let config = config(deploying)?;
+    let config = ops::config::show(deploying.instance, &deploying.app)?;
     let port = port(&config)?.or(built.plan.port).unwrap_or(DEFAULT_PORT);
     let sealed = deploying.instance.secrets.seal_config(&config)?;
-    let release = deploying.instance.write(|tables| {
-        let release = tables.cut_release(
-            deploying.app.id,
-            &NewRelease {
-                image: &built.image,
-                sealed_config: &sealed,
-                processes: &built.plan.processes,
-                port,
-                commit: Some(push.commit),
-                reason: &format!("push of {}", push.branch),
-                actor: &deploying.instance.actor,
-            },
-        )?;
-        tables.set_deployment_release(deploying.id, release.id)?;
-        Ok(release)
-    })?;
+    let release = write(
+        deploying,
+        &NewRelease {
+            image: &built.image,
+            sealed_config: &sealed,
+            processes: &built.plan.processes,
+            port,
+            commit: Some(push.commit),
+            reason: &format!("push of {}", push.branch),
+            actor: &deploying.instance.actor,
+        },
+    )?;
     deploying.log.step(&format!("Releasing {}", release.version));
     Ok(Cut { release, config, release_command: built.plan.release_command })
 }
@@ -49,26 +46,22 @@ pub(super) fn cut(deploying: &Deploying<'_>, built: Built, push: &Push) -> Resul
 /// Cuts a release of the image that serves, with the app's config as it is now.
 pub(super) fn cut_again(deploying: &Deploying<'_>, current: &Release, reason: &str) -> Result<Cut> {
     deploying.enter(DeployState::Releasing)?;
-    let config = config(deploying)?;
+    let config = ops::config::show(deploying.instance, &deploying.app)?;
     // A PORT that was taken out of the config leaves the port it set: the image's own is not known any more.
     let port = port(&config)?.unwrap_or(current.port);
     let sealed = deploying.instance.secrets.seal_config(&config)?;
-    let release = deploying.instance.write(|tables| {
-        let release = tables.cut_release(
-            deploying.app.id,
-            &NewRelease {
-                image: &current.image,
-                sealed_config: &sealed,
-                processes: &current.processes,
-                port,
-                commit: current.commit,
-                reason,
-                actor: &deploying.instance.actor,
-            },
-        )?;
-        tables.set_deployment_release(deploying.id, release.id)?;
-        Ok(release)
-    })?;
+    let release = write(
+        deploying,
+        &NewRelease {
+            image: &current.image,
+            sealed_config: &sealed,
+            processes: &current.processes,
+            port,
+            commit: current.commit,
+            reason,
+            actor: &deploying.instance.actor,
+        },
+    )?;
     deploying.log.step(&format!("Releasing {} ({reason})", release.version));
     Ok(Cut { release, config, release_command: None })
 }
@@ -125,19 +118,17 @@ pub(super) async fn run_command(deploying: &Deploying<'_>, cut: Cut) -> Result<C
     Ok(cut)
 }
 
-fn config(deploying: &Deploying<'_>) -> Result<ConfigMap> {
-    let sealed = deploying.instance.read(|tables| tables.config(deploying.app.id))?;
-    sealed
-        .into_iter()
-        .map(|(key, sealed)| {
-            let clear = deploying.instance.secrets.unseal(&sealed)?;
-            Ok((key, String::from_utf8(clear).map_err(Error::bug)?))
-        })
-        .collect()
+/// Writes the release and notes that this deployment cut it, in one transaction.
+fn write(deploying: &Deploying<'_>, new: &NewRelease<'_>) -> Result<Release> {
+    deploying.instance.write(|tables| {
+        let release = tables.cut_release(deploying.app.id, new)?;
+        tables.set_deployment_release(deploying.id, release.id)?;
+        Ok(release)
+    })
 }
 
 /// The port that the config sets.
 fn port(config: &ConfigMap) -> Result<Option<u16>> {
     let key: EnvKey = "PORT".parse()?;
-    config.get(&key).map(|text| crate::ops::config::parse_port(text)).transpose()
+    config.get(&key).map(|text| ops::config::parse_port(text)).transpose()
 }
