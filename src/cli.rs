@@ -2,6 +2,7 @@
 //! laptop) and is the same behind each.
 
 mod apps;
+mod buildpacks;
 mod completions;
 mod config;
 mod deploys;
@@ -106,6 +107,12 @@ enum Command {
     SshKeysRemove(ssh_keys::Remove),
     #[command(name = "plan")]
     Plan(plan::Plan),
+    #[command(name = "buildpacks:list")]
+    BuildpacksList(buildpacks::List),
+    #[command(name = "buildpacks:show")]
+    BuildpacksShow(buildpacks::Show),
+    #[command(name = "buildpacks:detect")]
+    BuildpacksDetect(buildpacks::Detect),
     #[command(name = "serve")]
     Serve(serve::Serve),
     #[command(name = "completions")]
@@ -150,9 +157,12 @@ impl Command {
             Command::PsRestart(command) => command.run(instance).await,
             Command::SshKeysList(command) => command.run(instance),
             Command::SshKeysRemove(command) => command.run(instance),
+            Command::BuildpacksList(command) => command.run(instance),
+            Command::BuildpacksShow(command) => command.run(instance),
             Command::Hook(command) => command.run(instance).await,
             Command::SshKeysAdd(_)
             | Command::Plan(_)
+            | Command::BuildpacksDetect(_)
             | Command::Serve(_)
             | Command::Resolver(_)
             | Command::Completions(_) => Err(Error::bug("a command without an instance was given one")),
@@ -163,7 +173,12 @@ impl Command {
     fn is_remote(&self) -> bool {
         !matches!(
             self,
-            Command::Plan(_) | Command::Serve(_) | Command::Resolver(_) | Command::Hook(_) | Command::Completions(_)
+            Command::Plan(_)
+                | Command::BuildpacksDetect(_)
+                | Command::Serve(_)
+                | Command::Resolver(_)
+                | Command::Hook(_)
+                | Command::Completions(_)
         )
     }
 }
@@ -266,6 +281,9 @@ fn execute(arguments: &[OsString], door: Door) -> u8 {
         Command::Completions(command) => command.run(),
         Command::Plan(command) => {
             Settings::load(cli.config).and_then(|settings| command.run(Ui::default(), &settings.paths.buildpacks()))
+        }
+        Command::BuildpacksDetect(command) => {
+            Settings::load(cli.config).and_then(|settings| command.run(&settings.paths.buildpacks()))
         }
         Command::Serve(command) => Settings::load(cli.config).and_then(|settings| command.run(settings)),
         Command::Resolver(command) => Settings::load(cli.config).and_then(|settings| command.run(&settings)),
