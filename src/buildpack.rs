@@ -8,14 +8,15 @@
 //! Nothing that a repository says becomes an instruction of a Dockerfile: a version is parsed before it is rendered, and
 //! any other value reaches a template only as a quoted JSON string, which cannot hold a line break.
 
+mod app_json;
 mod detect;
 mod diagnose;
 mod dockerfile;
 mod extract;
 mod generate;
 mod manifest;
-mod packages;
 mod paas_toml;
+mod packages;
 mod plan;
 mod procfile;
 mod range;
@@ -29,6 +30,7 @@ use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 pub use diagnose::Diagnosis;
 use diagnose::FailureRule;
 pub use generate::BuildCommand;
+#[cfg(not(test))]
 use include_dir::{Dir, include_dir};
 use manifest::Manifest;
 pub use packages::SystemPackages;
@@ -39,8 +41,6 @@ use tera::Tera;
 pub use version::Version;
 
 use crate::{Error, Result, clock, tree::Tree};
-
-static EMBEDDED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/buildpacks");
 
 /// The name of the file that describes a buildpack.
 const MANIFEST: &str = "buildpack.toml";
@@ -85,16 +85,12 @@ impl Buildpacks {
     pub fn load(directory: Option<&Path>) -> Result<Buildpacks> {
         let mut buildpacks = BTreeMap::new();
         let mut shared = BTreeMap::new();
-        for folder in EMBEDDED.dirs() {
-            let name = folder.path().display().to_string();
-            let files = folder.files().filter_map(|file| {
-                Some((file.path().file_name()?.to_str()?.to_owned(), file.contents_utf8()?.to_owned()))
-            });
+        for (name, files) in embedded()? {
             if name == SHARED {
-                shared = files.collect();
+                shared = files;
                 continue;
             }
-            let buildpack = Buildpack::new(&name, files.collect(), &name, OWN)?;
+            let buildpack = Buildpack::new(&name, files, &name, OWN)?;
             buildpacks.insert(name, buildpack);
         }
         let failures = shared.remove(FAILURES).unwrap_or_default();
@@ -171,6 +167,26 @@ impl Buildpack {
         files.retain(|file, _| file.ends_with(".tera"));
         Ok(Buildpack { name: name.to_owned(), origin: origin.to_owned(), manifest, templates: files })
     }
+}
+
+/// The folders of the binary, each with its text files.
+#[cfg(not(test))]
+#[expect(clippy::unnecessary_wraps, reason = "the tests read them from the source, which can fail")]
+fn embedded() -> Result<BTreeMap<String, BTreeMap<String, String>>> {
+    static EMBEDDED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/buildpacks");
+    let folders = EMBEDDED.dirs().map(|folder| {
+        let files = folder
+            .files()
+            .filter_map(|file| Some((file.path().file_name()?.to_str()?.to_owned(), file.contents_utf8()?.to_owned())));
+        (folder.path().display().to_string(), files.collect())
+    });
+    Ok(folders.collect())
+}
+
+/// The folders that the binary is made of, as they are now.
+#[cfg(test)]
+fn embedded() -> Result<BTreeMap<String, BTreeMap<String, String>>> {
+    folders(&Path::new(env!("CARGO_MANIFEST_DIR")).join("buildpacks"))
 }
 
 /// The folders of a directory, each with its text files; none where there is no such directory.

@@ -123,9 +123,10 @@ impl Predicate {
                 }
                 Some(reasons.join(", "))
             }
-            Predicate::Set(keys) => {
-                keys.iter().find(|key| scope.paas_toml.build.text(key).is_some()).map(|key| format!("build.{key} in paas.toml"))
-            }
+            Predicate::Set(keys) => keys
+                .iter()
+                .find(|key| scope.paas_toml.build.text(key).is_some())
+                .map(|key| format!("build.{key} in paas.toml")),
             Predicate::All(predicates) => {
                 let mut reasons = Vec::new();
                 for predicate in predicates {

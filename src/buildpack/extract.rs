@@ -166,7 +166,8 @@ impl Extractor {
                 for (file, glob) in file.patterns()? {
                     if glob.is_none() {
                         let document = scope.json(file)?;
-                        if let Some(text) = document.as_ref().and_then(|document| json_text(document.pointer(pointer)?)) {
+                        if let Some(text) = document.as_ref().and_then(|document| json_text(document.pointer(pointer)?))
+                        {
                             found.extend(keyed(scope, file, &key, last, text, regex.as_ref())?);
                         }
                     }
@@ -208,7 +209,9 @@ impl Extractor {
                     let Some(path) = entry.path.to_str() else { continue };
                     let Some(group) = regex.captures(path).and_then(|captures| captures.get(1)) else { continue };
                     if let Some(expression) = text
-                        && !scope.text(&entry.path).is_some_and(|text| expression.compile().is_ok_and(|e| e.is_match(&text)))
+                        && !scope
+                            .text(&entry.path)
+                            .is_some_and(|text| expression.compile().is_ok_and(|e| e.is_match(&text)))
                     {
                         continue;
                     }
@@ -413,9 +416,7 @@ fn without_comments(text: &str) -> String {
                     }
                 }
             }
-            ('/', Some('/')) => {
-                while rest.next_if(|next| *next != '\n').is_some() {}
-            }
+            ('/', Some('/')) => while rest.next_if(|next| *next != '\n').is_some() {},
             ('/', Some('*')) => {
                 rest.next();
                 let mut before = ' ';

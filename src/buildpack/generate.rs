@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use super::{
     Buildpack, Buildpacks,
-    packages::SystemPackages,
     paas_toml::{BuildSection, PAAS_TOML, PaasToml},
+    packages::SystemPackages,
     render::{command_instruction, quoted, quoted_variables, render},
     scope::Scope,
     version::Version,

@@ -4,10 +4,11 @@ use serde::Serialize;
 
 use super::{
     Buildpack, Buildpacks,
+    app_json::{self, APP_JSON},
     dockerfile::exposed_ports,
     generate::{BuildCommand, Generated, generate, versions_of, with_values},
     manifest::ProcessRule,
-    paas_toml::{self, PAAS_TOML, PaasToml},
+    paas_toml::{self, Declared, PAAS_TOML, PaasToml},
     packages::SystemPackages,
     procfile::{self, PROCFILE, known_words},
     scope::Scope,
@@ -15,7 +16,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    model::{Check, ProcessSpec, ProcessType},
+    model::{ProcessSpec, ProcessType},
     tree::{DockerIgnore, Tree},
 };
 
@@ -105,6 +106,7 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
     let paas_toml =
         tree.read_text(PAAS_TOML)?.map_or_else(|| Ok(PaasToml::default()), |text| paas_toml::parse(&text))?;
     let procfile = tree.read_text(PROCFILE)?.map(|text| procfile::parse(&text)).transpose()?.unwrap_or_default();
+    let app_json = tree.read_text(APP_JSON)?.map(|text| app_json::parse(&text)).transpose()?.unwrap_or_default();
 
     let with_own;
     let buildpacks = match paas_toml.build.buildpack.as_ref().and_then(|(name, line)| Some((folder(name)?, *line))) {
@@ -154,8 +156,14 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
             (generate(&scope, buildpacks, buildpack, &ignore, command)?, ignore)
         }
     };
-    let Generated { path: dockerfile_path, text: dockerfile, extra_files, commands: build_commands, packages, more_versions } =
-        generated;
+    let Generated {
+        path: dockerfile_path,
+        text: dockerfile,
+        extra_files,
+        commands: build_commands,
+        packages,
+        more_versions,
+    } = generated;
     versions.extend(more_versions);
     let warnings = versions.iter().flat_map(|version| version.warnings.iter().cloned()).collect();
     let (port, port_source) = match (paas_toml.port, &manifest.dockerfile) {
@@ -169,10 +177,10 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
     let processes = commands
         .into_iter()
         .map(|(process, command)| {
-            let check = if process.is_web() { paas_toml.check.clone() } else { Check::default() };
-            ProcessSpec { process, command, check }
+            let declared = declared(&process, &paas_toml, &app_json);
+            ProcessSpec::new(process, command, declared.quantity, declared.settings)
         })
-        .collect();
+        .collect::<Result<_>>()?;
 
     Ok(BuildPlan {
         buildpack: buildpack.name.clone(),
@@ -243,6 +251,19 @@ fn choose<'a>(tree: &Tree, buildpacks: &'a Buildpacks, paas_toml: &PaasToml) -> 
     })
 }
 
+/// What the source says about a process type: `paas.toml` before `app.json`.
+fn declared(process: &ProcessType, paas_toml: &PaasToml, app_json: &BTreeMap<ProcessType, Declared>) -> Declared {
+    let mut declared = paas_toml.processes.get(process).cloned().unwrap_or_default();
+    if process.is_web() {
+        declared.settings = declared.settings.over(&paas_toml.checks);
+    }
+    if let Some(below) = app_json.get(process) {
+        declared.settings = declared.settings.over(&below.settings);
+        declared.quantity = declared.quantity.or(below.quantity);
+    }
+    declared
+}
+
 struct Processes {
     /// `web` first, then by name; nothing: the image's own command.
     commands: Vec<(ProcessType, Option<String>)>,
@@ -297,7 +318,8 @@ fn check_settings(buildpacks: &Buildpacks, buildpack: &Buildpack, paas_toml: &Pa
         let variables = !build.variables.is_empty() || !paas_toml.variables.is_empty();
         let line = lines.min().or(variables.then_some(build.first_line.unwrap_or(1)));
         let hint = "write it in the Dockerfile, or take it out".to_owned();
-        return line.map_or(Ok(()), |line| refused(line, "a Dockerfile is built as it is, without this".to_owned(), hint));
+        return line
+            .map_or(Ok(()), |line| refused(line, "a Dockerfile is built as it is, without this".to_owned(), hint));
     }
     if let Some((_, line)) = &build.static_root
         && !manifest.serves_static
@@ -332,14 +354,15 @@ fn processes(
     procfile: &BTreeMap<ProcessType, String>,
 ) -> Result<Processes> {
     let mut declared = procfile.clone();
-    declared.extend(paas_toml.processes.clone());
+    let own = paas_toml.processes.iter().filter_map(|(process, own)| Some((process.clone(), own.command.clone()?)));
+    let own: BTreeMap<ProcessType, String> = own.collect();
+    declared.extend(own.clone());
     let is_release = |process: &ProcessType| process.as_str() == ProcessType::RELEASE;
-    let names_some = |processes: &BTreeMap<ProcessType, String>| processes.keys().any(|process| !is_release(process));
     let mut sources = Vec::new();
-    if names_some(&paas_toml.processes) {
+    if own.keys().any(|process| !is_release(process)) {
         sources.push(PAAS_TOML.to_owned());
     }
-    if procfile.keys().any(|process| !is_release(process) && !paas_toml.processes.contains_key(process)) {
+    if procfile.keys().any(|process| !is_release(process) && !own.contains_key(process)) {
         sources.push(PROCFILE.to_owned());
     }
 
@@ -370,6 +393,18 @@ fn processes(
             "write a file named Procfile with a line such as `web: COMMAND`, where COMMAND listens on $PORT".to_owned(),
         ));
     }
+    let without = paas_toml
+        .processes
+        .keys()
+        .find(|process| !is_release(process) && !commands.iter().any(|(known, _)| known == *process));
+    if let Some(process) = without {
+        return Err(Error::SourceFile {
+            file: PAAS_TOML.to_owned(),
+            line: None,
+            message: format!("[processes.{process}] has no command, and nothing else says one"),
+            hint: format!("write `command = \"COMMAND\"` in it, or `{process}: COMMAND` in a Procfile"),
+        });
+    }
     commands.sort_by_key(|(process, _)| (!process.is_web(), process.clone()));
     sources.dedup();
     Ok(Processes { commands, release_command, source: sources.join(" and ") })
@@ -393,9 +428,9 @@ fn default_command(scope: &Scope<'_>, rule: &ProcessRule) -> Result<Option<Optio
         line.push_str(main.text.trim());
         return match &rule.command {
             // A script is a command line already: its text is put in after the values were, and not searched.
-            Some(command) => Ok(with_values(scope, command)?.map(|command| {
-                Some(command.replacen("{script}", &line, 1))
-            })),
+            Some(command) => {
+                Ok(with_values(scope, command)?.map(|command| Some(command.replacen("{script}", &line, 1))))
+            }
             None => Ok(Some(Some(line))),
         };
     }

@@ -10,8 +10,8 @@ use std::{
 use super::{
     extract::{Found, Words, json, toml},
     manifest::Manifest,
-    packages::Dependencies,
     paas_toml::PaasToml,
+    packages::Dependencies,
     version::Version,
 };
 use crate::{
@@ -176,7 +176,8 @@ impl<'a> Scope<'a> {
         if let Some(dependencies) = self.dependencies.get() {
             return Ok(dependencies);
         }
-        let found = self.manifest.dependencies.as_ref().map_or_else(|| Ok(Dependencies::default()), |d| d.find(self))?;
+        let found =
+            self.manifest.dependencies.as_ref().map_or_else(|| Ok(Dependencies::default()), |d| d.find(self))?;
         Ok(self.dependencies.get_or_init(|| found))
     }
 }

@@ -1,7 +1,7 @@
 use std::{fs, path::Path, sync::LazyLock};
 
 use super::*;
-use crate::{tree::Tree, ui::error_text};
+use crate::{model::Setting, tree::Tree, ui::error_text};
 
 /// The buildpacks on a day on which it is known what gets fixes.
 fn buildpacks() -> &'static Buildpacks {
@@ -98,6 +98,37 @@ const PACKAGE: (&str, &str) = ("package.json", r#"{ "scripts": { "start": "node 
 fn generated_files_do_not_clash_with_the_repository() {
     assert_eq!(try_plan(&[("index.html", ""), (".paas", "")]).unwrap().dockerfile_path, ".paas-1/Dockerfile");
     assert_eq!(try_plan(&[("index.html", ""), (".paas/x", "")]).unwrap().dockerfile_path, ".paas-1/Dockerfile");
+}
+
+#[test]
+fn paas_toml_has_the_last_word() {
+    let paas_toml = r#"
+port = 8000
+[build]
+dockerfile = "deploy/Dockerfile"
+[processes]
+web = "bin/web"
+clock = "bin/clock"
+[checks]
+path = "/health"
+"#;
+    let procfile = ("Procfile", "web: old\nworker: bin/worker\n");
+    let files = [("paas.toml", paas_toml), procfile, ("deploy/Dockerfile", "FROM x\nEXPOSE 3000\n"), PACKAGE];
+    insta::assert_snapshot!(planned(&files), @r"
+    Dockerfile: set in paas.toml
+    Processes: web, clock, worker, from paas.toml and Procfile
+    Port 8000, from paas.toml
+      web: bin/web
+      clock: bin/clock
+      worker: bin/worker
+
+    # deploy/Dockerfile
+    FROM x
+    EXPOSE 3000
+    ");
+    let plan = try_plan(&files).unwrap();
+    assert_eq!(plan.processes[0].declared.get(Setting::CheckPath), Some("/health"));
+    assert_eq!(plan.processes[1].declared.get(Setting::CheckPath), None);
 }
 
 #[test]

@@ -212,7 +212,9 @@ impl VersionRule {
         let text = found.text.trim();
         let text = self.aliases.get(&text.to_ascii_lowercase()).map_or(text, String::as_str);
         let text = match self.clean.as_ref().and_then(|clean| clean.compile().ok()) {
-            Some(clean) => clean.captures(text).and_then(|captures| captures.get(1)).map_or(text, |group| group.as_str()),
+            Some(clean) => {
+                clean.captures(text).and_then(|captures| captures.get(1)).map_or(text, |group| group.as_str())
+            }
             None => text,
         };
         Some(self.aliases.get(&text.to_ascii_lowercase()).map_or(text, String::as_str).to_owned())

@@ -104,10 +104,8 @@ impl Detect {
             });
         }
         let detected = Buildpacks::load(Some(user_buildpacks))?.detect(&Tree::directory(&directory)?)?;
-        let rows: Vec<_> = detected
-            .iter()
-            .filter_map(|detected| Some([detected.name.clone(), detected.reason.clone()?]))
-            .collect();
+        let rows: Vec<_> =
+            detected.iter().filter_map(|detected| Some([detected.name.clone(), detected.reason.clone()?])).collect();
         self.output.ui().table(["MATCHES", "BECAUSE"], &rows, &detected)
     }
 }
