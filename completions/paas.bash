@@ -40,6 +40,9 @@ ssh-keys:add
 ssh-keys:list
 ssh-keys:remove
 plan
+buildpacks:list
+buildpacks:show
+buildpacks:detect
 serve
 completions'
 

@@ -52,5 +52,8 @@ complete --command paas --condition __fish_use_subcommand --arguments ssh-keys:a
 complete --command paas --condition __fish_use_subcommand --arguments ssh-keys:list --description 'List the public keys that may log in'
 complete --command paas --condition __fish_use_subcommand --arguments ssh-keys:remove --description 'Take a public key\'s access away, and end its open sessions'
 complete --command paas --condition __fish_use_subcommand --arguments plan --description 'Show how a directory would be built and run'
+complete --command paas --condition __fish_use_subcommand --arguments buildpacks:list --description 'List the buildpacks, in the order in which they are tried'
+complete --command paas --condition __fish_use_subcommand --arguments buildpacks:show --description 'Show a buildpack: what it looks for, and the versions it knows'
+complete --command paas --condition __fish_use_subcommand --arguments buildpacks:detect --description 'Show which buildpacks match a directory, and why'
 complete --command paas --condition __fish_use_subcommand --arguments serve --description 'Run the daemon: the SSH server, the resolver, Caddy, and what keeps the apps running'
 complete --command paas --condition __fish_use_subcommand --arguments completions --description 'Print a completion script for a shell'

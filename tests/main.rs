@@ -18,6 +18,7 @@ mod generated;
 mod install;
 mod interruptions;
 mod keys;
+mod languages;
 mod outages;
 mod plan;
 mod push;

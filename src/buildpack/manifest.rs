@@ -200,7 +200,7 @@ impl Manifest {
         let mut wrong = BTreeSet::new();
         self.visit(&mut |part| match part {
             Part::Fact(name) if !self.facts.contains_key(name) => {
-                drop(wrong.insert(format!("there is no fact {name}")))
+                wrong.insert(format!("there is no fact {name}"));
             }
             Part::Choice(name, is) if !self.has_option(name, is) => {
                 wrong.insert(format!("there is no choice {name} = {is}"));
