@@ -165,7 +165,7 @@ fn python_with_uv_and_a_package() {
         fixture: "python-uv",
         hello: "Hello from uv v1\n",
         version: "src/hello/__init__.py",
-        install: "uv sync --frozen --no-dev --no-install-project",
+        install: "uv sync --locked --no-dev --no-install-project",
         absent: &["/opt/tools", "/opt/venv/lib/python3*/site-packages/iniconfig", "/root/.cache/*"],
     }
     .serves_from(server, repository);
@@ -262,7 +262,7 @@ fn a_failed_build_says_why_and_what_to_type() {
         "module",
         &[("package.json", r#"{ "scripts": { "start": "x", "build": "node y.js" } }"#)],
         "the module /app/y.js is not there",
-        "`npm install /app/y.js` and commit, or see that the file is committed",
+        "see that the file is committed",
     );
     fails(
         "version",

@@ -8,9 +8,9 @@ use super::{Buildpacks, extract::Expression};
 pub(super) struct FailureRule {
     /// What the line looks like.
     pub output: Expression,
-    /// What it means, in which `{1}` stands for the first group.
+    /// What it means, in which `{1}` stands for the first group that matches.
     pub cause: String,
-    /// What to do about it, in which `{1}` stands for the first group.
+    /// What to do about it, in which `{1}` stands for the first group that matches.
     pub hint: String,
 }
 
@@ -34,7 +34,8 @@ impl Buildpacks {
             let Ok(regex) = rule.output.compile() else { continue };
             for line in output.iter().rev() {
                 let Some(captures) = regex.captures(line) else { continue };
-                let found: String = captures.get(1).map_or("", |group| group.as_str()).chars().take(80).collect();
+                let group = captures.iter().skip(1).flatten().next().map_or("", |group| group.as_str());
+                let found: String = group.chars().take(80).collect();
                 let told = |text: &str| text.replace("{1}", found.trim());
                 return Some(Diagnosis { cause: told(&rule.cause), hint: told(&rule.hint) });
             }

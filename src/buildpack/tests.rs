@@ -85,6 +85,35 @@ fn the_plans_of_all_fixtures_are_as_they_were() {
     assert!(update || changed.is_empty(), "{}\nhint: UPDATE=1 cargo test plans_of", changed.join("\n\n"));
 }
 
+/// Every file in tests/apps/failures is the output of a build that failed, and what it must be found to mean. `UPDATE=1 cargo test failures_mean` writes that anew.
+#[test]
+fn the_outputs_of_failures_mean_what_they_did() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/apps/failures");
+    let mut changed = Vec::new();
+    let mut causes = std::collections::BTreeSet::new();
+    for entry in fs::read_dir(&directory).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        let (output, expected) = text.split_once("== cause\n").unwrap_or((&text, ""));
+        // A Dockerfile of one's own can run anything, so none of the buildpacks is asked first.
+        let lines: Vec<String> = output.lines().map(str::to_owned).collect();
+        let diagnosis = buildpacks().diagnose("dockerfile", &lines);
+        let said = diagnosis.map_or("nothing\n".to_owned(), |found| format!("{}\n{}\n", found.cause, found.hint));
+        causes.insert(said.lines().next().unwrap().to_owned());
+        if said != expected {
+            changed.push(format!("{}:\n{}", path.display(), difference(expected, &said)));
+            if std::env::var_os("UPDATE").is_some() {
+                fs::write(&path, format!("{}\n== cause\n{said}", output.trim_end())).unwrap();
+            }
+        }
+    }
+    let update = std::env::var_os("UPDATE").is_some();
+    assert!(update || changed.is_empty(), "{}\nhint: UPDATE=1 cargo test failures_mean", changed.join("\n\n"));
+    assert!(causes.len() >= 20, "{causes:#?}");
+    let nothing = buildpacks().diagnose("node", &["all is well".to_owned()]);
+    assert_eq!(nothing, None);
+}
+
 /// The lines that are in one of two texts alone.
 fn difference(before: &str, after: &str) -> String {
     let gone = before.lines().filter(|line| !after.lines().any(|other| other == *line)).map(|line| format!("- {line}"));
