@@ -317,6 +317,18 @@ impl Engine {
         }
     }
 
+    /// Stops a running container and starts it again.
+    ///
+    /// # Errors
+    /// [`Error::Docker`].
+    pub async fn restart(&self, name: &str, timeout: Duration) -> Result<()> {
+        let options = query::RestartContainerOptions { t: i32::try_from(timeout.as_secs()).ok(), signal: None };
+        self.docker
+            .restart_container(name, Some(options))
+            .await
+            .map_err(Error::docker(format!("restart the container {name}")))
+    }
+
     /// Removes a container with its anonymous volumes, running or not. One that is gone is fine.
     ///
     /// # Errors

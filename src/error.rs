@@ -5,7 +5,7 @@
 
 use std::{error::Error as StdError, io, path::PathBuf};
 
-use crate::model::{Actor, AppName, DeployId, Freeze, ProcessType, ReleaseVersion};
+use crate::model::{Actor, AppName, DeployId, ProcessType, ReleaseVersion};
 
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -260,17 +260,12 @@ pub enum Error {
         holder: String,
     },
     /// The app was frozen on purpose.
-    #[error(
-        "{app} is locked by {}, {}{}",
-        freeze.actor,
-        crate::clock::ago(freeze.since),
-        freeze.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default()
-    )]
+    #[error("{app} is locked by {by}")]
     Frozen {
         /// The app.
         app: AppName,
         /// Who froze it, when and why.
-        freeze: Freeze,
+        by: String,
     },
     /// A newer push of the same app took this one's place in line.
     #[error("superseded by deploy {0}, a newer push of the same app")]

@@ -10,6 +10,7 @@ mod untouched;
 
 mod apps;
 mod architecture;
+mod checks;
 mod commands;
 mod completions;
 mod config;
@@ -21,7 +22,10 @@ mod keys;
 mod outages;
 mod plan;
 mod push;
+mod queue;
 mod readme;
+mod releases;
 mod routing;
+mod scaling;
 mod secrets;
 mod serve;
