@@ -16,6 +16,7 @@ mod completions;
 mod config;
 mod failures;
 mod generated;
+mod images;
 mod install;
 mod interruptions;
 mod keys;

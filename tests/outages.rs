@@ -14,7 +14,7 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
-    harness::{Server, run},
+    harness::{Server, docker_socket, run},
     processes::{kill, processes, sleeps, unique_seconds},
     untouched::{Untouched, assert_refused, wait_until_over},
 };
@@ -37,7 +37,7 @@ impl Docker {
         let streams = Arc::clone(&docker.streams);
         std::thread::spawn(move || {
             for client in listener.incoming() {
-                let (client, engine) = (client.unwrap(), UnixStream::connect(real_socket()).unwrap());
+                let (client, engine) = (client.unwrap(), UnixStream::connect(docker_socket()).unwrap());
                 let again = |stream: &UnixStream| stream.try_clone().unwrap();
                 streams.lock().unwrap().extend([again(&client), again(&engine)]);
                 let (from_client, to_client) = (again(&client), client);
@@ -69,11 +69,6 @@ impl Docker {
     fn open(&self) {
         std::fs::rename(self.directory.path().join("shut.sock"), self.socket()).unwrap();
     }
-}
-
-fn real_socket() -> PathBuf {
-    let address = std::env::var("DOCKER_HOST").unwrap_or_default();
-    PathBuf::from(address.strip_prefix("unix://").unwrap_or("/var/run/docker.sock"))
 }
 
 /// Carries bytes from one stream to another, until either ends.

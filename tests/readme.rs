@@ -22,7 +22,7 @@ fn blocks(document: &str, heading: &str) -> Vec<(String, String)> {
 
 /// A line without what differs each time: times, commits, ports, and the blanks that git adds.
 fn timeless(line: &str) -> String {
-    let line = Regex::new(r"\d+\.\d s").unwrap().replace_all(line, "N s").into_owned();
+    let line = Regex::new(r"(\d+ min \d+|\d+\.\d) s").unwrap().replace_all(line, "N s").into_owned();
     let line = Regex::new(r"\([0-9a-f]{7}\)").unwrap().replace_all(&line, "(COMMIT)").into_owned();
     Regex::new(r"(localhost|127\.0\.0\.1):\d+").unwrap().replace_all(&line, "localhost").trim_end().to_owned()
 }
