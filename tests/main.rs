@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test may panic, and say why")]
 
 mod harness;
+mod load;
 mod machine;
 mod processes;
 mod untouched;
@@ -25,3 +26,4 @@ mod readme;
 mod routing;
 mod secrets;
 mod serve;
+mod under_load;
