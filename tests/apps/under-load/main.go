@@ -1,7 +1,8 @@
 // An app to be changed under load: it answers at once, slowly, with the sum of what it was sent, and over a
 // web socket.
 //
-// On SIGTERM it finishes what it has begun, or, with ON_SIGTERM=exit, exits at once.
+// On SIGTERM it finishes what it has begun, or, with ON_SIGTERM=exit, exits at once. With START_DELAY_MS it takes its
+// time before it listens.
 package main
 
 import (
@@ -28,6 +29,8 @@ func main() {
 		log.Fatal(err)
 	}
 	version := strings.TrimSpace(string(text))
+	delay, _ := strconv.Atoi(os.Getenv("START_DELAY_MS"))
+	time.Sleep(time.Duration(delay) * time.Millisecond)
 
 	http.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "hello %s\n", version)
