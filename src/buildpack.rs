@@ -8,6 +8,7 @@
 //! Nothing that a repository says becomes an instruction of a Dockerfile: a version is parsed before it is rendered, and
 //! any other value reaches a template only as a quoted JSON string, which cannot hold a line break.
 
+mod app_json;
 mod detect;
 mod dockerfile;
 mod extract;

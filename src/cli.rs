@@ -2,15 +2,18 @@
 //! laptop) and is the same behind each.
 
 mod apps;
+mod checks;
 mod completions;
 mod config;
 mod deploys;
+mod edit;
 mod git;
 mod hook;
 mod logs;
 mod manual;
 mod plan;
 mod processes;
+mod releases;
 mod remote;
 mod resolver;
 mod serve;
@@ -19,6 +22,7 @@ mod ssh_keys;
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::{CommandFactory, Parser, Subcommand};
+use edit::{Setter, apply_edit, setting_help};
 
 use crate::{
     Error, Kind, Result,
@@ -72,6 +76,22 @@ enum Command {
     AppsSet(apps::Set),
     #[command(name = "apps:destroy")]
     AppsDestroy(apps::Destroy),
+    #[command(name = "apps:lock")]
+    AppsLock(apps::Lock),
+    #[command(name = "apps:unlock")]
+    AppsUnlock(apps::Unlock),
+    #[command(name = "checks:report")]
+    ChecksReport(checks::Report),
+    #[command(name = "checks:run")]
+    ChecksRun(checks::Run),
+    #[command(name = "checks:set")]
+    ChecksSet(checks::Set),
+    #[command(name = "checks:skip")]
+    ChecksSkip(checks::Skip),
+    #[command(name = "checks:disable")]
+    ChecksDisable(checks::Disable),
+    #[command(name = "checks:enable")]
+    ChecksEnable(checks::Enable),
     #[command(name = "config:show")]
     ConfigShow(config::Show),
     #[command(name = "config:get")]
@@ -92,12 +112,26 @@ enum Command {
     DeploysCancel(deploys::Cancel),
     #[command(name = "logs")]
     Logs(logs::Logs),
+    #[command(name = "ps:report")]
+    PsReport(processes::Report),
+    #[command(name = "ps:scale")]
+    PsScale(processes::Scale),
     #[command(name = "ps:stop")]
     PsStop(processes::Stop),
     #[command(name = "ps:start")]
     PsStart(processes::Start),
     #[command(name = "ps:restart")]
     PsRestart(processes::Restart),
+    #[command(name = "ps:rebuild")]
+    PsRebuild(processes::Rebuild),
+    #[command(name = "ps:set")]
+    PsSet(processes::Set),
+    #[command(name = "releases:list")]
+    ReleasesList(releases::List),
+    #[command(name = "releases:info")]
+    ReleasesInfo(releases::Info),
+    #[command(name = "releases:rollback")]
+    ReleasesRollback(releases::Rollback),
     #[command(name = "ssh-keys:add")]
     SshKeysAdd(ssh_keys::Add),
     #[command(name = "ssh-keys:list")]
@@ -133,7 +167,15 @@ impl Command {
             Command::AppsList(command) => command.run(instance),
             Command::AppsInfo(command) => command.run(instance),
             Command::AppsExists(command) => command.run(instance),
-            Command::AppsSet(command) => command.run(instance),
+            Command::AppsSet(command) => command.run(instance).await,
+            Command::AppsLock(command) => command.run(instance).await,
+            Command::AppsUnlock(command) => command.run(instance),
+            Command::ChecksReport(command) => command.run(instance),
+            Command::ChecksRun(command) => command.run(instance).await,
+            Command::ChecksSet(command) => command.run(instance).await,
+            Command::ChecksSkip(command) => command.run(instance).await,
+            Command::ChecksDisable(command) => command.run(instance).await,
+            Command::ChecksEnable(command) => command.run(instance).await,
             Command::AppsDestroy(command) => command.run(instance).await,
             Command::ConfigShow(command) => command.run(instance),
             Command::ConfigGet(command) => command.run(instance),
@@ -145,9 +187,16 @@ impl Command {
             Command::DeploysFollow(command) => command.run(instance).await,
             Command::DeploysCancel(command) => command.run(instance).await,
             Command::Logs(command) => command.run(instance).await,
+            Command::PsReport(command) => command.run(instance).await,
+            Command::PsScale(command) => command.run(instance).await,
             Command::PsStop(command) => command.run(instance).await,
             Command::PsStart(command) => command.run(instance).await,
             Command::PsRestart(command) => command.run(instance).await,
+            Command::PsRebuild(command) => command.run(instance).await,
+            Command::PsSet(command) => command.run(instance).await,
+            Command::ReleasesList(command) => command.run(instance).await,
+            Command::ReleasesInfo(command) => command.run(instance),
+            Command::ReleasesRollback(command) => command.run(instance).await,
             Command::SshKeysList(command) => command.run(instance),
             Command::SshKeysRemove(command) => command.run(instance),
             Command::Hook(command) => command.run(instance).await,

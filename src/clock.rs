@@ -24,6 +24,19 @@ pub fn rfc3339(milliseconds: i64) -> String {
         .unwrap_or_default()
 }
 
+/// Reads a time of RFC 3339 as others write it; nothing where it is none, or before 1970.
+pub fn parse_rfc3339(text: &str) -> Option<i64> {
+    let time = chrono::DateTime::parse_from_rfc3339(text).ok()?;
+    Some(time.timestamp_millis()).filter(|milliseconds| *milliseconds > 0)
+}
+
+/// The time of day of a stored time, in UTC: `11:22:27`.
+pub fn time_of_day(milliseconds: i64) -> String {
+    chrono::DateTime::from_timestamp_millis(milliseconds)
+        .map(|time| time.format("%H:%M:%S").to_string())
+        .unwrap_or_default()
+}
+
 /// A stored time as people say it: `12 s ago`, `3 h ago`, `5 days ago`.
 pub fn ago(milliseconds: i64) -> String {
     let seconds = since(milliseconds).as_secs();

@@ -8,6 +8,8 @@ mod build;
 mod deployment;
 mod health;
 mod preflight;
+mod probe;
+mod queue;
 mod recover;
 mod release;
 mod retire;
@@ -16,17 +18,20 @@ mod source;
 
 use deployment::Deploying;
 pub use preflight::check_disk;
-pub use recover::recover;
+pub use probe::{Target, probe};
+use queue::{Request, begin};
+pub use queue::{hold, refuse_frozen};
+pub use recover::{recover, remake};
+use release::Changes;
 pub use retire::{apps_to_retire, retire_app};
+use rollout::Keep;
 
 use crate::{
     Error, Result,
-    engine::Engine,
-    git,
     instance::Instance,
-    lock::{self, Holder, Lock},
-    model::{App, AppName, BranchName, CommitId, DeployId, DeployState, DeploymentKind, ReleaseVersion},
-    proxy,
+    model::{
+        AppName, BranchName, CommitId, DeployId, DeploymentKind, EnvKey, Override, ProcessType, Release, ReleaseVersion,
+    },
     store::NewDeployment,
     ui::DeployLog,
 };
@@ -46,6 +51,21 @@ pub struct Push {
     pub wait: bool,
 }
 
+/// A change of what an app is run with: of its config, of what the server is told about its process types.
+#[derive(Clone, Debug)]
+pub struct Edit {
+    /// What kind of deployment it makes.
+    pub kind: DeploymentKind,
+    /// Why, for the release that takes it up: `config: set A, B`.
+    pub reason: String,
+    /// Variables with their new values; none removes one.
+    pub config: Vec<(EnvKey, Option<String>)>,
+    /// What is told, replacing what was told of the same process type and setting.
+    pub told: Vec<Override>,
+    /// What is told no longer.
+    pub untold: Vec<(Option<ProcessType>, crate::model::Setting)>,
+}
+
 /// What a deploy came to.
 #[derive(Clone, Debug)]
 pub struct Live {
@@ -60,119 +80,171 @@ pub struct Live {
 /// # Errors
 /// Whatever failed; the release before still serves then, and nothing of this deploy is left.
 pub async fn push(instance: &Instance, push: &Push, log: &DeployLog) -> Result<Live> {
-    let what = format!("the deploy of {} ({})", push.branch, push.commit.short());
-    let (engine, app, lock) = take(instance, &push.app, &what, push.wait, log).await?;
-    if let Some(deploy_branch) = &app.deploy_branch
-        && *deploy_branch != push.branch
-    {
-        return Err(Error::WrongBranch {
-            app: app.name,
-            deploy_branch: deploy_branch.to_string(),
-            pushed: push.branch.to_string(),
-        });
-    }
-    let repository = instance.settings.paths.repository(&app.name);
-    if let Some(now) = git::moved_away(&repository, &push.branch, push.old_commit, push.commit)? {
-        return Err(Error::PushRefused {
-            message: format!("{} moved to {} while this push waited", push.branch, now.short()),
-            hint: format!("`git pull --rebase paas {}`, then push again", push.branch),
-        });
-    }
-    let new = NewDeployment {
-        kind: DeploymentKind::Push,
-        actor: &instance.actor,
-        branch: Some(&push.branch),
-        commit: Some(push.commit),
-        old_commit: push.old_commit,
+    let request = Request {
+        app: &push.app,
+        what: format!("the deploy of {} ({})", push.branch, push.commit.short()),
+        wait: push.wait,
+        new: NewDeployment {
+            kind: DeploymentKind::Push,
+            actor: &instance.actor,
+            branch: Some(&push.branch),
+            commit: Some(push.commit),
+        },
     };
-    let deploying = Deploying::open(instance, engine, app, lock, log, &new)?;
-    let proven = deploying
-        .unless_canceled(async {
-            let source = source::checkout(&deploying, push).await?;
-            let plan = build::plan(&deploying, source)?;
-            let image = build::image(&deploying, plan).await?;
-            let release = release::cut(&deploying, image, push)?;
-            let release = release::run_command(&deploying, release).await?;
-            let candidate = rollout::start(&deploying, release).await?;
-            rollout::wait_healthy(&deploying, candidate).await
-        })
-        .await;
-    conclude(&deploying, proven).await
+    let deploying = begin(instance, &request, log).await?;
+    let proven = deploying.unless_stopped(async {
+        source::check_branch(&deploying, push)?;
+        let source = source::checkout(&deploying, push.commit, &format!("from {}", push.branch)).await?;
+        let plan = build::plan(&deploying, source)?;
+        let image = build::image(&deploying, plan).await?;
+        let release = release::cut(&deploying, image, push.commit, &format!("push of {}", push.branch))?;
+        let release = release::run_command(&deploying, release).await?;
+        let candidate = rollout::start(&deploying, release, &Keep::Nothing).await?;
+        rollout::wait_healthy(&deploying, candidate).await
+    });
+    conclude(&deploying, proven.await).await
 }
 
-/// Deploys the release that serves once more, with the config as it is now: without a build.
-///
-/// Returns nothing where the app does not run, because then there is nothing to change.
-///
-/// # Errors
-/// As [`push`].
-pub async fn config_change(instance: &Instance, app: &AppName, reason: &str, log: &DeployLog) -> Result<Option<Live>> {
-    let (engine, app, lock) = take(instance, app, &format!("the deploy of {reason}"), true, log).await?;
-    let Some(current) = instance.read(|tables| tables.current_release(app.id))?.filter(|_| app.is_running()) else {
-        return Ok(None);
-    };
-    let new = NewDeployment::without_source(DeploymentKind::Config, &instance.actor);
-    let deploying = Deploying::open(instance, engine, app, lock, log, &new)?;
-    let proven = deploying
-        .unless_canceled(async {
-            let release = release::cut_again(&deploying, &current, reason)?;
-            let candidate = rollout::start(&deploying, release).await?;
-            rollout::wait_healthy(&deploying, candidate).await
-        })
-        .await;
-    conclude(&deploying, proven).await.map(Some)
-}
-
-/// Starts the release that serves in new containers, proves them healthy, and moves the traffic to them.
+/// Builds the commit that serves once more, and deploys what comes out.
 ///
 /// # Errors
 /// As [`push`]; [`Error::NeverDeployed`].
-pub async fn restart(instance: &Instance, app: &AppName, log: &DeployLog) -> Result<Live> {
-    let (engine, app, lock) = take(instance, app, "the restart", true, log).await?;
-    let Some(current) = instance.read(|tables| tables.current_release(app.id))? else {
-        return Err(Error::NeverDeployed(app.name));
-    };
-    let new = NewDeployment::without_source(DeploymentKind::Restart, &instance.actor);
-    let deploying = Deploying::open(instance, engine, app, lock, log, &new)?;
-    let proven = deploying
-        .unless_canceled(async {
-            let release = release::again(&deploying, current)?;
-            let candidate = rollout::start(&deploying, release).await?;
-            rollout::wait_healthy(&deploying, candidate).await
-        })
-        .await;
-    conclude(&deploying, proven).await
+pub async fn rebuild(instance: &Instance, app: &AppName, log: &DeployLog) -> Result<Live> {
+    let current = current_release(instance, app)?;
+    let commit = current.commit.ok_or_else(|| Error::NeverDeployed(app.clone()))?;
+    let mut new = NewDeployment::without_source(DeploymentKind::Rebuild, &instance.actor);
+    new.commit = Some(commit);
+    let request = Request { app, what: format!("the rebuild of {}", commit.short()), wait: true, new };
+    let deploying = begin(instance, &request, log).await?;
+    let proven = deploying.unless_stopped(async {
+        let source = source::checkout(&deploying, commit, "once more").await?;
+        let plan = build::plan(&deploying, source)?;
+        let image = build::image(&deploying, plan).await?;
+        let release = release::cut(&deploying, image, commit, "rebuild")?;
+        let release = release::run_command(&deploying, release).await?;
+        let candidate = rollout::start(&deploying, release, &Keep::Nothing).await?;
+        rollout::wait_healthy(&deploying, candidate).await
+    });
+    conclude(&deploying, proven.await).await
 }
 
-/// Takes the app's lock for an action that changes what runs, and first finishes or undoes what a dead one left.
+/// Deploys the image that serves with a config or settings that differ, without a build. What runs as it should
+/// already is left alone. The edit is kept with the switch: if the new containers do not become healthy, nothing has
+/// changed.
 ///
 /// # Errors
-/// [`Error::DockerUnavailable`], [`Error::DiskFull`], [`Error::Locked`], [`Error::AppNotFound`].
-async fn take(
+/// As [`push`]; [`Error::NotRunning`].
+pub async fn edit(instance: &Instance, app: &AppName, edit: &Edit, log: &DeployLog) -> Result<Live> {
+    let new = NewDeployment::without_source(edit.kind, &instance.actor);
+    let request = Request { app, what: format!("the deploy of {}", edit.reason), wait: true, new };
+    let deploying = begin(instance, &request, log).await?;
+    let proven = deploying.unless_stopped(async {
+        let release = release::cut_again(&deploying, edit)?;
+        let candidate = rollout::start(&deploying, release, &Keep::Same).await?;
+        rollout::wait_healthy(&deploying, candidate).await
+    });
+    conclude(&deploying, proven.await).await
+}
+
+/// Goes back to a former release, with its image, its config and its settings, as a new release: without a build, and
+/// without its release command.
+///
+/// `version`: none takes the release that served before the current one.
+///
+/// # Errors
+/// As [`push`]; [`Error::NoFormerRelease`], [`Error::ReleaseNotFound`], [`Error::NoWayBack`].
+pub async fn rollback(
     instance: &Instance,
-    name: &AppName,
-    what: &str,
-    wait: bool,
+    app: &AppName,
+    version: Option<ReleaseVersion>,
     log: &DeployLog,
-) -> Result<(Engine, App, Lock)> {
-    let app = instance.read(|tables| tables.app(name))?;
-    let holder = Holder::new(what, &instance.actor);
-    let path = instance.settings.paths.app_lock(app.id);
-    let lock = if wait {
-        lock::lock(&path, &holder, |other| log.step(&format!("Waiting for {other}"))).await?
-    } else {
-        lock::try_lock(&path, &holder)?.map_err(|other| Error::Locked {
-            app: name.clone(),
-            holder: other.map_or_else(|| "another action".to_owned(), |other| other.describe()),
-        })?
-    };
-    let engine = Engine::connect(&instance.settings).await?;
-    preflight::check_machine(instance, &engine).await?;
-    proxy::ready(instance).await?;
-    recover::leftovers(instance, &engine, app.id).await?;
-    // Read again: what held the lock may have changed the app, or destroyed it.
-    let app = instance.read(|tables| tables.app(name))?;
-    Ok((engine, app, lock))
+) -> Result<Live> {
+    let what = version.map_or_else(|| "the rollback".to_owned(), |version| format!("the rollback to {version}"));
+    let new = NewDeployment::without_source(DeploymentKind::Rollback, &instance.actor);
+    let request = Request { app, what, wait: true, new };
+    let deploying = begin(instance, &request, log).await?;
+    let proven = deploying.unless_stopped(async {
+        let target = release::to_roll_back_to(&deploying, version).await?;
+        let release = release::cut_from(&deploying, &target)?;
+        let candidate = rollout::start(&deploying, release, &Keep::Same).await?;
+        rollout::wait_healthy(&deploying, candidate).await
+    });
+    let live = conclude(&deploying, proven.await).await?;
+    if let Some(former) = deploying.app.current_release {
+        log.detail(&format!("to undo this: paas releases:rollback {app} {former}"));
+        log.flush();
+    }
+    Ok(live)
+}
+
+/// Runs so many containers of each of these process types: what is new is proven healthy before it gets traffic, what
+/// is too many is drained.
+///
+/// # Errors
+/// As [`push`]; [`Error::ProcessNotFound`], [`Error::NeverDeployed`].
+pub async fn scale(
+    instance: &Instance,
+    app: &AppName,
+    formation: &[(ProcessType, u32)],
+    log: &DeployLog,
+) -> Result<Live> {
+    let words: Vec<String> = formation.iter().map(|(process, quantity)| format!("{process}={quantity}")).collect();
+    let new = NewDeployment::without_source(DeploymentKind::Scale, &instance.actor);
+    let request = Request { app, what: format!("the scaling to {}", words.join(" ")), wait: true, new };
+    let deploying = begin(instance, &request, log).await?;
+    let proven = deploying.unless_stopped(async {
+        let changes = Changes { formation: formation.to_vec(), ..Changes::default() };
+        let release = release::again(&deploying, &format!("Scaling to {}", words.join(" ")), changes)?;
+        let candidate = rollout::start(&deploying, release, &Keep::Same).await?;
+        rollout::wait_healthy(&deploying, candidate).await
+    });
+    conclude(&deploying, proven.await).await
+}
+
+/// Starts the release that serves in new containers, proves them healthy, and moves the traffic to them. Where config
+/// or settings were changed since without a restart, this takes them up, as a new release.
+///
+/// `process`: only the containers of this type; none for all.
+///
+/// # Errors
+/// As [`push`]; [`Error::NeverDeployed`], [`Error::ProcessNotFound`].
+pub async fn restart(
+    instance: &Instance,
+    app: &AppName,
+    process: Option<&ProcessType>,
+    log: &DeployLog,
+) -> Result<Live> {
+    let current = current_release(instance, app)?;
+    if let Some(process) = process.filter(|process| current.process(process).is_none()) {
+        let known = current.process_names();
+        return Err(Error::ProcessNotFound { app: app.clone(), process: process.clone(), known });
+    }
+    let new = NewDeployment::without_source(DeploymentKind::Restart, &instance.actor);
+    let deploying = begin(instance, &Request { app, what: "the restart".to_owned(), wait: true, new }, log).await?;
+    let proven = deploying.unless_stopped(async {
+        let (release, keep) = match process {
+            Some(process) => {
+                let headline = format!("Restarting {process}");
+                (release::again(&deploying, &headline, Changes::default())?, Keep::OtherThan(process.clone()))
+            }
+            None => (release::again_or_cut(&deploying)?, Keep::Nothing),
+        };
+        let candidate = rollout::start(&deploying, release, &keep).await?;
+        rollout::wait_healthy(&deploying, candidate).await
+    });
+    conclude(&deploying, proven.await).await
+}
+
+/// The release that serves an app.
+///
+/// # Errors
+/// [`Error::NeverDeployed`], [`Error::AppNotFound`].
+fn current_release(instance: &Instance, app: &AppName) -> Result<Release> {
+    let current = instance.read(|tables| {
+        let app = tables.app(app)?;
+        tables.current_release(app.id)
+    })?;
+    current.ok_or_else(|| Error::NeverDeployed(app.clone()))
 }
 
 /// Switches to what was proven, or undoes everything.
@@ -188,10 +260,7 @@ async fn conclude(deploying: &Deploying<'_>, proven: Result<rollout::Healthy>) -
             Ok(live)
         }
         Err(error) => {
-            let end = match error {
-                Error::Canceled(_) | Error::Interrupted => DeployState::Canceled,
-                _ => DeployState::Failed,
-            };
+            let end = queue::end_of(&error);
             deploying.log.error(&error);
             recover::undo(deploying.instance, &deploying.engine, deploying.id, end, &error.one_line()).await;
             deploying.log.flush();

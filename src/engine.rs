@@ -10,18 +10,22 @@ use std::{collections::HashMap, time::Duration};
 use bollard::{
     Docker,
     container::LogOutput,
-    models::{ContainerUpdateBody, EndpointIpamConfig, Ipam, IpamConfig, NetworkCreateRequest, RestartPolicy},
+    exec::StartExecResults,
+    models::{ContainerUpdateBody, EndpointIpamConfig, ExecConfig, Ipam, IpamConfig, NetworkCreateRequest},
     query_parameters as query,
 };
 pub use build::{BuildEvent, BuildSpec, Context};
 use futures_util::{Stream, StreamExt, TryStreamExt};
-pub use spec::{ContainerSpec, Labels, Restart};
+pub use spec::{ContainerSpec, Labels};
 
 use crate::{
-    Error, Result,
-    model::{ImageId, Subnet},
+    Error, Result, clock,
+    model::{ImageId, RestartPolicy, Subnet},
     settings::Settings,
 };
+
+/// How much of a command's output in a container is kept, in characters.
+const EXEC_OUTPUT: usize = 2000;
 
 /// A connection to the engine.
 #[derive(Clone, Debug)]
@@ -42,6 +46,41 @@ pub enum Status {
     Restarting,
     /// Ended with this exit code.
     Exited(i64),
+}
+
+impl Status {
+    /// In a word.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Status::Missing => "gone",
+            Status::Created => "not started",
+            Status::Running => "running",
+            Status::Restarting => "restarting",
+            Status::Exited(_) => "ended",
+        }
+    }
+}
+
+/// What the engine says of a container that was started.
+#[derive(Clone, Debug)]
+pub struct Running {
+    /// Whether it runs now.
+    pub is_running: bool,
+    /// When it was started the last time, in milliseconds since 1970.
+    pub started_at: Option<i64>,
+    /// How often the engine has started it again.
+    pub restarts: u32,
+    /// The exit code of its last end.
+    pub exit_code: i64,
+    /// Whether it was killed because it used more memory than it may.
+    pub out_of_memory: bool,
+}
+
+impl Running {
+    /// Whether it has been up for a minute, so that its former ends do not count any more.
+    pub fn is_stable(&self) -> bool {
+        self.is_running && self.started_at.is_some_and(|started| clock::since(started) > Duration::from_secs(60))
+    }
 }
 
 /// Something that happened to a container of ours.
@@ -172,6 +211,27 @@ impl Engine {
         })
     }
 
+    /// What the engine says of a container; nothing where there is none of that name.
+    ///
+    /// # Errors
+    /// [`Error::Docker`].
+    pub async fn running(&self, name: &str) -> Result<Option<Running>> {
+        let inspected = match self.docker.inspect_container(name, None::<query::InspectContainerOptions>).await {
+            Ok(inspected) => inspected,
+            Err(error) if is_status(&error, 404) => return Ok(None),
+            Err(error) => return Err(Error::docker(format!("inspect the container {name}"))(error)),
+        };
+        let restarts = inspected.restart_count.and_then(|count| u32::try_from(count).ok()).unwrap_or(0);
+        let state = inspected.state.unwrap_or_default();
+        Ok(Some(Running {
+            is_running: state.running.unwrap_or(false) && !state.restarting.unwrap_or(false),
+            started_at: state.started_at.as_deref().and_then(clock::parse_rfc3339),
+            restarts,
+            exit_code: state.exit_code.unwrap_or(0),
+            out_of_memory: state.oom_killed.unwrap_or(false),
+        }))
+    }
+
     /// Waits until a container ends, and returns its exit code.
     ///
     /// # Errors
@@ -186,13 +246,53 @@ impl Engine {
         }
     }
 
+    /// Runs a command in a running container; returns its exit code and the end of what it printed.
+    ///
+    /// # Errors
+    /// [`Error::Docker`].
+    pub async fn exec(&self, name: &str, arguments: [String; 3]) -> Result<(i64, String)> {
+        let failed = || Error::docker(format!("run a command in the container {name}"));
+        let config = ExecConfig {
+            cmd: Some(arguments.to_vec()),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            ..ExecConfig::default()
+        };
+        let id = self.docker.create_exec(name, config).await.map_err(failed())?.id;
+        let mut output = String::new();
+        if let StartExecResults::Attached { output: mut lines, .. } =
+            self.docker.start_exec(&id, None).await.map_err(failed())?
+        {
+            while let Some(line) = lines.next().await {
+                output.push_str(&String::from_utf8_lossy(&line.map_err(failed())?.into_bytes()));
+                if output.len() > 2 * EXEC_OUTPUT {
+                    output = output.chars().skip(output.chars().count().saturating_sub(EXEC_OUTPUT)).collect();
+                }
+            }
+        }
+        let inspected = self.docker.inspect_exec(&id).await.map_err(failed())?;
+        Ok((inspected.exit_code.unwrap_or(-1), output))
+    }
+
+    /// Whether the engine has an image.
+    ///
+    /// # Errors
+    /// [`Error::Docker`].
+    pub async fn has_image(&self, image: &ImageId) -> Result<bool> {
+        match self.docker.inspect_image(&image.0).await {
+            Ok(_) => Ok(true),
+            Err(error) if is_status(&error, 404) => Ok(false),
+            Err(error) => Err(Error::docker(format!("inspect the image {image}"))(error)),
+        }
+    }
+
     /// Sets whether the engine starts a container again when it ends. One that is gone or going is fine.
     ///
     /// # Errors
     /// [`Error::Docker`].
-    pub async fn set_restart(&self, name: &str, restart: Restart) -> Result<()> {
+    pub async fn set_restart(&self, name: &str, restart: RestartPolicy) -> Result<()> {
         let body = ContainerUpdateBody {
-            restart_policy: Some(RestartPolicy { name: Some(restart.policy()), maximum_retry_count: None }),
+            restart_policy: Some(spec::restart_policy(restart)),
             ..ContainerUpdateBody::default()
         };
         match self.docker.update_container(name, body).await {
@@ -251,6 +351,26 @@ impl Engine {
             .into_iter()
             .filter_map(|summary| summary.names?.into_iter().next())
             .map(|name| name.trim_start_matches('/').to_owned())
+            .collect())
+    }
+
+    /// The state of each of the instance's containers in the engine's word, by name: `running`, `restarting`, ...
+    ///
+    /// # Errors
+    /// [`Error::Docker`].
+    pub async fn states(&self, instance: &str) -> Result<HashMap<String, String>> {
+        let options = query::ListContainersOptions {
+            all: true,
+            filters: Some(label_filter(&[(spec::INSTANCE_LABEL, instance)])),
+            ..Default::default()
+        };
+        let listed = self.docker.list_containers(Some(options)).await.map_err(Error::docker("list containers"))?;
+        Ok(listed
+            .into_iter()
+            .filter_map(|summary| {
+                let name = summary.names?.into_iter().next()?.trim_start_matches('/').to_owned();
+                Some((name, summary.state.map(|state| state.to_string()).unwrap_or_default()))
+            })
             .collect())
     }
 

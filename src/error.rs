@@ -5,7 +5,7 @@
 
 use std::{error::Error as StdError, io, path::PathBuf};
 
-use crate::model::{Actor, AppName, ProcessType};
+use crate::model::{Actor, AppName, DeployId, Freeze, ProcessType, ReleaseVersion};
 
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -259,6 +259,54 @@ pub enum Error {
         /// Who holds it, for what, since when.
         holder: String,
     },
+    /// The app was frozen on purpose.
+    #[error(
+        "{app} is locked by {}, {}{}",
+        freeze.actor,
+        crate::clock::ago(freeze.since),
+        freeze.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default()
+    )]
+    Frozen {
+        /// The app.
+        app: AppName,
+        /// Who froze it, when and why.
+        freeze: Freeze,
+    },
+    /// A newer push of the same app took this one's place in line.
+    #[error("superseded by deploy {0}, a newer push of the same app")]
+    Superseded(DeployId),
+    /// The app has no release of that number.
+    #[error("{app} has no release {version}")]
+    ReleaseNotFound {
+        /// The app.
+        app: AppName,
+        /// The number.
+        version: ReleaseVersion,
+    },
+    /// A release that cannot be rolled back to.
+    #[error("cannot roll {app} back to {version}: {reason}")]
+    NoWayBack {
+        /// The app.
+        app: AppName,
+        /// The release.
+        version: ReleaseVersion,
+        /// Why.
+        reason: String,
+    },
+    /// There is no release before the one that serves.
+    #[error("{0} has no release to roll back to")]
+    NoFormerRelease(AppName),
+    /// The app does not run.
+    #[error("{0} does not run")]
+    NotRunning(AppName),
+    /// A check of a running app failed.
+    #[error("{failed} of {total} checks failed")]
+    ChecksFailed {
+        /// How many failed.
+        failed: usize,
+        /// How many there were.
+        total: usize,
+    },
     /// The deployment was cancelled.
     #[error("the deploy was canceled by {0}")]
     Canceled(Actor),
@@ -474,12 +522,17 @@ impl Error {
             | Error::ConfigNotFound { .. }
             | Error::DeploymentNotFound(_)
             | Error::NeverDeployed(_)
+            | Error::ReleaseNotFound { .. }
+            | Error::NoFormerRelease(_)
             | Error::ProcessNotFound { .. } => Kind::NotFound,
             Error::AppExists(_)
             | Error::KeyExists(_)
             | Error::WrongBranch { .. }
             | Error::PushRefused { .. }
             | Error::NotCancelable { .. }
+            | Error::NoWayBack { .. }
+            | Error::NotRunning(_)
+            | Error::Superseded(_)
             | Error::AlreadyServing(_) => Kind::Conflict,
             Error::RootDenied { .. } => Kind::Denied,
             Error::Submodule { .. }
@@ -490,8 +543,9 @@ impl Error {
             | Error::Build { .. }
             | Error::ReleaseCommand { .. }
             | Error::AppExited { .. }
+            | Error::ChecksFailed { .. }
             | Error::NeverHealthy { .. } => Kind::App,
-            Error::Locked { .. } => Kind::Locked,
+            Error::Locked { .. } | Error::Frozen { .. } => Kind::Locked,
             Error::Canceled(_) | Error::DeployInterrupted | Error::Interrupted => Kind::Interrupted,
             Error::DockerUnavailable { .. }
             | Error::Docker { .. }
@@ -567,6 +621,15 @@ impl Error {
             Error::Locked { app, .. } => {
                 format!("`paas deploys:list {app}` shows it; `paas deploys:cancel {app}` stops it; or try again later")
             }
+            Error::Frozen { app, .. } => format!("`paas apps:unlock {app}` unlocks it, if it is yours to unlock"),
+            Error::Superseded(id) => format!("`paas deploys:follow {id}` shows that one"),
+            Error::ReleaseNotFound { app, .. } => format!("`paas releases:list {app}` shows the releases there are"),
+            Error::NoWayBack { app, .. } => {
+                format!("`paas releases:list {app}` shows the releases, and which can be rolled back to")
+            }
+            Error::NoFormerRelease(app) => format!("`paas releases:list {app}` shows the releases there are"),
+            Error::NotRunning(app) => format!("`paas ps:start {app}` starts it"),
+            Error::ChecksFailed { .. } => "`paas checks:report APP` shows what is checked, `paas logs APP` what it printed".into(),
             Error::Canceled(_) => "push again to deploy".into(),
             Error::DeployInterrupted => "push again".into(),
             Error::DeploymentNotFound(_) => "`paas deploys:list APP` shows the deploys there are".into(),
@@ -655,6 +718,8 @@ impl Error {
             Error::ReleaseCommand { .. } => "the release command failed".to_owned(),
             Error::Locked { .. } => "the app is busy".to_owned(),
             Error::Canceled(_) => "canceled".to_owned(),
+            Error::Frozen { .. } => "the app is locked".to_owned(),
+            Error::Superseded(id) => format!("superseded by deploy {id}"),
             Error::DiskFull { .. } => "the disk is full".to_owned(),
             Error::DockerUnavailable { .. } => "Docker does not answer".to_owned(),
             Error::ProxyUnavailable { .. } => "Caddy does not answer".to_owned(),

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use nix::fcntl::{FcntlArg, fcntl};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +39,11 @@ impl Holder {
     /// Somebody who takes a lock now.
     pub fn new(what: impl Into<String>, actor: &Actor) -> Holder {
         Holder { what: what.into(), actor: actor.to_string(), since: clock::now() }
+    }
+
+    /// In words that do not change while it is held: `the deploy of main (1a2b3c4) by key:ann, begun at 11:22:27 UTC`.
+    pub fn describe_since(&self) -> String {
+        format!("{} by {}, begun at {} UTC", self.what, self.actor, clock::time_of_day(self.since))
     }
 
     /// In words: `the deploy of main (1a2b3c4) by key:ann, since 12 s ago`.
@@ -118,9 +124,63 @@ pub async fn lock(path: &Path, holder: &Holder, mut waiting: impl FnMut(&str)) -
     }
 }
 
+/// Claims a number in the file at `path` for as long as the value returned lives, or its process does: a lock on the
+/// byte of that number (fcntl(2), open file description locks), so that one file does for all numbers.
+///
+/// # Errors
+/// [`Error::Io`], also where somebody else has claimed it.
+pub fn claim(path: &Path, number: i64) -> Result<Lock> {
+    let file = open_claims(path)?;
+    fcntl(&file, FcntlArg::F_OFD_SETLK(&byte(number))).map_err(|errno| claim_error(path)(errno.into()))?;
+    Ok(Lock { _file: file })
+}
+
+/// Whether a living process has claimed a number.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn is_claimed(path: &Path, number: i64) -> Result<bool> {
+    let file = open_claims(path)?;
+    let mut wanted = byte(number);
+    fcntl(&file, FcntlArg::F_OFD_GETLK(&mut wanted)).map_err(|errno| claim_error(path)(errno.into()))?;
+    Ok(i32::from(wanted.l_type) != nix::libc::F_UNLCK)
+}
+
+fn open_claims(path: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path).map_err(claim_error(path))
+}
+
+fn claim_error(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+    Error::io(format!("claim a number in {}", path.display()))
+}
+
+fn byte(number: i64) -> nix::libc::flock {
+    nix::libc::flock {
+        l_type: nix::libc::F_WRLCK as nix::libc::c_short,
+        l_whence: nix::libc::SEEK_SET as nix::libc::c_short,
+        l_start: number,
+        l_len: 1,
+        l_pid: 0,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_claim_is_for_one_number_and_ends_with_its_holder() -> Result<()> {
+        let directory = tempfile::tempdir().map_err(Error::io("make a directory"))?;
+        let path = directory.path().join("deployments.lock");
+        let seven = claim(&path, 7)?;
+        assert!(claim(&path, 7).is_err());
+        assert!(is_claimed(&path, 7)?);
+        assert!(!is_claimed(&path, 8)?);
+        drop(seven);
+        assert!(!is_claimed(&path, 7)?);
+        Ok(())
+    }
 
     #[test]
     fn a_lock_has_one_holder_and_says_who() -> Result<()> {

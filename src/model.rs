@@ -4,6 +4,8 @@
 
 mod actor;
 mod app;
+mod check;
+mod command_line;
 mod config;
 mod deployment;
 mod format;
@@ -11,15 +13,19 @@ mod host;
 mod key;
 mod names;
 mod process;
+mod process_settings;
 mod release;
 
 pub use actor::Actor;
-pub use app::{App, AppName, AppState};
+pub use app::{App, AppName, AppState, Freeze};
+pub use check::{Check, CheckMode, HttpProbe, Probe};
+pub use command_line::shell_arguments;
 pub use config::{ConfigMap, EnvKey};
 pub use deployment::{DeployId, DeployState, Deployment, DeploymentKind, Phase};
 pub use format::{bytes, seconds};
 pub use host::{Hostname, Subnet};
 pub use key::PublicKey;
 pub use names::{BranchName, CommitId, KeyName};
-pub use process::{Check, CheckKind, ProcessSpec, ProcessType, shell_arguments};
-pub use release::{ImageId, Release, ReleaseVersion};
+pub use process::{ProcessSpec, ProcessType};
+pub use process_settings::{Override, ProcessSettings, RestartPolicy, RunSettings, Setting, SettingGroup};
+pub use release::{ImageId, Release, ReleaseStatus, ReleaseVersion};

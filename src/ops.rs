@@ -1,9 +1,12 @@
 //! Every business action, a file a noun: what the command line, SSH and HTTP all call.
 
 pub mod apps;
+pub mod checks;
 pub mod config;
 pub mod deploys;
+pub mod edit;
 pub mod keys;
 pub mod logs;
 pub mod processes;
 pub mod push;
+pub mod releases;

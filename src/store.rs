@@ -7,6 +7,7 @@ mod containers;
 mod deployments;
 mod keys;
 mod migrate;
+mod process_settings;
 mod releases;
 mod routes;
 

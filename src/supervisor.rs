@@ -157,6 +157,7 @@ async fn with_engine(instance: &Arc<Instance>, engine: &Engine, retiring: &Retir
     let mut retire = tokio::time::interval(RETIRE_EVERY);
     let mut recover = tokio::time::interval(RECOVER_EVERY);
     let mut reconcile = tokio::time::interval(RECONCILE_EVERY);
+    let mut first = true;
     loop {
         let tick = tokio::select! {
             event = events.next() => match event {
@@ -170,7 +171,7 @@ async fn with_engine(instance: &Arc<Instance>, engine: &Engine, retiring: &Retir
         let done = match tick {
             Tick::Retire => retiring.begin(instance, engine),
             Tick::Recover => deploy::recover(instance, engine).await,
-            Tick::Reconcile => reconcile::all(instance, engine).await,
+            Tick::Reconcile => reconcile::all(instance, engine, std::mem::take(&mut first)).await,
             Tick::Happened(event) => reconcile::happened(instance, engine, &event).await,
             Tick::EngineLost => return,
         };

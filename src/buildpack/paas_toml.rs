@@ -1,6 +1,6 @@
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer, de};
+use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    model::{Check, CheckKind, ProcessType},
+    model::{ProcessSettings, ProcessType, Setting, SettingGroup},
 };
 
 /// The file's name.
@@ -22,12 +22,23 @@ pub(super) struct PaasToml {
     pub buildpack: Option<(String, usize)>,
     /// The Dockerfile to build, and the line that says so.
     pub dockerfile: Option<(String, usize)>,
-    /// What runs.
-    pub processes: BTreeMap<ProcessType, String>,
+    /// What runs, and how.
+    pub processes: BTreeMap<ProcessType, Declared>,
     /// The port that the web process listens on.
     pub port: Option<u16>,
     /// How the web process is checked.
-    pub check: Check,
+    pub checks: ProcessSettings,
+}
+
+/// What a file of the source says about a process type.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Declared {
+    /// Its command line.
+    pub command: Option<String>,
+    /// How many containers it has, unless somebody scales it.
+    pub quantity: Option<u32>,
+    /// How it runs.
+    pub settings: ProcessSettings,
 }
 
 #[derive(Default, Deserialize)]
@@ -36,10 +47,10 @@ struct Document {
     #[serde(default)]
     build: Build,
     #[serde(default)]
-    processes: BTreeMap<Spanned<String>, Spanned<String>>,
+    processes: BTreeMap<Spanned<String>, toml::Value>,
     port: Option<Spanned<i64>>,
     #[serde(default)]
-    checks: Checks,
+    checks: BTreeMap<Spanned<String>, toml::Value>,
 }
 
 #[derive(Default, Deserialize)]
@@ -47,45 +58,6 @@ struct Document {
 struct Build {
     buildpack: Option<Spanned<String>>,
     dockerfile: Option<Spanned<String>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Checks {
-    #[serde(rename = "type")]
-    kind: Option<CheckKind>,
-    path: Option<Spanned<String>>,
-    status: Option<Spanned<i64>>,
-    timeout: Option<Spanned<Seconds>>,
-}
-
-/// A time: a number of seconds, or `30s`, `2m`.
-struct Seconds(Option<u32>);
-
-impl<'de> Deserialize<'de> for Seconds {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl de::Visitor<'_> for Visitor {
-            type Value = Seconds;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a time such as 30 or \"30s\"")
-            }
-
-            fn visit_i64<E: de::Error>(self, seconds: i64) -> Result<Seconds, E> {
-                Ok(Seconds(u32::try_from(seconds).ok()))
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Seconds, E> {
-                let (number, unit) = match text.trim().strip_suffix('m') {
-                    Some(minutes) => (minutes, 60),
-                    None => (text.trim().trim_end_matches('s'), 1),
-                };
-                Ok(Seconds(number.trim().parse::<u32>().ok().and_then(|number| number.checked_mul(unit))))
-            }
-        }
-        deserializer.deserialize_any(Visitor)
-    }
 }
 
 /// Reads a `paas.toml`.
@@ -119,18 +91,17 @@ pub(super) fn parse(text: &str) -> Result<PaasToml> {
     };
 
     let mut processes = BTreeMap::new();
-    for (name, command) in document.processes {
+    for (name, value) in document.processes {
         let offset = name.span().start;
         let process = process_type(name.get_ref()).map_err(|(message, hint)| refused(offset, message, &hint))?;
-        let line = command.get_ref().trim();
-        if line.is_empty() || line.contains('\0') {
-            return Err(refused(
-                offset,
-                format!("{process} has no command"),
-                &format!("write `{process} = \"COMMAND\"`"),
-            ));
-        }
-        processes.insert(process, line.to_owned());
+        let declared = declared(&process, value).map_err(|(message, hint)| refused(offset, message, &hint))?;
+        processes.insert(process, declared);
+    }
+    let mut checks = ProcessSettings::default();
+    for (name, value) in document.checks {
+        let offset = name.span().start;
+        set(&mut checks, SettingGroup::Checks, name.get_ref(), &value)
+            .map_err(|(message, hint)| refused(offset, message, &hint))?;
     }
 
     let port = match document.port {
@@ -144,41 +115,103 @@ pub(super) fn parse(text: &str) -> Result<PaasToml> {
         },
     };
 
-    let mut check = Check { kind: document.checks.kind.unwrap_or(CheckKind::Http), ..Check::default() };
-    if let Some(path) = document.checks.path {
-        let good = path.get_ref().starts_with('/') && path.get_ref().bytes().all(|byte| byte.is_ascii_graphic());
-        if !good {
-            let message = format!("{:?} is not a path", path.get_ref());
-            return Err(refused(path.span().start, message, "write a path such as \"/health\""));
-        }
-        check.path = Some(path.into_inner());
-    }
-    if let Some(status) = document.checks.status {
-        check.status = match u16::try_from(*status.get_ref()) {
-            Ok(number @ 100..=599) => Some(number),
-            _ => {
-                let message = format!("{} is not an HTTP status", status.get_ref());
-                return Err(refused(status.span().start, message, "write a number such as 200"));
-            }
-        };
-    }
-    if let Some(timeout) = document.checks.timeout {
-        check.timeout_seconds = match timeout.get_ref().0 {
-            Some(seconds @ 1..=3600) => seconds,
-            _ => {
-                let message = "timeout is not a time from 1 second to 1 hour".to_owned();
-                return Err(refused(timeout.span().start, message, "write a time such as \"90s\""));
-            }
-        };
-    }
-
     Ok(PaasToml {
         buildpack: document.build.buildpack.map(placed),
         dockerfile: document.build.dockerfile.map(placed),
         processes,
         port,
-        check,
+        checks,
     })
+}
+
+/// Reads the value of a process type: its command, or a table.
+fn declared(process: &ProcessType, value: toml::Value) -> Result<Declared, (String, String)> {
+    let mut declared = Declared::default();
+    let table = match value {
+        toml::Value::String(line) => {
+            declared.command = Some(command(process, &line)?);
+            return Ok(declared);
+        }
+        toml::Value::Table(table) => table,
+        other => {
+            let hint = format!("write `{process} = \"COMMAND\"`, or a table [processes.{process}]");
+            return Err((format!("{process} is {}, where a command belongs", article(&other)), hint));
+        }
+    };
+    for (name, value) in table {
+        match (name.as_str(), &value) {
+            ("command", toml::Value::String(line)) => declared.command = Some(command(process, line)?),
+            ("scale", toml::Value::Integer(number)) => {
+                declared.quantity =
+                    Some(u32::try_from(*number).ok().filter(|quantity| *quantity <= 100).ok_or_else(|| {
+                        (
+                            format!("{process} cannot have {number} containers"),
+                            "write a number from 0 to 100".to_owned(),
+                        )
+                    })?);
+            }
+            ("checks", toml::Value::Table(checks)) => {
+                for (name, value) in checks {
+                    set(&mut declared.settings, SettingGroup::Checks, name, value)?;
+                }
+            }
+            ("command" | "scale" | "checks", other) => {
+                let hint = "command is a text, scale a number, checks a table".to_owned();
+                return Err((format!("{name} of {process} is {}", article(other)), hint));
+            }
+            _ => set(&mut declared.settings, SettingGroup::Processes, &name, &value)?,
+        }
+    }
+    declared.settings.resolve(process).map_err(|error| (error.to_string(), "see docs/reference.md".to_owned()))?;
+    Ok(declared)
+}
+
+fn command(process: &ProcessType, line: &str) -> Result<String, (String, String)> {
+    let line = line.trim();
+    if line.is_empty() || line.contains('\0') {
+        return Err((format!("{process} has no command"), format!("write `{process} = \"COMMAND\"`")));
+    }
+    Ok(line.to_owned())
+}
+
+/// Sets a setting to a value of a TOML file; else what is wrong, and what to write.
+fn set(
+    settings: &mut ProcessSettings,
+    group: SettingGroup,
+    name: &str,
+    value: &toml::Value,
+) -> Result<(), (String, String)> {
+    let Some(setting) = Setting::find(group, name) else {
+        let mut known = Setting::names(group);
+        if group == SettingGroup::Processes {
+            known.extend(["command", "scale", "checks"]);
+        }
+        let known: Vec<String> = known.into_iter().map(|name| name.replace('-', "_")).collect();
+        let words: Vec<&str> = known.iter().map(String::as_str).collect();
+        return Err((format!("unknown key {name:?}"), known_words(name, &words)));
+    };
+    let text = match value {
+        toml::Value::String(text) => text.clone(),
+        toml::Value::Integer(number) => number.to_string(),
+        toml::Value::Float(number) => number.to_string(),
+        toml::Value::Table(headers) if setting == Setting::CheckHeaders => {
+            let pair = |(name, value): (&String, &toml::Value)| Some(format!("{name}: {}", value.as_str()?));
+            let pairs: Option<Vec<String>> = headers.iter().map(pair).collect();
+            pairs
+                .ok_or_else(|| ("a header is no text".to_owned(), "write `headers = { Name = \"value\" }`".to_owned()))?
+                .join("; ")
+        }
+        other => return Err((format!("{name} is {}", article(other)), format!("{name}: {}", setting.about()))),
+    };
+    settings.set(setting, &text).map_err(|error| (error.to_string(), format!("{name}: {}", setting.about())))
+}
+
+/// What kind of value it is, for people.
+fn article(value: &toml::Value) -> String {
+    match value.type_str() {
+        kind @ ("array" | "integer") => format!("an {kind}"),
+        kind => format!("a {kind}"),
+    }
 }
 
 #[cfg(test)]
@@ -208,9 +241,38 @@ timeout = "2m"
         assert_eq!(paas_toml.dockerfile, Some(("deploy/Dockerfile".to_owned(), 5)));
         assert_eq!(paas_toml.processes.len(), 2);
         assert_eq!(paas_toml.port, Some(3000));
-        let check =
-            Check { kind: CheckKind::Tcp, path: Some("/health".to_owned()), status: Some(204), timeout_seconds: 120 };
-        assert_eq!(paas_toml.check, check);
+        let checks: Vec<_> = paas_toml.checks.iter().collect();
+        let expected = [
+            (Setting::CheckType, "tcp"),
+            (Setting::CheckPath, "/health"),
+            (Setting::CheckStatus, "204"),
+            (Setting::CheckTimeout, "2m"),
+        ];
+        assert_eq!(checks, expected);
+        Ok(())
+    }
+
+    #[test]
+    fn a_process_type_has_a_table_where_a_command_is_not_enough() -> Result<()> {
+        let paas_toml = parse(
+            r#"
+[processes.worker]
+command = "node worker.js"
+scale = 2
+memory = "256m"
+cpus = 0.5
+stop_timeout = "90s"
+restart = "on-failure:5"
+[processes.worker.checks]
+command = "test -f /tmp/alive"
+interval = 30
+"#,
+        )?;
+        let worker = &paas_toml.processes[&"worker".parse()?];
+        assert_eq!((worker.command.as_deref(), worker.quantity), (Some("node worker.js"), Some(2)));
+        let run = worker.settings.resolve(&"worker".parse()?)?;
+        assert_eq!((run.memory_mib, run.cpu_millis, run.stop_timeout_seconds), (Some(256), Some(500), 90));
+        assert_eq!(run.check.interval_seconds, 30);
         Ok(())
     }
 
@@ -248,20 +310,20 @@ timeout = "2m"
           call it `my-worker`
         paas.toml, line 2: web has no command
           write `web = "COMMAND"`
-        paas.toml, line 2: invalid type: integer `3`, expected a string
-          `paas plan` reads the file on your machine; docs/reference.md describes it
+        paas.toml, line 2: web is an integer, where a command belongs
+          write `web = "COMMAND"`, or a table [processes.web]
         paas.toml, line 1: 70000 is not a port
           write a number from 1 to 65535, or leave it out
         paas.toml, line 1: invalid type: string "x", expected a number
           `paas plan` reads the file on your machine; docs/reference.md describes it
-        paas.toml, line 2: unknown variant `htp`, expected `http` or `tcp`
-          did you mean `http`?
-        paas.toml, line 2: "health" is not a path
-          write a path such as "/health"
-        paas.toml, line 2: 20 is not an HTTP status
-          write a number such as 200
-        paas.toml, line 2: timeout is not a time from 1 second to 1 hour
-          write a time such as "90s"
+        paas.toml, line 2: "htp" is not a valid type: it is http, tcp, command or up
+          type: what is asked: http, tcp (a connection), command, or up (that it stays up)
+        paas.toml, line 2: "health" is not a valid path: it is a path such as /health
+          path: the path asked for over HTTP; one that is set must answer 2xx
+        paas.toml, line 2: "20" is not a valid status: it is an HTTP status such as 200
+          status: the HTTP status that is healthy, such as 401
+        paas.toml, line 2: "soon" is not a valid timeout: it is a time from 1s to 1h, such as 90s or 2m
+          timeout: how long a new container may take to become healthy (60s)
         "#);
     }
 }

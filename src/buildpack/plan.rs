@@ -4,16 +4,17 @@ use serde::Serialize;
 
 use super::{
     Buildpack, Buildpacks,
+    app_json::{self, APP_JSON},
     dockerfile::exposed_ports,
     manifest::ProcessRule,
-    paas_toml::{self, PAAS_TOML, PaasToml},
+    paas_toml::{self, Declared, PAAS_TOML, PaasToml},
     procfile::{self, PROCFILE, known_words},
     render::{command_instruction, quoted, render},
     version::Version,
 };
 use crate::{
     Error, Result,
-    model::{Check, ProcessSpec, ProcessType},
+    model::{ProcessSpec, ProcessType},
     tree::{DockerIgnore, Tree},
 };
 
@@ -79,6 +80,7 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
     let paas_toml =
         tree.read_text(PAAS_TOML)?.map_or_else(|| Ok(PaasToml::default()), |text| paas_toml::parse(&text))?;
     let procfile = tree.read_text(PROCFILE)?.map(|text| procfile::parse(&text)).transpose()?.unwrap_or_default();
+    let app_json = tree.read_text(APP_JSON)?.map(|text| app_json::parse(&text)).transpose()?.unwrap_or_default();
 
     let (buildpack, reason) = choose(tree, buildpacks, &paas_toml)?;
     let manifest = &buildpack.manifest;
@@ -115,10 +117,10 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
     let processes = commands
         .into_iter()
         .map(|(process, command)| {
-            let check = if process.is_web() { paas_toml.check.clone() } else { Check::default() };
-            ProcessSpec { process, command, check }
+            let declared = declared(&process, &paas_toml, &app_json);
+            ProcessSpec::new(process, command, declared.quantity, declared.settings)
         })
-        .collect();
+        .collect::<Result<_>>()?;
 
     Ok(BuildPlan {
         buildpack: buildpack.name.clone(),
@@ -186,6 +188,19 @@ fn choose<'a>(tree: &Tree, buildpacks: &'a Buildpacks, paas_toml: &PaasToml) -> 
     })
 }
 
+/// What the source says about a process type: `paas.toml` before `app.json`.
+fn declared(process: &ProcessType, paas_toml: &PaasToml, app_json: &BTreeMap<ProcessType, Declared>) -> Declared {
+    let mut declared = paas_toml.processes.get(process).cloned().unwrap_or_default();
+    if process.is_web() {
+        declared.settings = declared.settings.over(&paas_toml.checks);
+    }
+    if let Some(below) = app_json.get(process) {
+        declared.settings = declared.settings.over(&below.settings);
+        declared.quantity = declared.quantity.or(below.quantity);
+    }
+    declared
+}
+
 struct Processes {
     /// `web` first, then by name; nothing: the image's own command.
     commands: Vec<(ProcessType, Option<String>)>,
@@ -201,14 +216,15 @@ fn processes(
     procfile: &BTreeMap<ProcessType, String>,
 ) -> Result<Processes> {
     let mut declared = procfile.clone();
-    declared.extend(paas_toml.processes.clone());
+    let own = paas_toml.processes.iter().filter_map(|(process, own)| Some((process.clone(), own.command.clone()?)));
+    let own: BTreeMap<ProcessType, String> = own.collect();
+    declared.extend(own.clone());
     let is_release = |process: &ProcessType| process.as_str() == ProcessType::RELEASE;
-    let names_some = |processes: &BTreeMap<ProcessType, String>| processes.keys().any(|process| !is_release(process));
     let mut sources = Vec::new();
-    if names_some(&paas_toml.processes) {
+    if own.keys().any(|process| !is_release(process)) {
         sources.push(PAAS_TOML.to_owned());
     }
-    if procfile.keys().any(|process| !is_release(process) && !paas_toml.processes.contains_key(process)) {
+    if procfile.keys().any(|process| !is_release(process) && !own.contains_key(process)) {
         sources.push(PROCFILE.to_owned());
     }
 
@@ -238,6 +254,18 @@ fn processes(
             format!("nothing to run: {why}"),
             "write a file named Procfile with a line such as `web: COMMAND`, where COMMAND listens on $PORT".to_owned(),
         ));
+    }
+    let without = paas_toml
+        .processes
+        .keys()
+        .find(|process| !is_release(process) && !commands.iter().any(|(known, _)| known == *process));
+    if let Some(process) = without {
+        return Err(Error::SourceFile {
+            file: PAAS_TOML.to_owned(),
+            line: None,
+            message: format!("[processes.{process}] has no command, and nothing else says one"),
+            hint: format!("write `command = \"COMMAND\"` in it, or `{process}: COMMAND` in a Procfile"),
+        });
     }
     commands.sort_by_key(|(process, _)| (!process.is_web(), process.clone()));
     sources.dedup();

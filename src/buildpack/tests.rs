@@ -1,7 +1,7 @@
 use std::{fs, path::Path};
 
 use super::*;
-use crate::{tree::Tree, ui::error_text};
+use crate::{model::Setting, tree::Tree, ui::error_text};
 
 /// A source of these files, as if it were pushed.
 fn try_plan(files: &[(&str, &str)]) -> Result<BuildPlan> {
@@ -372,8 +372,8 @@ path = "/health"
     EXPOSE 3000
     ");
     let plan = try_plan(&files).unwrap();
-    assert_eq!(plan.processes[0].check.path.as_deref(), Some("/health"));
-    assert_eq!(plan.processes[1].check.path, None);
+    assert_eq!(plan.processes[0].declared.get(Setting::CheckPath), Some("/health"));
+    assert_eq!(plan.processes[1].declared.get(Setting::CheckPath), None);
 }
 
 #[test]

@@ -3,9 +3,9 @@ use serde::Serialize;
 
 use super::Output;
 use crate::{
-    Error, Kind, Result, clock,
+    Error, Kind, Result, clock, deploy,
     instance::Instance,
-    model::{App, AppName, BranchName},
+    model::{App, AppName, BranchName, Freeze},
     ops,
     store::{Container, ContainerState},
     ui::Ui,
@@ -91,6 +91,7 @@ struct InfoRecord {
     #[serde(flatten)]
     app: AppRecord,
     deploy_branch: Option<BranchName>,
+    locked: Option<Freeze>,
     commit: Option<String>,
     port: Option<u16>,
     processes: Vec<ProcessRecord>,
@@ -132,6 +133,7 @@ impl Info {
         let record = InfoRecord {
             app: AppRecord::new(instance, &app),
             deploy_branch: app.deploy_branch.clone(),
+            locked: app.freeze.clone(),
             commit: release.as_ref().and_then(|release| release.commit).map(|commit| commit.to_string()),
             port: release.as_ref().map(|release| release.port),
             processes,
@@ -152,12 +154,18 @@ impl Info {
             ("release", or_dash(app.current_release.map(|release| release.to_string()))),
             ("commit", or_dash(record.commit.clone())),
             ("deploy branch", or_dash(record.deploy_branch.as_ref().map(ToString::to_string))),
+            ("locked", or_dash(app.freeze.as_ref().map(freeze_words))),
             ("port", or_dash(record.port.map(|port| port.to_string()))),
             ("processes", if processes.is_empty() { "-".to_owned() } else { processes.join("\n") }),
             ("created", record.app.created_at.clone()),
         ];
         self.output.ui().facts(&facts, &record)
     }
+}
+
+fn freeze_words(freeze: &Freeze) -> String {
+    let message = freeze.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
+    format!("by {}, {}{message}", freeze.actor, clock::ago(freeze.since))
 }
 
 /// Tell by the exit code whether an app exists: 0 if it does, 3 if not
@@ -197,18 +205,64 @@ enum Property {
 }
 
 impl Set {
-    pub(super) fn run(self, instance: &Instance) -> Result<()> {
+    pub(super) async fn run(self, instance: &Instance) -> Result<()> {
+        let ui = Ui::default();
         match self.property {
             Property::DeployBranch => {
                 let branch: BranchName = self.value.parse()?;
-                instance.write(|tables| {
-                    let app = tables.app(&self.app)?;
-                    tables.set_deploy_branch(app.id, &branch)
-                })?;
-                Ui::default().talk(&format!("{} deploys from {branch}", self.app));
+                let waiting = |holder: &str| ui.talk(&format!("waiting for {holder}"));
+                let (app, _lock) = deploy::hold(instance, &self.app, "a new deploy branch", waiting).await?;
+                instance.write(|tables| tables.set_deploy_branch(app.id, &branch))?;
+                ui.talk(&format!("{} deploys from {branch}", self.app));
                 Ok(())
             }
         }
+    }
+}
+
+/// Freeze an app on purpose: nothing changes it until `apps:unlock`
+///
+/// Pushes, restarts, config and every other change are refused with your message. What runs goes on running, and is
+/// still started again if it ends. A deploy that is running already goes on.
+#[derive(Debug, Args)]
+pub(super) struct Lock {
+    /// The app
+    app: AppName,
+    /// Why, for those who are refused
+    #[arg(short, long)]
+    message: Option<String>,
+}
+
+impl Lock {
+    pub(super) async fn run(self, instance: &Instance) -> Result<()> {
+        let running = ops::apps::freeze(instance, &self.app, self.message)?;
+        let ui = Ui::default();
+        ui.talk(&format!("{} is locked; `paas apps:unlock {}` unlocks it", self.app, self.app));
+        if let Some(deploy) = running {
+            ui.talk(&format!("deploy {deploy} is running and goes on; `paas deploys:cancel {deploy}` stops it"));
+        }
+        Ok(())
+    }
+}
+
+/// Let an app that was locked be changed again
+#[derive(Debug, Args)]
+pub(super) struct Unlock {
+    /// The app
+    app: AppName,
+}
+
+impl Unlock {
+    pub(super) fn run(self, instance: &Instance) -> Result<()> {
+        let was = ops::apps::thaw(instance, &self.app)?;
+        let said = match was {
+            Some(freeze) => {
+                format!("{} is unlocked; {} had locked it {}", self.app, freeze.actor, clock::ago(freeze.since))
+            }
+            None => format!("{} was not locked", self.app),
+        };
+        Ui::default().talk(&said);
+        Ok(())
     }
 }
 

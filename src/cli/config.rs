@@ -5,11 +5,11 @@ use serde_json::json;
 
 use super::Output;
 use crate::{
-    Error, Result, deploy,
+    Error, Result,
+    deploy::Edit,
     instance::Instance,
-    model::{AppName, EnvKey},
+    model::{AppName, DeploymentKind, EnvKey},
     ops,
-    ui::{DeployLog, Ui},
 };
 
 /// What is shown in place of a value.
@@ -103,8 +103,8 @@ impl Get {
 /// Set config variables, and restart the app with them
 ///
 /// They are sealed in the database and given to the app's processes as environment variables. Where the app runs, it
-/// gets new containers with them, without losing a request; if those do not become healthy, the old ones go on, and the
-/// variables wait for the next deploy. PORT sets the port that the web process is told to listen on.
+/// gets new containers with them, as a new release and without losing a request; if those do not become healthy, the
+/// old ones go on, and the config stays as it was. PORT sets the port that the web process is told to listen on.
 #[derive(Debug, Args)]
 pub(super) struct Set {
     /// The app
@@ -112,22 +112,18 @@ pub(super) struct Set {
     /// Variables and their values; quote them for your shell, twice over ssh
     #[arg(required = true, value_name = "KEY=VALUE")]
     pairs: Vec<Pair>,
-    /// Leave what runs as it is: the next deploy takes the change up
+    /// Leave what runs as it is: the next deploy or restart takes the change up
     #[arg(long)]
     no_restart: bool,
 }
 
 impl Set {
     pub(super) async fn run(self, instance: &Instance) -> Result<()> {
-        let app = instance.read(|tables| tables.app(&self.app))?;
         let pairs = self.pairs.iter().map(Pair::parse).collect::<Result<Vec<_>>>()?;
         let keys: Vec<&str> = pairs.iter().map(|(key, _)| key.as_str()).collect();
         let reason = format!("config: set {}", keys.join(", "));
-        if !ops::config::set(instance, &app, &pairs)? {
-            Ui::default().talk("nothing to change: they have these values already");
-            return Ok(());
-        }
-        apply(instance, &app.name, &reason, self.no_restart).await
+        let config = pairs.into_iter().map(|(key, value)| (key, Some(value))).collect();
+        apply(instance, &self.app, reason, config, self.no_restart).await
     }
 }
 
@@ -139,26 +135,27 @@ pub(super) struct Unset {
     /// The variables
     #[arg(required = true, value_name = "KEY")]
     keys: Vec<EnvKey>,
-    /// Leave what runs as it is: the next deploy takes the change up
+    /// Leave what runs as it is: the next deploy or restart takes the change up
     #[arg(long)]
     no_restart: bool,
 }
 
 impl Unset {
     pub(super) async fn run(self, instance: &Instance) -> Result<()> {
-        let app = instance.read(|tables| tables.app(&self.app))?;
-        ops::config::unset(instance, &app, &self.keys)?;
         let keys: Vec<&str> = self.keys.iter().map(EnvKey::as_str).collect();
-        apply(instance, &app.name, &format!("config: unset {}", keys.join(", ")), self.no_restart).await
+        let reason = format!("config: unset {}", keys.join(", "));
+        let config = self.keys.into_iter().map(|key| (key, None)).collect();
+        apply(instance, &self.app, reason, config, self.no_restart).await
     }
 }
 
-async fn apply(instance: &Instance, app: &AppName, reason: &str, no_restart: bool) -> Result<()> {
-    let running = instance.read(|tables| tables.app(app))?.is_running();
-    if no_restart || !running {
-        Ui::default().talk("saved; the next deploy takes it up");
-        return Ok(());
-    }
-    let log = DeployLog::to_stderr();
-    deploy::config_change(instance, app, reason, &log).await.map(drop)
+async fn apply(
+    instance: &Instance,
+    app: &AppName,
+    reason: String,
+    config: Vec<(EnvKey, Option<String>)>,
+    no_restart: bool,
+) -> Result<()> {
+    let edit = Edit { kind: DeploymentKind::Config, reason, config, told: Vec::new(), untold: Vec::new() };
+    super::apply_edit(instance, app, &edit, !no_restart).await
 }

@@ -5,18 +5,17 @@ use std::{cell::Cell, time::Duration, time::Instant};
 use crate::{
     Error, Result, clock,
     engine::{Engine, Labels},
-    git,
     instance::Instance,
     lock::Lock,
     model::{App, DeployId, DeployState, ProcessType, ReleaseVersion},
-    store::NewDeployment,
+    settings,
     ui::DeployLog,
 };
 
 /// How often a running deployment looks whether it was cancelled.
 const CANCEL_POLL: Duration = Duration::from_millis(200);
 
-/// A deployment that is running, and all its steps need. It holds the app's lock.
+/// A deployment that is running, and all its steps need. It holds the app's lock, and the claim on its own number.
 pub(super) struct Deploying<'a> {
     pub instance: &'a Instance,
     pub engine: Engine,
@@ -25,25 +24,20 @@ pub(super) struct Deploying<'a> {
     pub log: &'a DeployLog,
     pub started: Instant,
     state: Cell<DeployState>,
-    _lock: Lock,
+    _locks: (Lock, Lock),
 }
 
 impl<'a> Deploying<'a> {
-    /// Opens the deployment's row and its log, and pins its commit.
-    pub fn open(
+    /// A deployment that waited its turn and has it.
+    pub fn new(
         instance: &'a Instance,
         engine: Engine,
         app: App,
-        lock: Lock,
+        id: DeployId,
         log: &'a DeployLog,
-        new: &NewDeployment<'_>,
-    ) -> Result<Self> {
-        let id = instance.write(|tables| tables.open_deployment(app.id, new))?;
-        log.open_file(&instance.settings.paths.deploy_log(&app.name, id))?;
-        if let Some(commit) = new.commit {
-            git::pin(&instance.settings.paths.repository(&app.name), id, commit)?;
-        }
-        Ok(Deploying {
+        locks: (Lock, Lock),
+    ) -> Self {
+        let deploying = Deploying {
             instance,
             engine,
             app,
@@ -51,8 +45,10 @@ impl<'a> Deploying<'a> {
             log,
             started: clock::instant(),
             state: Cell::new(DeployState::Queued),
-            _lock: lock,
-        })
+            _locks: locks,
+        };
+        deploying.entered(DeployState::Queued);
+        deploying
     }
 
     /// Moves on to the next state.
@@ -65,6 +61,10 @@ impl<'a> Deploying<'a> {
     /// Notes a state that a transaction of the caller's moved to.
     pub fn entered(&self, next: DeployState) {
         self.state.set(next);
+        if settings::dies_on(next) {
+            // As if the plug was pulled: nothing is cleaned up, nobody is told.
+            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        }
     }
 
     /// The state it is in.
@@ -73,19 +73,19 @@ impl<'a> Deploying<'a> {
     }
 
     /// Does work that can be undone, until it is done, or somebody cancels the deployment or interrupts this process.
-    pub async fn unless_canceled<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let canceled = async {
+    pub async fn unless_stopped<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let stopped = async {
             loop {
                 tokio::time::sleep(CANCEL_POLL).await;
                 // A database that cannot be read now will be read the next time.
-                if let Ok(Some(actor)) = self.instance.read(|tables| tables.canceled_by(self.id)) {
-                    return Error::Canceled(actor);
+                if let Ok(Some(stopped)) = self.instance.read(|tables| tables.stopped_by(self.id)) {
+                    return stopped;
                 }
             }
         };
         tokio::select! {
             result = work => result,
-            error = canceled => Err(error),
+            error = stopped => Err(error),
             _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
         }
     }

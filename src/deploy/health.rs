@@ -1,28 +1,20 @@
-//! Proving a new container healthy: from outside of it, over the network its requests will come by.
+//! Proving a new container healthy, before traffic moves to it.
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    time::Duration,
+use std::time::Duration;
+
+use super::{
+    Deploying,
+    probe::{Target, probe},
 };
-
-use bytes::Bytes;
-use http_body_util::Empty;
-use hyper::{Request, StatusCode, header};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-
-use super::Deploying;
 use crate::{
     Error, Result, clock,
-    model::{self, Check, CheckKind, ProcessSpec},
+    model::{self, Check, Probe, ProcessSpec},
     store::Container,
 };
 
-/// How long a process without a port must stay up.
+/// How long a process that is only asked to stay up must do so.
 const STAY_UP: Duration = Duration::from_secs(3);
-/// How long one try may take.
-const TRY: Duration = Duration::from_secs(5);
-/// The time between the first tries; it doubles up to [`SLOWEST`].
+/// The time between the first tries; it grows up to [`SLOWEST`].
 const FASTEST: Duration = Duration::from_millis(25);
 /// The longest time between tries.
 const SLOWEST: Duration = Duration::from_secs(1);
@@ -37,13 +29,14 @@ const OUTPUT_LINES: u32 = 30;
 /// [`Error::AppExited`] at once where it ends; [`Error::NeverHealthy`] after its check's timeout.
 pub(super) async fn prove(deploying: &Deploying<'_>, container: &Container, process: &ProcessSpec) -> Result<String> {
     let begun = clock::instant();
+    let check = &process.run.check;
     let proof = async {
-        if process.process.is_web() {
-            web(deploying, container, &process.check).await
-        } else {
+        tokio::time::sleep(Duration::from_secs(check.initial_delay_seconds.into())).await;
+        if check.probe == Probe::Up {
             tokio::time::sleep(STAY_UP).await;
-            Ok(format!("it stayed up for {}", model::seconds(STAY_UP)))
+            return Ok(format!("it stayed up for {}", model::seconds(STAY_UP)));
         }
+        try_until_healthy(deploying, container, check).await
     };
     tokio::select! {
         proof = proof => proof,
@@ -56,25 +49,14 @@ pub(super) async fn prove(deploying: &Deploying<'_>, container: &Container, proc
     }
 }
 
-async fn web(deploying: &Deploying<'_>, container: &Container, check: &Check) -> Result<String> {
-    let settings = &deploying.instance.settings;
-    let host = format!("{}.{}", deploying.app.name, settings.domain);
-    let https = settings.tls != crate::settings::Tls::Off;
+async fn try_until_healthy(deploying: &Deploying<'_>, container: &Container, check: &Check) -> Result<String> {
+    let target = Target::of(deploying.instance, container);
     let timeout = Duration::from_secs(check.timeout_seconds.into());
     let begun = clock::instant();
     let mut pause = FASTEST;
     let mut explained = false;
     loop {
-        let tried = match check.kind {
-            CheckKind::Http => {
-                let asked = ask(container.address, container.port, &host, https, check);
-                tokio::time::timeout(TRY, asked).await.unwrap_or_else(|_| Err("no answer within 5 s".to_owned()))
-            }
-            CheckKind::Tcp => connect(container.address, container.port)
-                .await
-                .map(|_| format!("port {} takes connections", container.port)),
-        };
-        let reason = match tried {
+        let reason = match probe(&deploying.engine, &target, check).await {
             Ok(proof) => return Ok(proof),
             Err(reason) => reason,
         };
@@ -104,7 +86,14 @@ async fn web(deploying: &Deploying<'_>, container: &Container, check: &Check) ->
 
 /// Why a container does not pass, and what to do about it, as far as the host can see.
 async fn explain(deploying: &Deploying<'_>, container: &Container, check: &Check, reason: String) -> (String, String) {
-    let port = container.port;
+    let port = match &check.probe {
+        Probe::Http(question) => question.port.unwrap_or(container.port),
+        Probe::Tcp { port } => port.unwrap_or(container.port),
+        Probe::Command(_) | Probe::Up => {
+            let hint = "run the check's command in the app's own image to see why; `paas checks:set` changes it";
+            return (reason, hint.to_owned());
+        }
+    };
     let listening = deploying.engine.listening(&container.name).await;
     if let Some(description) = listening.as_ref().and_then(|listening| listening.describe(port)) {
         let other = listening.as_ref().and_then(|listening| listening.reachable.first());
@@ -118,74 +107,12 @@ async fn explain(deploying: &Deploying<'_>, container: &Container, check: &Check
         };
         return (description, hint);
     }
-    let hint = match &check.path {
-        Some(path) => format!("the check asks for {path}: see `[checks]` in paas.toml"),
-        None => "make / answer with a status below 500, or set a path that does: `path` under `[checks]` in paas.toml"
+    let hint = match &check.probe {
+        Probe::Http(question) if question.path.is_some() => {
+            format!("the check asks for {}: see `[checks]` in paas.toml, or `paas checks:set`", question.path())
+        }
+        _ => "make / answer with a status below 500, or set a path that does: `path` under `[checks]` in paas.toml"
             .to_owned(),
     };
     (reason, hint)
-}
-
-async fn connect(address: Ipv4Addr, port: u16) -> Result<TcpStream, String> {
-    match tokio::time::timeout(TRY, TcpStream::connect(SocketAddr::from((address, port)))).await {
-        Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
-            Err(format!("port {port} refuses connections"))
-        }
-        Ok(Err(error)) => Err(format!("port {port}: {error}")),
-        Err(_) => Err(format!("port {port} does not answer")),
-    }
-}
-
-/// Asks once over HTTP. The answer's body is not read.
-async fn ask(address: Ipv4Addr, port: u16, host: &str, https: bool, check: &Check) -> Result<String, String> {
-    let stream = connect(address, port).await?;
-    let no_http = |error: hyper::Error| format!("port {port} does not speak HTTP: {error}");
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(no_http)?;
-    let connection = tokio::spawn(connection);
-    let path = check.path.as_deref().unwrap_or("/");
-    let request = Request::get(path)
-        .header(header::HOST, host)
-        .header(header::USER_AGENT, "paas-check")
-        .header(header::CONNECTION, "close")
-        .header("X-Forwarded-Proto", if https { "https" } else { "http" })
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| format!("the path {path} cannot be asked for: {error}"))?;
-    let answer = sender.send_request(request).await;
-    connection.abort();
-    let status = answer.map_err(no_http)?.status();
-    if is_healthy(status, check) {
-        Ok(format!("GET {path} answered {}", status.as_u16()))
-    } else {
-        Err(format!("GET {path} answered {}", status.as_u16()))
-    }
-}
-
-/// A path of the user's must answer as they said, 2xx where they did not; else anything below 500 is a sign of life.
-fn is_healthy(status: StatusCode, check: &Check) -> bool {
-    match (check.status, &check.path) {
-        (Some(expected), _) => status.as_u16() == expected,
-        (None, Some(_)) => status.is_success(),
-        (None, None) => status.as_u16() < 500,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_counts_as_healthy_depends_on_who_chose_the_path() {
-        let any = Check::default();
-        assert!(is_healthy(StatusCode::NOT_FOUND, &any));
-        assert!(is_healthy(StatusCode::FOUND, &any));
-        assert!(!is_healthy(StatusCode::BAD_GATEWAY, &any));
-        let path = Check { path: Some("/up".to_owned()), ..Check::default() };
-        assert!(is_healthy(StatusCode::NO_CONTENT, &path));
-        assert!(!is_healthy(StatusCode::FOUND, &path));
-        let exact = Check { status: Some(401), ..path };
-        assert!(is_healthy(StatusCode::UNAUTHORIZED, &exact));
-        assert!(!is_healthy(StatusCode::OK, &exact));
-    }
 }

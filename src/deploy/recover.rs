@@ -3,16 +3,16 @@
 
 use tracing::warn;
 
-use super::build::image_tag;
+use super::{build::image_tag, queue::end_of, retire, rollout};
 use crate::{
     Error, Result,
-    engine::{Engine, Restart},
+    engine::{Engine, Labels},
     git,
     instance::Instance,
     lock::{self, Holder},
-    model::{DeployId, DeployState, Deployment, Phase},
+    model::{AppName, DeployId, DeployState, Deployment, Phase, RestartPolicy},
     proxy,
-    store::ContainerState,
+    store::{Container, ContainerState},
 };
 
 /// Recovers every app whose deploy died: at the start of the daemon, and now and then. An app whose lock is held is
@@ -22,11 +22,14 @@ use crate::{
 /// [`Error::Database`].
 pub async fn recover(instance: &Instance, engine: &Engine) -> Result<()> {
     let unfinished = instance.read(|tables| tables.unfinished_deployments(None))?;
-    let mut apps: Vec<i64> = unfinished
-        .iter()
-        .filter(|deployment| deployment.state != DeployState::Draining)
-        .map(|deployment| deployment.app_id)
-        .collect();
+    let claims = instance.settings.paths.deployments_lock();
+    let mut apps = Vec::new();
+    for deployment in unfinished.iter().filter(|deployment| deployment.state != DeployState::Draining) {
+        if !lock::is_claimed(&claims, deployment.id)? {
+            apps.push(deployment.app_id);
+        }
+    }
+    apps.sort_unstable();
     apps.dedup();
     for app_id in apps {
         let holder = Holder::new("the recovery", &instance.actor);
@@ -41,14 +44,17 @@ pub async fn recover(instance: &Instance, engine: &Engine) -> Result<()> {
 
 /// Undoes or finishes the deploys of an app whose process died. The caller holds the app's lock.
 pub(super) async fn leftovers(instance: &Instance, engine: &Engine, app_id: i64) -> Result<()> {
+    let claims = instance.settings.paths.deployments_lock();
     for deployment in instance.read(|tables| tables.unfinished_deployments(Some(app_id)))? {
+        // One that lives waits in line: the lock is ours, so it can do nothing else.
+        if lock::is_claimed(&claims, deployment.id)? {
+            continue;
+        }
         match deployment.state.phase() {
             Phase::Undoable => {
-                let (end, error) = match instance.read(|tables| tables.canceled_by(deployment.id))? {
-                    Some(actor) => (DeployState::Canceled, Error::Canceled(actor)),
-                    None => (DeployState::Failed, Error::DeployInterrupted),
-                };
-                undo(instance, engine, deployment.id, end, &error.one_line()).await;
+                let stopped = instance.read(|tables| tables.stopped_by(deployment.id))?;
+                let error = stopped.unwrap_or(Error::DeployInterrupted);
+                undo(instance, engine, deployment.id, end_of(&error), &error.one_line()).await;
             }
             Phase::Committed => finish(instance, engine, &deployment).await?,
             Phase::Ended => {}
@@ -65,12 +71,25 @@ pub(super) async fn undo(instance: &Instance, engine: &Engine, id: DeployId, end
     }
 }
 
+/// Ends a deployment that made nothing yet. Nothing here fails: what cannot be done now is done by the next to come.
+pub(super) fn abandon(instance: &Instance, app: &AppName, id: DeployId, end: DeployState, reason: &str) {
+    let unpinned = git::unpin(&instance.settings.paths.repository(app), id);
+    let ended = unpinned.and_then(|()| instance.write(|tables| tables.end_deployment(id, end, Some(reason))));
+    if let Err(error) = ended {
+        warn!("ending deploy {id}: {}", error.one_line());
+    }
+}
+
 async fn try_undo(instance: &Instance, engine: &Engine, id: DeployId, end: DeployState, reason: &str) -> Result<()> {
     let deployment = instance.read(|tables| tables.deployment(id))?;
     let app = instance.read(|tables| tables.app_by_id(deployment.app_id))?;
     for container in instance.read(|tables| tables.containers_of_deployment(id))? {
         engine.remove(&container.name).await?;
         instance.write(|tables| tables.remove_container(container.id))?;
+    }
+    let of_app = instance.read(|tables| tables.containers_of_app(app.id))?;
+    for container in of_app.iter().filter(|container| container.state == ContainerState::Suspended) {
+        resume(instance, engine, container).await?;
     }
     // A build that died with its process may have left its image without a release.
     engine.remove_image(&image_tag(&instance.id, app.name.as_str(), id)).await?;
@@ -88,14 +107,14 @@ async fn try_undo(instance: &Instance, engine: &Engine, id: DeployId, end: Deplo
 async fn finish(instance: &Instance, engine: &Engine, deployment: &Deployment) -> Result<()> {
     let app = instance.read(|tables| tables.app_by_id(deployment.app_id))?;
     if deployment.state == DeployState::Switching {
+        let repository = instance.settings.paths.repository(&app.name);
         if let (Some(branch), Some(commit)) = (&deployment.branch, deployment.commit) {
-            let repository = instance.settings.paths.repository(&app.name);
             git::move_branch(&repository, branch, commit)?;
-            git::unpin(&repository, deployment.id)?;
         }
+        git::unpin(&repository, deployment.id)?;
         for container in instance.read(|tables| tables.containers_of_app(app.id))? {
             if container.state == ContainerState::Live {
-                engine.set_restart(&container.name, Restart::UnlessStopped).await?;
+                engine.set_restart(&container.name, container.restart).await?;
             }
         }
         instance
@@ -103,4 +122,58 @@ async fn finish(instance: &Instance, engine: &Engine, deployment: &Deployment) -
         proxy::publish(instance, &app.name).await?;
     }
     Ok(())
+}
+
+/// Stops a container that makes way for a new one, once it has answered what it was asked. It stays as it is, to be
+/// started again if the new one fails. Its row says so already.
+pub(super) async fn suspend(instance: &Instance, engine: &Engine, container: &Container) -> Result<()> {
+    engine.set_restart(&container.name, RestartPolicy::No).await?;
+    if container.process.is_web() {
+        retire::drain(instance, container).await;
+    }
+    engine.stop(&container.name, retire::stop_timeout(container)).await
+}
+
+/// Starts a container again that made way in vain.
+async fn resume(instance: &Instance, engine: &Engine, container: &Container) -> Result<()> {
+    start_or_remake(instance, engine, container).await?;
+    engine.set_restart(&container.name, container.restart).await?;
+    instance.write(|tables| {
+        tables.set_container_state(container.id, ContainerState::Live)?;
+        tables.set_healthy(container.id, true)
+    })?;
+    proxy::publish(instance, &container.app).await.map(drop)
+}
+
+async fn start_or_remake(instance: &Instance, engine: &Engine, container: &Container) -> Result<()> {
+    match engine.start_again(&container.name).await {
+        Ok(()) => Ok(()),
+        Err(_) => remake(instance, engine, container).await,
+    }
+}
+
+/// Makes a live container anew that the engine has lost, or cannot start any more: of the same release, with the same
+/// name and address.
+///
+/// # Errors
+/// What the engine says; [`Error::Database`].
+pub async fn remake(instance: &Instance, engine: &Engine, container: &Container) -> Result<()> {
+    let (release, sealed) = instance
+        .read(|tables| Ok((tables.release(container.release_id)?, tables.sealed_config(container.release_id)?)))?;
+    let config = instance.secrets.unseal_config(&sealed)?;
+    let spec = release
+        .process(&container.process)
+        .ok_or_else(|| Error::bug(format!("{} has no {}", release.version, container.process)))?;
+    let labels = Labels {
+        instance: instance.id.clone(),
+        app: container.app.clone(),
+        release: Some(release.version),
+        deployment: container.deployment_id,
+        process: Some((container.process.clone(), container.position)),
+    };
+    let mut made = rollout::container_spec(labels, (&release, &config), container, (&spec.run, spec.arguments()));
+    made.restart = container.restart;
+    engine.ensure_network(&instance.id, instance.settings.subnet).await?;
+    engine.remove(&container.name).await?;
+    engine.start(&made).await
 }

@@ -3,10 +3,13 @@
 
 use futures_util::StreamExt;
 
-use super::{Deploying, Push, build::Built, rollout};
+use super::{Deploying, Edit, build::Built, rollout};
 use crate::{
     Error, Result, clock,
-    model::{self, ConfigMap, DeployState, EnvKey, ProcessType, Release},
+    model::{
+        self, CommitId, ConfigMap, DeployState, EnvKey, ImageId, Override, ProcessSettings, ProcessSpec, ProcessType,
+        Release, ReleaseStatus, ReleaseVersion,
+    },
     ops,
     store::{NewContainer, NewRelease},
 };
@@ -18,61 +21,153 @@ const DEFAULT_PORT: u16 = 5000;
 pub(super) struct Cut {
     pub release: Release,
     pub config: ConfigMap,
+    pub changes: Changes,
     release_command: Option<String>,
 }
 
-/// Cuts a release of a new image, with the app's config as it is now.
-pub(super) fn cut(deploying: &Deploying<'_>, built: Built, push: &Push) -> Result<Cut> {
-    deploying.enter(DeployState::Releasing)?;
-    let config = ops::config::show(deploying.instance, &deploying.app)?;
-    let port = port(&config)?.or(built.plan.port).unwrap_or(DEFAULT_PORT);
-    let sealed = deploying.instance.secrets.seal_config(&config)?;
-    let release = write(
-        deploying,
-        &NewRelease {
-            image: &built.image,
-            sealed_config: &sealed,
-            processes: &built.plan.processes,
-            port,
-            commit: Some(push.commit),
-            reason: &format!("push of {}", push.branch),
-            actor: &deploying.instance.actor,
-        },
-    )?;
-    deploying.log.step(&format!("Releasing {}", release.version));
-    Ok(Cut { release, config, release_command: built.plan.release_command })
+/// What changes with the switch, in the same commit, beside the release that serves.
+#[derive(Default)]
+pub(super) struct Changes {
+    /// The app's whole config, sealed value by value.
+    pub config: Option<Vec<(EnvKey, Vec<u8>)>>,
+    /// All that the server is told about the app's process types.
+    pub overrides: Option<Vec<Override>>,
+    /// Process types that are scaled.
+    pub formation: Vec<(ProcessType, u32)>,
 }
 
-/// Cuts a release of the image that serves, with the app's config as it is now.
-pub(super) fn cut_again(deploying: &Deploying<'_>, current: &Release, reason: &str) -> Result<Cut> {
-    deploying.enter(DeployState::Releasing)?;
-    let config = ops::config::show(deploying.instance, &deploying.app)?;
-    // A PORT that was taken out of the config leaves the port it set: the image's own is not known any more.
-    let port = port(&config)?.unwrap_or(current.port);
-    let sealed = deploying.instance.secrets.seal_config(&config)?;
-    let release = write(
-        deploying,
-        &NewRelease {
-            image: &current.image,
-            sealed_config: &sealed,
-            processes: &current.processes,
-            port,
-            commit: current.commit,
-            reason,
-            actor: &deploying.instance.actor,
-        },
-    )?;
-    deploying.log.step(&format!("Releasing {} ({reason})", release.version));
-    Ok(Cut { release, config, release_command: None })
+/// Cuts a release of a new image, with the app's config as it is now.
+pub(super) fn cut(deploying: &Deploying<'_>, built: Built, commit: CommitId, reason: &str) -> Result<Cut> {
+    let (config, overrides) = now(deploying)?;
+    let Built { image, plan } = built;
+    let release_command = plan.release_command;
+    let from = From { image, processes: plan.processes, declared_port: plan.port, commit: Some(commit) };
+    let cut = write(deploying, from, config, overrides, reason)?;
+    deploying.log.step(&format!("Releasing {}", cut.release.version));
+    Ok(Cut { release_command, ..cut })
+}
+
+/// Cuts a release of the image that serves, with the app's config and settings edited.
+///
+/// # Errors
+/// [`Error::NotRunning`].
+pub(super) fn cut_again(deploying: &Deploying<'_>, edit: &Edit) -> Result<Cut> {
+    let current = current(deploying)?;
+    if !deploying.app.is_running() {
+        return Err(Error::NotRunning(deploying.app.name.clone()));
+    }
+    let instance = deploying.instance;
+    let config = ops::config::edited(instance, &deploying.app, &edit.config)?;
+    let overrides = ops::processes::edited(instance, &deploying.app, &edit.told, &edit.untold)?;
+    let changes = Changes {
+        config: Some(ops::config::seal(instance, &config)?),
+        overrides: Some(overrides.clone()),
+        formation: Vec::new(),
+    };
+    let cut = write(deploying, From::release(&current), config, overrides, &edit.reason)?;
+    deploying.log.step(&format!("Releasing {} ({})", cut.release.version, edit.reason));
+    Ok(Cut { changes, ..cut })
+}
+
+/// Cuts a release that is what a former one was; the app's config and settings become what they were then.
+pub(super) fn cut_from(deploying: &Deploying<'_>, target: &Release) -> Result<Cut> {
+    let instance = deploying.instance;
+    let sealed = instance.read(|tables| tables.sealed_config(target.id))?;
+    let config = instance.secrets.unseal_config(&sealed)?;
+    let changes = Changes {
+        config: Some(ops::config::seal(instance, &config)?),
+        overrides: Some(target.overrides.clone()),
+        formation: Vec::new(),
+    };
+    let reason = format!("rollback to {}", target.version);
+    let cut = write(deploying, From::release(target), config, target.overrides.clone(), &reason)?;
+    deploying.log.step(&format!(
+        "Releasing {} (rollback to {}: {}, {})",
+        cut.release.version,
+        target.version,
+        target.reason,
+        clock::ago(target.created_at)
+    ));
+    Ok(Cut { changes, ..cut })
 }
 
 /// Takes the release that serves, as it is.
-pub(super) fn again(deploying: &Deploying<'_>, current: Release) -> Result<Cut> {
+pub(super) fn again(deploying: &Deploying<'_>, headline: &str, changes: Changes) -> Result<Cut> {
+    let release = current(deploying)?;
+    for (process, _) in &changes.formation {
+        if release.process(process).is_none() {
+            return Err(Error::ProcessNotFound {
+                app: deploying.app.name.clone(),
+                process: process.clone(),
+                known: release.process_names(),
+            });
+        }
+    }
     deploying.enter(DeployState::Releasing)?;
-    let sealed = deploying.instance.read(|tables| tables.sealed_config(current.id))?;
+    let sealed = deploying.instance.write(|tables| {
+        tables.set_deployment_release(deploying.id, release.id)?;
+        tables.sealed_config(release.id)
+    })?;
     let config = deploying.instance.secrets.unseal_config(&sealed)?;
-    deploying.log.step(&format!("Restarting {}", current.version));
-    Ok(Cut { release: current, config, release_command: None })
+    deploying.log.step(&format!("{headline} ({})", release.version));
+    Ok(Cut { release, config, changes, release_command: None })
+}
+
+/// Takes the release that serves, or cuts another where config or settings were changed since.
+pub(super) fn again_or_cut(deploying: &Deploying<'_>) -> Result<Cut> {
+    let release = current(deploying)?;
+    let (config, overrides) = now(deploying)?;
+    let sealed = deploying.instance.read(|tables| tables.sealed_config(release.id))?;
+    if config == deploying.instance.secrets.unseal_config(&sealed)? && overrides == release.overrides {
+        return again(deploying, "Restarting", Changes::default());
+    }
+    let cut = write(deploying, From::release(&release), config, overrides, "restart with what was set since")?;
+    deploying.log.step(&format!("Releasing {} (restart with what was set since)", cut.release.version));
+    Ok(cut)
+}
+
+/// The release that a rollback goes to: the one that was asked for, or the one that served before.
+///
+/// # Errors
+/// [`Error::NoFormerRelease`], [`Error::ReleaseNotFound`], [`Error::NoWayBack`].
+pub(super) async fn to_roll_back_to(deploying: &Deploying<'_>, version: Option<ReleaseVersion>) -> Result<Release> {
+    let app = &deploying.app;
+    let found = deploying.instance.read(|tables| match version {
+        Some(version) => tables.find_release(app.id, version),
+        None => tables.former_release(app.id),
+    })?;
+    let target = match (found, version) {
+        (Some(target), _) => target,
+        (None, Some(version)) => return Err(Error::ReleaseNotFound { app: app.name.clone(), version }),
+        (None, None) => return Err(Error::NoFormerRelease(app.name.clone())),
+    };
+    let no_way = |reason: &str| {
+        let (app, reason) = (app.name.clone(), reason.to_owned());
+        Err(Error::NoWayBack { app, version: target.version, reason })
+    };
+    if target.status != ReleaseStatus::Good {
+        return no_way("it never served");
+    }
+    if app.current_release == Some(target.version) && app.is_running() {
+        return no_way("it is the one that serves");
+    }
+    if !deploying.engine.has_image(&target.image).await? {
+        return no_way("its image is not kept any more");
+    }
+    Ok(target)
+}
+
+/// The release that serves.
+fn current(deploying: &Deploying<'_>) -> Result<Release> {
+    let current = deploying.instance.read(|tables| tables.current_release(deploying.app.id))?;
+    current.ok_or_else(|| Error::NeverDeployed(deploying.app.name.clone()))
+}
+
+/// The app's config and settings as they are now.
+fn now(deploying: &Deploying<'_>) -> Result<(ConfigMap, Vec<Override>)> {
+    let config = ops::config::show(deploying.instance, &deploying.app)?;
+    let overrides = deploying.instance.read(|tables| tables.overrides(deploying.app.id))?;
+    Ok((config, overrides))
 }
 
 /// Runs the release command, if there is one, in a container of its own with the release's config. What it prints goes
@@ -88,22 +183,27 @@ pub(super) async fn run_command(deploying: &Deploying<'_>, cut: Cut) -> Result<C
     deploying.engine.ensure_network(&instance.id, instance.settings.subnet).await?;
     let process: ProcessType = ProcessType::RELEASE.parse()?;
     let name = rollout::container_name(deploying, &process, 1);
+    let run = ProcessSettings::of_overrides(&cut.release.overrides, &process).resolve(&process)?;
     let container = instance.write(|tables| {
         let new = NewContainer {
             app_id: deploying.app.id,
             release_id: cut.release.id,
             deployment_id: deploying.id,
             process: &process,
+            run: &run,
             position: 1,
             name: &name,
             port: cut.release.port,
         };
         tables.add_container(instance.settings.subnet, &new)
     })?;
-    deploying
-        .engine
-        .start(&rollout::container_spec(deploying, &cut, &container, Some(model::shell_arguments(command))))
-        .await?;
+    let spec = rollout::container_spec(
+        deploying.labels(Some(cut.release.version), Some((process, 1))),
+        (&cut.release, &cut.config),
+        &container,
+        (&run, Some(model::shell_arguments(command))),
+    );
+    deploying.engine.start(&spec).await?;
     let mut lines = std::pin::pin!(deploying.engine.logs(&name, None, true));
     while let Some(line) = lines.next().await {
         deploying.log.detail(&line?.text);
@@ -118,13 +218,54 @@ pub(super) async fn run_command(deploying: &Deploying<'_>, cut: Cut) -> Result<C
     Ok(cut)
 }
 
+/// What a release is made from, beside config and settings.
+struct From {
+    image: ImageId,
+    processes: Vec<ProcessSpec>,
+    declared_port: Option<u16>,
+    commit: Option<CommitId>,
+}
+
+impl From {
+    fn release(release: &Release) -> From {
+        From {
+            image: release.image.clone(),
+            processes: release.processes.clone(),
+            declared_port: release.declared_port,
+            commit: release.commit,
+        }
+    }
+}
+
 /// Writes the release and notes that this deployment cut it, in one transaction.
-fn write(deploying: &Deploying<'_>, new: &NewRelease<'_>) -> Result<Release> {
-    deploying.instance.write(|tables| {
-        let release = tables.cut_release(deploying.app.id, new)?;
+fn write(
+    deploying: &Deploying<'_>,
+    from: From,
+    config: ConfigMap,
+    overrides: Vec<Override>,
+    reason: &str,
+) -> Result<Cut> {
+    deploying.enter(DeployState::Releasing)?;
+    let processes: Vec<ProcessSpec> =
+        from.processes.iter().map(|spec| spec.with_overrides(&overrides)).collect::<Result<_>>()?;
+    let sealed = deploying.instance.secrets.seal_config(&config)?;
+    let new = NewRelease {
+        image: &from.image,
+        sealed_config: &sealed,
+        processes: &processes,
+        overrides: &overrides,
+        port: port(&config)?.or(from.declared_port).unwrap_or(DEFAULT_PORT),
+        declared_port: from.declared_port,
+        commit: from.commit,
+        reason,
+        actor: &deploying.instance.actor,
+    };
+    let release = deploying.instance.write(|tables| {
+        let release = tables.cut_release(deploying.app.id, &new)?;
         tables.set_deployment_release(deploying.id, release.id)?;
         Ok(release)
-    })
+    })?;
+    Ok(Cut { release, config, changes: Changes::default(), release_command: None })
 }
 
 /// The port that the config sets.

@@ -8,21 +8,19 @@ use tracing::warn;
 use super::Deploying;
 use crate::{
     Result, clock,
-    engine::{Engine, Restart},
+    engine::Engine,
     instance::Instance,
-    model::{AppName, DeployState, ImageId},
+    model::{AppName, DeployState, ImageId, RestartPolicy},
     ops, proxy,
     store::{Container, ContainerState},
 };
 
 /// How long Caddy may go on sending requests to an address after the resolver left it out: its refresh, twice.
 const REFRESH: Duration = Duration::from_millis(300);
-/// How long requests in flight, streams and WebSockets may take to end by themselves.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// How much longer than its timeouts say a container may take to go.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How often in a row an address must have nothing in flight.
 const IDLE_TIMES: u32 = 3;
-/// How long a process has between SIGTERM and SIGKILL.
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many good releases of an app keep their image.
 const IMAGES_KEPT: u32 = 5;
 
@@ -51,14 +49,17 @@ pub(super) async fn wait_until_drained(deploying: &Deploying<'_>) -> Result<()> 
     let mut told = false;
     loop {
         let containers = instance.read(|tables| tables.containers_of_app(deploying.app.id))?;
-        if !containers.iter().any(|container| container.state == ContainerState::Draining) {
+        let draining: Vec<&Container> =
+            containers.iter().filter(|container| container.state == ContainerState::Draining).collect();
+        if draining.is_empty() {
             return Ok(());
         }
+        let longest = draining.iter().map(|container| drain_timeout(container) + stop_timeout(container)).max();
         if !told {
             deploying.log.detail("waiting for the containers of the deploy before to drain");
             told = true;
         }
-        if begun.elapsed() > DRAIN_TIMEOUT + STOP_TIMEOUT || !instance.daemon_runs() {
+        if begun.elapsed() > longest.unwrap_or_default() + PATIENCE || !instance.daemon_runs() {
             return retire_app(instance, &deploying.engine, deploying.app.id).await;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -117,22 +118,32 @@ pub async fn retire_app(instance: &Instance, engine: &Engine, app_id: i64) -> Re
 
 async fn retire_container(instance: &Instance, engine: &Engine, container: &Container) -> Result<()> {
     // From here on nobody starts it again, whatever happens to the engine.
-    engine.set_restart(&container.name, Restart::No).await?;
+    engine.set_restart(&container.name, RestartPolicy::No).await?;
     if container.process.is_web() {
         drain(instance, container).await;
     }
-    engine.stop(&container.name, STOP_TIMEOUT).await?;
+    engine.stop(&container.name, stop_timeout(container)).await?;
     keep_log(instance, engine, &container.app, container).await;
     engine.remove(&container.name).await?;
     instance.write(|tables| tables.remove_container(container.id))
 }
 
+/// How long requests in flight, streams and WebSockets may take to end by themselves.
+fn drain_timeout(container: &Container) -> Duration {
+    Duration::from_secs(container.drain_timeout.into())
+}
+
+/// How long a process has between SIGTERM and SIGKILL.
+pub(super) fn stop_timeout(container: &Container) -> Duration {
+    Duration::from_secs(container.stop_timeout.into())
+}
+
 /// Waits until the proxy has nothing in flight to a container, but not for ever.
-async fn drain(instance: &Instance, container: &Container) {
+pub(super) async fn drain(instance: &Instance, container: &Container) {
     let retired_at = container.retired_at.unwrap_or_else(clock::now);
     tokio::time::sleep(REFRESH.saturating_sub(clock::since(retired_at))).await;
     let mut idle = 0;
-    while idle < IDLE_TIMES && clock::since(retired_at) < DRAIN_TIMEOUT {
+    while idle < IDLE_TIMES && clock::since(retired_at) < drain_timeout(container) {
         let upstream = SocketAddrV4::new(container.address, container.port);
         match proxy::in_flight(instance, upstream).await {
             Ok(Some(0)) => idle += 1,

@@ -1,72 +1,115 @@
-//! The rollout: start the new containers, prove them healthy, switch to them.
+//! The rollout: start the new containers, prove them healthy, switch to them. What runs as it should already is kept.
+
+use std::collections::HashMap;
 
 use futures_util::future::try_join_all;
 
-use super::{Deploying, Live, health, release::Cut, retire};
+use super::{
+    Deploying, Live, health, recover,
+    release::{Changes, Cut},
+    retire,
+};
 use crate::{
     Result, clock,
-    engine::{ContainerSpec, Restart},
+    engine::{ContainerSpec, Labels},
     git,
-    model::{self, DeployState, ProcessSpec, ProcessType, Release},
+    model::{self, CheckMode, ConfigMap, DeployState, ProcessSpec, ProcessType, Release, RestartPolicy, RunSettings},
     proxy,
-    store::{Container, NewContainer},
+    store::{Container, ContainerState, NewContainer},
 };
+
+/// Which containers that serve may go on serving.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// None: whoever asked wants new ones.
+    Nothing,
+    /// Those that are run just as the release says.
+    Same,
+    /// Those of every other process type.
+    OtherThan(ProcessType),
+}
 
 /// New containers that are running, not yet proven.
 pub(super) struct Candidate {
     release: Release,
-    containers: Vec<(Container, ProcessSpec)>,
+    changes: Changes,
+    started: Vec<(Container, ProcessSpec)>,
+    kept: Vec<Kept>,
 }
 
 /// New containers that are proven.
 pub(super) struct Healthy {
     release: Release,
-    containers: Vec<Container>,
+    changes: Changes,
+    started: Vec<(Container, ProcessSpec)>,
+    kept: Vec<Kept>,
 }
 
-/// Starts containers of all process types. The old ones are untouched.
-pub(super) async fn start(deploying: &Deploying<'_>, cut: Cut) -> Result<Candidate> {
+/// A container that goes on serving.
+struct Kept {
+    container: Container,
+    spec: ProcessSpec,
+    /// Whether it is checked in another way than before.
+    check_changed: bool,
+}
+
+/// Starts containers of all process types. The old ones are untouched, but for those that cannot run beside new ones.
+pub(super) async fn start(deploying: &Deploying<'_>, cut: Cut, keep: &Keep) -> Result<Candidate> {
     deploying.enter(DeployState::Starting)?;
-    let release = &cut.release;
     let instance = deploying.instance;
     deploying.engine.ensure_network(&instance.id, instance.settings.subnet).await?;
+    let wanted = formation(deploying, &cut)?;
+    let kept = kept(deploying, &cut, keep, &wanted)?;
+    let missing = |process: &ProcessType, position: u32| {
+        !kept.iter().any(|kept| kept.container.process == *process && kept.container.position == position)
+    };
+    make_way(deploying, &cut.release, &kept).await?;
+
     // The rows first: whatever happens to this process, the next one knows what to remove.
-    let containers = instance.write(|tables| {
-        let formation = tables.formation(deploying.app.id)?;
-        let mut containers = Vec::new();
-        for spec in &release.processes {
-            let scaled = formation.iter().find(|(process, _)| *process == spec.process);
-            for position in 1..=scaled.map_or(1, |(_, quantity)| *quantity) {
-                let name = container_name(deploying, &spec.process, position);
+    let started = instance.write(|tables| {
+        let mut started = Vec::new();
+        for (spec, position) in &wanted {
+            if missing(&spec.process, *position) {
+                let name = container_name(deploying, &spec.process, *position);
                 let new = NewContainer {
                     app_id: deploying.app.id,
-                    release_id: release.id,
+                    release_id: cut.release.id,
                     deployment_id: deploying.id,
                     process: &spec.process,
-                    position,
+                    run: &spec.run,
+                    position: *position,
                     name: &name,
-                    port: release.port,
+                    port: cut.release.port,
                 };
-                containers.push((tables.add_container(instance.settings.subnet, &new)?, spec.clone()));
+                started.push((tables.add_container(instance.settings.subnet, &new)?, spec.clone()));
             }
         }
-        Ok(containers)
+        Ok(started)
     })?;
-    let labels: Vec<String> = containers.iter().map(|(container, _)| container.label()).collect();
-    deploying.log.step(&format!("Starting {}", labels.join(", ")));
-    try_join_all(containers.iter().map(|(container, process)| {
-        let spec = container_spec(deploying, &cut, container, process.arguments());
+    if !started.is_empty() {
+        let labels: Vec<String> = started.iter().map(|(container, _)| container.label()).collect();
+        deploying.log.step(&format!("Starting {}", labels.join(", ")));
+    }
+    try_join_all(started.iter().map(|(container, process)| {
+        let labels = deploying.labels(Some(cut.release.version), Some((container.process.clone(), container.position)));
+        let spec = container_spec(labels, (&cut.release, &cut.config), container, (&process.run, process.arguments()));
         async move { deploying.engine.start(&spec).await }
     }))
     .await?;
-    Ok(Candidate { release: cut.release, containers })
+    Ok(Candidate { release: cut.release, changes: cut.changes, started, kept })
 }
 
 /// Waits until every container is proven: before any traffic moves.
 pub(super) async fn wait_healthy(deploying: &Deploying<'_>, candidate: Candidate) -> Result<Healthy> {
     deploying.enter(DeployState::Checking)?;
-    let Candidate { release, containers } = candidate;
-    try_join_all(containers.iter().map(|(container, process)| async move {
+    let Candidate { release, changes, started, kept } = candidate;
+    let to_prove = kept.iter().filter(|kept| kept.check_changed).map(|kept| (&kept.container, &kept.spec));
+    let to_prove = started.iter().map(|(container, spec)| (container, spec)).chain(to_prove);
+    try_join_all(to_prove.map(|(container, process)| async move {
+        if process.run.check.mode == CheckMode::Skipped {
+            deploying.log.detail(&format!("{} is not checked: its checks are skipped", container.label()));
+            return Ok(());
+        }
         let begun = clock::instant();
         let proof = health::prove(deploying, container, process).await?;
         let took = model::seconds(begun.elapsed());
@@ -77,33 +120,48 @@ pub(super) async fn wait_healthy(deploying: &Deploying<'_>, candidate: Candidate
     // The switch needs the proxy, and a former deploy's containers must be gone before more are sent after them.
     proxy::ready(deploying.instance).await?;
     retire::wait_until_drained(deploying).await?;
-    Ok(Healthy { release, containers: containers.into_iter().map(|(container, _)| container).collect() })
+    Ok(Healthy { release, changes, started, kept })
 }
 
 /// The point of no return: one commit makes the new containers the ones that serve, and then the proxy is seen to
 /// have followed. After the commit nothing here fails: what cannot be done now is done by recovery.
 pub(super) async fn switch(deploying: &Deploying<'_>, healthy: Healthy) -> Result<Live> {
-    let Healthy { release, containers } = healthy;
+    let Healthy { release, changes, started, kept } = healthy;
     let instance = deploying.instance;
+    let app_id = deploying.app.id;
     let begun = clock::instant();
     let deployment = instance.write(|tables| {
         tables.move_deployment(deploying.id, deploying.state(), DeployState::Switching)?;
-        tables.switch_containers(deploying.app.id, deploying.id)?;
-        tables.set_current_release(deploying.app.id, release.id)?;
+        for kept in &kept {
+            tables.keep_container(kept.container.id, release.id, &kept.spec.run)?;
+        }
+        let kept_ids: Vec<i64> = kept.iter().map(|kept| kept.container.id).collect();
+        tables.switch_containers(app_id, deploying.id, &kept_ids)?;
+        tables.set_current_release(app_id, release.id)?;
+        if let Some(config) = &changes.config {
+            tables.replace_config(app_id, config)?;
+        }
+        if let Some(overrides) = &changes.overrides {
+            tables.set_overrides(app_id, overrides)?;
+        }
+        for (process, quantity) in &changes.formation {
+            tables.scale(app_id, process, *quantity)?;
+        }
         tables.set_live(deploying.id)?;
         let deployment = tables.deployment(deploying.id)?;
         if let (None, Some(branch)) = (&deploying.app.deploy_branch, &deployment.branch) {
-            tables.set_deploy_branch(deploying.app.id, branch)?;
+            tables.set_deploy_branch(app_id, branch)?;
         }
         Ok(deployment)
     })?;
     deploying.entered(DeployState::Switching);
-    if let (Some(branch), Some(commit)) = (&deployment.branch, deployment.commit) {
-        let repository = instance.settings.paths.repository(&deploying.app.name);
-        let moved = git::move_branch(&repository, branch, commit).and_then(|()| git::unpin(&repository, deploying.id));
-        if let Err(error) = moved {
-            deploying.log.warn(&format!("the branch was not moved, the next start will: {}", error.one_line()));
-        }
+    let repository = instance.settings.paths.repository(&deploying.app.name);
+    let moved = match (&deployment.branch, deployment.commit) {
+        (Some(branch), Some(commit)) => git::move_branch(&repository, branch, commit),
+        _ => Ok(()),
+    };
+    if let Err(error) = moved.and_then(|()| git::unpin(&repository, deploying.id)) {
+        deploying.log.warn(&format!("the branch was not moved, the next start will: {}", error.one_line()));
     }
     match proxy::publish(instance, &deploying.app.name).await {
         Ok(proxy::Published::Dynamic) => {}
@@ -114,8 +172,9 @@ pub(super) async fn switch(deploying: &Deploying<'_>, healthy: Healthy) -> Resul
             deploying.log.warn(&format!("the proxy was not told, the next start will: {}", error.one_line()));
         }
     }
-    for container in &containers {
-        if let Err(error) = deploying.engine.set_restart(&container.name, Restart::UnlessStopped).await {
+    let started = started.iter().map(|(container, spec)| (container, spec));
+    for (container, spec) in started.chain(kept.iter().map(|kept| (&kept.container, &kept.spec))) {
+        if let Err(error) = deploying.engine.set_restart(&container.name, spec.run.restart).await {
             deploying.log.warn(&error.one_line());
         }
     }
@@ -135,33 +194,117 @@ pub(super) fn announce(deploying: &Deploying<'_>, live: &Live) {
     deploying.log.flush();
 }
 
+/// The containers that a release shall have: of each process type as many as it is scaled to, as many as its source
+/// asks for where nobody scaled it, or one.
+fn formation(deploying: &Deploying<'_>, cut: &Cut) -> Result<Vec<(ProcessSpec, u32)>> {
+    let scaled = deploying.instance.read(|tables| tables.formation(deploying.app.id))?;
+    let quantity = |spec: &ProcessSpec| {
+        let scaled = cut.changes.formation.iter().chain(&scaled).find(|(process, _)| *process == spec.process);
+        scaled.map(|(_, quantity)| *quantity).or(spec.quantity).unwrap_or(1)
+    };
+    let release = cut.release.processes.iter();
+    Ok(release.flat_map(|spec| (1..=quantity(spec)).map(move |position| (spec.clone(), position))).collect())
+}
+
+/// The live containers that go on serving.
+fn kept(deploying: &Deploying<'_>, cut: &Cut, keep: &Keep, wanted: &[(ProcessSpec, u32)]) -> Result<Vec<Kept>> {
+    if *keep == Keep::Nothing || !deploying.app.is_running() {
+        return Ok(Vec::new());
+    }
+    let instance = deploying.instance;
+    let live = instance.read(|tables| tables.containers_of_app(deploying.app.id))?;
+    let mut releases: HashMap<i64, (Release, ConfigMap)> = HashMap::new();
+    let mut kept = Vec::new();
+    for container in live.into_iter().filter(|container| container.state == ContainerState::Live) {
+        let Some((spec, _)) =
+            wanted.iter().find(|(spec, position)| spec.process == container.process && *position == container.position)
+        else {
+            continue;
+        };
+        if let Keep::OtherThan(process) = keep
+            && *process == container.process
+        {
+            continue;
+        }
+        if !releases.contains_key(&container.release_id) {
+            let (release, sealed) = instance.read(|tables| {
+                Ok((tables.release(container.release_id)?, tables.sealed_config(container.release_id)?))
+            })?;
+            let config = instance.secrets.unseal_config(&sealed)?;
+            releases.insert(container.release_id, (release, config));
+        }
+        let Some((release, config)) = releases.get(&container.release_id) else { continue };
+        let Some(former) = release.process(&container.process) else { continue };
+        let same = release.image == cut.release.image
+            && release.port == cut.release.port
+            && *config == cut.config
+            && spec.runs_like(former);
+        if same {
+            let check_changed = spec.run.check != former.run.check;
+            kept.push(Kept { container, spec: spec.clone(), check_changed });
+        }
+    }
+    Ok(kept)
+}
+
+/// Stops the containers of process types of which two cannot run at once. If this deployment fails, they are started
+/// again.
+async fn make_way(deploying: &Deploying<'_>, release: &Release, kept: &[Kept]) -> Result<()> {
+    let instance = deploying.instance;
+    let in_the_way: Vec<Container> = instance
+        .read(|tables| tables.containers_of_app(deploying.app.id))?
+        .into_iter()
+        .filter(|container| {
+            container.state == ContainerState::Live
+                && !kept.iter().any(|kept| kept.container.id == container.id)
+                && release.process(&container.process).is_some_and(|spec| spec.run.check.mode == CheckMode::Disabled)
+        })
+        .collect();
+    if in_the_way.is_empty() {
+        return Ok(());
+    }
+    let labels: Vec<String> = in_the_way.iter().map(Container::label).collect();
+    deploying.log.step(&format!("Stopping {} first: checks are disabled", labels.join(", ")));
+    instance.write(|tables| {
+        for container in &in_the_way {
+            tables.set_container_state(container.id, ContainerState::Suspended)?;
+            tables.set_healthy(container.id, false)?;
+        }
+        Ok(())
+    })?;
+    proxy::publish(instance, &deploying.app.name).await?;
+    try_join_all(in_the_way.iter().map(|container| recover::suspend(instance, &deploying.engine, container))).await?;
+    Ok(())
+}
+
 /// The name of a container in the engine.
 pub(super) fn container_name(deploying: &Deploying<'_>, process: &ProcessType, position: u32) -> String {
     format!("paas-{}-{}-{}-{process}-{position}", deploying.instance.id, deploying.app.name, deploying.id)
 }
 
-/// What a container of a release is made from.
+/// What a container of a release is made from. It is not started again when it ends: that comes with the switch.
 pub(super) fn container_spec(
-    deploying: &Deploying<'_>,
-    cut: &Cut,
+    labels: Labels,
+    (release, config): (&Release, &ConfigMap),
     container: &Container,
-    arguments: Option<[String; 3]>,
+    (run, arguments): (&RunSettings, Option<[String; 3]>),
 ) -> ContainerSpec {
-    let release = &cut.release;
     let mut environment: Vec<(String, String)> =
-        cut.config.iter().map(|(key, value)| (key.to_string(), value.clone())).collect();
+        config.iter().map(|(key, value)| (key.to_string(), value.clone())).collect();
     environment.retain(|(key, _)| key != "PORT");
     environment.push(("PORT".to_owned(), release.port.to_string()));
-    environment.push(("PAAS_APP".to_owned(), deploying.app.name.to_string()));
+    environment.push(("PAAS_APP".to_owned(), container.app.to_string()));
     environment.push(("PAAS_RELEASE".to_owned(), release.version.to_string()));
     environment.push(("PAAS_PROCESS".to_owned(), container.label()));
     ContainerSpec {
         name: container.name.clone(),
-        labels: deploying.labels(Some(release.version), Some((container.process.clone(), container.position))),
+        labels,
         image: release.image.clone(),
         arguments,
         environment,
         address: container.address,
-        restart: Restart::No,
+        restart: RestartPolicy::No,
+        memory_mib: run.memory_mib,
+        cpu_millis: run.cpu_millis,
     }
 }

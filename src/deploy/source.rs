@@ -1,9 +1,9 @@
-//! The first step: the files of the pushed commit.
+//! The first step: the files of the commit.
 
 use super::{Deploying, Push};
 use crate::{
-    Result,
-    model::DeployState,
+    Error, Result, git,
+    model::{CommitId, DeployState},
     tree::{self, Tree},
 };
 
@@ -12,18 +12,40 @@ pub(super) struct Source {
     pub tree: Tree,
 }
 
+/// Checks that the branch still deploys the app, and is still where the push found it.
+///
+/// # Errors
+/// [`Error::WrongBranch`], [`Error::PushRefused`].
+pub(super) fn check_branch(deploying: &Deploying<'_>, push: &Push) -> Result<()> {
+    let app = &deploying.app;
+    if let Some(deploy_branch) = &app.deploy_branch
+        && *deploy_branch != push.branch
+    {
+        return Err(Error::WrongBranch {
+            app: app.name.clone(),
+            deploy_branch: deploy_branch.to_string(),
+            pushed: push.branch.to_string(),
+        });
+    }
+    let repository = deploying.instance.settings.paths.repository(&app.name);
+    if let Some(now) = git::moved_away(&repository, &push.branch, push.old_commit, push.commit)? {
+        return Err(Error::PushRefused {
+            message: format!("{} moved to {} while this push waited", push.branch, now.short()),
+            hint: format!("`git pull --rebase paas {}`, then push again", push.branch),
+        });
+    }
+    Ok(())
+}
+
 /// Opens the commit's tree, straight from git's objects, with its submodules fetched.
-pub(super) async fn checkout(deploying: &Deploying<'_>, push: &Push) -> Result<Source> {
+///
+/// `from`: where the commit comes from, for the log.
+pub(super) async fn checkout(deploying: &Deploying<'_>, commit: CommitId, from: &str) -> Result<Source> {
     deploying.enter(DeployState::Fetching)?;
-    deploying.log.step(&format!(
-        "Deploying {} from {} ({}), deploy {}",
-        deploying.app.name,
-        push.branch,
-        push.commit.short(),
-        deploying.id
-    ));
+    let app = &deploying.app.name;
+    deploying.log.step(&format!("Deploying {app} {from} ({}), deploy {}", commit.short(), deploying.id));
     let paths = &deploying.instance.settings.paths;
-    let repository = paths.repository(&push.app);
-    let submodules = tree::fetch(&repository, push.commit, &paths.submodules(&push.app)).await?;
-    Ok(Source { tree: Tree::commit(&repository, push.commit, &submodules)? })
+    let repository = paths.repository(app);
+    let submodules = tree::fetch(&repository, commit, &paths.submodules(app)).await?;
+    Ok(Source { tree: Tree::commit(&repository, commit, &submodules)? })
 }

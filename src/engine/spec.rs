@@ -3,10 +3,11 @@
 use std::{collections::HashMap, net::Ipv4Addr};
 
 use bollard::models::{
-    ContainerCreateBody, HostConfig, HostConfigLogConfig, NetworkingConfig, RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, HostConfig, HostConfigLogConfig, NetworkingConfig, RestartPolicy as EnginePolicy,
+    RestartPolicyNameEnum,
 };
 
-use crate::model::{AppName, DeployId, ImageId, ProcessType, ReleaseVersion};
+use crate::model::{AppName, DeployId, ImageId, ProcessType, ReleaseVersion, RestartPolicy};
 
 /// The label that tells this instance's things from another's.
 pub(super) const INSTANCE_LABEL: &str = "paas.instance";
@@ -52,22 +53,14 @@ impl Labels {
     }
 }
 
-/// Whether the engine starts a container again when it ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Restart {
-    /// It does not: a candidate, or one on its way out.
-    No,
-    /// It does, also after a reboot.
-    UnlessStopped,
-}
-
-impl Restart {
-    pub(super) fn policy(self) -> RestartPolicyNameEnum {
-        match self {
-            Restart::No => RestartPolicyNameEnum::NO,
-            Restart::UnlessStopped => RestartPolicyNameEnum::UNLESS_STOPPED,
-        }
-    }
+/// The engine's words for a restart policy. What is always restarted also is after a reboot.
+pub(super) fn restart_policy(policy: RestartPolicy) -> EnginePolicy {
+    let (name, times) = match policy {
+        RestartPolicy::Always => (RestartPolicyNameEnum::UNLESS_STOPPED, None),
+        RestartPolicy::OnFailure(times) => (RestartPolicyNameEnum::ON_FAILURE, times),
+        RestartPolicy::No => (RestartPolicyNameEnum::NO, None),
+    };
+    EnginePolicy { name: Some(name), maximum_retry_count: times.map(i64::from) }
 }
 
 /// A container to be made.
@@ -86,7 +79,11 @@ pub struct ContainerSpec {
     /// Its address in the instance's network.
     pub address: Ipv4Addr,
     /// Whether the engine starts it again.
-    pub restart: Restart,
+    pub restart: RestartPolicy,
+    /// Memory limit in MiB; none: unlimited.
+    pub memory_mib: Option<u32>,
+    /// CPU limit in thousandths of a CPU; none: unlimited.
+    pub cpu_millis: Option<u32>,
 }
 
 impl ContainerSpec {
@@ -104,7 +101,11 @@ impl ContainerSpec {
             host_config: Some(HostConfig {
                 init: Some(true),
                 network_mode: Some(network_name(&self.labels.instance)),
-                restart_policy: Some(RestartPolicy { name: Some(self.restart.policy()), maximum_retry_count: None }),
+                restart_policy: Some(restart_policy(self.restart)),
+                // Swap would only hide that the limit is reached.
+                memory: self.memory_mib.map(memory_bytes),
+                memory_swap: self.memory_mib.map(memory_bytes),
+                nano_cpus: self.cpu_millis.map(|millis| i64::from(millis) * 1_000_000),
                 log_config: Some(HostConfigLogConfig {
                     typ: Some("json-file".to_owned()),
                     config: Some(HashMap::from([
@@ -122,6 +123,10 @@ impl ContainerSpec {
             ..ContainerCreateBody::default()
         }
     }
+}
+
+fn memory_bytes(mebibytes: u32) -> i64 {
+    i64::from(mebibytes) << 20
 }
 
 #[cfg(test)]
@@ -144,7 +149,9 @@ mod tests {
             arguments: Some(shell_arguments("node server.js; $(x)")),
             environment: vec![("PORT".to_owned(), "5000".to_owned())],
             address: Ipv4Addr::new(10, 213, 0, 2),
-            restart: Restart::No,
+            restart: RestartPolicy::No,
+            memory_mib: Some(512),
+            cpu_millis: Some(1500),
         };
         let body = serde_json::to_string_pretty(&body_sorted(&spec)).map_err(crate::Error::bug)?;
         insta::assert_snapshot!(body, @r#"
@@ -167,6 +174,9 @@ mod tests {
               },
               "Type": "json-file"
             },
+            "Memory": 536870912,
+            "MemorySwap": 536870912,
+            "NanoCpus": 1500000000,
             "NetworkMode": "paas-0",
             "PidsLimit": 4096,
             "RestartPolicy": {

@@ -1,4 +1,4 @@
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     BranchName, ReleaseVersion,
@@ -67,6 +67,17 @@ impl AppState {
     }
 }
 
+/// That an app was frozen on purpose, so that nothing changes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Freeze {
+    /// Who froze it.
+    pub actor: String,
+    /// When, in milliseconds since 1970.
+    pub since: i64,
+    /// Why, in their words.
+    pub message: Option<String>,
+}
+
 /// An app, as the database has it.
 #[derive(Clone, Debug)]
 pub struct App {
@@ -80,6 +91,8 @@ pub struct App {
     pub deploy_branch: Option<BranchName>,
     /// The release that serves.
     pub current_release: Option<ReleaseVersion>,
+    /// Who froze it on purpose, where somebody did.
+    pub freeze: Option<Freeze>,
     /// When it was made, in milliseconds since 1970.
     pub created_at: i64,
 }

@@ -117,18 +117,41 @@ impl fmt::Display for DeployState {
 pub enum DeploymentKind {
     /// `git push`.
     Push,
+    /// A new build of the commit that serves.
+    Rebuild,
     /// A change of config.
     Config,
+    /// A change of checks, limits or the like.
+    Settings,
+    /// Back to a former release.
+    Rollback,
+    /// More or fewer containers.
+    Scale,
     /// A restart, or a start after a stop.
     Restart,
 }
 
 impl DeploymentKind {
+    /// All of them.
+    pub const ALL: [DeploymentKind; 7] = [
+        DeploymentKind::Push,
+        DeploymentKind::Rebuild,
+        DeploymentKind::Config,
+        DeploymentKind::Settings,
+        DeploymentKind::Rollback,
+        DeploymentKind::Scale,
+        DeploymentKind::Restart,
+    ];
+
     /// The word for it, as stored and shown.
     pub fn as_str(self) -> &'static str {
         match self {
             DeploymentKind::Push => "push",
+            DeploymentKind::Rebuild => "rebuild",
             DeploymentKind::Config => "config",
+            DeploymentKind::Settings => "settings",
+            DeploymentKind::Rollback => "rollback",
+            DeploymentKind::Scale => "scale",
             DeploymentKind::Restart => "restart",
         }
     }
@@ -138,7 +161,7 @@ impl DeploymentKind {
     /// # Errors
     /// [`Error::Bug`].
     pub fn parse(word: &str) -> Result<Self> {
-        [DeploymentKind::Push, DeploymentKind::Config, DeploymentKind::Restart]
+        DeploymentKind::ALL
             .into_iter()
             .find(|kind| kind.as_str() == word)
             .ok_or_else(|| Error::bug(format!("deployment kind {word}")))

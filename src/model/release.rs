@@ -2,7 +2,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{CommitId, ProcessSpec};
+use super::{Actor, CommitId, Override, ProcessSpec, ProcessType};
 use crate::{Error, Result};
 
 /// The number of a release within its app, counted from 1 and shown as `v1`.
@@ -39,6 +39,40 @@ impl fmt::Display for ImageId {
     }
 }
 
+/// What became of a release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReleaseStatus {
+    /// It was cut and has not served yet.
+    Pending,
+    /// It was proven healthy, and serves or served.
+    Good,
+    /// It never served.
+    Failed,
+}
+
+impl ReleaseStatus {
+    /// The word for it, as stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ReleaseStatus::Pending => "pending",
+            ReleaseStatus::Good => "good",
+            ReleaseStatus::Failed => "failed",
+        }
+    }
+
+    /// Reads the stored word; anything else is an error of the database.
+    ///
+    /// # Errors
+    /// [`Error::Bug`].
+    pub fn parse(word: &str) -> Result<Self> {
+        [ReleaseStatus::Pending, ReleaseStatus::Good, ReleaseStatus::Failed]
+            .into_iter()
+            .find(|status| status.as_str() == word)
+            .ok_or_else(|| Error::bug(format!("release status {word}")))
+    }
+}
+
 /// What runs: an image, a config snapshot (sealed, kept by the store) and process types. Never changed once cut.
 #[derive(Clone, Debug)]
 pub struct Release {
@@ -52,12 +86,33 @@ pub struct Release {
     pub image: ImageId,
     /// The process types it has.
     pub processes: Vec<ProcessSpec>,
+    /// What the server was told about how they run, when it was cut.
+    pub overrides: Vec<Override>,
     /// The port its web process listens on.
     pub port: u16,
+    /// The port that its source says, where it says one.
+    pub declared_port: Option<u16>,
     /// The commit it was built from.
     pub commit: Option<CommitId>,
     /// Why it was cut, e.g. `push of main`.
     pub reason: String,
+    /// Who asked for it.
+    pub actor: Actor,
+    /// What became of it.
+    pub status: ReleaseStatus,
     /// When, in milliseconds since 1970.
     pub created_at: i64,
+}
+
+impl Release {
+    /// The process type of that name, if the release has it.
+    pub fn process(&self, process: &ProcessType) -> Option<&ProcessSpec> {
+        self.processes.iter().find(|spec| spec.process == *process)
+    }
+
+    /// The names of its process types, in a list for people.
+    pub fn process_names(&self) -> String {
+        let names: Vec<&str> = self.processes.iter().map(|spec| spec.process.as_str()).collect();
+        names.join(", ")
+    }
 }

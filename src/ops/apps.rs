@@ -1,12 +1,11 @@
 //! Apps: make, look up, destroy.
 
 use crate::{
-    Error, Result,
+    Error, Result, clock, deploy,
     engine::Engine,
     git,
     instance::Instance,
-    lock::{self, Holder},
-    model::{App, AppName, AppState, DeployState, Phase},
+    model::{App, AppName, AppState, DeployId, DeployState, Freeze, Phase},
     proxy,
 };
 
@@ -31,6 +30,7 @@ pub async fn create(instance: &Instance, name: &AppName) -> Result<App> {
 /// [`Error::AppNotFound`]; what the engine says.
 pub async fn destroy(instance: &Instance, name: &AppName, waiting: impl FnMut(&str)) -> Result<()> {
     let app = instance.read(|tables| tables.app(name))?;
+    deploy::refuse_frozen(&app)?;
     let engine = Engine::connect(&instance.settings).await?;
     instance.write(|tables| {
         for deployment in tables.unfinished_deployments(Some(app.id))? {
@@ -40,10 +40,7 @@ pub async fn destroy(instance: &Instance, name: &AppName, waiting: impl FnMut(&s
         }
         Ok(())
     })?;
-    let holder = Holder::new("the end of the app", &instance.actor);
-    let _lock = lock::lock(&instance.settings.paths.app_lock(app.id), &holder, waiting).await?;
-    // Whoever waited for the lock before us may have destroyed it.
-    let app = instance.read(|tables| tables.app(name))?;
+    let (app, _lock) = deploy::hold(instance, name, "the end of the app", waiting).await?;
     instance.write(|tables| {
         tables.set_app_state(app.id, AppState::Stopped)?;
         tables.retire_containers(app.id)
@@ -70,6 +67,36 @@ pub async fn destroy(instance: &Instance, name: &AppName, waiting: impl FnMut(&s
     })?;
     unless_caddy_is_down(proxy::publish(instance, name).await.map(drop))?;
     unless_caddy_is_down(proxy::sync(instance).await)
+}
+
+/// Freezes an app on purpose, so that nothing changes it. Returns the deployment that is running, which goes on.
+///
+/// # Errors
+/// [`Error::AppNotFound`]; [`Error::Frozen`] where it is frozen already.
+pub fn freeze(instance: &Instance, name: &AppName, message: Option<String>) -> Result<Option<DeployId>> {
+    instance.write(|tables| {
+        let app = tables.app(name)?;
+        deploy::refuse_frozen(&app)?;
+        let freeze = Freeze { actor: instance.actor.to_string(), since: clock::now(), message };
+        tables.set_freeze(app.id, Some(&freeze))?;
+        let unfinished = tables.unfinished_deployments(Some(app.id))?;
+        let running = unfinished
+            .iter()
+            .find(|deployment| deployment.state.phase() == Phase::Undoable && deployment.state != DeployState::Queued);
+        Ok(running.map(|deployment| deployment.id))
+    })
+}
+
+/// Lets an app be changed again, and returns who had frozen it.
+///
+/// # Errors
+/// [`Error::AppNotFound`].
+pub fn thaw(instance: &Instance, name: &AppName) -> Result<Option<Freeze>> {
+    instance.write(|tables| {
+        let app = tables.app(name)?;
+        tables.set_freeze(app.id, None)?;
+        Ok(app.freeze)
+    })
 }
 
 /// Where Caddy does not run there are no requests either, and it starts with what the database says then.

@@ -24,60 +24,56 @@ pub fn show(instance: &Instance, app: &App) -> Result<ConfigMap> {
         .collect()
 }
 
-/// Sets variables, all or none. Says whether anything changed.
+/// An app's config in clear, as it would be after some edits.
 ///
 /// # Errors
-/// [`Error::InvalidValue`] for a `PORT` that is none, a value with a NUL, or a variable that paas sets itself.
-pub fn set(instance: &Instance, app: &App, pairs: &[(EnvKey, String)]) -> Result<bool> {
-    let before = show(instance, app)?;
-    let mut sealed = Vec::new();
-    for (key, value) in pairs {
-        if key.as_str() == "PORT" {
-            parse_port(value)?;
-        }
-        if GIVEN.contains(&key.as_str()) {
-            return Err(Error::InvalidValue {
-                what: "variable of the config",
-                value: key.to_string(),
-                rule: "paas sets it itself".to_owned(),
-            });
-        }
-        if value.contains('\0') {
-            return Err(Error::InvalidValue {
-                what: "value",
-                value: format!("of {key}"),
-                rule: "an environment variable cannot hold a NUL".to_owned(),
-            });
-        }
-        if before.get(key) != Some(value) {
-            sealed.push((key, instance.secrets.seal(value.as_bytes())?));
-        }
-    }
-    if sealed.is_empty() {
-        return Ok(false);
-    }
-    instance.write(|tables| {
-        for (key, sealed) in &sealed {
-            tables.set_config(app.id, key, sealed)?;
-        }
-        Ok(())
-    })?;
-    Ok(true)
-}
-
-/// Removes variables, all or none.
-///
-/// # Errors
-/// [`Error::ConfigNotFound`] where one of them is not set.
-pub fn unset(instance: &Instance, app: &App, keys: &[EnvKey]) -> Result<()> {
-    instance.write(|tables| {
-        for key in keys {
-            if !tables.unset_config(app.id, key)? {
-                return Err(Error::ConfigNotFound { app: app.name.clone(), key: key.to_string() });
+/// [`Error::InvalidValue`] for a `PORT` that is none, a value with a NUL, or a variable that paas sets itself;
+/// [`Error::ConfigNotFound`] where one that is not set shall be removed.
+pub fn edited(instance: &Instance, app: &App, edits: &[(EnvKey, Option<String>)]) -> Result<ConfigMap> {
+    let mut config = show(instance, app)?;
+    for (key, value) in edits {
+        match value {
+            Some(value) => {
+                check(key, value)?;
+                config.insert(key.clone(), value.clone());
+            }
+            None => {
+                config
+                    .remove(key)
+                    .ok_or_else(|| Error::ConfigNotFound { app: app.name.clone(), key: key.to_string() })?;
             }
         }
-        Ok(())
-    })
+    }
+    Ok(config)
+}
+
+/// A config with its values sealed one by one, as an app's is kept.
+///
+/// # Errors
+/// [`Error::Bug`].
+pub fn seal(instance: &Instance, config: &ConfigMap) -> Result<Vec<(EnvKey, Vec<u8>)>> {
+    config.iter().map(|(key, value)| Ok((key.clone(), instance.secrets.seal(value.as_bytes())?))).collect()
+}
+
+fn check(key: &EnvKey, value: &str) -> Result<()> {
+    if key.as_str() == "PORT" {
+        parse_port(value)?;
+    }
+    if GIVEN.contains(&key.as_str()) {
+        return Err(Error::InvalidValue {
+            what: "variable of the config",
+            value: key.to_string(),
+            rule: "paas sets it itself".to_owned(),
+        });
+    }
+    if value.contains('\0') {
+        return Err(Error::InvalidValue {
+            what: "value",
+            value: format!("of {key}"),
+            rule: "an environment variable cannot hold a NUL".to_owned(),
+        });
+    }
+    Ok(())
 }
 
 /// Reads a port number as people write it in a variable.

@@ -19,6 +19,7 @@ const NO_WAIT: &str = "no-wait";
 pub fn check(instance: &Instance, app: &AppName, updates: &[RefUpdate]) -> Result<()> {
     let app = instance.read(|tables| tables.app(app))?;
     check_updates(&app, updates)?;
+    deploy::refuse_frozen(&app)?;
     deploy::check_disk(instance)
 }
 
@@ -117,6 +118,7 @@ mod tests {
             state: AppState::New,
             deploy_branch: deploy_branch.map(|branch| branch.parse().unwrap()),
             current_release: None,
+            freeze: None,
             created_at: 0,
         };
         let updates: Vec<RefUpdate> = updates

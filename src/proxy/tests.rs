@@ -19,7 +19,7 @@ use tokio::{
 use super::*;
 use crate::{
     http,
-    model::{Actor, AppState, DeployId, DeploymentKind, ImageId, ProcessType},
+    model::{Actor, AppState, DeployId, DeploymentKind, ImageId, ProcessSettings, ProcessType},
     settings::Settings,
     store::{NewContainer, NewDeployment, NewRelease},
 };
@@ -69,13 +69,8 @@ impl Rig {
         let (deployment, release, address) = self
             .instance
             .write(|tables| {
-                let new = NewDeployment {
-                    kind: DeploymentKind::Push,
-                    actor: &Actor::Daemon,
-                    branch: None,
-                    commit: None,
-                    old_commit: None,
-                };
+                let new =
+                    NewDeployment { kind: DeploymentKind::Push, actor: &Actor::Daemon, branch: None, commit: None };
                 let deployment = tables.open_deployment(app_id, &new)?;
                 let release = tables.cut_release(
                     app_id,
@@ -83,7 +78,9 @@ impl Rig {
                         image: &ImageId("sha256:0".to_owned()),
                         sealed_config: b"",
                         processes: &[],
+                        overrides: &[],
                         port,
+                        declared_port: None,
                         commit: None,
                         reason: "test",
                         actor: &Actor::Daemon,
@@ -96,6 +93,7 @@ impl Rig {
                         release_id: release.id,
                         deployment_id: deployment,
                         process: &ProcessType::web(),
+                        run: &ProcessSettings::default().resolve(&ProcessType::web())?,
                         position: 1,
                         name: &format!("c{deployment}"),
                         port,
@@ -111,7 +109,7 @@ impl Rig {
     fn switch(&self, app_id: i64, deployment: DeployId, release: i64) {
         self.instance
             .write(|tables| {
-                tables.switch_containers(app_id, deployment)?;
+                tables.switch_containers(app_id, deployment, &[])?;
                 tables.set_current_release(app_id, release)
             })
             .unwrap();

@@ -74,6 +74,11 @@ impl Paths {
         self.root.join("locks").join(format!("{app_id}.lock"))
     }
 
+    /// The file in which every process that runs a deployment, or waits in line with one, has locked a byte.
+    pub fn deployments_lock(&self) -> PathBuf {
+        self.root.join("locks/deployments.lock")
+    }
+
     /// The lock around writing and loading the Caddyfile.
     pub fn proxy_lock(&self) -> PathBuf {
         self.root.join("locks/proxy.lock")

@@ -3,10 +3,11 @@ use rusqlite::{Row, params};
 use super::{Tables, corrupt, parsed};
 use crate::{
     Error, Result, clock,
-    model::{App, AppName, AppState, BranchName, ProcessType, ReleaseVersion},
+    model::{App, AppName, AppState, BranchName, Freeze, ReleaseVersion},
 };
 
-const COLUMNS: &str = "apps.id, apps.name, apps.state, apps.deploy_branch, releases.version, apps.created_at";
+const COLUMNS: &str = "apps.id, apps.name, apps.state, apps.deploy_branch, releases.version, apps.created_at, \
+                       apps.freeze";
 const FROM: &str = "FROM apps LEFT JOIN releases ON releases.id = apps.current_release_id";
 
 impl Tables<'_> {
@@ -82,15 +83,13 @@ impl Tables<'_> {
         self.execute("UPDATE apps SET state = ?2 WHERE id = ?1", params![id, state.as_str()]).map(drop)
     }
 
-    /// How many containers of each process type an app is scaled to. A type that is not in it is not scaled: one
-    /// container for `web`, none for the others is the caller's rule, not the table's.
+    /// Freezes an app on purpose, or thaws it.
     ///
     /// # Errors
     /// [`Error::Database`].
-    pub fn formation(&self, app_id: i64) -> Result<Vec<(ProcessType, u32)>> {
-        self.all("SELECT process, quantity FROM formation WHERE app_id = ?1", [app_id], |row| {
-            Ok((parsed(row.get::<_, String>(0)?)?, row.get(1)?))
-        })
+    pub fn set_freeze(&self, id: i64, freeze: Option<&Freeze>) -> Result<()> {
+        let freeze = freeze.map(serde_json::to_string).transpose().map_err(Error::bug)?;
+        self.execute("UPDATE apps SET freeze = ?2 WHERE id = ?1", params![id, freeze]).map(drop)
     }
 }
 
@@ -102,5 +101,9 @@ fn app(row: &Row<'_>) -> rusqlite::Result<App> {
         deploy_branch: row.get::<_, Option<String>>(3)?.map(parsed).transpose()?,
         current_release: row.get::<_, Option<u32>>(4)?.map(ReleaseVersion),
         created_at: row.get(5)?,
+        freeze: row
+            .get::<_, Option<String>>(6)?
+            .map(|text| serde_json::from_str(&text).map_err(corrupt))
+            .transpose()?,
     })
 }

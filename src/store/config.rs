@@ -14,24 +14,28 @@ impl Tables<'_> {
         })
     }
 
+    /// Makes these an app's variables, with their sealed values.
+    ///
+    /// # Errors
+    /// [`crate::Error::Database`].
+    pub fn replace_config(&self, app_id: i64, config: &[(EnvKey, Vec<u8>)]) -> Result<()> {
+        self.execute("DELETE FROM config WHERE app_id = ?1", [app_id])?;
+        for (key, sealed) in config {
+            self.set_config(app_id, key, sealed)?;
+        }
+        Ok(())
+    }
+
     /// Sets a variable to a sealed value.
     ///
     /// # Errors
     /// [`crate::Error::Database`].
-    pub fn set_config(&self, app_id: i64, key: &EnvKey, sealed: &[u8]) -> Result<()> {
+    fn set_config(&self, app_id: i64, key: &EnvKey, sealed: &[u8]) -> Result<()> {
         self.execute(
             "INSERT INTO config (app_id, key, sealed) VALUES (?1, ?2, ?3)
              ON CONFLICT (app_id, key) DO UPDATE SET sealed = excluded.sealed",
             params![app_id, key.as_str(), sealed],
         )
         .map(drop)
-    }
-
-    /// Removes a variable; says whether it was there.
-    ///
-    /// # Errors
-    /// [`crate::Error::Database`].
-    pub fn unset_config(&self, app_id: i64, key: &EnvKey) -> Result<bool> {
-        Ok(self.execute("DELETE FROM config WHERE app_id = ?1 AND key = ?2", params![app_id, key.as_str()])? > 0)
     }
 }

@@ -5,7 +5,7 @@ use rusqlite::{Row, params};
 use super::{Tables, corrupt, parsed};
 use crate::{
     Error, Result, clock,
-    model::{AppName, DeployId, ProcessType, Subnet},
+    model::{AppName, DeployId, ProcessType, RestartPolicy, RunSettings, Subnet},
 };
 
 /// How long an address rests before another container gets it, in milliseconds: connections to the old one must
@@ -19,6 +19,8 @@ pub enum ContainerState {
     Candidate,
     /// Of the release that serves.
     Live,
+    /// Of the release that serves, stopped to make way for a deployment that has not switched.
+    Suspended,
     /// Of a former release: it gets no new request and is on its way out.
     Draining,
 }
@@ -29,12 +31,13 @@ impl ContainerState {
         match self {
             ContainerState::Candidate => "candidate",
             ContainerState::Live => "live",
+            ContainerState::Suspended => "suspended",
             ContainerState::Draining => "draining",
         }
     }
 
     fn parse(word: &str) -> Result<Self> {
-        [ContainerState::Candidate, ContainerState::Live, ContainerState::Draining]
+        [ContainerState::Candidate, ContainerState::Live, ContainerState::Suspended, ContainerState::Draining]
             .into_iter()
             .find(|state| state.as_str() == word)
             .ok_or_else(|| Error::bug(format!("container state {word}")))
@@ -68,11 +71,26 @@ pub struct Container {
     pub state: ContainerState,
     /// Whether it may get requests.
     pub healthy: bool,
+    /// Whether it fails its checks, though it runs.
+    pub failing: bool,
+    /// Whether it ended and is meant to stay so.
+    pub ended: bool,
+    /// Whether it is started again when it ends.
+    pub restart: RestartPolicy,
+    /// Seconds between SIGTERM and SIGKILL.
+    pub stop_timeout: u32,
+    /// Seconds that requests in flight may go on before SIGTERM.
+    pub drain_timeout: u32,
     /// When it began to drain, in milliseconds since 1970.
     pub retired_at: Option<i64>,
 }
 
 impl Container {
+    /// Whether it is of the release that serves, and meant to run.
+    pub fn is_live(&self) -> bool {
+        self.state == ContainerState::Live
+    }
+
     /// Process type and position, as people see it: `web.1`.
     pub fn label(&self) -> String {
         format!("{}.{}", self.process, self.position)
@@ -90,6 +108,8 @@ pub struct NewContainer<'a> {
     pub deployment_id: DeployId,
     /// Its process type.
     pub process: &'a ProcessType,
+    /// How it runs.
+    pub run: &'a RunSettings,
     /// Its place among those of its type, from 1.
     pub position: u32,
     /// Its name in the engine.
@@ -100,7 +120,9 @@ pub struct NewContainer<'a> {
 
 const SELECT: &str = "SELECT containers.id, containers.app_id, apps.name, containers.release_id, \
                       containers.deployment_id, containers.process, containers.position, containers.name, \
-                      containers.address, containers.port, containers.state, containers.healthy, containers.retired_at \
+                      containers.address, containers.port, containers.state, containers.healthy, containers.retired_at, \
+                      containers.restart, containers.stop_timeout, containers.drain_timeout, containers.ended, \
+                      containers.failing \
                       FROM containers JOIN apps ON apps.id = containers.app_id";
 
 impl Tables<'_> {
@@ -113,8 +135,9 @@ impl Tables<'_> {
         let address = self.next_address(subnet)?;
         let id = self.insert(
             "INSERT INTO containers
-                 (app_id, release_id, deployment_id, process, position, name, address, port, state, created_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'candidate', ?9)",
+                 (app_id, release_id, deployment_id, process, position, name, address, port, state, created_at,
+                  restart, stop_timeout, drain_timeout)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'candidate', ?9, ?10, ?11, ?12)",
             params![
                 new.app_id,
                 new.release_id,
@@ -125,6 +148,9 @@ impl Tables<'_> {
                 address.to_string(),
                 new.port,
                 clock::now(),
+                new.run.restart.to_string(),
+                new.run.stop_timeout_seconds,
+                new.run.drain_timeout_seconds,
             ],
         )?;
         self.one(&format!("{SELECT} WHERE containers.id = ?1"), [id], container)
@@ -158,17 +184,63 @@ impl Tables<'_> {
         self.all(&format!("{SELECT} WHERE containers.deployment_id = ?1 ORDER BY containers.id"), [id], container)
     }
 
-    /// The switch, as far as containers go: those of the deployment become live, the app's others drain.
+    /// The switch, as far as containers go: the app's others drain, but for those of the deployment, which become
+    /// live, and those that are kept, which [`Tables::keep_container`] deals with.
     ///
     /// # Errors
     /// [`Error::Database`].
-    pub fn switch_containers(&self, app_id: i64, deployment_id: DeployId) -> Result<()> {
+    pub fn switch_containers(&self, app_id: i64, deployment_id: DeployId, kept: &[i64]) -> Result<()> {
+        for container in self.containers_of_app(app_id)? {
+            let stays = container.deployment_id == deployment_id || kept.contains(&container.id);
+            if !stays && container.state != ContainerState::Draining {
+                self.execute(
+                    "UPDATE containers SET state = 'draining', retired_at = ?2 WHERE id = ?1",
+                    params![container.id, clock::now()],
+                )?;
+            }
+        }
         self.execute(
-            "UPDATE containers SET state = 'draining', retired_at = ?3
-             WHERE app_id = ?1 AND deployment_id <> ?2 AND state <> 'draining'",
-            params![app_id, deployment_id, clock::now()],
-        )?;
-        self.execute("UPDATE containers SET state = 'live' WHERE deployment_id = ?1", [deployment_id]).map(drop)
+            "UPDATE containers SET state = 'live' WHERE deployment_id = ?1 AND state = 'candidate'",
+            [deployment_id],
+        )
+        .map(drop)
+    }
+
+    /// Makes a live container one of another release, which runs it in the same way but for these settings.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub fn keep_container(&self, id: i64, release_id: i64, run: &RunSettings) -> Result<()> {
+        self.execute(
+            "UPDATE containers SET release_id = ?2, restart = ?3, stop_timeout = ?4, drain_timeout = ?5 WHERE id = ?1",
+            params![id, release_id, run.restart.to_string(), run.stop_timeout_seconds, run.drain_timeout_seconds],
+        )
+        .map(drop)
+    }
+
+    /// Says what a container is to its app.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub fn set_container_state(&self, id: i64, state: ContainerState) -> Result<()> {
+        self.execute("UPDATE containers SET state = ?2 WHERE id = ?1", params![id, state.as_str()]).map(drop)
+    }
+
+    /// Says whether a container fails its checks, which decides whether it may get requests.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub fn set_failing(&self, id: i64, failing: bool) -> Result<()> {
+        self.execute("UPDATE containers SET failing = ?2, healthy = NOT ?2 WHERE id = ?1", params![id, failing])
+            .map(drop)
+    }
+
+    /// Says whether a container ended and is meant to stay so.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub fn set_ended(&self, id: i64, ended: bool) -> Result<()> {
+        self.execute("UPDATE containers SET ended = ?2 WHERE id = ?1", params![id, ended]).map(drop)
     }
 
     /// Sends all containers of an app on their way out.
@@ -240,5 +312,14 @@ fn container(row: &Row<'_>) -> rusqlite::Result<Container> {
         state: ContainerState::parse(&row.get::<_, String>(10)?).map_err(corrupt)?,
         healthy: row.get(11)?,
         retired_at: row.get(12)?,
+        restart: parsed_policy(row.get(13)?)?,
+        stop_timeout: row.get(14)?,
+        drain_timeout: row.get(15)?,
+        ended: row.get(16)?,
+        failing: row.get(17)?,
     })
+}
+
+fn parsed_policy(text: String) -> rusqlite::Result<RestartPolicy> {
+    RestartPolicy::try_from(text).map_err(corrupt)
 }

@@ -15,16 +15,14 @@ pub struct NewDeployment<'a> {
     pub actor: &'a Actor,
     /// The branch pushed.
     pub branch: Option<&'a BranchName>,
-    /// The commit pushed.
+    /// The commit to be built.
     pub commit: Option<CommitId>,
-    /// Where the branch was before the push.
-    pub old_commit: Option<CommitId>,
 }
 
 impl<'a> NewDeployment<'a> {
     /// A deployment of what was built before.
     pub fn without_source(kind: DeploymentKind, actor: &'a Actor) -> NewDeployment<'a> {
-        NewDeployment { kind, actor, branch: None, commit: None, old_commit: None }
+        NewDeployment { kind, actor, branch: None, commit: None }
     }
 }
 
@@ -41,15 +39,14 @@ impl Tables<'_> {
     pub fn open_deployment(&self, app_id: i64, new: &NewDeployment<'_>) -> Result<DeployId> {
         let now = clock::now();
         let id = self.insert(
-            "INSERT INTO deployments (app_id, kind, state, actor, branch, commit_id, old_commit_id, created_at)
-             VALUES (?1, ?2, 'queued', ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO deployments (app_id, kind, state, actor, branch, commit_id, created_at)
+             VALUES (?1, ?2, 'queued', ?3, ?4, ?5, ?6)",
             params![
                 app_id,
                 new.kind.as_str(),
                 new.actor.to_string(),
                 new.branch.map(BranchName::as_str),
                 new.commit.map(|commit| commit.to_string()),
-                new.old_commit.map(|commit| commit.to_string()),
                 now,
             ],
         )?;
@@ -60,19 +57,17 @@ impl Tables<'_> {
     /// Moves a deployment on, with its event. A cancelled one moves to no state but an end.
     ///
     /// # Errors
-    /// [`Error::Canceled`] where it was cancelled; [`Error::DeployInterrupted`] where it is not in the state `from`
-    /// any more, because recovery took it for dead.
+    /// [`Error::Canceled`], [`Error::Superseded`] where somebody stopped it; [`Error::DeployInterrupted`] where it is
+    /// not in the state `from` any more, because recovery took it for dead.
     pub fn move_deployment(&self, id: DeployId, from: DeployState, to: DeployState) -> Result<()> {
         let now = clock::now();
         let moved = self.execute(
-            "UPDATE deployments SET state = ?3 WHERE id = ?1 AND state = ?2 AND canceled_by IS NULL",
+            "UPDATE deployments SET state = ?3
+             WHERE id = ?1 AND state = ?2 AND canceled_by IS NULL AND superseded_by IS NULL",
             params![id, from.as_str(), to.as_str()],
         )?;
         if moved == 0 {
-            return Err(match self.canceled_by(id)? {
-                Some(actor) => Error::Canceled(actor),
-                None => Error::DeployInterrupted,
-            });
+            return Err(self.stopped_by(id)?.unwrap_or(Error::DeployInterrupted));
         }
         self.add_event(id, to, now)
     }
@@ -136,13 +131,28 @@ impl Tables<'_> {
         .map(drop)
     }
 
-    /// Who asked a deployment to stop, if anybody did.
+    /// Makes a push take the place of those of its app that wait in line before it.
     ///
     /// # Errors
     /// [`Error::Database`].
-    pub fn canceled_by(&self, id: DeployId) -> Result<Option<Actor>> {
-        self.one("SELECT canceled_by FROM deployments WHERE id = ?1", [id], |row| {
-            row.get::<_, Option<String>>(0)?.map(parsed).transpose()
+    pub fn supersede(&self, app_id: i64, newer: DeployId) -> Result<()> {
+        self.execute(
+            "UPDATE deployments SET superseded_by = ?2
+             WHERE app_id = ?1 AND id < ?2 AND kind = 'push' AND state = 'queued' AND superseded_by IS NULL",
+            params![app_id, newer],
+        )
+        .map(drop)
+    }
+
+    /// What stopped a deployment, if anything did: [`Error::Canceled`], [`Error::Superseded`].
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub fn stopped_by(&self, id: DeployId) -> Result<Option<Error>> {
+        self.one("SELECT canceled_by, superseded_by FROM deployments WHERE id = ?1", [id], |row| {
+            let canceled: Option<Actor> = row.get::<_, Option<String>>(0)?.map(parsed).transpose()?;
+            let superseded: Option<DeployId> = row.get(1)?;
+            Ok(canceled.map(Error::Canceled).or(superseded.map(Error::Superseded)))
         })
     }
 

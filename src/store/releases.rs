@@ -3,7 +3,7 @@ use rusqlite::{Row, params};
 use super::{Tables, corrupt, parsed};
 use crate::{
     Error, Result, clock,
-    model::{Actor, CommitId, ImageId, ProcessSpec, Release, ReleaseVersion},
+    model::{Actor, CommitId, ImageId, Override, ProcessSpec, Release, ReleaseStatus, ReleaseVersion},
 };
 
 /// What a release is cut from.
@@ -15,8 +15,12 @@ pub struct NewRelease<'a> {
     pub sealed_config: &'a [u8],
     /// Its process types.
     pub processes: &'a [ProcessSpec],
+    /// What the server was told about how they run.
+    pub overrides: &'a [Override],
     /// The port its web process listens on.
     pub port: u16,
+    /// The port that its source says.
+    pub declared_port: Option<u16>,
     /// The commit it was built from.
     pub commit: Option<CommitId>,
     /// Why it is cut.
@@ -25,7 +29,8 @@ pub struct NewRelease<'a> {
     pub actor: &'a Actor,
 }
 
-const COLUMNS: &str = "id, app_id, version, image, processes, port, commit_id, reason, created_at";
+const COLUMNS: &str = "id, app_id, version, image, processes, port, commit_id, reason, created_at, overrides, \
+                       declared_port, actor, status";
 
 impl Tables<'_> {
     /// Cuts the next release of an app, pending until it serves.
@@ -35,16 +40,21 @@ impl Tables<'_> {
     pub fn cut_release(&self, app_id: i64, new: &NewRelease<'_>) -> Result<Release> {
         self.execute("UPDATE apps SET last_version = last_version + 1 WHERE id = ?1", [app_id])?;
         let processes = serde_json::to_string(new.processes).map_err(Error::bug)?;
+        let overrides = serde_json::to_string(new.overrides).map_err(Error::bug)?;
         let id = self.insert(
             "INSERT INTO releases
-                 (app_id, version, status, image, sealed_config, processes, port, commit_id, reason, actor, created_at)
-             VALUES (?1, (SELECT last_version FROM apps WHERE id = ?1), 'pending', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                 (app_id, version, status, image, sealed_config, processes, overrides, port, declared_port, commit_id,
+                  reason, actor, created_at)
+             VALUES (?1, (SELECT last_version FROM apps WHERE id = ?1), 'pending', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10,
+                     ?11)",
             params![
                 app_id,
                 new.image.0,
                 new.sealed_config,
                 processes,
+                overrides,
                 new.port,
+                new.declared_port,
                 new.commit.map(|commit| commit.to_string()),
                 new.reason,
                 new.actor.to_string(),
@@ -69,6 +79,47 @@ impl Tables<'_> {
     pub fn current_release(&self, app_id: i64) -> Result<Option<Release>> {
         self.maybe_one(
             &format!("SELECT {COLUMNS} FROM releases WHERE id = (SELECT current_release_id FROM apps WHERE id = ?1)"),
+            [app_id],
+            release,
+        )
+    }
+
+    /// An app's newest releases, newest first.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub fn releases(&self, app_id: i64, limit: u32) -> Result<Vec<Release>> {
+        self.all(
+            &format!("SELECT {COLUMNS} FROM releases WHERE app_id = ?1 ORDER BY version DESC LIMIT ?2"),
+            params![app_id, limit],
+            release,
+        )
+    }
+
+    /// An app's release of that number, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub fn find_release(&self, app_id: i64, version: ReleaseVersion) -> Result<Option<Release>> {
+        self.maybe_one(
+            &format!("SELECT {COLUMNS} FROM releases WHERE app_id = ?1 AND version = ?2"),
+            params![app_id, version.0],
+            release,
+        )
+    }
+
+    /// The release that served before the current one, if one did.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub fn former_release(&self, app_id: i64) -> Result<Option<Release>> {
+        self.maybe_one(
+            &format!(
+                "SELECT {COLUMNS} FROM releases
+                 WHERE app_id = ?1 AND status = 'good'
+                       AND id <> (SELECT current_release_id FROM apps WHERE id = ?1)
+                 ORDER BY version DESC LIMIT 1"
+            ),
             [app_id],
             release,
         )
@@ -135,5 +186,9 @@ fn release(row: &Row<'_>) -> rusqlite::Result<Release> {
         commit: row.get::<_, Option<String>>(6)?.map(parsed).transpose()?,
         reason: row.get(7)?,
         created_at: row.get(8)?,
+        overrides: serde_json::from_str(&row.get::<_, String>(9)?).map_err(corrupt)?,
+        declared_port: row.get(10)?,
+        actor: parsed(row.get::<_, String>(11)?)?,
+        status: ReleaseStatus::parse(&row.get::<_, String>(12)?).map_err(corrupt)?,
     })
 }

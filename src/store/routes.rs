@@ -30,8 +30,9 @@ pub enum Standing {
     Serving,
 }
 
-/// What makes a container one that gets requests.
-const SERVING: &str = "apps.state = 'running' AND containers.state = 'live' AND containers.process = 'web'";
+/// What makes a container one that gets requests, as long as it is healthy.
+const SERVING: &str =
+    "apps.state = 'running' AND containers.state IN ('live', 'suspended') AND containers.process = 'web'";
 
 impl Tables<'_> {
     /// Every app that takes requests, by name.

@@ -7,11 +7,13 @@ use tokio::net::TcpStream;
 use tracing::{info, warn};
 
 use crate::{
-    Result,
+    Result, deploy,
     engine::{Engine, Event, Status},
     instance::Instance,
+    lock::{self, Holder},
+    model::RestartPolicy,
     proxy,
-    store::{Container, ContainerState},
+    store::Container,
 };
 
 /// How long a container that came back may take to listen on its port.
@@ -26,13 +28,15 @@ pub(super) async fn happened(instance: &Instance, engine: &Engine, event: &Event
     }
     let containers = instance.read(|tables| tables.containers())?;
     match containers.iter().find(|container| container.name == event.container) {
-        Some(container) if container.state == ContainerState::Live => look_after(instance, engine, container).await,
+        Some(container) if container.is_live() => look_after(instance, engine, container, Look::Event).await,
         _ => Ok(()),
     }
 }
 
 /// Looks at every container: those that should be there, and those that are.
-pub(super) async fn all(instance: &Instance, engine: &Engine) -> Result<()> {
+///
+/// `first`: whether the engine has just been connected to.
+pub(super) async fn all(instance: &Instance, engine: &Engine, first: bool) -> Result<()> {
     // The engine first: a container that is made after this has its row already.
     let listed = engine.list(&instance.id).await?;
     let containers = instance.read(|tables| tables.containers())?;
@@ -41,18 +45,38 @@ pub(super) async fn all(instance: &Instance, engine: &Engine) -> Result<()> {
         warn!("removing the container {stray}, which no deploy knows");
         engine.remove(stray).await?;
     }
-    for container in containers.iter().filter(|container| container.state == ContainerState::Live) {
-        look_after(instance, engine, container).await?;
+    let look = if first { Look::First } else { Look::Round };
+    for container in containers.iter().filter(|container| container.is_live()) {
+        // One that cannot be helped is no reason to leave the others.
+        if let Err(error) = look_after(instance, engine, container, look).await {
+            warn!("{} of {}: {}", container.label(), container.app, error.one_line());
+        }
     }
     Ok(())
 }
 
+/// Why a container is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// The engine has just been connected to: what ended may have ended with it.
+    First,
+    /// It said that something happened.
+    Event,
+    /// It is time.
+    Round,
+}
+
 /// Sees that a live container runs, and that it gets requests only while it does.
-async fn look_after(instance: &Instance, engine: &Engine, container: &Container) -> Result<()> {
+async fn look_after(instance: &Instance, engine: &Engine, container: &Container, look: Look) -> Result<()> {
+    let label = format!("{} of {}", container.label(), container.app);
     match engine.status(&container.name).await? {
         Status::Running if container.healthy => Ok(()),
         Status::Running => {
-            if !container.process.is_web() || listens(container).await {
+            if container.ended {
+                instance.write(|tables| tables.set_ended(container.id, false))?;
+            }
+            // One that fails its checks is up to these.
+            if !container.failing && (!container.process.is_web() || listens(container).await) {
                 set_healthy(instance, container, true).await?;
             }
             Ok(())
@@ -60,20 +84,61 @@ async fn look_after(instance: &Instance, engine: &Engine, container: &Container)
         Status::Restarting => set_healthy(instance, container, false).await,
         Status::Exited(code) => {
             set_healthy(instance, container, false).await?;
-            info!("{} of {} ended with code {code}: starting it again", container.label(), container.app);
-            engine.start_again(&container.name).await
+            if stays_ended(container.restart, code) {
+                // An engine that goes down ends its containers too: what is over is only known when it is still there.
+                if look == Look::Round && !container.ended {
+                    info!("{label} ended with code {code}, and is not started again: restart is {}", container.restart);
+                    return instance.write(|tables| tables.set_ended(container.id, true));
+                }
+                if look == Look::Event || container.ended {
+                    return Ok(());
+                }
+            }
+            info!("{label} ended with code {code}: starting it again");
+            start(instance, engine, container).await
         }
-        Status::Created => engine.start_again(&container.name).await,
+        Status::Created => start(instance, engine, container).await,
         Status::Missing => {
-            warn!(
-                "{} of {} is gone: `paas ps:restart {}` makes it anew",
-                container.label(),
-                container.app,
-                container.app
-            );
-            set_healthy(instance, container, false).await
+            set_healthy(instance, container, false).await?;
+            warn!("{label} is gone: making it anew");
+            remake(instance, engine, container).await
         }
     }
+}
+
+/// Whether a container that ended is meant to stay so.
+fn stays_ended(restart: RestartPolicy, code: i64) -> bool {
+    match restart {
+        RestartPolicy::Always => false,
+        RestartPolicy::OnFailure(None) => code == 0,
+        // The engine has tried as often as it should.
+        RestartPolicy::OnFailure(Some(_)) | RestartPolicy::No => true,
+    }
+}
+
+/// Starts a container again; one that cannot be started any more, for example because its network is gone, is made
+/// anew.
+async fn start(instance: &Instance, engine: &Engine, container: &Container) -> Result<()> {
+    match engine.start_again(&container.name).await {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            warn!("{}: making it anew", error.one_line());
+            remake(instance, engine, container).await
+        }
+    }
+}
+
+/// Makes a container anew, unless an action holds its app, which may be about to end it.
+async fn remake(instance: &Instance, engine: &Engine, container: &Container) -> Result<()> {
+    let holder = Holder::new("making a container anew", &instance.actor);
+    let Ok(_lock) = lock::try_lock(&instance.settings.paths.app_lock(container.app_id), &holder)? else {
+        return Ok(());
+    };
+    let still_live = instance.read(|tables| {
+        let containers = tables.containers_of_app(container.app_id)?;
+        Ok(containers.iter().any(|other| other.id == container.id && other.is_live()))
+    })?;
+    if still_live { deploy::remake(instance, engine, container).await } else { Ok(()) }
 }
 
 async fn set_healthy(instance: &Instance, container: &Container, healthy: bool) -> Result<()> {

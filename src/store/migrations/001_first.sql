@@ -10,6 +10,7 @@ CREATE TABLE apps (
     deploy_branch TEXT,
     current_release_id INTEGER REFERENCES releases (id),
     last_version INTEGER NOT NULL DEFAULT 0,
+    freeze TEXT,
     created_at INTEGER NOT NULL
 ) STRICT;
 
@@ -37,10 +38,10 @@ CREATE TABLE deployments (
     actor TEXT NOT NULL,
     branch TEXT,
     commit_id TEXT,
-    old_commit_id TEXT,
     release_id INTEGER REFERENCES releases (id) ON DELETE SET NULL,
     error TEXT,
     canceled_by TEXT,
+    superseded_by INTEGER,
     created_at INTEGER NOT NULL,
     finished_at INTEGER
 ) STRICT;
@@ -63,13 +64,24 @@ CREATE TABLE releases (
     image TEXT NOT NULL,
     sealed_config BLOB NOT NULL,
     processes TEXT NOT NULL,
+    overrides TEXT NOT NULL,
     port INTEGER NOT NULL,
+    declared_port INTEGER,
     commit_id TEXT,
     reason TEXT NOT NULL,
     actor TEXT NOT NULL,
     created_at INTEGER NOT NULL,
     UNIQUE (app_id, version)
 ) STRICT;
+
+-- What the server was told about process types, over what their source says; process '' is all of them.
+CREATE TABLE process_settings (
+    app_id INTEGER NOT NULL REFERENCES apps (id) ON DELETE CASCADE,
+    process TEXT NOT NULL,
+    setting TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (app_id, process, setting)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE formation (
     app_id INTEGER NOT NULL REFERENCES apps (id) ON DELETE CASCADE,
@@ -89,8 +101,15 @@ CREATE TABLE containers (
     name TEXT NOT NULL UNIQUE,
     address TEXT NOT NULL UNIQUE,
     port INTEGER NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('candidate', 'live', 'draining')),
+    state TEXT NOT NULL CHECK (state IN ('candidate', 'live', 'suspended', 'draining')),
     healthy INTEGER NOT NULL DEFAULT 1,
+    -- It fails its checks, though it runs.
+    failing INTEGER NOT NULL DEFAULT 0,
+    -- It ended and is meant to stay so, by its restart policy.
+    ended INTEGER NOT NULL DEFAULT 0,
+    restart TEXT NOT NULL,
+    stop_timeout INTEGER NOT NULL,
+    drain_timeout INTEGER NOT NULL,
     retired_at INTEGER,
     created_at INTEGER NOT NULL
 ) STRICT;

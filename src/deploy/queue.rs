@@ -1,0 +1,163 @@
+//! The line in which the actions that change an app wait for each other: one at a time, the oldest first.
+
+use std::time::Duration;
+
+use super::{Deploying, preflight, recover};
+use crate::{
+    Error, Result,
+    engine::Engine,
+    git,
+    instance::Instance,
+    lock::{self, Holder, Lock},
+    model::{App, AppName, DeployId, DeployState, DeploymentKind},
+    proxy,
+    store::NewDeployment,
+    ui::DeployLog,
+};
+
+/// How often one that waits looks whether it is its turn.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// What a deployment is begun with.
+pub(super) struct Request<'a> {
+    /// The app.
+    pub app: &'a AppName,
+    /// What for, for those who wait behind it: `the deploy of main (1a2b3c4)`.
+    pub what: String,
+    /// Whether to wait in line, or fail where another action holds the app.
+    pub wait: bool,
+    /// Its row.
+    pub new: NewDeployment<'a>,
+}
+
+/// Opens a deployment, waits for its turn, and first finishes or undoes what a dead one left.
+///
+/// # Errors
+/// [`Error::Frozen`]; [`Error::Locked`] where it does not wait; [`Error::Superseded`], [`Error::Canceled`] while it
+/// waits; [`Error::DockerUnavailable`], [`Error::ProxyUnavailable`], [`Error::DiskFull`] of the machine. The deployment
+/// is over then, and its log has been told.
+pub(super) async fn begin<'a>(
+    instance: &'a Instance,
+    request: &Request<'_>,
+    log: &'a DeployLog,
+) -> Result<Deploying<'a>> {
+    let app = instance.read(|tables| tables.app(request.app))?;
+    refuse_frozen(&app)?;
+    let paths = &instance.settings.paths;
+    // Claimed before anybody can see the row, or a recovery could take it for a dead one's.
+    let (id, claim) = instance.write(|tables| {
+        let id = tables.open_deployment(app.id, &request.new)?;
+        if request.new.kind == DeploymentKind::Push {
+            tables.supersede(app.id, id)?;
+        }
+        Ok((id, lock::claim(&paths.deployments_lock(), id)?))
+    })?;
+    let turn = async {
+        log.open_file(&paths.deploy_log(&app.name, id))?;
+        if let Some(commit) = request.new.commit {
+            git::pin(&paths.repository(&app.name), id, commit)?;
+        }
+        let lock = tokio::select! {
+            lock = wait_for_turn(instance, &app, id, request, log) => lock?,
+            _ = tokio::signal::ctrl_c() => return Err(Error::Interrupted),
+        };
+        let engine = Engine::connect(&instance.settings).await?;
+        preflight::check_machine(instance, &engine).await?;
+        proxy::ready(instance).await?;
+        recover::leftovers(instance, &engine, app.id).await?;
+        // Read again: what held the lock may have changed the app, or destroyed it.
+        let app = instance.read(|tables| tables.app(request.app))?;
+        refuse_frozen(&app)?;
+        Ok((engine, app, lock))
+    };
+    match turn.await {
+        Ok((engine, app, lock)) => Ok(Deploying::new(instance, engine, app, id, log, (lock, claim))),
+        Err(error) => {
+            log.error(&error);
+            recover::abandon(instance, &app.name, id, end_of(&error), &error.one_line());
+            log.flush();
+            Err(error.told())
+        }
+    }
+}
+
+/// The state in which an error ends a deployment.
+pub(super) fn end_of(error: &Error) -> DeployState {
+    match error {
+        Error::Canceled(_) | Error::Interrupted => DeployState::Canceled,
+        Error::Superseded(_) => DeployState::Superseded,
+        _ => DeployState::Failed,
+    }
+}
+
+/// Takes the app's lock for a change that is no deployment: a stop, a setting, the end of the app. `waiting` is told
+/// for whom it waits. What holds it now is read again, and returned.
+///
+/// # Errors
+/// [`Error::Frozen`], [`Error::AppNotFound`].
+pub async fn hold(instance: &Instance, name: &AppName, what: &str, waiting: impl FnMut(&str)) -> Result<(App, Lock)> {
+    let app = instance.read(|tables| tables.app(name))?;
+    refuse_frozen(&app)?;
+    let holder = Holder::new(what, &instance.actor);
+    let lock = lock::lock(&instance.settings.paths.app_lock(app.id), &holder, waiting).await?;
+    // Whoever held it may have changed the app, or destroyed it.
+    let app = instance.read(|tables| tables.app(name))?;
+    refuse_frozen(&app)?;
+    Ok((app, lock))
+}
+
+/// Refuses to change an app that was frozen on purpose.
+///
+/// # Errors
+/// [`Error::Frozen`].
+pub fn refuse_frozen(app: &App) -> Result<()> {
+    match &app.freeze {
+        Some(freeze) => Err(Error::Frozen { app: app.name.clone(), freeze: freeze.clone() }),
+        None => Ok(()),
+    }
+}
+
+async fn wait_for_turn(
+    instance: &Instance,
+    app: &App,
+    id: DeployId,
+    request: &Request<'_>,
+    log: &DeployLog,
+) -> Result<Lock> {
+    let holder = Holder::new(request.what.clone(), &instance.actor);
+    let path = instance.settings.paths.app_lock(app.id);
+    let mut told = None;
+    loop {
+        if let Some(stopped) = instance.read(|tables| tables.stopped_by(id))? {
+            return Err(stopped);
+        }
+        let obstacle = match before(instance, app, id)? {
+            Some(other) => Some(format!("deploy {other}, which is before this one in line")),
+            None => match lock::try_lock(&path, &holder)? {
+                Ok(lock) => return Ok(lock),
+                Err(other) => other.map(|other| other.describe_since()),
+            },
+        };
+        if !request.wait {
+            let holder = obstacle.unwrap_or_else(|| "another action".to_owned());
+            return Err(Error::Locked { app: app.name.clone(), holder });
+        }
+        if obstacle.is_some() && obstacle != told {
+            log.step(&format!("Waiting for {}", obstacle.clone().unwrap_or_default()));
+            told = obstacle;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// The deployment that waits in line right before this one, and lives.
+fn before(instance: &Instance, app: &App, id: DeployId) -> Result<Option<DeployId>> {
+    let unfinished = instance.read(|tables| tables.unfinished_deployments(Some(app.id)))?;
+    let claims = instance.settings.paths.deployments_lock();
+    for deployment in unfinished.iter().rev() {
+        if deployment.id < id && deployment.state == DeployState::Queued && lock::is_claimed(&claims, deployment.id)? {
+            return Ok(Some(deployment.id));
+        }
+    }
+    Ok(None)
+}
