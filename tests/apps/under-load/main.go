@@ -40,6 +40,15 @@ func main() {
 		time.Sleep(time.Duration(milliseconds) * time.Millisecond)
 		fmt.Fprintf(w, "slow %s\n", version)
 	})
+	// One waits for the other.
+	released := make(chan struct{})
+	http.HandleFunc("GET /hold", func(w http.ResponseWriter, r *http.Request) {
+		<-released
+		fmt.Fprintf(w, "held %s\n", version)
+	})
+	http.HandleFunc("POST /release", func(w http.ResponseWriter, r *http.Request) {
+		close(released)
+	})
 	// In few words, however much was sent: Caddy 2.6 sometimes cuts off what answers a POST and is longer than 4 KiB
 	// (its issue 5431), whatever paas does.
 	http.HandleFunc("POST /upload", func(w http.ResponseWriter, r *http.Request) {
