@@ -286,7 +286,7 @@ impl Engine {
         }
     }
 
-    /// Sets whether the engine starts a container again when it ends.
+    /// Sets whether the engine starts a container again when it ends. One that is gone or going is fine.
     ///
     /// # Errors
     /// [`Error::Docker`].
@@ -296,7 +296,8 @@ impl Engine {
             ..ContainerUpdateBody::default()
         };
         match self.docker.update_container(name, body).await {
-            Err(error) if !is_status(&error, 404) => {
+            // A command removes what the daemon retires: the engine calls that its own error.
+            Err(error) if !is_status(&error, 404) && !error.to_string().contains("marked for removal") => {
                 Err(Error::docker(format!("set the restart policy of {name}"))(error))
             }
             _ => Ok(()),

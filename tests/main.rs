@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test may panic, and say why")]
 
 mod harness;
+mod load;
 mod machine;
 mod processes;
 mod untouched;
@@ -30,3 +31,4 @@ mod routing;
 mod scaling;
 mod secrets;
 mod serve;
+mod under_load;
