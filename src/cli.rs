@@ -2,6 +2,7 @@
 //! laptop) and is the same behind each.
 
 mod apps;
+mod cleanup;
 mod completions;
 mod config;
 mod deploys;
@@ -104,6 +105,8 @@ enum Command {
     SshKeysList(ssh_keys::List),
     #[command(name = "ssh-keys:remove")]
     SshKeysRemove(ssh_keys::Remove),
+    #[command(name = "cleanup")]
+    Cleanup(cleanup::Cleanup),
     #[command(name = "plan")]
     Plan(plan::Plan),
     #[command(name = "serve")]
@@ -150,6 +153,7 @@ impl Command {
             Command::PsRestart(command) => command.run(instance).await,
             Command::SshKeysList(command) => command.run(instance),
             Command::SshKeysRemove(command) => command.run(instance),
+            Command::Cleanup(command) => command.run(instance).await,
             Command::Hook(command) => command.run(instance).await,
             Command::SshKeysAdd(_)
             | Command::Plan(_)

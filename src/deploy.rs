@@ -8,6 +8,7 @@ mod build;
 mod deployment;
 mod health;
 mod preflight;
+mod prune;
 mod recover;
 mod release;
 mod retire;
@@ -16,6 +17,7 @@ mod source;
 
 use deployment::Deploying;
 pub use preflight::check_disk;
+pub use prune::prune_images;
 pub use recover::recover;
 pub use retire::{apps_to_retire, retire_app};
 

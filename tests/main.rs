@@ -15,6 +15,7 @@ mod completions;
 mod config;
 mod failures;
 mod generated;
+mod housekeeping;
 mod install;
 mod interruptions;
 mod keys;

@@ -10,6 +10,10 @@ use crate::model::{AppName, DeployId, ImageId, ProcessType, ReleaseVersion};
 
 /// The label that tells this instance's things from another's.
 pub(super) const INSTANCE_LABEL: &str = "paas.instance";
+/// The label that says of which app a thing is.
+pub(super) const APP_LABEL: &str = "paas.app";
+/// The label that says which deployment made a thing.
+pub(super) const DEPLOYMENT_LABEL: &str = "paas.deployment";
 
 /// How many processes and threads a container may have.
 const PIDS_LIMIT: i64 = 4096;
@@ -38,8 +42,8 @@ impl Labels {
     pub(super) fn to_map(&self) -> HashMap<String, String> {
         let mut map = HashMap::from([
             (INSTANCE_LABEL.to_owned(), self.instance.clone()),
-            ("paas.app".to_owned(), self.app.to_string()),
-            ("paas.deployment".to_owned(), self.deployment.to_string()),
+            (APP_LABEL.to_owned(), self.app.to_string()),
+            (DEPLOYMENT_LABEL.to_owned(), self.deployment.to_string()),
         ]);
         if let Some(release) = self.release {
             map.insert("paas.release".to_owned(), release.to_string());

@@ -56,7 +56,12 @@ impl Paths {
 
     /// The log of a deployment.
     pub fn deploy_log(&self, app: &AppName, id: DeployId) -> PathBuf {
-        self.app(app).join("deploys").join(format!("{id}.log"))
+        self.deploy_logs(app).join(format!("{id}.log"))
+    }
+
+    /// The logs of an app's deployments.
+    pub fn deploy_logs(&self, app: &AppName) -> PathBuf {
+        self.app(app).join("deploys")
     }
 
     /// The log lines of an app's former containers.
@@ -87,6 +92,11 @@ impl Paths {
     /// The lock the resolver holds while it runs.
     pub fn resolver_lock(&self) -> PathBuf {
         self.root.join("locks/resolver.lock")
+    }
+
+    /// Where temporary files go, if the daemon was told so (templates/paas.service).
+    pub fn temporary(&self) -> PathBuf {
+        self.root.join("tmp")
     }
 
     /// The socket on which the resolver is told that the database changed.

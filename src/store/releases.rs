@@ -104,8 +104,8 @@ impl Tables<'_> {
         .map(drop)
     }
 
-    /// The images that some app still needs: of the newest `keep` good releases of each app, of those that have
-    /// containers, and of those a deployment is working on.
+    /// The images that some app still needs: of the newest `keep` good releases of each app, of the one that serves, of
+    /// those that have containers, and of those a deployment is working on.
     ///
     /// # Errors
     /// [`Error::Database`].
@@ -117,7 +117,8 @@ impl Tables<'_> {
                  FROM releases
              )
              WHERE status = 'good' AND age <= ?1 OR status = 'pending'
-                   OR id IN (SELECT release_id FROM containers)",
+                   OR id IN (SELECT release_id FROM containers)
+                   OR id IN (SELECT current_release_id FROM apps)",
             [keep],
             |row| row.get(0).map(ImageId),
         )
