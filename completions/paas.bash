@@ -24,6 +24,7 @@ ps:restart
 ssh-keys:add
 ssh-keys:list
 ssh-keys:remove
+disk
 cleanup
 plan
 serve

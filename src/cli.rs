@@ -6,6 +6,7 @@ mod cleanup;
 mod completions;
 mod config;
 mod deploys;
+mod disk;
 mod git;
 mod hook;
 mod logs;
@@ -105,6 +106,8 @@ enum Command {
     SshKeysList(ssh_keys::List),
     #[command(name = "ssh-keys:remove")]
     SshKeysRemove(ssh_keys::Remove),
+    #[command(name = "disk")]
+    Disk(disk::Disk),
     #[command(name = "cleanup")]
     Cleanup(cleanup::Cleanup),
     #[command(name = "plan")]
@@ -153,6 +156,7 @@ impl Command {
             Command::PsRestart(command) => command.run(instance).await,
             Command::SshKeysList(command) => command.run(instance),
             Command::SshKeysRemove(command) => command.run(instance),
+            Command::Disk(command) => command.run(instance).await,
             Command::Cleanup(command) => command.run(instance).await,
             Command::Hook(command) => command.run(instance).await,
             Command::SshKeysAdd(_)

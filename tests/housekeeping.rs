@@ -14,7 +14,7 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
-    harness::{Repository, Server, docker, run, run_with_input},
+    harness::{PAAS, Repository, Server, docker, run, run_with_input},
     untouched::wait_until_over,
 };
 
@@ -237,4 +237,56 @@ fn the_build_cache_of_the_whole_engine_goes_only_where_that_was_asked_for() {
     repository.push().expect_success();
     server.wait_for("the build cache to be pruned", PATIENCE, || engine.asked().len() == 3);
     assert_eq!(engine.asked()[2], "all=true&keep-storage=3000000000&max-used-space=3000000000");
+}
+
+#[test]
+fn disk_shows_who_uses_what_and_what_to_type() {
+    let server = Server::start();
+    let repository = server.repository("dockerfile", "blog");
+    let dockerfile = "FROM busybox:stable\nCOPY data www /www/\nEXPOSE 3000\n\
+                      CMD [\"sh\", \"-c\", \"cp /www/data /tmp/; echo hello; exec httpd -f -p 3000 -h /www\"]\n";
+    let mut data = vec![0; 3_000_000];
+    std::fs::File::open("/dev/urandom").unwrap().read_exact(&mut data).unwrap();
+    std::fs::write(repository.path.join("data"), data).unwrap();
+    repository.write("Dockerfile", dockerfile).commit("data");
+    repository.push().expect_success();
+    wait_until_over(&server, "blog");
+    server.paas(&["apps:create", "empty"]).expect_success();
+
+    let disk = server.json(&["disk"]);
+    let blog = &disk["apps"][0];
+    assert_eq!((&blog["app"], &blog["images"]), (&"blog".into(), &1.into()), "{disk}");
+    for (what, least) in [
+        ("images_unique", 3_000_000),
+        ("images_shared", 1_000_000),
+        ("containers", 3_000_000),
+        ("container_logs", 6),
+        ("repository", 3_000_000),
+        ("deploy_logs", 100),
+    ] {
+        assert!(blog[what].as_u64().is_some_and(|size| (least..10_000_000).contains(&size)), "{what} of {disk}");
+    }
+    assert_eq!((&disk["apps"][1]["app"], &disk["apps"][1]["images_unique"]), (&"empty".into(), &0.into()), "{disk}");
+    assert!(disk["database"].as_u64().unwrap() > 10_000, "{disk}");
+    assert!(disk["engine"]["images"].as_u64().unwrap() > 3_000_000, "{disk}");
+    assert!(disk["engine"]["build_cache"].is_u64(), "{disk}");
+    let root = server.root().display().to_string();
+    assert_eq!(disk["disks"][0]["holds"][0], root.as_str());
+    assert!(disk["disks"][0]["free"].as_u64() < disk["disks"][0]["total"].as_u64(), "{disk}");
+
+    let hint = "`paas cleanup` frees what no app needs; `paas cleanup --build-cache` also the build cache, of the whole \
+                engine";
+    let text = server.paas(&["disk"]).expect_success().says(hint);
+    assert!(text.stdout.starts_with("APP    IMAGES  OWN     SHARED  CONTAINERS  LOGS "), "{text}");
+    assert!(text.stdout.contains("\nblog   1       3.0 MB  "), "{text}");
+    assert!(text.stdout.contains(&root), "{text}");
+
+    // A full disk may be what the engine died of.
+    let nowhere = "unix:///nonexistent/docker.sock";
+    let without_engine = |arguments: &[&str]| run(server.command(PAAS).args(arguments).env("DOCKER_HOST", nowhere));
+    let disk = without_engine(&["disk"]).expect_success();
+    let disk = disk.says(&format!("what images and containers take is not known: Docker does not answer at {nowhere}"));
+    assert!(disk.stdout.contains("free of "), "{disk}");
+    let cleaned = without_engine(&["cleanup"]).expect_code(69).says("Docker does not answer");
+    assert!(cleaned.stdout.contains("temporary files: nothing to remove"), "{cleaned}");
 }

@@ -68,7 +68,10 @@ impl Cleanup {
             return Err(error);
         }
         if self.output.format == Format::Text && !self.build_cache {
-            Ui::default().talk("`paas cleanup --build-cache` also empties the build cache, of the whole engine");
+            Ui::default().talk(
+                "`paas cleanup --build-cache` also empties the build cache, of the whole engine; \
+                 `paas disk` shows what takes how much",
+            );
         }
         Ok(())
     }

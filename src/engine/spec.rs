@@ -18,6 +18,9 @@ pub(super) const DEPLOYMENT_LABEL: &str = "paas.deployment";
 /// How many processes and threads a container may have.
 const PIDS_LIMIT: i64 = 4096;
 
+/// In how many files the engine keeps a container's log, the newest among them.
+pub(super) const LOG_FILES: u32 = 3;
+
 /// The name of an instance's network.
 pub(super) fn network_name(instance: &str) -> String {
     format!("paas-{instance}")
@@ -113,7 +116,7 @@ impl ContainerSpec {
                     typ: Some("json-file".to_owned()),
                     config: Some(HashMap::from([
                         ("max-size".to_owned(), "10m".to_owned()),
-                        ("max-file".to_owned(), "3".to_owned()),
+                        ("max-file".to_owned(), LOG_FILES.to_string()),
                     ])),
                 }),
                 pids_limit: Some(PIDS_LIMIT),

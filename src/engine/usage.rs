@@ -125,6 +125,16 @@ impl Engine {
         Ok(usage(&answer, instance))
     }
 
+    /// What the log of a container takes, with its older parts; none where that cannot be seen from here, because it is
+    /// root's, on another host, or kept by another log driver.
+    pub async fn log_size(&self, name: &str) -> Option<u64> {
+        let inspected = self.docker.inspect_container(name, None::<query::InspectContainerOptions>).await.ok()?;
+        let path = inspected.log_path.filter(|path| !path.is_empty())?;
+        let newest = std::fs::metadata(&path).ok()?.len();
+        let older = (1..spec::LOG_FILES).map(|number| std::fs::metadata(format!("{path}.{number}")));
+        Some(newest + older.flatten().map(|metadata| metadata.len()).sum::<u64>())
+    }
+
     /// Prunes the build cache, of all users of the engine, down to `keep` bytes, and returns how many it freed. What
     /// running builds use stays.
     ///
