@@ -6,7 +6,7 @@ use std::{
     net::Shutdown,
     os::unix::net::{UnixListener, UnixStream},
     path::PathBuf,
-    process::Command,
+    process::{Child, Command},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -14,8 +14,9 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
-    harness::{PAAS, Repository, Server, docker, run, run_with_input},
-    untouched::wait_until_over,
+    harness::{PAAS, Ran, Repository, Server, docker, run, run_with_input},
+    processes::{sleeps, unique_seconds},
+    untouched::{assert_locks_are_free, wait_until_over},
 };
 
 /// How long anything here may take on a loaded machine.
@@ -289,4 +290,60 @@ fn disk_shows_who_uses_what_and_what_to_type() {
     assert!(disk.stdout.contains("free of "), "{disk}");
     let cleaned = without_engine(&["cleanup"]).expect_code(69).says("Docker does not answer");
     assert!(cleaned.stdout.contains("temporary files: nothing to remove"), "{cleaned}");
+}
+
+/// Begins to push an app whose build does not end by itself, and waits until it is at it. Returns the argument of its
+/// `sleep`.
+fn begin_endless_build(server: &Server, app: &str) -> (Child, String) {
+    let seconds = unique_seconds(server);
+    let repository = server.repository("slow-build", app);
+    repository
+        .write("index.html", &seconds)
+        .replace("Dockerfile", "$(seq 20)", "1")
+        .replace("Dockerfile", "sleep 1;", &format!("sleep {seconds};"))
+        .commit("endless");
+    let pushing = repository.begin_push();
+    server.wait_for("the build's process", PATIENCE, || sleeps(&seconds));
+    (pushing, seconds)
+}
+
+fn finish(pushing: Child) -> Ran {
+    pushing.wait_with_output().unwrap().into()
+}
+
+#[test]
+fn builds_take_turns_and_who_waits_is_told_for_whom_and_can_be_cancelled() {
+    let server = Server::start();
+    let (endless, seconds) = begin_endless_build(&server, "blog");
+    let repository = server.repository("dockerfile", "shop");
+    let waiting = "-----> Waiting for the build of blog, deploy 1, by key:tester, begun ";
+    let waits = |deploy: &str| {
+        server.wait_for("the second build to wait", PATIENCE, || {
+            server.paas(&["deploys:output", deploy]).stdout.contains(waiting)
+        });
+    };
+    let pushing = repository.begin_push();
+    waits("2");
+    server.paas(&["deploys:cancel", "shop"]).expect_success();
+    let canceled = finish(pushing).says("! [remote rejected] main -> main (canceled: nothing was deployed)");
+    assert!(!canceled.talk().contains("-----> Building"), "{canceled}");
+    assert_eq!(server.deploy_state("blog"), "building");
+
+    let pushing = repository.begin_push();
+    waits("3");
+    server.paas(&["deploys:cancel", "blog"]).expect_success();
+    finish(endless).expect_failure();
+    let pushed = finish(pushing).expect_success().says(waiting).says("shop v1 is live");
+    assert_eq!(pushed.talk().matches("Waiting for").count(), 1, "{pushed}");
+    server.wait_for("the end of the build's process", PATIENCE, || !sleeps(&seconds));
+    assert_locks_are_free(&server);
+
+    // As many as the setting says.
+    let server = Server::start_with(&[("PAAS_BUILD_CONCURRENCY", "2")]);
+    let (endless, _) = begin_endless_build(&server, "blog");
+    let pushed = server.repository("dockerfile", "shop").push().expect_success();
+    assert!(!pushed.talk().contains("Waiting for"), "{pushed}");
+    assert_eq!(server.deploy_state("blog"), "building");
+    server.paas(&["deploys:cancel", "blog"]).expect_success();
+    finish(endless).expect_failure();
 }

@@ -79,6 +79,11 @@ impl Paths {
         self.root.join("locks").join(format!("{app_id}.lock"))
     }
 
+    /// The locks of those who build: as many as may do it at a time.
+    pub fn build_locks(&self, builds: u16) -> Vec<PathBuf> {
+        (1..=builds).map(|number| self.root.join("locks").join(format!("build.{number}.lock"))).collect()
+    }
+
     /// The lock around writing and loading the Caddyfile.
     pub fn proxy_lock(&self) -> PathBuf {
         self.root.join("locks/proxy.lock")
