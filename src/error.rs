@@ -13,6 +13,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Any error, kept only for its message and causes.
 pub type BoxError = Box<dyn StdError + Send + Sync + 'static>;
 
+/// What to type where a disk is full.
+const MAKE_ROOM: &str = "`paas cleanup` removes what no app needs, `paas cleanup --build-cache` also the build cache of \
+                         the whole engine; `paas disk` shows what takes how much";
+
 /// What kind of failure it is: this, and nothing else, chooses the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -639,6 +643,7 @@ impl Error {
             Error::SubnetTaken { .. } => {
                 "set PAAS_SUBNET to a network that is free, e.g. 10.214.0.0/16; `ip route` shows those in use".into()
             }
+            Error::Docker { source, .. } if source.to_string().contains("no space left on device") => MAKE_ROOM.into(),
             Error::Docker { .. } => "`docker info` tells whether the engine is well; its log has more".into(),
             Error::ImagePull { image, .. } => {
                 format!("check the image's name, and that this server reaches its registry: `docker pull {image}`")
@@ -651,9 +656,7 @@ impl Error {
                 "`paas serve` starts Caddy and keeps it running: see that it runs, with `systemctl status paas`".into()
             }
             Error::ProxyRefused(_) => "this is a bug of paas: please report the message above".into(),
-            Error::DiskFull { .. } => {
-                "make room: `df -h` shows what is full, `docker system prune` removes what no container uses".into()
-            }
+            Error::DiskFull { .. } => MAKE_ROOM.into(),
             Error::RootDenied { path, owner } => format!(
                 "run it as root or as {owner}, over ssh, or set PAAS_ROOT to a directory of your own instead of {}",
                 path.display()
@@ -677,7 +680,7 @@ impl Error {
             Error::ProgramMissing { program, .. } => format!("install it: `apt-get install {program}`"),
             Error::Program { .. } => return None,
             Error::Io { source, .. } => match source.kind() {
-                io::ErrorKind::StorageFull => "the disk is full: `df -h` shows which".into(),
+                io::ErrorKind::StorageFull => MAKE_ROOM.into(),
                 io::ErrorKind::PermissionDenied => "run it as the owner of the root directory".into(),
                 _ => return None,
             },

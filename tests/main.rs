@@ -17,6 +17,7 @@ mod completions;
 mod config;
 mod failures;
 mod generated;
+mod housekeeping;
 mod images;
 mod install;
 mod interruptions;

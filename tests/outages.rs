@@ -231,7 +231,8 @@ fn a_full_disk_is_said_before_anything_is_begun() {
     repository.push().expect_success();
     let before = Untouched::before(&server, &repository, "blog");
     repository.replace("www/index.html", "v1", "v2").commit("v2");
-    let hint = "make room: `df -h` shows what is full, `docker system prune` removes what no container uses";
+    let hint = "`paas cleanup` removes what no app needs, `paas cleanup --build-cache` also the build cache of the whole \
+                engine; `paas disk` shows what takes how much";
     let root = server.root().display().to_string();
 
     let filler = disk.fill(20_500_000);
@@ -248,7 +249,19 @@ fn a_full_disk_is_said_before_anything_is_begun() {
     assert_eq!(pushed.talk().matches(&said).count(), 1, "{pushed}");
     server.ssh("ps:restart blog").expect_code(69).says(&said).says(hint);
     before.check(&server, &repository);
+
+    // What the hint says to type, typed.
+    let disk_is = server.ssh("disk").expect_success();
+    assert!(disk_is.stdout.contains(&format!("0 B free of 104.9 MB: {root}")), "{disk_is}");
+    let left = server.root().join("repos/blog.git/objects/tmp_objdir-incoming-x");
     std::fs::remove_file(filler).unwrap();
+    std::fs::create_dir(&left).unwrap();
+    std::fs::write(left.join("pack"), vec![1; 40_000_000]).unwrap();
+    run(Command::new("touch").args(["-d", "2 days ago"]).arg(left.join("pack")).arg(&left)).expect_success();
+    disk.fill(0);
+    let cleaned = server.ssh("cleanup").expect_success();
+    assert!(cleaned.stdout.contains("temporary files: 1 removed, 40.0 MB freed"), "{cleaned}");
+    before.check(&server, &repository);
 
     repository.push().expect_success();
     assert!(server.get("blog", "/").body.contains("v2"));
