@@ -25,7 +25,7 @@ complete --command paas --condition __fish_use_subcommand --arguments apps:unloc
 complete --command paas --condition __fish_use_subcommand --arguments checks:report --description 'Show how an app\'s containers are checked'
 complete --command paas --condition __fish_use_subcommand --arguments checks:run --description 'Check an app\'s containers now'
 complete --command paas --condition __fish_use_subcommand --arguments checks:set --description 'Set how an app\'s containers are checked'
-complete --command paas --condition __fish_use_subcommand --arguments checks:skip --description 'Give new containers their traffic as soon as they run, unproven'
+complete --command paas --condition __fish_use_subcommand --arguments checks:skip --description 'Check nothing: new containers get their traffic as soon as they run, unproven'
 complete --command paas --condition __fish_use_subcommand --arguments checks:disable --description 'Stop the old containers before the new ones start, for an app of which two cannot run at once'
 complete --command paas --condition __fish_use_subcommand --arguments checks:enable --description 'Prove new containers healthy before traffic moves to them, as at first'
 complete --command paas --condition __fish_use_subcommand --arguments config:show --description 'List an app\'s config variables'
