@@ -73,7 +73,6 @@ fn cleanup_removes_what_nobody_needs_and_disturbs_no_running_deploy() {
     repository
         .become_fixture("slow-build")
         .write("index.html", &format!("slow of {id}\n"))
-        .replace("Dockerfile", "$(seq 20)", "$(seq 8)")
         .commit("slow");
     let pushing = repository.begin_push();
     server.wait_for("the slow step", PATIENCE, || {
