@@ -1,5 +1,4 @@
-// An app to be changed under load: it answers at once, slowly, with the sum of what it was sent, and over a
-// web socket.
+// An app to be changed under load: it answers at once, slowly, with what it was sent, and over a web socket.
 //
 // On SIGTERM it finishes what it has begun, or, with ON_SIGTERM=exit, exits at once. With START_DELAY_MS it takes its
 // time before it listens.
@@ -49,8 +48,14 @@ func main() {
 	http.HandleFunc("POST /release", func(w http.ResponseWriter, r *http.Request) {
 		close(released)
 	})
-	// In few words, however much was sent: Caddy 2.6 sometimes cuts off what answers a POST and is longer than 4 KiB
-	// (its issue 5431), whatever paas does.
+	http.HandleFunc("POST /echo", func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		w.Write(body)
+	})
 	http.HandleFunc("POST /upload", func(w http.ResponseWriter, r *http.Request) {
 		sum := sha256.New()
 		count, err := io.Copy(sum, r.Body)
