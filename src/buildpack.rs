@@ -10,40 +10,71 @@
 
 mod app_json;
 mod detect;
+mod diagnose;
 mod dockerfile;
 mod extract;
+mod generate;
 mod manifest;
 mod paas_toml;
+mod packages;
 mod plan;
 mod procfile;
 mod range;
 mod render;
+mod scope;
+mod show;
 mod version;
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
+pub use diagnose::Diagnosis;
+use diagnose::FailureRule;
+pub use generate::BuildCommand;
+#[cfg(not(test))]
 use include_dir::{Dir, include_dir};
 use manifest::Manifest;
-pub use plan::{BuildPlan, plan};
+pub use packages::SystemPackages;
+pub use plan::{BuildPlan, Choice, plan};
+use serde::Deserialize;
+pub use show::{Detected, Shown, ShownVersion};
+use tera::Tera;
 pub use version::Version;
 
-use crate::{Error, Result};
-
-static EMBEDDED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/buildpacks");
+use crate::{Error, Result, clock, tree::Tree};
 
 /// The name of the file that describes a buildpack.
 const MANIFEST: &str = "buildpack.toml";
+/// The folder of what all buildpacks share: templates to be included, and what failures mean. It is no buildpack.
+const SHARED: &str = "shared";
+/// Where the buildpacks of the binary are from.
+const OWN: &str = "paas";
+/// What failures mean, in the shared folder.
+const FAILURES: &str = "failures.toml";
 
 /// Every buildpack there is, in the order in which they are tried.
 #[derive(Debug)]
-pub struct Buildpacks(Vec<Buildpack>);
+pub struct Buildpacks {
+    list: Vec<Arc<Buildpack>>,
+    shared: Arc<BTreeMap<String, String>>,
+    failures: Arc<Vec<FailureRule>>,
+    tera: Tera,
+    today: String,
+}
 
 /// A buildpack: what `buildpack.toml` says, and its templates by file name.
 #[derive(Debug)]
 struct Buildpack {
     name: String,
+    /// Where it is from: the binary, a folder of the server, a folder of the repository.
+    origin: String,
     manifest: Manifest,
     templates: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Failures {
+    failures: Vec<FailureRule>,
 }
 
 impl Buildpacks {
@@ -53,36 +84,77 @@ impl Buildpacks {
     /// [`Error::Buildpack`] where one of the folders holds no good buildpack, [`Error::Io`] where it cannot be read.
     pub fn load(directory: Option<&Path>) -> Result<Buildpacks> {
         let mut buildpacks = BTreeMap::new();
-        for folder in EMBEDDED.dirs() {
-            let name = folder.path().display().to_string();
-            let files = folder.files().filter_map(|file| {
-                Some((file.path().file_name()?.to_str()?.to_owned(), file.contents_utf8()?.to_owned()))
-            });
-            let buildpack = Buildpack::new(&name, files.collect(), &name)?;
+        let mut shared = BTreeMap::new();
+        for (name, files) in embedded()? {
+            if name == SHARED {
+                shared = files;
+                continue;
+            }
+            let buildpack = Buildpack::new(&name, files, &name, OWN)?;
             buildpacks.insert(name, buildpack);
         }
+        let failures = shared.remove(FAILURES).unwrap_or_default();
+        let Failures { failures } = toml::from_str(&failures).map_err(Error::bug)?;
         for (name, files) in directory.map(folders).transpose()?.unwrap_or_default() {
-            let place = directory.unwrap_or(Path::new("")).join(&name);
-            let buildpack = Buildpack::new(&name, files, &place.display().to_string())?;
+            let place = directory.unwrap_or(Path::new("")).join(&name).display().to_string();
+            let buildpack = Buildpack::new(&name, files, &place, &place)?;
             buildpacks.insert(name, buildpack);
         }
-        let mut buildpacks: Vec<_> = buildpacks.into_values().collect();
-        buildpacks.sort_by_key(|buildpack| buildpack.manifest.order);
-        Ok(Buildpacks(buildpacks))
+        let today = clock::rfc3339(clock::now()).chars().take(10).collect();
+        let list = buildpacks.into_values().map(Arc::new).collect();
+        let (shared, failures) = (Arc::new(shared), Arc::new(failures));
+        Buildpacks { list, shared, failures, tera: Tera::new(), today }.sorted()
+    }
+
+    /// The same with one more, which is in a folder of a repository.
+    ///
+    /// # Errors
+    /// [`Error::Buildpack`] where it is none.
+    fn with(&self, tree: &Tree, folder: &str) -> Result<Buildpacks> {
+        let mut files = BTreeMap::new();
+        for entry in tree.files().iter().filter(|entry| entry.path.parent() == Some(Path::new(folder))) {
+            if let (Some(name), Some(text)) =
+                (entry.path.file_name().and_then(|name| name.to_str()), tree.read_text(&entry.path)?)
+            {
+                files.insert(name.to_owned(), text);
+            }
+        }
+        let name = format!("./{folder}");
+        let buildpack = Buildpack::new(&name, files, &name, "the repository")?;
+        let mut list = self.list.clone();
+        list.push(Arc::new(buildpack));
+        let Buildpacks { shared, failures, today, .. } = self;
+        let (shared, failures) = (Arc::clone(shared), Arc::clone(failures));
+        Buildpacks { list, shared, failures, tera: Tera::new(), today: today.clone() }.sorted()
+    }
+
+    fn sorted(mut self) -> Result<Buildpacks> {
+        self.list.sort_by_key(|buildpack| buildpack.manifest.order);
+        let of_all = self.list.iter().map(|buildpack| (buildpack.name.as_str(), &buildpack.templates));
+        let all = of_all.chain([(SHARED, &*self.shared)]).flat_map(|(folder, templates)| {
+            templates.iter().map(move |(file, text)| (format!("{folder}/{file}"), text.as_str()))
+        });
+        self.tera = render::parse(all).map_err(|message| {
+            Error::Buildpack(
+                format!("a template of the buildpacks is malformed: {message}"),
+                "correct the buildpack's folder, or remove it".to_owned(),
+            )
+        })?;
+        Ok(self)
     }
 
     /// The names, in the order in which they are tried.
     pub fn names(&self) -> Vec<&str> {
-        self.0.iter().map(|buildpack| buildpack.name.as_str()).collect()
+        self.list.iter().map(|buildpack| buildpack.name.as_str()).collect()
     }
 
     fn find(&self, name: &str) -> Option<&Buildpack> {
-        self.0.iter().find(|buildpack| buildpack.name == name)
+        self.list.iter().find(|buildpack| buildpack.name == name).map(|buildpack| &**buildpack)
     }
 }
 
 impl Buildpack {
-    fn new(name: &str, mut files: BTreeMap<String, String>, place: &str) -> Result<Buildpack> {
+    fn new(name: &str, mut files: BTreeMap<String, String>, place: &str, origin: &str) -> Result<Buildpack> {
         let malformed = |message: String| {
             Error::Buildpack(
                 format!("the buildpack {place} is malformed: {message}"),
@@ -91,9 +163,30 @@ impl Buildpack {
         };
         let text = files.remove(MANIFEST).ok_or_else(|| malformed(format!("it has no {MANIFEST}")))?;
         let manifest: Manifest = toml::from_str(&text).map_err(|error| malformed(error.to_string()))?;
-        manifest.check(&files).map_err(malformed)?;
-        Ok(Buildpack { name: name.to_owned(), manifest, templates: files })
+        manifest.check(&files, origin != OWN).map_err(malformed)?;
+        files.retain(|file, _| file.ends_with(".tera"));
+        Ok(Buildpack { name: name.to_owned(), origin: origin.to_owned(), manifest, templates: files })
     }
+}
+
+/// The folders of the binary, each with its text files.
+#[cfg(not(test))]
+#[expect(clippy::unnecessary_wraps, reason = "the tests read them from the source, which can fail")]
+fn embedded() -> Result<BTreeMap<String, BTreeMap<String, String>>> {
+    static EMBEDDED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/buildpacks");
+    let folders = EMBEDDED.dirs().map(|folder| {
+        let files = folder
+            .files()
+            .filter_map(|file| Some((file.path().file_name()?.to_str()?.to_owned(), file.contents_utf8()?.to_owned())));
+        (folder.path().display().to_string(), files.collect())
+    });
+    Ok(folders.collect())
+}
+
+/// The folders that the binary is made of, as they are now.
+#[cfg(test)]
+fn embedded() -> Result<BTreeMap<String, BTreeMap<String, String>>> {
+    folders(&Path::new(env!("CARGO_MANIFEST_DIR")).join("buildpacks"))
 }
 
 /// The folders of a directory, each with its text files; none where there is no such directory.

@@ -2,6 +2,7 @@
 //! laptop) and is the same behind each.
 
 mod apps;
+mod buildpacks;
 mod checks;
 mod cleanup;
 mod completions;
@@ -146,6 +147,12 @@ enum Command {
     Cleanup(cleanup::Cleanup),
     #[command(name = "plan")]
     Plan(plan::Plan),
+    #[command(name = "buildpacks:list")]
+    BuildpacksList(buildpacks::List),
+    #[command(name = "buildpacks:show")]
+    BuildpacksShow(buildpacks::Show),
+    #[command(name = "buildpacks:detect")]
+    BuildpacksDetect(buildpacks::Detect),
     #[command(name = "serve")]
     Serve(serve::Serve),
     #[command(name = "completions")]
@@ -207,9 +214,12 @@ impl Command {
             Command::SshKeysRemove(command) => command.run(instance),
             Command::Disk(command) => command.run(instance).await,
             Command::Cleanup(command) => command.run(instance).await,
+            Command::BuildpacksList(command) => command.run(instance),
+            Command::BuildpacksShow(command) => command.run(instance),
             Command::Hook(command) => command.run(instance).await,
             Command::SshKeysAdd(_)
             | Command::Plan(_)
+            | Command::BuildpacksDetect(_)
             | Command::Serve(_)
             | Command::Resolver(_)
             | Command::Completions(_) => Err(Error::bug("a command without an instance was given one")),
@@ -220,7 +230,12 @@ impl Command {
     fn is_remote(&self) -> bool {
         !matches!(
             self,
-            Command::Plan(_) | Command::Serve(_) | Command::Resolver(_) | Command::Hook(_) | Command::Completions(_)
+            Command::Plan(_)
+                | Command::BuildpacksDetect(_)
+                | Command::Serve(_)
+                | Command::Resolver(_)
+                | Command::Hook(_)
+                | Command::Completions(_)
         )
     }
 }
@@ -323,6 +338,9 @@ fn execute(arguments: &[OsString], door: Door) -> u8 {
         Command::Completions(command) => command.run(),
         Command::Plan(command) => {
             Settings::load(cli.config).and_then(|settings| command.run(Ui::default(), &settings.paths.buildpacks()))
+        }
+        Command::BuildpacksDetect(command) => {
+            Settings::load(cli.config).and_then(|settings| command.run(&settings.paths.buildpacks()))
         }
         Command::Serve(command) => Settings::load(cli.config).and_then(|settings| command.run(settings)),
         Command::Resolver(command) => Settings::load(cli.config).and_then(|settings| command.run(&settings)),

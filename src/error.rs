@@ -218,10 +218,12 @@ pub enum Error {
 
     // ---- deployments --------------------------------------------------------------------------------------------
     /// The image build failed in one of the user's own steps.
-    #[error("build failed: {message}")]
+    #[error("build failed: {message}{}", likely.as_ref().map(|(cause, _)| format!(": {cause}")).unwrap_or_default())]
     Build {
         /// The last error of the builder.
         message: String,
+        /// The likely cause and what to do about it, where the output tells.
+        likely: Option<(String, String)>,
     },
     /// A container ended while it was being checked.
     #[error("{process} exited with code {code}, {after} after it started")]
@@ -609,6 +611,7 @@ impl Error {
             Error::NothingDetected { .. } => {
                 "add one of the files above, or a Dockerfile; `paas plan` shows on your machine what would be built".into()
             }
+            Error::Build { likely: Some((_, hint)), .. } => hint.clone(),
             Error::Build { .. } => "the lines above are the builder's; fix the step that failed and push again".into(),
             Error::ReleaseCommand { .. } => "its output is above; fix it and push again".into(),
             Error::AppExited { code: 126 | 127, .. } => {

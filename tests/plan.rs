@@ -29,12 +29,16 @@ fn plan_of(name: &str, format: &str) -> Ran {
 fn a_plan_needs_no_server() {
     let text = plan(&[]).expect_success().stdout;
     insta::assert_snapshot!(text, @r#"
-    Buildpack: node
-    Reason:    package.json found
-    Port:      5000, the default; PORT in the app's config changes it
+    Buildpack:       node
+    Reason:          package.json found
+    Port:            5000, the default; PORT in the app's config changes it
+    Package manager: npm, package-lock.json found
 
     VERSION OF  IS  FROM           ASKED FOR
     Node        22  .node-version  22
+
+    STEP     COMMAND
+    install  npm ci --omit=dev --no-audit --no-fund
 
     PROCESS  COMMAND         FROM
     web      node server.js  the start script in package.json
@@ -42,12 +46,13 @@ fn a_plan_needs_no_server() {
     # .paas/Dockerfile
     FROM node:22-slim
     RUN install -d -o 1000 -g 1000 /app
-    ENV NODE_ENV=production HOME=/app PATH=/app/node_modules/.bin:$PATH NPM_CONFIG_UPDATE_NOTIFIER=false NPM_CONFIG_LOGS_MAX=0
+    ENV NODE_ENV=production HOME=/app PATH=/app/node_modules/.bin:node_modules/.bin:$PATH CI=true NPM_CONFIG_UPDATE_NOTIFIER=false NPM_CONFIG_LOGS_MAX=0
+    ENV NPM_CONFIG_CACHE=/tmp/cache
     WORKDIR /app
     USER 1000:1000
-    COPY --chown=1000:1000 package*.json npm-shrinkwrap*.json .npmrc* ./
-    RUN --mount=type=cache,id=paas-npm,target=/tmp/npm,uid=1000,gid=1000 \
-        npm ci --omit=dev --no-audit --no-fund --cache /tmp/npm
+    COPY --chown=1000:1000 ["package-lock.json", "package.json", "./"]
+    RUN --mount=type=cache,id=paas-npm,target=/tmp/cache,uid=1000,gid=1000 \
+        npm ci --omit=dev --no-audit --no-fund
     COPY --chown=1000:1000 . .
     CMD ["/bin/sh", "-c", "exec node server.js"]
     "#);

@@ -1,23 +1,42 @@
+use std::collections::BTreeMap;
+
 use globset::{GlobBuilder, GlobMatcher};
 use serde::Deserialize;
 
-use super::extract::{Expression, json, toml, toml_key};
-use crate::{Error, Result, tree::Tree};
+use super::{
+    extract::{Expression, Extractor, Part, Words, toml_key},
+    range::{Fit, Range},
+    scope::{Answer, Scope},
+};
+use crate::{Error, Result};
 
-/// A question about the files of a source: a closed set.
+/// A question about a source: a closed set.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum Predicate {
-    /// There is a file at this path.
-    File(String),
-    /// There is a file whose path matches; `*` stays within a directory, `**` does not.
-    Glob(String),
-    /// A JSON file has something at this pointer that is neither null nor empty.
-    Json { file: String, pointer: String },
-    /// A TOML file has this dotted key.
-    Toml { file: String, key: String },
-    /// A file whose path matches the glob has a match; `^` and `$` are a line's.
-    Text { glob: String, regex: Expression },
+    /// There is a file at one of these paths.
+    File(Words),
+    /// There is a file whose path matches one of these; `*` stays within a directory, `**` does not.
+    Glob(Words),
+    /// A JSON file has something at this pointer that is neither null, false nor empty; a text that matches, if that is
+    /// asked.
+    Json { file: String, pointer: String, regex: Option<Expression> },
+    /// A TOML file has this dotted key; a text that matches, if that is asked.
+    Toml { file: String, key: String, regex: Option<Expression> },
+    /// A file whose path matches one of the globs has a match; `^` and `$` are a line's.
+    Text { glob: Words, regex: Expression },
+    /// The source depends on one of these.
+    Dependency(Words),
+    /// An extractor finds something.
+    Found(Box<Extractor>),
+    /// A fact of this buildpack holds.
+    Fact(String),
+    /// These were chosen, e.g. `{ manager = "pnpm" }`.
+    Chosen(BTreeMap<String, Words>),
+    /// The version of something is in a range, e.g. `{ node = ">=25" }`.
+    Version(BTreeMap<String, String>),
+    /// `paas.toml` has one of these keys below `[build]`: `install`, `build`, `static`.
+    Set(Words),
     /// All of these hold.
     All(Vec<Predicate>),
     /// One of these holds.
@@ -31,46 +50,87 @@ impl Predicate {
     ///
     /// # Errors
     /// [`Error::SourceFile`] where a file that is asked about does not parse.
-    pub fn holds(&self, tree: &Tree) -> Result<Option<String>> {
+    pub fn holds(&self, scope: &Scope<'_>) -> Result<Answer> {
         Ok(match self {
-            Predicate::File(path) => tree.exists(path).then(|| format!("{path} found")),
-            Predicate::Glob(pattern) => {
-                let glob = glob(pattern)?;
-                let entry = tree.files().iter().find(|entry| glob.is_match(&entry.path));
-                entry.map(|entry| format!("{} found", entry.path.display()))
+            Predicate::File(paths) => {
+                paths.iter().find(|path| scope.tree.exists(path)).map(|path| format!("{path} found"))
             }
-            Predicate::Json { file, pointer } => {
-                let document = json(tree, file)?;
-                let there = match document.as_ref().and_then(|document| document.pointer(pointer)) {
-                    None | Some(serde_json::Value::Null) => false,
+            Predicate::Glob(patterns) => {
+                scope.matching(patterns)?.first().map(|entry| format!("{} found", entry.path.display()))
+            }
+            Predicate::Json { file, pointer, regex } => {
+                let document = scope.json(file)?;
+                let value = document.as_ref().and_then(|document| document.pointer(pointer));
+                let there = match value {
+                    None | Some(serde_json::Value::Null | serde_json::Value::Bool(false)) => false,
                     Some(serde_json::Value::String(text)) => !text.trim().is_empty(),
                     Some(serde_json::Value::Array(items)) => !items.is_empty(),
                     Some(serde_json::Value::Object(members)) => !members.is_empty(),
                     Some(_) => true,
                 };
-                there.then(|| format!("{} in {file}", pointer.trim_start_matches('/').replace('/', ".")))
+                let text = value.and_then(serde_json::Value::as_str).unwrap_or_default();
+                (there && matches(regex.as_ref(), text)?).then(|| format!("{} in {file}", dotted(pointer)))
             }
-            Predicate::Toml { file, key } => {
-                let document = toml(tree, file)?;
-                document.is_some_and(|document| toml_key(&document, key).is_some()).then(|| format!("{key} in {file}"))
+            Predicate::Toml { file, key, regex } => {
+                let document = scope.toml(file)?;
+                let value = document.as_ref().and_then(|document| toml_key(document, key));
+                let text = value.and_then(toml::Value::as_str).unwrap_or_default();
+                (value.is_some() && matches(regex.as_ref(), text)?).then(|| format!("{key} in {file}"))
             }
-            Predicate::Text { glob: pattern, regex } => {
-                let (glob, regex) = (glob(pattern)?, regex.compile()?);
+            Predicate::Text { glob, regex } => {
+                let regex = regex.compile()?;
                 let mut reason = None;
-                for entry in tree.files().iter().filter(|entry| glob.is_match(&entry.path)) {
-                    // A file too large to be read is no manifest.
-                    let Ok(Some(text)) = tree.read_text(&entry.path) else { continue };
+                for entry in scope.matching(glob)? {
+                    let Some(text) = scope.text(&entry.path) else { continue };
                     if let Some(found) = regex.find(&text) {
-                        reason = Some(format!("{} in {}", found.as_str().trim(), entry.path.display()));
+                        let shown = found.as_str().trim().lines().next().unwrap_or_default();
+                        reason = Some(format!("{shown} in {}", entry.path.display()));
                         break;
                     }
                 }
                 reason
             }
+            Predicate::Dependency(names) => scope.dependencies()?.first_of(names),
+            Predicate::Found(extractor) => extractor.find(scope)?.map(|found| format!("{} found", found.place)),
+            Predicate::Fact(name) => scope.fact(name)?,
+            Predicate::Chosen(choices) => {
+                let mut reasons = Vec::new();
+                for (name, wanted) in choices {
+                    let chosen = scope.choice(name)?;
+                    if !wanted.iter().any(|wanted| wanted == chosen.is) {
+                        return Ok(None);
+                    }
+                    reasons.push(chosen.reason);
+                }
+                Some(reasons.join(", "))
+            }
+            Predicate::Version(versions) => {
+                let mut reasons = Vec::new();
+                for (name, range) in versions {
+                    let range = Range::parse(range).ok_or_else(|| {
+                        Error::Buildpack(
+                            format!("a buildpack has a malformed range of versions: {range}"),
+                            "correct its buildpack.toml".to_owned(),
+                        )
+                    })?;
+                    let version = scope.version(name)?;
+                    match version {
+                        Some(version) if range.fit(&version.version) != Fit::None => {
+                            reasons.push(format!("{} {}", version.what, version.version));
+                        }
+                        _ => return Ok(None),
+                    }
+                }
+                Some(reasons.join(", "))
+            }
+            Predicate::Set(keys) => keys
+                .iter()
+                .find(|key| scope.paas_toml.build.text(key).is_some())
+                .map(|key| format!("build.{key} in paas.toml")),
             Predicate::All(predicates) => {
                 let mut reasons = Vec::new();
                 for predicate in predicates {
-                    match predicate.holds(tree)? {
+                    match predicate.holds(scope)? {
                         Some(reason) => reasons.push(reason),
                         None => return Ok(None),
                     }
@@ -80,13 +140,13 @@ impl Predicate {
             }
             Predicate::Any(predicates) => {
                 for predicate in predicates {
-                    if let Some(reason) = predicate.holds(tree)? {
+                    if let Some(reason) = predicate.holds(scope)? {
                         return Ok(Some(reason));
                     }
                 }
                 None
             }
-            Predicate::Not(predicate) => predicate.holds(tree)?.is_none().then(String::new),
+            Predicate::Not(predicate) => predicate.holds(scope)?.is_none().then(String::new),
         })
     }
 
@@ -97,15 +157,46 @@ impl Predicate {
             words.collect::<Vec<_>>().join(word)
         };
         match self {
-            Predicate::File(path) | Predicate::Glob(path) => path.clone(),
-            Predicate::Json { file, pointer } => {
-                format!("{} in {file}", pointer.trim_start_matches('/').replace('/', "."))
-            }
-            Predicate::Toml { file, key } => format!("{key} in {file}"),
-            Predicate::Text { glob, regex } => format!("{} in {glob}", regex.as_str()),
+            Predicate::File(words) | Predicate::Glob(words) => words.iter().collect::<Vec<_>>().join(" or "),
+            Predicate::Json { file, pointer, .. } => format!("{} in {file}", dotted(pointer)),
+            Predicate::Toml { file, key, .. } => format!("{key} in {file}"),
+            Predicate::Text { glob, regex } => format!("{} in {}", regex.as_str(), glob.join()),
+            Predicate::Dependency(words) => format!("{} among the dependencies", words.join()),
             Predicate::All(predicates) => join(predicates, " with "),
             Predicate::Any(predicates) => join(predicates, " or "),
-            Predicate::Not(_) => String::new(),
+            Predicate::Fact(name) => name.replace('-', " "),
+            Predicate::Not(_)
+            | Predicate::Found(_)
+            | Predicate::Chosen(_)
+            | Predicate::Version(_)
+            | Predicate::Set(_) => String::new(),
+        }
+    }
+
+    /// Calls back with everything inside that can be malformed, for a check of the buildpack.
+    pub fn visit<'a>(&'a self, visit: &mut dyn FnMut(Part<'a>)) {
+        match self {
+            Predicate::Glob(patterns) => patterns.iter().for_each(|pattern| visit(Part::Glob(pattern))),
+            Predicate::Json { regex, .. } | Predicate::Toml { regex, .. } => {
+                regex.iter().for_each(|regex| visit(Part::Expression(regex)));
+            }
+            Predicate::Text { glob, regex } => {
+                visit(Part::Expression(regex));
+                glob.iter().for_each(|pattern| visit(Part::Glob(pattern)));
+            }
+            Predicate::Found(extractor) => extractor.visit(visit),
+            Predicate::Fact(name) => visit(Part::Fact(name)),
+            Predicate::Chosen(choices) => {
+                for (name, wanted) in choices {
+                    wanted.iter().for_each(|is| visit(Part::Choice(name, is)));
+                }
+            }
+            Predicate::Version(versions) => versions.keys().for_each(|name| visit(Part::Version(name))),
+            Predicate::All(predicates) | Predicate::Any(predicates) => {
+                predicates.iter().for_each(|predicate| predicate.visit(visit));
+            }
+            Predicate::Not(predicate) => predicate.visit(visit),
+            Predicate::File(_) | Predicate::Dependency(_) | Predicate::Set(_) => {}
         }
     }
 }
@@ -116,4 +207,16 @@ pub(super) fn glob(pattern: &str) -> Result<GlobMatcher> {
     glob.map(|glob| glob.compile_matcher()).map_err(|error| {
         Error::Buildpack(format!("a buildpack has a malformed glob: {error}"), "correct its buildpack.toml".to_owned())
     })
+}
+
+fn matches(regex: Option<&Expression>, text: &str) -> Result<bool> {
+    Ok(match regex {
+        None => true,
+        Some(regex) => regex.compile()?.is_match(text),
+    })
+}
+
+/// A JSON pointer as people write it: `scripts.start`.
+fn dotted(pointer: &str) -> String {
+    pointer.trim_start_matches('/').replace('/', ".").replace("~1", "/")
 }

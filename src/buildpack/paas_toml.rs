@@ -5,11 +5,12 @@ use toml::Spanned;
 
 use super::{
     extract::line_of,
+    packages::is_package,
     procfile::{known_words, process_type},
 };
 use crate::{
     Error, Result,
-    model::{ProcessSettings, ProcessType, Setting, SettingGroup},
+    model::{EnvKey, ProcessSettings, ProcessType, Setting, SettingGroup},
 };
 
 /// The file's name.
@@ -18,10 +19,10 @@ pub(super) const PAAS_TOML: &str = "paas.toml";
 /// What `paas.toml` says: everything in it is optional, and nothing else is allowed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct PaasToml {
-    /// The buildpack to use, and the line that says so.
-    pub buildpack: Option<(String, usize)>,
-    /// The Dockerfile to build, and the line that says so.
-    pub dockerfile: Option<(String, usize)>,
+    /// How it is built.
+    pub build: BuildSection,
+    /// Variables of the image that runs, which the app's config overrides.
+    pub variables: BTreeMap<EnvKey, String>,
     /// What runs, and how.
     pub processes: BTreeMap<ProcessType, Declared>,
     /// The port that the web process listens on.
@@ -41,11 +42,50 @@ pub(super) struct Declared {
     pub settings: ProcessSettings,
 }
 
+/// What `[build]` says: each value with the line that says so.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct BuildSection {
+    /// The buildpack to use: its name, or a folder of the repository that begins with `./`.
+    pub buildpack: Option<(String, usize)>,
+    /// The Dockerfile to build.
+    pub dockerfile: Option<(String, usize)>,
+    /// Versions, by name.
+    pub versions: BTreeMap<String, (String, usize)>,
+    /// What installs the dependencies; empty: nothing does.
+    pub install: Option<(String, usize)>,
+    /// What builds; empty: nothing does.
+    pub build: Option<(String, usize)>,
+    /// More system packages.
+    pub packages: Vec<(String, usize)>,
+    /// Variables of the build.
+    pub variables: BTreeMap<EnvKey, String>,
+    /// Base images, by the buildpack's names for them.
+    pub images: BTreeMap<String, (String, usize)>,
+    /// The directory that is served as it is once the build is done.
+    pub static_root: Option<(String, usize)>,
+    /// The first line of the table that is more than the choice of a buildpack or Dockerfile.
+    pub first_line: Option<usize>,
+}
+
+impl BuildSection {
+    /// What is said under a key, and where, for predicates and extractors.
+    pub fn text(&self, key: &str) -> Option<&(String, usize)> {
+        match key {
+            "install" => self.install.as_ref(),
+            "build" => self.build.as_ref(),
+            "static" => self.static_root.as_ref(),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
     #[serde(default)]
     build: Build,
+    #[serde(default)]
+    variables: BTreeMap<Spanned<String>, Spanned<toml::Value>>,
     #[serde(default)]
     processes: BTreeMap<Spanned<String>, toml::Value>,
     port: Option<Spanned<i64>>,
@@ -58,6 +98,18 @@ struct Document {
 struct Build {
     buildpack: Option<Spanned<String>>,
     dockerfile: Option<Spanned<String>>,
+    #[serde(default)]
+    versions: BTreeMap<Spanned<String>, Spanned<toml::Value>>,
+    install: Option<Spanned<String>>,
+    build: Option<Spanned<String>>,
+    #[serde(default)]
+    packages: Vec<Spanned<String>>,
+    #[serde(default)]
+    variables: BTreeMap<Spanned<String>, Spanned<toml::Value>>,
+    #[serde(default)]
+    images: BTreeMap<Spanned<String>, Spanned<String>>,
+    #[serde(rename = "static")]
+    static_root: Option<Spanned<String>>,
 }
 
 /// Reads a `paas.toml`.
@@ -85,10 +137,6 @@ pub(super) fn parse(text: &str) -> Result<PaasToml> {
         message,
         hint: hint.to_owned(),
     };
-    let placed = |text_at: Spanned<String>| {
-        let line = line_of(text, text_at.span().start);
-        (text_at.into_inner(), line)
-    };
 
     let mut processes = BTreeMap::new();
     for (name, value) in document.processes {
@@ -115,13 +163,111 @@ pub(super) fn parse(text: &str) -> Result<PaasToml> {
         },
     };
 
-    Ok(PaasToml {
-        buildpack: document.build.buildpack.map(placed),
-        dockerfile: document.build.dockerfile.map(placed),
-        processes,
-        port,
-        checks,
+    let variables = variables(text, document.variables)?;
+    Ok(PaasToml { build: build_section(text, document.build)?, variables, processes, port, checks })
+}
+
+/// Checks `[build]`: what it says becomes part of a Dockerfile.
+fn build_section(text: &str, build: Build) -> Result<BuildSection> {
+    let refused = |offset: usize, message: String, hint: &str| Error::SourceFile {
+        file: PAAS_TOML.to_owned(),
+        line: Some(line_of(text, offset)),
+        message,
+        hint: hint.to_owned(),
+    };
+    let placed = |text_at: Spanned<String>| {
+        let line = line_of(text, text_at.span().start);
+        (text_at.into_inner(), line)
+    };
+    let mut versions = BTreeMap::new();
+    for (name, version) in build.versions {
+        let offset = version.span().start;
+        let version = match version.into_inner() {
+            toml::Value::String(version) => version,
+            toml::Value::Integer(version) => version.to_string(),
+            _ => {
+                return Err(refused(
+                    offset,
+                    format!("the version of {} is no text", name.get_ref()),
+                    "write it in quotes",
+                ));
+            }
+        };
+        versions.insert(name.into_inner(), (version, line_of(text, offset)));
+    }
+    for line in build.install.iter().chain(&build.build) {
+        if line.get_ref().contains('\0') {
+            return Err(refused(line.span().start, "a command has a NUL in it".to_owned(), "take it out"));
+        }
+    }
+    for package in &build.packages {
+        if !is_package(package.get_ref()) {
+            let message = format!("{:?} is not the name of a Debian package", package.get_ref());
+            return Err(refused(package.span().start, message, "write names such as \"ffmpeg\" and \"libpq-dev\""));
+        }
+    }
+    let mut images = BTreeMap::new();
+    for (name, image) in build.images {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._/:@-".contains(&byte);
+        let good =
+            image.get_ref().bytes().all(allowed) && image.get_ref().starts_with(|c: char| c.is_ascii_alphanumeric());
+        if !good {
+            let message = format!("{:?} is not the name of an image", image.get_ref());
+            return Err(refused(image.span().start, message, "write a name such as \"node:22-bookworm\""));
+        }
+        images.insert(name.into_inner(), placed(image));
+    }
+    if let Some(root) = &build.static_root {
+        let path = root.get_ref();
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._/-+@ ".contains(&byte);
+        let climbs = path.split('/').any(|part| part == "..");
+        if path.is_empty() || path.starts_with('/') || climbs || !path.bytes().all(allowed) {
+            let message = format!("{path:?} is not a directory of the repository");
+            return Err(refused(root.span().start, message, "write its path from the root, such as \"dist\""));
+        }
+    }
+    let variables = variables(text, build.variables)?;
+    let first_line = text.lines().position(|line| line.trim_start().starts_with("[build")).map(|index| index + 1);
+    Ok(BuildSection {
+        buildpack: build.buildpack.map(placed),
+        dockerfile: build.dockerfile.map(placed),
+        versions,
+        install: build.install.map(placed),
+        build: build.build.map(placed),
+        packages: build.packages.into_iter().map(placed).collect(),
+        variables,
+        images,
+        static_root: build.static_root.map(placed),
+        first_line,
     })
+}
+
+/// Checks a table of variables: they become `ENV` of a Dockerfile, which takes one line.
+fn variables(text: &str, table: BTreeMap<Spanned<String>, Spanned<toml::Value>>) -> Result<BTreeMap<EnvKey, String>> {
+    let refused = |offset: usize, message: String, hint: &str| Error::SourceFile {
+        file: PAAS_TOML.to_owned(),
+        line: Some(line_of(text, offset)),
+        message,
+        hint: hint.to_owned(),
+    };
+    let mut variables = BTreeMap::new();
+    for (name, value) in table {
+        let offset = name.span().start;
+        let hint = "write a name such as `NODE_OPTIONS`";
+        let key: EnvKey = name.get_ref().parse().map_err(|error: Error| refused(offset, error.to_string(), hint))?;
+        let value = match value.into_inner() {
+            toml::Value::String(value) => value,
+            toml::Value::Integer(value) => value.to_string(),
+            toml::Value::Boolean(value) => value.to_string(),
+            _ => return Err(refused(offset, format!("the value of {key} is no text"), "write it in quotes")),
+        };
+        if value.chars().any(char::is_control) {
+            let message = format!("the value of {key} has more than one line");
+            return Err(refused(offset, message, "set it in the app's config: `paas config:set APP NAME=VALUE`"));
+        }
+        variables.insert(key, value);
+    }
+    Ok(variables)
 }
 
 /// Reads the value of a process type: its command, or a table.
@@ -237,8 +383,8 @@ status = 204
 timeout = "2m"
 "#,
         )?;
-        assert_eq!(paas_toml.buildpack, Some(("dockerfile".to_owned(), 4)));
-        assert_eq!(paas_toml.dockerfile, Some(("deploy/Dockerfile".to_owned(), 5)));
+        assert_eq!(paas_toml.build.buildpack, Some(("dockerfile".to_owned(), 4)));
+        assert_eq!(paas_toml.build.dockerfile, Some(("deploy/Dockerfile".to_owned(), 5)));
         assert_eq!(paas_toml.processes.len(), 2);
         assert_eq!(paas_toml.port, Some(3000));
         let checks: Vec<_> = paas_toml.checks.iter().collect();
@@ -293,17 +439,23 @@ interval = 30
             "[checks]\npath = \"health\"",
             "[checks]\nstatus = 20",
             "[checks]\ntimeout = \"soon\"",
+            "[build.versions]\n\nnode = 3.1",
+            "[build]\npackages = [\"ffmpeg\", \"x; rm -rf /\"]",
+            "[build]\nstatic = \"../..\"",
+            "[build.images]\nrun = \"node:22\\nRUN x\"",
+            "[build.variables]\nA-B = \"x\"",
+            "[variables]\nKEY = \"one\\ntwo\"",
         ] {
             let error = parse(text).unwrap_err();
             said.push_str(&format!("{error}\n  {}\n", error.hint().unwrap()));
         }
         insta::assert_snapshot!(said, @r#"
-        paas.toml, line 2: unknown field `biuld`, expected one of `build`, `processes`, `port`, `checks`
+        paas.toml, line 2: unknown field `biuld`, expected one of `build`, `variables`, `processes`, `port`, `checks`
           did you mean `build`?
-        paas.toml, line 2: unknown field `buildpak`, expected `buildpack` or `dockerfile`
+        paas.toml, line 2: unknown field `buildpak`, expected one of `buildpack`, `dockerfile`, `versions`, `install`, `build`, `packages`, `variables`, `images`, `static`
           did you mean `buildpack`?
-        paas.toml, line 2: unknown field `speed`, expected `buildpack` or `dockerfile`
-          known here: buildpack, dockerfile
+        paas.toml, line 2: unknown field `speed`, expected one of `buildpack`, `dockerfile`, `versions`, `install`, `build`, `packages`, `variables`, `images`, `static`
+          known here: buildpack, dockerfile, versions, install, build, packages, variables, images, static
         paas.toml, line 2: invalid basic string, expected `"`
           `paas plan` reads the file on your machine; docs/reference.md describes it
         paas.toml, line 2: "My_Worker" is not a valid process type: it takes 1 to 40 lower-case letters, digits and dashes, and begins and ends with no dash
@@ -324,6 +476,18 @@ interval = 30
           status: the HTTP status that is healthy, such as 401
         paas.toml, line 2: "soon" is not a valid timeout: it is a time from 1s to 1h, such as 90s or 2m
           timeout: how long a new container may take to become healthy (60s)
+        paas.toml, line 3: the version of node is no text
+          write it in quotes
+        paas.toml, line 2: "x; rm -rf /" is not the name of a Debian package
+          write names such as "ffmpeg" and "libpq-dev"
+        paas.toml, line 2: "../.." is not a directory of the repository
+          write its path from the root, such as "dist"
+        paas.toml, line 2: "node:22\nRUN x" is not the name of an image
+          write a name such as "node:22-bookworm"
+        paas.toml, line 2: "A-B" is not a valid variable name: it takes letters, digits and underscores, and does not begin with a digit
+          write a name such as `NODE_OPTIONS`
+        paas.toml, line 2: the value of KEY has more than one line
+          set it in the app's config: `paas config:set APP NAME=VALUE`
         "#);
     }
 }

@@ -6,10 +6,12 @@ use super::{
     Buildpack, Buildpacks,
     app_json::{self, APP_JSON},
     dockerfile::exposed_ports,
+    generate::{BuildCommand, Generated, generate, versions_of, with_values},
     manifest::ProcessRule,
     paas_toml::{self, Declared, PAAS_TOML, PaasToml},
+    packages::SystemPackages,
     procfile::{self, PROCFILE, known_words},
-    render::{command_instruction, quoted, render},
+    scope::Scope,
     version::Version,
 };
 use crate::{
@@ -29,6 +31,14 @@ pub struct BuildPlan {
     pub reason: String,
     /// The versions it settled on.
     pub versions: Vec<Version>,
+    /// The tools it chose, where there are several for the same.
+    pub choices: Vec<Choice>,
+    /// The commands of the build.
+    pub commands: Vec<BuildCommand>,
+    /// The system packages it installs.
+    pub packages: SystemPackages,
+    /// What is likely to go wrong, in sentences.
+    pub warnings: Vec<String>,
     /// What is worth knowing, in sentences.
     pub notes: Vec<String>,
     /// The process types, `web` first; `release` is not among them.
@@ -53,11 +63,27 @@ pub struct BuildPlan {
     pub ignore: DockerIgnore,
 }
 
+/// A tool that was chosen, e.g. a package manager.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Choice {
+    /// For what, e.g. `Package manager`.
+    pub what: String,
+    /// Which.
+    pub is: String,
+    /// Why.
+    pub source: String,
+}
+
 impl BuildPlan {
     /// The plan in lines for the log of a push.
     pub fn describe(&self) -> Vec<String> {
         let mut lines = vec![format!("{}: {}", self.title, self.reason)];
         lines.extend(self.versions.iter().map(Version::describe));
+        lines.extend(self.choices.iter().map(|Choice { what, is, source }| match source.as_str() {
+            "default" => format!("{what}: {is}, the default"),
+            _ => format!("{what}: {is}, because of {}", source.replace(" found", "")),
+        }));
+        lines.extend(self.packages.describe());
         let names: Vec<&str> = self.processes.iter().map(|spec| spec.process.as_str()).collect();
         lines.push(format!("Processes: {}, from {}", names.join(", "), self.processes_source));
         if self.release_command.is_some() {
@@ -82,30 +108,64 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
     let procfile = tree.read_text(PROCFILE)?.map(|text| procfile::parse(&text)).transpose()?.unwrap_or_default();
     let app_json = tree.read_text(APP_JSON)?.map(|text| app_json::parse(&text)).transpose()?.unwrap_or_default();
 
+    let with_own;
+    let buildpacks = match paas_toml.build.buildpack.as_ref().and_then(|(name, line)| Some((folder(name)?, *line))) {
+        Some((folder, line)) => {
+            with_own = own_buildpack(tree, buildpacks, folder, line)?;
+            &with_own
+        }
+        None => buildpacks,
+    };
     let (buildpack, reason) = choose(tree, buildpacks, &paas_toml)?;
     let manifest = &buildpack.manifest;
+    let scope = Scope::new(tree, manifest, &paas_toml, &buildpacks.today)?;
+    check_settings(buildpacks, buildpack, &paas_toml)?;
     for refusal in &manifest.refuse {
-        if refusal.when.holds(tree)?.is_some() {
+        if refusal.when.holds(&scope)?.is_some() {
             return Err(Error::Buildpack(refusal.message.clone(), refusal.hint.clone()));
         }
     }
     let mut notes = Vec::new();
     for note in &manifest.notes {
-        if note.when.holds(tree)?.is_some() {
+        if note.when.holds(&scope)?.is_some() {
             notes.push(note.text.clone());
         }
     }
-    let versions: Vec<Version> = manifest.versions.iter().map(|rule| rule.resolve(tree)).collect::<Result<_>>()?;
+    let mut versions = versions_of(&scope)?;
+    let mut choices = Vec::new();
+    for rule in &manifest.choices {
+        let chosen = scope.choice(&rule.name)?;
+        if let Some(what) = rule.what.clone().filter(|_| !chosen.is.is_empty()) {
+            choices.push(Choice { what, is: chosen.is, source: chosen.reason });
+        }
+    }
     let Processes { commands, release_command, source: processes_source } =
-        processes(tree, buildpack, &paas_toml, &procfile)?;
+        processes(&scope, buildpack, &paas_toml, &procfile)?;
 
-    let Generated { path: dockerfile_path, text: dockerfile, extra_files } = match &manifest.dockerfile {
+    let (generated, ignore) = match &manifest.dockerfile {
         Some(default) => {
             let (path, text) = own_dockerfile(tree, &paas_toml, default)?;
-            Generated { path, text, extra_files: Vec::new() }
+            let ignore = ignore(tree, buildpack, &path)?;
+            let (extra_files, commands, more_versions) = (Vec::new(), Vec::new(), Vec::new());
+            let packages = SystemPackages::default();
+            (Generated { path, text, extra_files, commands, packages, more_versions }, ignore)
         }
-        None => generate(tree, buildpack, &versions, commands.first().and_then(|(_, command)| command.as_deref()))?,
+        None => {
+            let ignore = ignore(tree, buildpack, "")?;
+            let command = commands.first().and_then(|(_, command)| command.as_deref());
+            (generate(&scope, buildpacks, buildpack, &ignore, command)?, ignore)
+        }
     };
+    let Generated {
+        path: dockerfile_path,
+        text: dockerfile,
+        extra_files,
+        commands: build_commands,
+        packages,
+        more_versions,
+    } = generated;
+    versions.extend(more_versions);
+    let warnings = versions.iter().flat_map(|version| version.warnings.iter().cloned()).collect();
     let (port, port_source) = match (paas_toml.port, &manifest.dockerfile) {
         (Some(port), _) => (Some(port), Some(PAAS_TOML.to_owned())),
         (None, Some(_)) => match exposed_ports(&dockerfile).into_iter().collect::<Vec<_>>().as_slice() {
@@ -127,13 +187,17 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
         title: manifest.title.clone(),
         reason,
         versions,
+        choices,
+        commands: build_commands,
+        packages,
+        warnings,
         notes,
         processes,
         processes_source,
         release_command,
         port,
         port_source,
-        ignore: ignore(tree, buildpack, &dockerfile_path)?,
+        ignore,
         dockerfile_path,
         dockerfile,
         extra_files,
@@ -148,11 +212,12 @@ fn choose<'a>(tree: &Tree, buildpacks: &'a Buildpacks, paas_toml: &PaasToml) -> 
         message,
         hint,
     };
-    if let Some((name, line)) = &paas_toml.buildpack {
-        let buildpack = buildpacks.find(name).ok_or_else(|| {
+    if let Some((name, line)) = &paas_toml.build.buildpack {
+        let own = folder(name).map(|folder| format!("./{folder}"));
+        let buildpack = buildpacks.find(own.as_deref().unwrap_or(name)).ok_or_else(|| {
             refused(*line, format!("there is no buildpack {name:?}"), known_words(name, &buildpacks.names()))
         })?;
-        if let Some((_, line)) = &paas_toml.dockerfile
+        if let Some((_, line)) = &paas_toml.build.dockerfile
             && buildpack.manifest.dockerfile.is_none()
         {
             let message = format!("the buildpack {name} makes its own Dockerfile");
@@ -160,21 +225,19 @@ fn choose<'a>(tree: &Tree, buildpacks: &'a Buildpacks, paas_toml: &PaasToml) -> 
         }
         return Ok((buildpack, format!("set in {PAAS_TOML}")));
     }
-    if paas_toml.dockerfile.is_some() {
-        let buildpack = buildpacks.0.iter().find(|buildpack| buildpack.manifest.dockerfile.is_some());
+    if paas_toml.build.dockerfile.is_some() {
+        let buildpack = buildpacks.list.iter().find(|buildpack| buildpack.manifest.dockerfile.is_some());
         let buildpack = buildpack.ok_or_else(|| Error::bug("no buildpack builds a Dockerfile"))?;
         return Ok((buildpack, format!("set in {PAAS_TOML}")));
     }
-    for buildpack in &buildpacks.0 {
-        for predicate in &buildpack.manifest.detect {
-            if let Some(reason) = predicate.holds(tree)? {
-                return Ok((buildpack, reason));
-            }
+    for buildpack in &buildpacks.list {
+        if let Some(reason) = buildpack.detects(tree, paas_toml, &buildpacks.today)? {
+            return Ok((buildpack, reason));
         }
     }
-    let looked_for = buildpacks.0.iter().map(|Buildpack { name, manifest, .. }| {
-        let words: Vec<String> = manifest.detect.iter().map(super::detect::Predicate::looked_for).collect();
-        format!("    {name:<12}{}", words.join(", or "))
+    let looked_for = buildpacks.list.iter().map(|buildpack| {
+        let Buildpack { name, manifest, .. } = &**buildpack;
+        format!("    {name:<12}{}", manifest.looked_for())
     });
     let mut found = tree.top_level();
     let more = found.len().saturating_sub(20);
@@ -208,9 +271,84 @@ struct Processes {
     source: String,
 }
 
+impl Buildpack {
+    /// Why it matches a source; nothing where it does not.
+    ///
+    /// # Errors
+    /// [`Error::SourceFile`] where a file that is asked about does not parse.
+    pub(super) fn detects(&self, tree: &Tree, paas_toml: &PaasToml, today: &str) -> Result<Option<String>> {
+        let scope = Scope::new(tree, &self.manifest, paas_toml, today)?;
+        for predicate in &self.manifest.detect {
+            if let Some(reason) = predicate.holds(&scope)? {
+                return Ok(Some(reason));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The folder of the repository that a buildpack is in, where its name in `paas.toml` says so.
+fn folder(name: &str) -> Option<&str> {
+    name.strip_prefix("./").map(|folder| folder.trim_end_matches('/'))
+}
+
+/// The buildpacks with one more that is in a folder of the repository.
+fn own_buildpack(tree: &Tree, buildpacks: &Buildpacks, folder: &str, line: usize) -> Result<Buildpacks> {
+    if !tree.has_directory(folder) {
+        return Err(Error::SourceFile {
+            file: PAAS_TOML.to_owned(),
+            line: Some(line),
+            message: format!("there is no folder {folder:?} in the repository"),
+            hint: "write its path from the root of the repository, and see that it is committed".to_owned(),
+        });
+    }
+    buildpacks.with(tree, folder)
+}
+
+/// Refuses what `[build]` says and the buildpack cannot do: what is passed over in silence is looked for in vain.
+fn check_settings(buildpacks: &Buildpacks, buildpack: &Buildpack, paas_toml: &PaasToml) -> Result<()> {
+    let (build, manifest) = (&paas_toml.build, &buildpack.manifest);
+    let refused = |line: usize, message: String, hint: String| {
+        Err(Error::SourceFile { file: PAAS_TOML.to_owned(), line: Some(line), message, hint })
+    };
+    if manifest.dockerfile.is_some() {
+        let lines = [&build.install, &build.build, &build.static_root].into_iter().flatten().map(|(_, line)| *line);
+        let lines = lines.chain(build.packages.iter().map(|(_, line)| *line));
+        let lines = lines.chain(build.versions.values().chain(build.images.values()).map(|(_, line)| *line));
+        let variables = !build.variables.is_empty() || !paas_toml.variables.is_empty();
+        let line = lines.min().or(variables.then_some(build.first_line.unwrap_or(1)));
+        let hint = "write it in the Dockerfile, or take it out".to_owned();
+        return line
+            .map_or(Ok(()), |line| refused(line, "a Dockerfile is built as it is, without this".to_owned(), hint));
+    }
+    if let Some((_, line)) = &build.static_root
+        && !manifest.serves_static
+    {
+        let message = format!("the buildpack {} serves no directory as it is", buildpack.name);
+        return refused(*line, message, "take `static` out, or name another buildpack".to_owned());
+    }
+    let others = manifest.before.iter().filter_map(|rule| buildpacks.find(&rule.buildpack));
+    let rules = manifest.versions.iter().chain(others.flat_map(|other| &other.manifest.versions));
+    let known: Vec<&str> = rules.map(|rule| rule.name.as_str()).collect();
+    for (name, (_, line)) in &build.versions {
+        if !known.contains(&name.as_str()) {
+            let message = format!("the buildpack {} has no version of {name:?}", buildpack.name);
+            return refused(*line, message, known_words(name, &known));
+        }
+    }
+    for (name, (_, line)) in &build.images {
+        if !manifest.images.contains_key(name) {
+            let known: Vec<&str> = manifest.images.keys().map(String::as_str).collect();
+            let message = format!("the buildpack {} has no image {name:?}", buildpack.name);
+            return refused(*line, message, known_words(name, &known));
+        }
+    }
+    Ok(())
+}
+
 /// What runs: by name, `paas.toml` before `Procfile`; where neither names a process, the buildpack's own.
 fn processes(
-    tree: &Tree,
+    scope: &Scope<'_>,
     buildpack: &Buildpack,
     paas_toml: &PaasToml,
     procfile: &BTreeMap<ProcessType, String>,
@@ -242,7 +380,7 @@ fn processes(
             if commands.iter().any(|(process, _)| *process == rule.name) {
                 continue;
             }
-            if let Some(command) = default_command(tree, rule)? {
+            if let Some(command) = default_command(scope, rule)? {
                 commands.push((rule.name.clone(), command));
                 sources.push(rule.source.clone());
             }
@@ -273,38 +411,41 @@ fn processes(
 }
 
 /// The command of a rule, or nothing where the rule does not hold. No command: the image's own.
-fn default_command(tree: &Tree, rule: &ProcessRule) -> Result<Option<Option<String>>> {
+fn default_command(scope: &Scope<'_>, rule: &ProcessRule) -> Result<Option<Option<String>>> {
     if let Some(when) = &rule.when
-        && when.holds(tree)?.is_none()
+        && when.holds(scope)?.is_none()
     {
         return Ok(None);
     }
     if let Some((main, before)) = rule.scripts.split_last() {
-        let Some(main) = main.find(tree)? else { return Ok(None) };
+        let Some(main) = main.find(scope)? else { return Ok(None) };
         let mut line = String::new();
         for script in before {
-            if let Some(script) = script.find(tree)? {
+            if let Some(script) = script.find(scope)? {
                 line.push_str(&format!("({}) || exit; ", script.text.trim()));
             }
         }
         line.push_str(main.text.trim());
-        return Ok(Some(Some(line)));
+        return match &rule.command {
+            // A script is a command line already: its text is put in after the values were, and not searched.
+            Some(command) => {
+                Ok(with_values(scope, command)?.map(|command| Some(command.replacen("{script}", &line, 1))))
+            }
+            None => Ok(Some(Some(line))),
+        };
     }
-    match (&rule.command, &rule.argument) {
-        (Some(command), Some(argument)) => {
-            let found = argument.find(tree)?;
-            Ok(found.map(|found| Some(command.replace("{}", &shell_words::quote(&found.text)))))
-        }
-        (command, _) => Ok(Some(command.clone())),
+    match &rule.command {
+        Some(command) => Ok(with_values(scope, command)?.map(Some)),
+        None => Ok(Some(None)),
     }
 }
 
 /// The repository's own Dockerfile: its path and text.
 fn own_dockerfile(tree: &Tree, paas_toml: &PaasToml, default: &str) -> Result<(String, String)> {
-    let path = paas_toml.dockerfile.as_ref().map_or(default, |(path, _)| path);
+    let path = paas_toml.build.dockerfile.as_ref().map_or(default, |(path, _)| path);
     let path = path.strip_prefix("./").unwrap_or(path);
     let text = if tree.exists(path) { tree.read_text(path)? } else { None };
-    let text = text.ok_or_else(|| match &paas_toml.dockerfile {
+    let text = text.ok_or_else(|| match &paas_toml.build.dockerfile {
         Some((_, line)) => Error::SourceFile {
             file: PAAS_TOML.to_owned(),
             line: Some(*line),
@@ -317,68 +458,6 @@ fn own_dockerfile(tree: &Tree, paas_toml: &PaasToml, default: &str) -> Result<(S
         ),
     })?;
     Ok((path.to_owned(), text))
-}
-
-/// What a template can write.
-#[derive(Serialize)]
-struct TemplateContext<'a> {
-    /// Versions, by name: digits, letters, dots and dashes.
-    version: BTreeMap<&'a str, &'a str>,
-    /// Facts, by name.
-    has: BTreeMap<&'a str, bool>,
-    /// Values, by name, as quoted JSON strings; those not found are missing.
-    value: BTreeMap<&'a str, String>,
-    /// The directory of the plan's own files in the build context.
-    directory: &'a str,
-}
-
-/// A Dockerfile, and all files that are added to the build context, itself among them.
-struct Generated {
-    path: String,
-    text: String,
-    extra_files: Vec<(String, Vec<u8>)>,
-}
-
-/// The Dockerfile of a buildpack: its path, its text and all files that are added to the build context.
-fn generate(tree: &Tree, buildpack: &Buildpack, versions: &[Version], command: Option<&str>) -> Result<Generated> {
-    let Buildpack { name, manifest, templates } = buildpack;
-    let mut has = BTreeMap::new();
-    for (fact, predicate) in &manifest.facts {
-        has.insert(fact.as_str(), predicate.holds(tree)?.is_some());
-    }
-    let mut value = BTreeMap::new();
-    for (key, extractors) in &manifest.values {
-        for extractor in extractors {
-            if let Some(found) = extractor.find(tree)? {
-                value.insert(key.as_str(), quoted(found.text.trim()));
-                break;
-            }
-        }
-    }
-    // A name that the repository does not use, not even for a link that would lead these files elsewhere.
-    let directory = (0..)
-        .map(|number| if number == 0 { ".paas".to_owned() } else { format!(".paas-{number}") })
-        .find(|directory| {
-            !tree.exists(directory) && !tree.files().iter().any(|entry| entry.path.starts_with(directory))
-        })
-        .ok_or_else(|| Error::bug("no free name"))?;
-    let version = versions.iter().map(|version| (version.name.as_str(), version.version.as_str())).collect();
-    let context = TemplateContext { version, has, value, directory: &directory };
-
-    let template = |file: &str| {
-        let text = templates.get(file).ok_or_else(|| Error::bug(format!("{name} has no {file}")))?;
-        render(&format!("{name}/{file}"), text, &context)
-    };
-    let mut dockerfile = template("Dockerfile.tera")?;
-    if let Some(command) = command {
-        dockerfile.push_str(&command_instruction(command));
-    }
-    let path = format!("{directory}/Dockerfile");
-    let mut extra_files = vec![(path.clone(), dockerfile.clone().into_bytes())];
-    for (file, source) in &manifest.files {
-        extra_files.push((format!("{directory}/{file}"), template(source)?.into_bytes()));
-    }
-    Ok(Generated { path, text: dockerfile, extra_files })
 }
 
 /// What stays out of the build context: the buildpack's patterns, then the repository's own. The Dockerfile never does.

@@ -1,5 +1,8 @@
 //! Version ranges as people write them: npm's (`^20 || >=22.1 <25`, `22.x`, `18 - 20`), Python's (`>=3.11,<3.14`,
-//! `~=3.12`, `==3.12.*`) and Ruby's (`~> 3.2`), all over versions of one to three numbers.
+//! `~=3.12`, `!=3.13.*`), Ruby's and Elixir's (`~> 3.2`, `~> 1.17 or ~> 1.18`), Composer's (`^8.2|^8.3`) and Maven's
+//! (`[21,26)`), all over versions of one to three numbers.
+
+use std::cmp::Ordering;
 
 /// A version of three numbers.
 type Triple = [u64; 3];
@@ -8,6 +11,7 @@ type Triple = [u64; 3];
 type Interval = (Triple, Triple);
 
 const END: Triple = [u64::MAX, 0, 0];
+const EVERYTHING: Interval = ([0; 3], END);
 
 /// A set of versions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,13 +31,24 @@ pub(super) enum Fit {
 impl Range {
     /// Reads a range; nothing where it is not one. A bare version is the versions that begin with it.
     pub fn parse(text: &str) -> Option<Range> {
-        let alternatives: Option<Vec<Interval>> = text.split("||").map(conjunction).collect();
-        alternatives.filter(|_| text.len() <= 200).map(Range)
+        if text.len() > 200 {
+            return None;
+        }
+        let text = text.trim();
+        if let Some(intervals) = maven(text) {
+            return Some(Range(intervals));
+        }
+        let text = text.replace(" or ", "||").replace(" and ", ",").replace("||", "|");
+        let mut intervals = Vec::new();
+        for alternative in text.split('|') {
+            intervals.extend(conjunction(alternative)?);
+        }
+        Some(Range(intervals))
     }
 
     /// All versions from the one named on.
     pub fn from(text: &str) -> Option<Range> {
-        Some(Range(vec![(version(text)?.0, END)]))
+        Some(Range(vec![(version(text.trim())?.0, END)]))
     }
 
     /// How well the versions that begin with `line` fit.
@@ -60,15 +75,20 @@ pub(super) fn is_version(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
 }
 
-/// Comparators that must all hold, as one interval.
-fn conjunction(text: &str) -> Option<Interval> {
+/// Which of two versions is the newer; what is no version is older than any.
+pub(super) fn compare(left: &str, right: &str) -> Ordering {
+    version(left).cmp(&version(right))
+}
+
+/// Comparators that must all hold.
+fn conjunction(text: &str) -> Option<Vec<Interval>> {
     let text = text.replace(',', " ");
     if let Some((low, high)) = text.split_once(" - ") {
         let (low, _) = version(low.trim())?;
         let (high, count) = version(high.trim())?;
-        return Some((low, if count == 0 { END } else { next(high, count) }));
+        return Some(vec![(low, if count == 0 { END } else { next(high, count) })]);
     }
-    let mut interval = ([0; 3], END);
+    let mut intervals = vec![EVERYTHING];
     let mut words = text.split_whitespace();
     let mut some = false;
     while let Some(word) = words.next() {
@@ -76,37 +96,62 @@ fn conjunction(text: &str) -> Option<Interval> {
         let operator = &word[..word.len() - number.len()];
         // `>= 18` has a space in it.
         let number = if number.is_empty() { words.next()? } else { number };
-        let (low, high) = comparator(operator, number)?;
-        interval = (interval.0.max(low), interval.1.min(high));
+        intervals = intersection(&intervals, &comparator(operator, number)?);
         some = true;
     }
     // Nothing at all is `*` in npm, and in a file of one line it is a mistake that is seen before this.
-    some.then_some(interval)
+    some.then_some(intervals)
 }
 
-fn comparator(operator: &str, number: &str) -> Option<Interval> {
+fn comparator(operator: &str, number: &str) -> Option<Vec<Interval>> {
     let (first, count) = version(number)?;
-    let everything = ([0; 3], END);
     if count == 0 {
-        return (operator.is_empty() || ["=", "==", ">=", "^", "~"].contains(&operator)).then_some(everything);
+        return (operator.is_empty() || ["=", "==", ">=", "^", "~"].contains(&operator)).then(|| vec![EVERYTHING]);
     }
     Some(match operator {
-        "" | "=" | "==" | "===" => (first, next(first, count)),
-        ">=" => (first, END),
-        ">" => (next(first, count), END),
-        "<" => ([0; 3], first),
-        "<=" => ([0; 3], next(first, count)),
+        "" | "=" | "==" | "===" => vec![(first, next(first, count))],
+        ">=" => vec![(first, END)],
+        ">" => vec![(next(first, count), END)],
+        "<" => vec![([0; 3], first)],
+        "<=" => vec![([0; 3], next(first, count))],
         // Up to the next version of the first number that is not zero.
         "^" => {
             let leading = first.iter().take(count).position(|number| *number > 0).map_or(count, |index| index + 1);
-            (first, next(first, leading))
+            vec![(first, next(first, leading))]
         }
-        "~" => (first, next(first, count.min(2))),
-        "~=" | "~>" => (first, next(first, count.saturating_sub(1).max(1))),
-        // One version less makes no difference to a line of them.
-        "!=" => everything,
+        "~" => vec![(first, next(first, count.min(2)))],
+        "~=" | "~>" => vec![(first, next(first, count.saturating_sub(1).max(1)))],
+        // One patch less makes no difference to a line of them.
+        "!=" if count == 3 => vec![EVERYTHING],
+        "!=" => vec![([0; 3], first), (next(first, count), END)],
         _ => return None,
     })
+}
+
+/// `[17,21)`, `[21,)`, `(,17]`, `[21]`; nothing where the text is of another form.
+fn maven(text: &str) -> Option<Vec<Interval>> {
+    let inside = text.strip_prefix(['[', '('])?.strip_suffix([']', ')'])?;
+    let bound = |text: &str| if text.trim().is_empty() { Some(None) } else { version(text.trim()).map(Some) };
+    let (low, high) = match inside.split_once(',') {
+        Some((low, high)) => (bound(low)?, bound(high)?),
+        None => (bound(inside)?, bound(inside)?),
+    };
+    let low = match low {
+        Some((first, count)) if text.starts_with('(') => next(first, count),
+        Some((first, _)) => first,
+        None => [0; 3],
+    };
+    let high = match high {
+        Some((first, count)) if text.ends_with(']') => next(first, count),
+        Some((first, _)) => first,
+        None => END,
+    };
+    Some(vec![(low, high)])
+}
+
+fn intersection(left: &[Interval], right: &[Interval]) -> Vec<Interval> {
+    let pairs = left.iter().flat_map(|left| right.iter().map(move |right| (left.0.max(right.0), left.1.min(right.1))));
+    pairs.filter(|(low, high)| low < high).collect()
 }
 
 /// The numbers of a version and how many there are: `v22.x` is one, `*` none.
@@ -120,22 +165,25 @@ fn version(text: &str) -> Option<(Triple, usize)> {
     for part in text.split('.') {
         if ["*", "x", "X"].contains(&part) {
             wild = true;
-        } else {
-            let digits = !part.is_empty() && part.len() <= 9 && part.bytes().all(|byte| byte.is_ascii_digit());
-            if wild || count == 3 || !digits {
-                return None;
-            }
-            numbers[count] = part.parse().ok()?;
-            count += 1;
+            continue;
         }
+        let digits = part.trim_end_matches(|character: char| character.is_ascii_lowercase());
+        // `3.15.0rc1` and `3.4.0b` have a word on their last number.
+        let digits = digits.split(|character: char| character.is_ascii_lowercase()).next().unwrap_or(digits);
+        let good = !digits.is_empty() && digits.len() <= 9 && digits.bytes().all(|byte| byte.is_ascii_digit());
+        if wild || count == 3 || !good || part.len() > digits.len() + 8 {
+            return None;
+        }
+        numbers[count] = digits.parse().ok()?;
+        count += 1;
     }
     Some((numbers, count))
 }
 
 /// The first version after those that share the first `count` numbers.
 fn next(mut version: Triple, count: usize) -> Triple {
-    version[count - 1] += 1;
-    version[count..].fill(0);
+    version[count.max(1) - 1] += 1;
+    version[count.max(1)..].fill(0);
     version
 }
 
@@ -192,8 +240,33 @@ mod tests {
             (">=3.9,!=3.9.7", "3.13"),
             ("^3.11", "3.13"),
             ("3", "3.13"),
+            (">=3.11,!=3.13.*", "3.12"),
+            (">=3.11,!=3.13", "3.12"),
+            ("~> 3.11.0 or ~> 3.12.1", "3.12"),
+            (">= 3.11 and < 3.13", "3.12"),
+            ("^3.11|^3.12", "3.13"),
+            ("[3.11,3.13)", "3.12"),
+            ("[3.11,)", "3.13"),
+            ("(,3.12]", "3.12"),
+            ("3.13.0rc1", "3.13"),
         ] {
             assert_eq!(newest(range, &["3.11", "3.12", "3.13"]), Some(expected), "{range}");
+        }
+    }
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        let mut versions = ["3.10", "3.9", "22", "3.9.1", "none"];
+        versions.sort_by(|left, right| compare(left, right));
+        assert_eq!(versions, ["none", "3.9", "3.9.1", "3.10", "22"]);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_breaks_it(text in r"[0-9a-z.*^~<>=!|,\[\]() -]{0,24}", line in r"[0-9]{1,3}(\.[0-9]{1,3}){0,2}") {
+            if let Some(range) = Range::parse(&text) {
+                range.fit(&line);
+            }
         }
     }
 

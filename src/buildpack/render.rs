@@ -1,21 +1,48 @@
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use tera::{Context, Tera};
 
-use crate::{Error, Result, model::shell_arguments};
+use super::Buildpacks;
+use crate::{
+    Error, Result,
+    model::{EnvKey, shell_arguments},
+};
 
-/// Renders a template of a buildpack.
+/// Renders a template of a buildpack, by its name: `python/Dockerfile.tera`. It can include any other.
 ///
 /// # Errors
 /// [`Error::Buildpack`] where the template is malformed.
-pub(super) fn render(place: &str, template: &str, context: &impl Serialize) -> Result<String> {
+pub(super) fn render(buildpacks: &Buildpacks, name: &str, context: &impl Serialize) -> Result<String> {
     let context = Context::from_serialize(context).map_err(Error::bug)?;
-    let text = Tera::one_off(template, &context, false).map_err(|error| {
-        Error::Buildpack(
-            format!("the template {place} is malformed: {error}"),
-            "correct the buildpack's folder, or remove it".to_owned(),
-        )
-    })?;
-    Ok(text)
+    buildpacks.tera.render(name, &context).map_err(|error| malformed(name, &error))
+}
+
+/// Reads all templates, by their names.
+///
+/// # Errors
+/// The one that is malformed, in words.
+pub(super) fn parse<'a>(templates: impl Iterator<Item = (String, &'a str)>) -> Result<Tera, String> {
+    let mut tera = Tera::new();
+    tera.autoescape_on(Vec::<&str>::new());
+    tera.add_raw_templates(templates.collect::<Vec<_>>()).map_err(|error| error.to_string())?;
+    Ok(tera)
+}
+
+/// Renders a short template that is a value of a `buildpack.toml`.
+///
+/// # Errors
+/// [`Error::Buildpack`] where it is malformed.
+pub(super) fn one_off(place: &str, template: &str, context: &impl Serialize) -> Result<String> {
+    let context = Context::from_serialize(context).map_err(Error::bug)?;
+    Tera::one_off(template, &context, false).map_err(|error| malformed(place, &error))
+}
+
+fn malformed(place: &str, error: &tera::Error) -> Error {
+    Error::Buildpack(
+        format!("the template {place} is malformed: {error}"),
+        "correct the buildpack's folder, or remove it".to_owned(),
+    )
 }
 
 /// A text as a JSON string that any Dockerfile frontend reads as one word: no line break, and no `<` that could begin
@@ -33,6 +60,22 @@ pub(super) fn quoted(text: &str) -> String {
     }
     quoted.push('"');
     quoted
+}
+
+/// Variables as the words of `ENV`: `A="x" B="y"`. Their values have one line, which `paas.toml` sees to.
+pub(super) fn quoted_variables(variables: &BTreeMap<EnvKey, String>) -> String {
+    let words = variables.iter().map(|(key, value)| {
+        let mut word = format!("{}=\"", key.as_str());
+        for character in value.chars().filter(|character| !character.is_control()) {
+            if ['"', '\\', '$'].contains(&character) {
+                word.push('\\');
+            }
+            word.push(character);
+        }
+        word.push('"');
+        word
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// The instruction that starts a command line as the engine does: inside the container, with a shell.
@@ -69,7 +112,7 @@ mod tests {
     #[test]
     fn a_value_is_not_read_as_a_template() -> Result<()> {
         let context = serde_json::json!({ "value": quoted("{{ 7 * 7 }}") });
-        assert_eq!(render("x", "RUN [{{ value }}]", &context)?, r#"RUN ["{{ 7 * 7 }}"]"#);
+        assert_eq!(one_off("x", "RUN [{{ value }}]", &context)?, r#"RUN ["{{ 7 * 7 }}"]"#);
         Ok(())
     }
 }

@@ -1,12 +1,15 @@
-use std::collections::BTreeMap;
+use std::{cmp::Ordering, collections::BTreeMap};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    extract::{Extractor, Found},
-    range::{Fit, Range, is_version},
+    detect::Predicate,
+    extract::{Expression, Extractor, Found, Part},
+    paas_toml::PAAS_TOML,
+    range::{Fit, Range, compare, is_version},
+    scope::Scope,
 };
-use crate::{Error, Result, tree::Tree};
+use crate::{Error, Result};
 
 /// A version that a plan settled on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -19,6 +22,8 @@ pub struct Version {
     pub asked: Option<String>,
     /// Who decided: a file of the repository, or `default`.
     pub source: String,
+    /// What is wrong with it, though it can be built: it gets no more fixes, or another file does not allow it.
+    pub warnings: Vec<String>,
     /// What the templates call it.
     #[serde(skip)]
     pub(super) name: String,
@@ -29,12 +34,15 @@ impl Version {
     pub fn describe(&self) -> String {
         let Version { what, version, asked, source, .. } = self;
         match asked {
-            None => format!("{what} {version}, the default"),
+            None if source == DEFAULT => format!("{what} {version}, the default"),
+            None => format!("{what} {version}, from {source}"),
             Some(asked) if asked == version => format!("{what} {version}, from {source}"),
             Some(asked) => format!("{what} {version}, from {source} ({asked})"),
         }
     }
 }
+
+const DEFAULT: &str = "default";
 
 /// Who decides a version, and what it may be.
 #[derive(Debug, Deserialize)]
@@ -42,86 +50,190 @@ impl Version {
 pub(super) struct VersionRule {
     /// Of what, e.g. `Node`.
     pub what: String,
-    /// What the templates call it.
+    /// What the templates and `[build.versions]` of `paas.toml` call it.
     pub name: String,
+    /// When it is needed; always, if not said.
+    pub when: Option<Predicate>,
     /// What it is where nobody says.
     pub default: String,
-    /// What it can be, oldest first.
-    pub supported: Vec<String>,
-    /// What a bare version in a file means.
+    /// What it can be, each with the last day on which it gets fixes, as `2027-04-30`; empty where that is not known.
+    pub known: BTreeMap<String, String>,
+    /// Whether a plain version is taken as it is, known or not.
     #[serde(default)]
-    pub bare: Bare,
+    pub exact: bool,
     /// Words that stand for a version.
     #[serde(default)]
     pub aliases: BTreeMap<String, String>,
-    /// Who decides, in this order.
+    /// What a version is cut to before it is read: the first group, where it matches.
+    pub clean: Option<Expression>,
+    /// Who decides, in this order; `paas.toml` comes first.
+    #[serde(default)]
     pub sources: Vec<Extractor>,
+    /// Who decides after these, and names the oldest version that will do: the default is taken if it is late enough, and
+    /// a newer one than we know if need be.
+    #[serde(default)]
+    pub minimums: Vec<Extractor>,
 }
 
-/// What a bare version in a file means.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Bare {
-    /// The versions that begin with it.
-    #[default]
-    Prefix,
-    /// That version or a later one: the default if it is late enough, and a newer one than we know if need be.
-    Minimum,
+/// A version that a source asks for.
+struct Asked {
+    found: Found,
+    /// It is the buildpack's own conclusion, and nobody's request.
+    implied: bool,
+    /// It is the oldest that will do.
+    minimum: bool,
 }
 
 impl VersionRule {
-    /// Settles on a version.
+    /// Settles on a version; nothing where none is needed.
     ///
     /// # Errors
     /// [`Error::SourceFile`] where the file that decides names none, or one that there is no base image for.
-    pub fn resolve(&self, tree: &Tree) -> Result<Version> {
-        for source in &self.sources {
-            if let Some(found) = source.find(tree)? {
-                return Ok(Version {
-                    what: self.what.clone(),
-                    version: self.choose(&found)?,
-                    asked: Some(found.text.trim().to_owned()),
-                    source: found.place,
-                    name: self.name.clone(),
-                });
-            }
+    pub fn resolve(&self, scope: &Scope<'_>) -> Result<Option<Version>> {
+        if let Some(when) = &self.when
+            && when.holds(scope)?.is_none()
+        {
+            return Ok(None);
         }
-        Ok(Version {
+        let mut said = Vec::new();
+        if let Some((text, line)) = scope.paas_toml.build.versions.get(&self.name) {
+            let file = PAAS_TOML.to_owned();
+            let found = Found { text: text.clone(), file: file.clone(), line: Some(*line), place: file };
+            said.push(Asked { found, implied: false, minimum: false });
+        }
+        let sources = self.sources.iter().map(|source| (source, false));
+        for (source, minimum) in sources.chain(self.minimums.iter().map(|source| (source, true))) {
+            let implied = matches!(source, Extractor::Implied { .. });
+            said.extend(source.find(scope)?.map(|found| Asked { found, implied, minimum }));
+        }
+        let mut version = Version {
             what: self.what.clone(),
             version: self.default.clone(),
             asked: None,
-            source: "default".to_owned(),
+            source: DEFAULT.to_owned(),
+            warnings: Vec::new(),
             name: self.name.clone(),
-        })
+        };
+        let mut said = said.into_iter();
+        if let Some(asked) = said.next() {
+            let decides = &asked.found;
+            version.version = self.choose(&asked, scope.today)?;
+            version.asked = (!asked.implied).then(|| decides.text.trim().to_owned());
+            version.source = decides.place.clone();
+            // Who writes it into paas.toml means to overrule the others.
+            let others = said.filter(|other| {
+                !other.implied && decides.file != PAAS_TOML && other.found.text.trim() != decides.text.trim()
+            });
+            for other in others {
+                let range = self.cleaned(&other.found).and_then(|text| self.range(&text, other.minimum));
+                if range.is_some_and(|range| range.fit(&version.version) == Fit::None) {
+                    version.warnings.push(format!(
+                        "{} asks for {} {}, and {} decides: {}",
+                        other.found.place,
+                        self.what,
+                        shown(&other.found.text),
+                        decides.place,
+                        version.version
+                    ));
+                }
+            }
+        }
+        if let Some(end) = self.known.get(&version.version).filter(|end| self.is_over(end, scope.today)) {
+            version.warnings.insert(
+                0,
+                format!(
+                    "{} {} gets no fixes since {end} ({}): write one of {}",
+                    self.what,
+                    version.version,
+                    version.source,
+                    self.supported(scope.today).join(", ")
+                ),
+            );
+        }
+        Ok(Some(version))
     }
 
-    fn choose(&self, found: &Found) -> Result<String> {
-        let asked = found.text.trim();
-        let asked = self.aliases.get(&asked.to_ascii_lowercase()).map_or(asked, String::as_str);
+    /// What can be asked for and gets fixes on a day, oldest first.
+    pub fn supported(&self, today: &str) -> Vec<&str> {
+        let supported = self.lines().into_iter().filter(|(_, end)| !self.is_over(end, today));
+        supported.map(|(version, _)| version).collect()
+    }
+
+    /// All versions with the end of their life, oldest first.
+    pub fn lines(&self) -> Vec<(&str, &str)> {
+        let mut lines: Vec<_> = self.known.iter().map(|(version, end)| (version.as_str(), end.as_str())).collect();
+        lines.sort_by(|(left, _), (right, _)| compare(left, right));
+        lines
+    }
+
+    fn is_over(&self, end: &str, today: &str) -> bool {
+        !end.is_empty() && end < today
+    }
+
+    fn choose(&self, Asked { found, minimum, .. }: &Asked, today: &str) -> Result<String> {
+        let supported = self.supported(today);
         let refused = |message: String| Error::SourceFile {
             file: found.file.clone(),
             line: found.line,
             message,
-            hint: format!("paas knows {} {}: write one of these", self.what, self.supported.join(", ")),
+            hint: format!("paas knows {} {}: write one of these", self.what, supported.join(", ")),
         };
-        let range = match self.bare {
-            Bare::Prefix => Range::parse(asked),
-            Bare::Minimum => Range::from(asked),
-        };
-        let range = range.ok_or_else(|| {
-            let shown: String = found.text.trim().chars().take(60).collect();
-            refused(format!("{shown:?} is not a version of {}", self.what))
-        })?;
-        match self.bare {
-            Bare::Minimum if range.fit(&self.default) != Fit::None => return Ok(self.default.clone()),
-            Bare::Minimum if is_version(asked) => return Ok(asked.to_owned()),
-            _ => {}
+        let malformed = || refused(format!("{:?} is not a version of {}", shown(&found.text), self.what));
+        let asked = self.cleaned(found).ok_or_else(malformed)?;
+        let range = self.range(&asked, *minimum).ok_or_else(malformed)?;
+        if is_version(&asked) && (self.exact || *minimum && !self.knows_newer_than(&asked)) {
+            return Ok(if *minimum && range.fit(&self.default) != Fit::None { self.default.clone() } else { asked });
         }
-        let best = self.supported.iter().map(|line| range.fit(line)).max().unwrap_or(Fit::None);
-        if best == Fit::None {
-            return Err(refused(format!("there is no base image for {} {asked}", self.what)));
+        // Those that get fixes first, then those whose newest version fits, then the default, then the newest.
+        let mut best: Option<(bool, Fit, bool, &str)> = None;
+        for (line, end) in self.lines() {
+            let fit = range.fit(line);
+            let candidate = (!self.is_over(end, today), fit, line == self.default, line);
+            let better = best.is_none_or(|best| {
+                let order = candidate.0.cmp(&best.0).then(fit.cmp(&best.1)).then(candidate.2.cmp(&best.2));
+                order.then(compare(line, best.3)) != Ordering::Less
+            });
+            if fit != Fit::None && better {
+                best = Some(candidate);
+            }
         }
-        let newest = self.supported.iter().rev().find(|line| range.fit(line) == best);
-        newest.cloned().ok_or_else(|| Error::bug("the best version is no version"))
+        match best {
+            Some((_, _, _, line)) => Ok(line.to_owned()),
+            None => Err(refused(format!("there is no {} {} that paas knows", self.what, shown(&asked)))),
+        }
     }
+
+    fn knows_newer_than(&self, version: &str) -> bool {
+        self.known.keys().any(|known| compare(known, version) == Ordering::Greater)
+    }
+
+    /// What was found, as a version or a range; nothing where the text has characters that neither has.
+    fn cleaned(&self, found: &Found) -> Option<String> {
+        let text = found.text.trim();
+        let text = self.aliases.get(&text.to_ascii_lowercase()).map_or(text, String::as_str);
+        let text = match self.clean.as_ref().and_then(|clean| clean.compile().ok()) {
+            Some(clean) => {
+                clean.captures(text).and_then(|captures| captures.get(1)).map_or(text, |group| group.as_str())
+            }
+            None => text,
+        };
+        Some(self.aliases.get(&text.to_ascii_lowercase()).map_or(text, String::as_str).to_owned())
+            .filter(|text| !text.contains(['\n', '\r', '\0']))
+    }
+
+    fn range(&self, asked: &str, minimum: bool) -> Option<Range> {
+        if minimum && is_version(asked) { Range::from(asked) } else { Range::parse(asked) }
+    }
+
+    /// Calls back with everything inside that can be malformed, for a check of the buildpack.
+    pub fn visit<'a>(&'a self, visit: &mut dyn FnMut(Part<'a>)) {
+        self.when.iter().for_each(|when| when.visit(visit));
+        self.clean.iter().for_each(|clean| visit(Part::Expression(clean)));
+        self.sources.iter().chain(&self.minimums).for_each(|source| source.visit(visit));
+    }
+}
+
+/// A text of a repository, short enough for a message.
+fn shown(text: &str) -> String {
+    text.trim().chars().take(60).collect()
 }

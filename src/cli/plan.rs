@@ -61,7 +61,14 @@ fn print(plan: &BuildPlan) -> Result<()> {
     };
     let mut facts = vec![("Buildpack", plan.buildpack.clone()), ("Reason", plan.reason.clone()), ("Port", port)];
     facts.extend(plan.release_command.iter().map(|command| ("Release", command.clone())));
+    facts.extend(plan.choices.iter().map(|choice| (choice.what.as_str(), format!("{}, {}", choice.is, choice.source))));
+    facts.extend(
+        plan.packages
+            .describe()
+            .and_then(|text| text.split_once(": ").map(|(_, packages)| ("System packages", packages.to_owned()))),
+    );
     facts.extend(plan.notes.iter().map(|note| ("Note", note.clone())));
+    facts.extend(plan.warnings.iter().map(|warning| ("Warning", warning.clone())));
     ui.facts(&facts, &())?;
     if !plan.versions.is_empty() {
         let rows: Vec<_> = plan
@@ -74,6 +81,12 @@ fn print(plan: &BuildPlan) -> Result<()> {
             .collect();
         ui.line("\n")?;
         ui.table(["VERSION OF", "IS", "FROM", "ASKED FOR"], &rows, &())?;
+    }
+    if !plan.commands.is_empty() {
+        let rows: Vec<_> =
+            plan.commands.iter().map(|command| [command.name.clone(), command.command.replace('\n', "; ")]).collect();
+        ui.line("\n")?;
+        ui.table(["STEP", "COMMAND"], &rows, &())?;
     }
     let rows: Vec<_> = plan
         .processes

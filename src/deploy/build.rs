@@ -1,6 +1,6 @@
 //! The build: what kind of project it is, and its image.
 
-use std::io::Write;
+use std::{collections::VecDeque, io::Write};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -21,10 +21,14 @@ const CHUNK: usize = 128 * 1024;
 /// How many such pieces wait for a slow engine.
 const CHUNKS_WAITING: usize = 8;
 
+/// How many of the last lines of a build are looked at for the cause of its failure.
+const LAST_LINES: usize = 400;
+
 /// A project and how to build it.
 pub(super) struct Planned {
     tree: Tree,
     plan: BuildPlan,
+    buildpacks: Buildpacks,
 }
 
 /// An image and what is to be run of it.
@@ -36,7 +40,8 @@ pub(super) struct Built {
 /// Finds out what kind of project it is. The files that configure the build are read here, and only here.
 pub(super) fn plan(deploying: &Deploying<'_>, source: Source) -> Result<Planned> {
     let user_buildpacks = deploying.instance.settings.paths.buildpacks();
-    let plan = buildpack::plan(&source.tree, &Buildpacks::load(Some(&user_buildpacks))?)?;
+    let buildpacks = Buildpacks::load(Some(&user_buildpacks))?;
+    let plan = buildpack::plan(&source.tree, &buildpacks)?;
     let mut lines = plan.describe().into_iter();
     if let Some(first) = lines.next() {
         deploying.log.step(&first);
@@ -44,7 +49,10 @@ pub(super) fn plan(deploying: &Deploying<'_>, source: Source) -> Result<Planned>
     for line in lines {
         deploying.log.detail(&line);
     }
-    Ok(Planned { tree: source.tree, plan })
+    for warning in &plan.warnings {
+        deploying.log.warn(warning);
+    }
+    Ok(Planned { tree: source.tree, plan, buildpacks })
 }
 
 /// Builds the image. What the build prints goes to the log as it comes.
@@ -53,7 +61,7 @@ pub(super) async fn image(deploying: &Deploying<'_>, planned: Planned) -> Result
     deploying.enter(DeployState::Building)?;
     deploying.log.step("Building");
     let begun = clock::instant();
-    let Planned { tree, plan } = planned;
+    let Planned { tree, plan, buildpacks } = planned;
     let spec = BuildSpec {
         tag: image_tag(&deploying.instance.id, deploying.app.name.as_str(), deploying.id),
         labels: deploying.labels(None, None),
@@ -61,14 +69,26 @@ pub(super) async fn image(deploying: &Deploying<'_>, planned: Planned) -> Result
         session: format!("paas-{}-{}", deploying.instance.id, deploying.id),
     };
     let context = context(tree, plan.extra_files.clone(), plan.ignore.clone());
-    let image = deploying
-        .engine
-        .build(&spec, context, |event| match event {
-            BuildEvent::Step { name, cached: true } => deploying.log.detail(&format!("{name} (cached)")),
-            BuildEvent::Step { name, cached: false } => deploying.log.detail(&name),
-            BuildEvent::Output(line) => deploying.log.detail(&format!("  {line}")),
-        })
-        .await?;
+    let mut output = VecDeque::new();
+    let built = deploying.engine.build(&spec, context, |event| match event {
+        BuildEvent::Step { name, cached: true } => deploying.log.detail(&format!("{name} (cached)")),
+        BuildEvent::Step { name, cached: false } => deploying.log.detail(&name),
+        BuildEvent::Output(line) => {
+            deploying.log.detail(&format!("  {line}"));
+            if output.len() == LAST_LINES {
+                output.pop_front();
+            }
+            output.push_back(line);
+        }
+    });
+    let image = match built.await {
+        Err(Error::Build { message, .. }) => {
+            output.push_back(message.clone());
+            let diagnosis = buildpacks.diagnose(&plan.buildpack, output.make_contiguous());
+            return Err(Error::Build { message, likely: diagnosis.map(|found| (found.cause, found.hint)) });
+        }
+        built => built?,
+    };
     deploying.log.detail(&format!("built in {}", model::seconds(begun.elapsed())));
     Ok(Built { image, plan })
 }

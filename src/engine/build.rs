@@ -147,17 +147,17 @@ impl Progress {
                 return Error::ImagePull { image, source: reason.clone().into() };
             }
             if let Some(code) = reason.rsplit("exit code: ").next().and_then(|code| code.trim().parse::<i64>().ok()) {
-                return Error::Build { message: format!("{step} exited with code {code}") };
+                return Error::Build { message: format!("{step} exited with code {code}"), likely: None };
             }
             if reason.contains("no space left on device") {
                 return Error::docker("build the image")(error);
             }
-            return Error::Build { message: format!("{step}: {reason}") };
+            return Error::Build { message: format!("{step}: {reason}"), likely: None };
         }
         if message.contains("no space left on device") {
             return Error::docker("build the image")(error);
         }
-        Error::Build { message }
+        Error::Build { message, likely: None }
     }
 }
 

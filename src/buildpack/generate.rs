@@ -1,0 +1,297 @@
+//! The Dockerfile of a buildpack, from its templates and what is known of a source.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+use serde::Serialize;
+
+use super::{
+    Buildpack, Buildpacks,
+    paas_toml::{BuildSection, PAAS_TOML, PaasToml},
+    packages::SystemPackages,
+    render::{command_instruction, quoted, quoted_variables, render},
+    scope::Scope,
+    version::Version,
+};
+use crate::{Error, Result, tree::DockerIgnore};
+
+/// A command of the build, for the plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BuildCommand {
+    /// Which it is: `install`, `build` or another.
+    pub name: String,
+    /// The command line.
+    pub command: String,
+    /// Who says so: `paas.toml`, or the buildpack.
+    pub source: String,
+}
+
+/// A Dockerfile, and all files that are added to the build context, itself among them.
+pub(super) struct Generated {
+    pub path: String,
+    pub text: String,
+    pub extra_files: Vec<(String, Vec<u8>)>,
+    pub commands: Vec<BuildCommand>,
+    pub packages: SystemPackages,
+    /// The versions of other buildpacks that have their say first.
+    pub more_versions: Vec<Version>,
+}
+
+/// What a template can write.
+#[derive(Serialize)]
+struct TemplateContext<'a> {
+    /// Versions, by name: digits and dots.
+    version: BTreeMap<String, String>,
+    /// Facts, by name.
+    has: BTreeMap<&'a str, bool>,
+    /// What was chosen, by name.
+    choice: BTreeMap<&'a str, String>,
+    /// Values, by name, as quoted JSON strings; those not found are missing.
+    value: BTreeMap<&'a str, String>,
+    /// Commands for `RUN`, by name; those that are not run are missing.
+    command: BTreeMap<String, String>,
+    /// Files for `COPY`, by name, as quoted JSON strings; those not found are missing.
+    copy: BTreeMap<&'a str, String>,
+    /// Names of system packages.
+    packages: BTreeMap<&'static str, Vec<String>>,
+    /// Variables for `ENV`, quoted; missing where there are none.
+    variables: BTreeMap<&'static str, String>,
+    /// The images to build from.
+    image: BTreeMap<String, String>,
+    /// The texts of other buildpacks, by their names.
+    before: BTreeMap<String, String>,
+    /// The directory of the plan's own files in the build context.
+    directory: String,
+}
+
+/// The Dockerfile of a buildpack: its path, its text and all files that are added to the build context.
+///
+/// # Errors
+/// [`Error::Buildpack`] where a template is malformed, [`Error::SourceFile`] where a file of the source is.
+pub(super) fn generate(
+    scope: &Scope<'_>,
+    buildpacks: &Buildpacks,
+    buildpack: &Buildpack,
+    ignore: &DockerIgnore,
+    command: Option<&str>,
+) -> Result<Generated> {
+    let tree = scope.tree;
+    // A name that the repository does not use, not even for a link that would lead these files elsewhere.
+    let directory = (0..)
+        .map(|number| if number == 0 { ".paas".to_owned() } else { format!(".paas-{number}") })
+        .find(|directory| {
+            !tree.exists(directory) && !tree.files().iter().any(|entry| entry.path.starts_with(directory))
+        })
+        .ok_or_else(|| Error::bug("no free name"))?;
+    let path = format!("{directory}/Dockerfile");
+    let mut extra_files = vec![(path.clone(), Vec::new())];
+    let packages = SystemPackages::find(scope)?;
+    let (mut context, commands) = context(scope, &directory, &packages, ignore, &mut extra_files)?;
+
+    let mut more_versions = Vec::new();
+    for rule in &scope.manifest.before {
+        if rule.when.holds(scope)?.is_none() {
+            continue;
+        }
+        let other = buildpacks.find(&rule.buildpack).ok_or_else(|| {
+            Error::Buildpack(
+                format!("{} needs a buildpack {}, and there is none", buildpack.name, rule.buildpack),
+                "correct its buildpack.toml".to_owned(),
+            )
+        })?;
+        // What paas.toml says of the build is meant for the buildpack that was chosen; versions have names.
+        let BuildSection { versions, variables, .. } = &scope.paas_toml.build;
+        let build = BuildSection { versions: versions.clone(), variables: variables.clone(), ..Default::default() };
+        let paas_toml = PaasToml { build, ..PaasToml::default() };
+        let scope = Scope::new(tree, &other.manifest, &paas_toml, scope.today)?;
+        let packages = SystemPackages::find(&scope)?;
+        let (other_context, _) = self::context(&scope, &directory, &packages, ignore, &mut extra_files)?;
+        let text = render(buildpacks, &format!("{}/{}", other.name, rule.template), &other_context)?;
+        context.before.insert(other.name.clone(), text);
+        more_versions.extend(versions_of(&scope)?);
+    }
+
+    let mut text = render(buildpacks, &format!("{}/Dockerfile.tera", buildpack.name), &context)?;
+    if let Some(command) = command {
+        text.push_str(&command_instruction(command));
+    }
+    for (file, template) in &scope.manifest.files {
+        // Some are for a part of what the templates can be.
+        if !text.contains(&format!("{directory}/{file}")) {
+            continue;
+        }
+        let template = if template.contains('/') { template.clone() } else { format!("{}/{template}", buildpack.name) };
+        extra_files.push((format!("{directory}/{file}"), render(buildpacks, &template, &context)?.into_bytes()));
+    }
+    extra_files[0].1 = text.clone().into_bytes();
+    Ok(Generated { path, text, extra_files, commands, packages, more_versions })
+}
+
+/// All versions that a source needs.
+pub(super) fn versions_of(scope: &Scope<'_>) -> Result<Vec<Version>> {
+    let mut versions = Vec::new();
+    for rule in &scope.manifest.versions {
+        versions.extend(scope.version(&rule.name)?.map(|version| (*version).clone()));
+    }
+    Ok(versions)
+}
+
+fn context<'a>(
+    scope: &Scope<'a>,
+    directory: &str,
+    packages: &SystemPackages,
+    ignore: &DockerIgnore,
+    extra_files: &mut Vec<(String, Vec<u8>)>,
+) -> Result<(TemplateContext<'a>, Vec<BuildCommand>)> {
+    let manifest = scope.manifest;
+    let mut version = BTreeMap::new();
+    for rule in &manifest.versions {
+        if let Some(found) = scope.version(&rule.name)? {
+            version.insert(rule.name.clone(), found.version.clone());
+        }
+    }
+    let mut has = BTreeMap::new();
+    for fact in manifest.facts.keys() {
+        has.insert(fact.as_str(), scope.fact(fact)?.is_some());
+    }
+    let mut choice = BTreeMap::new();
+    for rule in &manifest.choices {
+        choice.insert(rule.name.as_str(), scope.choice(&rule.name)?.is);
+    }
+    let mut value = BTreeMap::new();
+    for key in manifest.values.keys() {
+        if let Some(found) = scope.value(key)? {
+            value.insert(key.as_str(), quoted(found.text.trim()));
+        }
+    }
+    let command = BTreeMap::new();
+    let build = &scope.paas_toml.build;
+    let all = [("build", &build.variables), ("run", &scope.paas_toml.variables)];
+    let variables = all.into_iter().filter(|(_, all)| !all.is_empty());
+    let variables = variables.map(|(name, all)| (name, quoted_variables(all))).collect();
+    let names = |packages: &BTreeMap<String, String>| packages.keys().cloned().collect();
+    let packages = BTreeMap::from([("build", names(&packages.build)), ("run", names(&packages.run))]);
+    let copy = copies(scope, directory, ignore, extra_files)?;
+    let image = BTreeMap::new();
+    let (before, directory) = (BTreeMap::new(), directory.to_owned());
+    let mut context =
+        TemplateContext { version, has, choice, value, command, copy, packages, variables, image, before, directory };
+    for (name, template) in &manifest.images {
+        let image = match build.images.get(name) {
+            Some((image, _)) => image.clone(),
+            None => super::render::one_off(&format!("images.{name}"), template, &context)?,
+        };
+        context.image.insert(name.clone(), image);
+    }
+    let mut run = Vec::new();
+    for (instruction, command) in commands(scope, &context)? {
+        if !command.command.is_empty() {
+            context.command.insert(command.name.clone(), instruction);
+            run.push(command);
+        }
+    }
+    Ok((context, run))
+}
+
+/// The commands of the build, each as it is written after `RUN`: of each name the first that holds, or what `paas.toml`
+/// says in its place. One that is not to be run has an empty command.
+fn commands(scope: &Scope<'_>, context: &TemplateContext<'_>) -> Result<Vec<(String, BuildCommand)>> {
+    let build = &scope.paas_toml.build;
+    let mut commands: Vec<(String, BuildCommand)> = Vec::new();
+    for (name, set) in [("install", &build.install), ("build", &build.build)] {
+        if let Some((line, _)) = set {
+            let line = line.trim().to_owned();
+            let command = BuildCommand { name: name.to_owned(), command: line, source: PAAS_TOML.to_owned() };
+            commands.push((shell_form(&command.command), command));
+        }
+    }
+    for rule in &scope.manifest.commands {
+        if commands.iter().any(|(_, command)| command.name == rule.name) {
+            continue;
+        }
+        let when = rule.when.as_ref().map_or(Ok(Some(String::new())), |when| when.holds(scope))?;
+        let Some(reason) = when else { continue };
+        let template = super::render::one_off(&format!("commands.{}", rule.name), &rule.run, context)?;
+        let Some(line) = with_values(scope, template.trim())? else { continue };
+        // What has nothing of the repository in it is easier to read as it is.
+        let instruction = if line == template.trim() { line.clone() } else { shell_form(&line) };
+        commands.push((instruction, BuildCommand { name: rule.name.clone(), command: line, source: reason }));
+    }
+    Ok(commands)
+}
+
+/// A command line with its values, quoted for the shell; nothing where one of them is not found.
+pub(super) fn with_values(scope: &Scope<'_>, line: &str) -> Result<Option<String>> {
+    let mut filled = String::with_capacity(line.len());
+    let mut rest = line;
+    // A value's own text is not searched for the places of others.
+    while let Some(start) = rest.find('{') {
+        let (before, after) = rest.split_at(start);
+        filled.push_str(before);
+        let name = after[1..].split('}').next().filter(|name| scope.manifest.values.contains_key(*name));
+        match name {
+            Some(name) => {
+                let Some(found) = scope.value(name)? else { return Ok(None) };
+                filled.push_str(&shell_words::quote(found.text.trim()));
+                rest = &after[name.len() + 2..];
+            }
+            None => {
+                filled.push('{');
+                rest = &after[1..];
+            }
+        }
+    }
+    filled.push_str(rest);
+    Ok(Some(filled))
+}
+
+/// A command line as the arguments of `RUN`, which no builder reads as anything else.
+fn shell_form(line: &str) -> String {
+    format!("[{}]", ["/bin/sh", "-ec", line].map(quoted).join(", "))
+}
+
+/// The files that templates copy before the rest, so that a change of the source leaves what follows from them. Those at
+/// the root are named; where some are deeper, all are gathered in a directory of the plan's own, with their paths,
+/// because `COPY` would put them all in one place.
+fn copies<'a>(
+    scope: &Scope<'a>,
+    directory: &str,
+    ignore: &DockerIgnore,
+    extra_files: &mut Vec<(String, Vec<u8>)>,
+) -> Result<BTreeMap<&'a str, String>> {
+    let mut copies = BTreeMap::new();
+    for (name, rules) in &scope.manifest.copies {
+        let mut paths: BTreeSet<&Path> = BTreeSet::new();
+        for rule in rules {
+            if rule.when.as_ref().map_or(Ok(true), |when| when.holds(scope).map(|answer| answer.is_some()))? {
+                paths.extend(scope.matching(&rule.files)?.into_iter().map(|entry| entry.path.as_path()));
+            }
+        }
+        paths.retain(|path| !ignore.excludes(path));
+        if paths.is_empty() {
+            continue;
+        }
+        let plain = |path: &&Path| {
+            // No separator, and nothing that COPY would read as a pattern or a variable.
+            let text = path.to_str().unwrap_or("/");
+            text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-+@".contains(&byte))
+        };
+        if paths.iter().all(plain) {
+            let names: Vec<String> = paths.iter().filter_map(|path| path.to_str()).map(quoted).collect();
+            copies.insert(name.as_str(), names.join(", "));
+            continue;
+        }
+        for path in paths {
+            if let (Some(text), Some(content)) = (path.to_str(), scope.tree.read(path)?) {
+                let place = format!("{directory}/{name}/{text}");
+                if !extra_files.iter().any(|(other, _)| *other == place) {
+                    extra_files.push((place, content));
+                }
+            }
+        }
+        copies.insert(name.as_str(), quoted(&format!("{directory}/{name}/")));
+    }
+    Ok(copies)
+}

@@ -1,0 +1,215 @@
+//! What a source depends on, and the system packages that follow from it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    detect::Predicate,
+    extract::{Expression, Part, Words, toml_key},
+    scope::Scope,
+};
+use crate::Result;
+
+/// Where the names of dependencies are.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct DependencyRules {
+    /// Whether case, `-`, `_` and `.` make no difference in a name.
+    #[serde(default)]
+    pub fold: bool,
+    /// The files.
+    pub from: Vec<Names>,
+}
+
+/// A list of names in the files of a source: a closed set.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) enum Names {
+    /// The keys of an object, or the items of an array, in a JSON file.
+    Json { file: String, pointer: String },
+    /// The keys of a table, or the items of an array up to the first character that no name has, in a TOML file.
+    Toml { file: String, key: String },
+    /// The first group of each match.
+    Regex { file: Words, regex: Expression },
+}
+
+/// System packages that are needed where something holds.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct PackageRule {
+    /// Where the source depends on one of these,
+    pub dependency: Option<Words>,
+    /// or where this holds; and where both are there, where both hold.
+    pub when: Option<Predicate>,
+    /// Packages for the build.
+    #[serde(default)]
+    pub build: Vec<String>,
+    /// Packages for the image that runs.
+    #[serde(default)]
+    pub run: Vec<String>,
+}
+
+/// The names of what a source depends on, each with the file that says so.
+#[derive(Debug, Default)]
+pub(super) struct Dependencies {
+    fold: bool,
+    names: BTreeMap<String, String>,
+}
+
+/// The system packages of a plan, by name: why.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SystemPackages {
+    /// Those that the build needs.
+    pub build: BTreeMap<String, String>,
+    /// Those that the image that runs needs.
+    pub run: BTreeMap<String, String>,
+}
+
+impl DependencyRules {
+    /// Reads the names.
+    ///
+    /// # Errors
+    /// [`Error::SourceFile`] where a file does not parse.
+    pub fn find(&self, scope: &Scope<'_>) -> Result<Dependencies> {
+        let mut dependencies = Dependencies { fold: self.fold, names: BTreeMap::new() };
+        let mut add = |name: &str, file: &str| {
+            let end = name.find(|character: char| !(character.is_alphanumeric() || "@/._-:".contains(character)));
+            let name = fold(self.fold, &name[..end.unwrap_or(name.len())]);
+            dependencies.names.entry(name).or_insert_with(|| file.to_owned());
+        };
+        for names in &self.from {
+            match names {
+                Names::Json { file, pointer } => {
+                    let document = scope.json(file)?;
+                    match document.as_ref().and_then(|document| document.pointer(pointer)) {
+                        Some(serde_json::Value::Object(members)) => members.keys().for_each(|key| add(key, file)),
+                        Some(serde_json::Value::Array(items)) => {
+                            items.iter().filter_map(serde_json::Value::as_str).for_each(|item| add(item, file));
+                        }
+                        _ => {}
+                    }
+                }
+                Names::Toml { file, key } => {
+                    let document = scope.toml(file)?;
+                    match document.as_ref().and_then(|document| toml_key(document, key)) {
+                        Some(toml::Value::Table(table)) => table.keys().for_each(|key| add(key, file)),
+                        Some(toml::Value::Array(items)) => {
+                            items.iter().filter_map(toml::Value::as_str).for_each(|item| add(item, file));
+                        }
+                        _ => {}
+                    }
+                }
+                Names::Regex { file, regex } => {
+                    let regex = regex.compile()?;
+                    for entry in scope.matching(file)? {
+                        let Some(text) = scope.text(&entry.path) else { continue };
+                        let place = entry.path.display().to_string();
+                        for captures in regex.captures_iter(&text) {
+                            if let Some(group) = captures.get(1) {
+                                add(group.as_str(), &place);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        Ok(dependencies)
+    }
+}
+
+impl Dependencies {
+    /// The first of some names that is among them, and where: `sharp in package.json`.
+    pub fn first_of(&self, names: &Words) -> Option<String> {
+        names.iter().find_map(|name| self.names.get(&fold(self.fold, name)).map(|file| format!("{name} in {file}")))
+    }
+}
+
+impl SystemPackages {
+    /// What the rules of the buildpack and `[build] packages` say together.
+    ///
+    /// # Errors
+    /// [`Error::SourceFile`] where a file that is asked about does not parse.
+    pub(super) fn find(scope: &Scope<'_>) -> Result<SystemPackages> {
+        let mut packages = SystemPackages::default();
+        for rule in &scope.manifest.packages {
+            let dependency = match &rule.dependency {
+                Some(names) => scope.dependencies()?.first_of(names),
+                None => Some(String::new()),
+            };
+            let when = match &rule.when {
+                Some(when) => when.holds(scope)?,
+                None => Some(String::new()),
+            };
+            let (Some(dependency), Some(when)) = (dependency, when) else { continue };
+            let reason = if dependency.is_empty() { when } else { dependency };
+            for name in &rule.build {
+                packages.build.entry(name.clone()).or_insert_with(|| reason.clone());
+            }
+            for name in &rule.run {
+                packages.run.entry(name.clone()).or_insert_with(|| reason.clone());
+            }
+        }
+        for (name, _) in &scope.paas_toml.build.packages {
+            packages.build.insert(name.clone(), "paas.toml".to_owned());
+            packages.run.insert(name.clone(), "paas.toml".to_owned());
+        }
+        Ok(packages)
+    }
+
+    /// Their names and why, in a line for the log: `libpq-dev, libpq5 (psycopg2 in requirements.txt)`.
+    pub fn describe(&self) -> Option<String> {
+        let mut by_reason: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for (name, reason) in self.build.iter().chain(&self.run) {
+            by_reason.entry(reason).or_default().insert(name);
+        }
+        let words = by_reason.into_iter().map(|(reason, names)| {
+            format!("{} ({})", names.into_iter().collect::<Vec<_>>().join(", "), reason.replace(" found", ""))
+        });
+        let words: Vec<String> = words.collect();
+        (!words.is_empty()).then(|| format!("System packages: {}", words.join("; ")))
+    }
+}
+
+impl PackageRule {
+    /// Calls back with everything inside that can be malformed, for a check of the buildpack.
+    pub fn visit<'a>(&'a self, visit: &mut dyn FnMut(Part<'a>)) {
+        self.when.iter().for_each(|when| when.visit(visit));
+    }
+
+    /// The names of its packages.
+    pub fn names(&self) -> BTreeSet<&str> {
+        self.build.iter().chain(&self.run).map(String::as_str).collect()
+    }
+}
+
+/// Whether a text can be the name of a Debian package.
+pub(super) fn is_package(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+.-".contains(&byte);
+    text.len() >= 2
+        && text.len() <= 100
+        && text.bytes().all(allowed)
+        && text.starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit())
+        // A last `+` or `-` would tell apt to install or to remove.
+        && !text.ends_with(['-', '+'])
+        || text == "g++"
+}
+
+fn fold(fold: bool, name: &str) -> String {
+    if fold { name.to_lowercase().replace(['_', '.'], "-") } else { name.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_have_names() {
+        for good in ["libpq5", "ffmpeg", "g++", "libstdc++6", "python3.11-dev"] {
+            assert!(is_package(good), "{good}");
+        }
+        for bad in ["", "a", "-y", "Lib", "a b", "a;b", "git-", "vim+", "a\nRUN x", "$(id)", "--option"] {
+            assert!(!is_package(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! What a buildpack can ask about a source: its files, and what follows from them. Every answer is found out once.
+
+use std::{
+    cell::{OnceCell, RefCell},
+    collections::{BTreeMap, HashMap},
+    path::{Path, PathBuf},
+    rc::Rc,
+};
+
+use super::{
+    extract::{Found, Words, json, toml},
+    manifest::Manifest,
+    paas_toml::PaasToml,
+    packages::Dependencies,
+    version::Version,
+};
+use crate::{
+    Error, Result,
+    tree::{DockerIgnore, Entry, Tree},
+};
+
+/// A source as a buildpack sees it.
+pub(super) struct Scope<'a> {
+    pub tree: &'a Tree,
+    pub manifest: &'a Manifest,
+    pub paas_toml: &'a PaasToml,
+    /// The day, as `2026-11-21`: versions come to the end of their life.
+    pub today: &'a str,
+    /// All files but those that the buildpack ignores.
+    files: Vec<&'a Entry>,
+    texts: RefCell<HashMap<PathBuf, Option<Rc<str>>>>,
+    jsons: RefCell<HashMap<String, Option<Rc<serde_json::Value>>>>,
+    tomls: RefCell<HashMap<String, Option<Rc<toml::Table>>>>,
+    /// By name; nothing inside while it is being found out.
+    facts: RefCell<BTreeMap<&'a str, Option<Answer>>>,
+    choices: RefCell<BTreeMap<&'a str, Option<Chosen>>>,
+    versions: RefCell<BTreeMap<&'a str, Option<Option<Rc<Version>>>>>,
+    values: RefCell<BTreeMap<&'a str, Option<Option<Found>>>>,
+    dependencies: OnceCell<Dependencies>,
+}
+
+/// Why something holds; nothing where it does not.
+pub(super) type Answer = Option<String>;
+
+/// What was chosen among several tools, e.g. the package manager `pnpm`; and why.
+#[derive(Clone, Debug)]
+pub(super) struct Chosen {
+    pub is: String,
+    pub reason: String,
+}
+
+impl<'a> Scope<'a> {
+    /// A source, seen by a buildpack.
+    ///
+    /// # Errors
+    /// [`Error::Buildpack`] where a pattern of what the buildpack ignores is malformed.
+    pub fn new(tree: &'a Tree, manifest: &'a Manifest, paas_toml: &'a PaasToml, today: &'a str) -> Result<Scope<'a>> {
+        let ignore = DockerIgnore::parse("buildpack.toml", &manifest.ignore.join("\n"))?;
+        let mut matcher = ignore.matcher();
+        let files = tree.files().iter().filter(|entry| !matcher.excludes(&entry.path)).collect();
+        Ok(Scope {
+            tree,
+            manifest,
+            paas_toml,
+            today,
+            files,
+            texts: RefCell::default(),
+            jsons: RefCell::default(),
+            tomls: RefCell::default(),
+            facts: RefCell::default(),
+            choices: RefCell::default(),
+            versions: RefCell::default(),
+            values: RefCell::default(),
+            dependencies: OnceCell::new(),
+        })
+    }
+
+    /// The files that match: those of the first pattern before those of the second, and within a pattern those nearer
+    /// to the root first.
+    pub fn matching(&self, patterns: &Words) -> Result<Vec<&'a Entry>> {
+        let mut matching: Vec<&Entry> = Vec::new();
+        for (path, glob) in patterns.patterns()? {
+            let Some(glob) = glob else {
+                let found = self.files.binary_search_by(|entry| entry.path.as_path().cmp(Path::new(path)));
+                matching.extend(found.ok().map(|index| self.files[index]));
+                continue;
+            };
+            let mut some: Vec<&Entry> = self.files.iter().copied().filter(|entry| glob.is_match(&entry.path)).collect();
+            some.sort_by_key(|entry| entry.path.components().count());
+            matching.extend(some);
+        }
+        let mut seen = std::collections::HashSet::new();
+        matching.retain(|entry| seen.insert(&entry.path));
+        Ok(matching)
+    }
+
+    /// The content of a text file; nothing where there is none. A file too large to be read is no manifest.
+    pub fn text(&self, path: &Path) -> Option<Rc<str>> {
+        if let Some(text) = self.texts.borrow().get(path) {
+            return text.clone();
+        }
+        let text: Option<Rc<str>> = self.tree.read_text(path).ok().flatten().map(Rc::from);
+        self.texts.borrow_mut().insert(path.to_owned(), text.clone());
+        text
+    }
+
+    /// A JSON file; nothing where there is none.
+    ///
+    /// # Errors
+    /// [`Error::SourceFile`] where it does not parse.
+    pub fn json(&self, file: &str) -> Result<Option<Rc<serde_json::Value>>> {
+        if let Some(document) = self.jsons.borrow().get(file) {
+            return Ok(document.clone());
+        }
+        let document = json(self.tree, file)?.map(Rc::new);
+        self.jsons.borrow_mut().insert(file.to_owned(), document.clone());
+        Ok(document)
+    }
+
+    /// A TOML file; nothing where there is none.
+    ///
+    /// # Errors
+    /// [`Error::SourceFile`] where it does not parse.
+    pub fn toml(&self, file: &str) -> Result<Option<Rc<toml::Table>>> {
+        if let Some(document) = self.tomls.borrow().get(file) {
+            return Ok(document.clone());
+        }
+        let document = toml(self.tree, file)?.map(Rc::new);
+        self.tomls.borrow_mut().insert(file.to_owned(), document.clone());
+        Ok(document)
+    }
+
+    /// Why a fact of the buildpack holds; nothing where it does not.
+    pub fn fact(&self, name: &str) -> Result<Answer> {
+        let (name, predicate) = self.manifest.facts.get_key_value(name).ok_or_else(|| unknown("fact", name))?;
+        once(&self.facts, "fact", name, || predicate.holds(self))
+    }
+
+    /// What was chosen: the first of the options that holds.
+    pub fn choice(&self, name: &str) -> Result<Chosen> {
+        let choice = self.manifest.choices.iter().find(|choice| choice.name == name);
+        let choice = choice.ok_or_else(|| unknown("choice", name))?;
+        once(&self.choices, "choice", &choice.name, || {
+            for option in &choice.options {
+                let reason = option.when.as_ref().map_or(Ok(Some("default".to_owned())), |when| when.holds(self))?;
+                if let Some(reason) = reason {
+                    return Ok(Chosen { is: option.is.clone(), reason });
+                }
+            }
+            Ok(Chosen { is: String::new(), reason: String::new() })
+        })
+    }
+
+    /// The version of something; nothing where this source needs none.
+    pub fn version(&self, name: &str) -> Result<Option<Rc<Version>>> {
+        let rule = self.manifest.versions.iter().find(|rule| rule.name == name);
+        let rule = rule.ok_or_else(|| unknown("version", name))?;
+        once(&self.versions, "version", &rule.name, || Ok(rule.resolve(self)?.map(Rc::new)))
+    }
+
+    /// A value: what the first of its extractors finds that finds something.
+    pub fn value(&self, name: &str) -> Result<Option<Found>> {
+        let (name, extractors) = self.manifest.values.get_key_value(name).ok_or_else(|| unknown("value", name))?;
+        once(&self.values, "value", name, || {
+            for extractor in extractors {
+                if let Some(found) = extractor.find(self)? {
+                    return Ok(Some(found));
+                }
+            }
+            Ok(None)
+        })
+    }
+
+    /// What the source depends on.
+    pub fn dependencies(&self) -> Result<&Dependencies> {
+        if let Some(dependencies) = self.dependencies.get() {
+            return Ok(dependencies);
+        }
+        let found =
+            self.manifest.dependencies.as_ref().map_or_else(|| Ok(Dependencies::default()), |d| d.find(self))?;
+        Ok(self.dependencies.get_or_init(|| found))
+    }
+}
+
+/// What is known under a name, or else is found out. What needs its own answer for that has none.
+fn once<'a, T: Clone>(
+    known: &RefCell<BTreeMap<&'a str, Option<T>>>,
+    what: &str,
+    name: &'a str,
+    find: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    let before = known.borrow_mut().insert(name, None);
+    let answer = match before {
+        Some(Some(answer)) => answer,
+        Some(None) => return Err(circular(what, name)),
+        None => find()?,
+    };
+    known.borrow_mut().insert(name, Some(answer.clone()));
+    Ok(answer)
+}
+
+fn unknown(what: &str, name: &str) -> Error {
+    Error::Buildpack(format!("a buildpack asks for the {what} {name}, and has none"), HINT.to_owned())
+}
+
+fn circular(what: &str, name: &str) -> Error {
+    Error::Buildpack(format!("the {what} {name} of a buildpack depends on itself"), HINT.to_owned())
+}
+
+const HINT: &str = "correct its buildpack.toml";
