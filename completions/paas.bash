@@ -42,6 +42,9 @@ ssh-keys:remove
 disk
 cleanup
 plan
+buildpacks:list
+buildpacks:show
+buildpacks:detect
 serve
 completions'
 

@@ -54,5 +54,8 @@ complete --command paas --condition __fish_use_subcommand --arguments ssh-keys:r
 complete --command paas --condition __fish_use_subcommand --arguments disk --description 'Show what takes space on the server, and how much is left'
 complete --command paas --condition __fish_use_subcommand --arguments cleanup --description 'Free space: remove what no app needs any more'
 complete --command paas --condition __fish_use_subcommand --arguments plan --description 'Show how a directory would be built and run'
+complete --command paas --condition __fish_use_subcommand --arguments buildpacks:list --description 'List the buildpacks, in the order in which they are tried'
+complete --command paas --condition __fish_use_subcommand --arguments buildpacks:show --description 'Show a buildpack: what it looks for, and the versions it knows'
+complete --command paas --condition __fish_use_subcommand --arguments buildpacks:detect --description 'Show which buildpacks match a directory, and why'
 complete --command paas --condition __fish_use_subcommand --arguments serve --description 'Run the daemon: the SSH server, the resolver, Caddy, and what keeps the apps running'
 complete --command paas --condition __fish_use_subcommand --arguments completions --description 'Print a completion script for a shell'

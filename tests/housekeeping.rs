@@ -130,6 +130,7 @@ fn cleanup_removes_what_nobody_needs_and_disturbs_no_running_deploy() {
 
     drop(pushing.wait_with_output());
     server.wait_for("the slow build to serve", PATIENCE, || server.get("blog", "/").body.starts_with("slow"));
+    server.wait_for("the end of its drain", PATIENCE, || server.json(&["deploys:info", "2"])["state"] == "succeeded");
     database.execute("DELETE FROM deployments WHERE id = 77", []).unwrap();
     wait_until_over(&server, "blog");
     // What the deploy does not need any more goes now, and then there is nothing left to do.
