@@ -31,6 +31,11 @@ struct Docker {
 
 impl Docker {
     fn start() -> Docker {
+        Docker::start_with(carry)
+    }
+
+    /// With `answer` to carry what the engine says.
+    fn start_with(answer: fn(UnixStream, UnixStream)) -> Docker {
         let directory = tempfile::Builder::new().prefix("paas-docker-").tempdir_in("/tmp").unwrap();
         let docker = Docker { directory, streams: Arc::default() };
         let listener = UnixListener::bind(docker.socket()).unwrap();
@@ -43,7 +48,7 @@ impl Docker {
                 let (from_client, to_client) = (again(&client), client);
                 let (from_engine, to_engine) = (again(&engine), engine);
                 std::thread::spawn(move || carry(from_client, to_engine));
-                std::thread::spawn(move || carry(from_engine, to_client));
+                std::thread::spawn(move || answer(from_engine, to_client));
             }
         });
         docker
@@ -80,6 +85,37 @@ fn carry(mut from: UnixStream, mut to: UnixStream) {
         }
     }
     drop(to.shutdown(Shutdown::Write));
+}
+
+/// As [`carry`], but the end of each line that the engine says about a build arrives by itself.
+fn carry_line_ends_apart(mut from: UnixStream, mut to: UnixStream) {
+    let mut buffer = vec![0; 64 * 1024];
+    'carry: while let Ok(count @ 1..) = from.read(&mut buffer) {
+        let mut rest = &buffer[..count];
+        while !rest.is_empty() {
+            let end = rest.windows(3).position(|bytes| bytes == b"}\r\n").map_or(rest.len(), |position| position + 1);
+            if to.write_all(&rest[..end]).is_err() {
+                break 'carry;
+            }
+            rest = &rest[end..];
+            if !rest.is_empty() {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+    }
+    drop(to.shutdown(Shutdown::Write));
+}
+
+#[test]
+fn what_docker_says_may_arrive_in_any_pieces() {
+    let docker = Docker::start_with(carry_line_ends_apart);
+    let server = Server::start_with(&[("DOCKER_HOST", &docker.address())]);
+    let repository = server.repository("dockerfile", "blog");
+    repository.push().expect_success();
+    assert!(server.get("blog", "/").body.contains("v1"));
+    let broken = repository.become_fixture("broken-build");
+    broken.commit("broken");
+    repository.push().expect_code(1).says("build failed: v1 still serves");
 }
 
 #[test]
