@@ -9,8 +9,9 @@ use std::{
 };
 
 use crate::{
-    harness::{Repository, Server},
+    harness::{Repository, Server, docker, run},
     load::{Clients, Kind, Load, Target},
+    processes::kill,
     routing::{Client, ask_caddy, echo},
     untouched::wait_until_over,
 };
@@ -48,10 +49,7 @@ impl Loaded {
         };
         let clients: Vec<Clients> = kinds
             .iter()
-            .map(|kind| {
-                let count = if *kind == Kind::Slow { 6 } else { 3 };
-                Clients { kind: *kind, count, pause: Duration::from_millis(25) }
-            })
+            .map(|kind| Clients { kind: *kind, count: clients(*kind), pause: Duration::from_millis(25) })
             .collect();
         let load = Load::start(target, &clients);
         let loaded = Loaded { server, repository, load: Some(load), version: 1 };
@@ -158,6 +156,30 @@ fn an_app_that_exits_at_once_and_a_daemon_that_goes_lose_no_request() {
 }
 
 #[test]
+fn a_container_that_dies_costs_no_more_than_what_it_was_sent() {
+    let kinds = [Kind::KeepAlive, Kind::NewConnection, Kind::Post, Kind::Slow];
+    // The engine starts a dead one again at once, so it would soon be taken for well if it were only asked to run.
+    let mut loaded = Loaded::start(&[], &["START_DELAY_MS=1000"], &kinds);
+    loaded.paas(&["ps:scale", "shop", "web=2"]);
+    let server = &loaded.server;
+    let said = |what: &str| server.daemon_output().matches(&format!(" of shop is {what}")).count();
+    let containers = server.containers();
+    for (deaths, container) in (1..).zip(&containers) {
+        let inspected = run(docker().args(["inspect", "--format", "{{.State.Pid}}", container])).expect_success();
+        kill(&[inspected.stdout.trim().parse().unwrap()]);
+        server.wait_for("it to get no more requests", PATIENCE, || said("down") == deaths);
+        server.wait_for("it to get requests again", PATIENCE, || said("healthy") == deaths);
+        loaded.some_more();
+    }
+    let report = loaded.load.take().unwrap().finish();
+    for (kind, counts) in &report.kinds {
+        // Each client has sent one request at a time.
+        let sent = clients(*kind) * containers.len();
+        assert!(counts.lost.len() <= sent, "{sent} may be lost of {kind:?}\n{report}");
+    }
+}
+
+#[test]
 fn what_is_in_flight_at_a_switch_ends_well() {
     let server = Server::start();
     let repository = server.repository("under-load", "shop");
@@ -207,6 +229,11 @@ fn what_is_in_flight_at_a_switch_ends_well() {
     assert_eq!(rest, b"", "the end, and nothing before it");
     assert!(began.elapsed() > DRAIN, "it ended {:?} after the push began", began.elapsed());
     server.wait_for("the old container to go", PATIENCE, || server.containers().len() == 1);
+}
+
+/// How many clients send requests of a kind.
+fn clients(kind: Kind) -> usize {
+    if kind == Kind::Slow { 6 } else { 3 }
 }
 
 /// How many requests Caddy is passing to apps now.

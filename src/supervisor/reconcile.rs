@@ -23,6 +23,8 @@ use crate::{
 
 /// How long a container that came back may take to listen on its port.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long one try to connect to it may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often its port is tried.
 const LISTEN_RETRY: Duration = Duration::from_millis(100);
 
@@ -70,12 +72,14 @@ pub(super) async fn happened(
     reviving: &Reviving,
     event: &Event,
 ) -> Result<()> {
-    if !matches!(event.action.as_str(), "start" | "die") {
-        return Ok(());
-    }
+    let look = match event.action.as_str() {
+        "start" => Look::Started,
+        "die" => Look::Died,
+        _ => return Ok(()),
+    };
     let containers = instance.read(|tables| tables.containers())?;
     match containers.iter().find(|container| container.name == event.container) {
-        Some(container) if container.is_live() => look_after(instance, engine, reviving, container, Look::Event).await,
+        Some(container) if container.is_live() => look_after(instance, engine, reviving, container, look).await,
         _ => Ok(()),
     }
 }
@@ -107,8 +111,10 @@ pub(super) async fn all(instance: &Arc<Instance>, engine: &Engine, reviving: &Re
 enum Look {
     /// The engine has just been connected to: what ended may have ended with it.
     First,
-    /// It said that something happened.
-    Event,
+    /// It said that it started.
+    Started,
+    /// It said that it ended.
+    Died,
     /// It is time.
     Round,
 }
@@ -123,6 +129,14 @@ async fn look_after(
 ) -> Result<()> {
     let label = format!("{} of {}", container.label(), container.app);
     match engine.status(&container.name).await? {
+        // It ended, and the engine was quicker to start it again than we were to look: it may not listen for long.
+        Status::Running if container.healthy && look == Look::Died && container.process.is_web() => {
+            if !connects(container).await {
+                set_healthy(instance, container, false).await?;
+                reviving.begin(instance, container);
+            }
+            Ok(())
+        }
         Status::Running if container.healthy => Ok(()),
         Status::Running => {
             if container.ended {
@@ -147,7 +161,7 @@ async fn look_after(
                     info!("{label} ended with code {code}, and is not started again: restart is {}", container.restart);
                     return instance.write(|tables| tables.set_ended(container.id, true));
                 }
-                if look == Look::Event || container.ended {
+                if matches!(look, Look::Started | Look::Died) || container.ended {
                     return Ok(());
                 }
             }
@@ -208,11 +222,16 @@ async fn set_healthy(instance: &Instance, container: &Container, healthy: bool) 
 }
 
 async fn listens(container: &Container) -> bool {
-    let address = SocketAddr::from((container.address, container.port));
     let tries = async {
-        while TcpStream::connect(address).await.is_err() {
+        while !connects(container).await {
             tokio::time::sleep(LISTEN_RETRY).await;
         }
     };
     tokio::time::timeout(LISTEN_TIMEOUT, tries).await.is_ok()
+}
+
+/// Whether a container takes connections now.
+async fn connects(container: &Container) -> bool {
+    let connecting = TcpStream::connect(SocketAddr::from((container.address, container.port)));
+    tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.is_ok_and(|connected| connected.is_ok())
 }
