@@ -6,6 +6,7 @@
 mod harness;
 mod machine;
 mod processes;
+mod sound;
 mod untouched;
 
 mod apps;
@@ -13,6 +14,7 @@ mod architecture;
 mod commands;
 mod completions;
 mod config;
+mod crashes;
 mod failures;
 mod generated;
 mod install;
