@@ -6,6 +6,7 @@
 mod harness;
 mod machine;
 mod processes;
+mod site;
 mod sound;
 mod untouched;
 

@@ -69,7 +69,12 @@ impl Sound {
 
     fn left_files(&self, server: &Server) -> Vec<String> {
         let mut wrongs = Vec::new();
-        let is_known = |path: &Path| self.files.contains(path) || path.ends_with("former.log");
+        let is_known = |path: &Path| {
+            let text = path.to_str().unwrap();
+            self.files.contains(path)
+                || ["repos/", "locks/"].iter().any(|known| text.starts_with(known))
+                || text.ends_with("/former.log")
+        };
         wrongs.extend(files(&server.root()).into_iter().filter(|path| !is_known(path)).map(|path| left("file", &path)));
         let temporary = server.temporary();
         wrongs.extend(files(&temporary).into_iter().map(|path| left("temporary file", &path)));
@@ -134,8 +139,16 @@ fn database(server: &Server) -> Vec<String> {
          WHERE apps.state <> 'running'",
         |row| row.get(0),
     );
-    wrongs.extend(query(server, "SELECT * FROM pragma_integrity_check", |row| row.get(0)).into_iter().filter(|said: &String| said != "ok"));
-    wrongs.extend(query(server, "SELECT 'a row of ' || \"table\" || ' points nowhere' FROM pragma_foreign_key_check", |row| row.get(0)));
+    wrongs.extend(
+        query(server, "SELECT * FROM pragma_integrity_check", |row| row.get(0))
+            .into_iter()
+            .filter(|said: &String| said != "ok"),
+    );
+    wrongs.extend(query(
+        server,
+        "SELECT 'a row of ' || \"table\" || ' points nowhere' FROM pragma_foreign_key_check",
+        |row| row.get(0),
+    ));
     wrongs
 }
 
@@ -182,9 +195,16 @@ fn images(server: &Server) -> Vec<String> {
     let listed = run(docker().args(format)).expect_success().stdout;
     let images: BTreeMap<&str, &str> = listed.lines().filter_map(|line| line.split_once(' ')).collect();
     let mut wrongs = Vec::new();
-    wrongs.extend(in_reach.iter().filter(|id| !images.contains_key(id.as_str())).map(|id| format!("there is no image {id}")));
+    wrongs.extend(
+        in_reach.iter().filter(|id| !images.contains_key(id.as_str())).map(|id| format!("there is no image {id}")),
+    );
     // Those out of reach go with the next deploy.
-    wrongs.extend(images.iter().filter(|(id, _)| !good.contains(**id)).map(|(id, tag)| format!("the image {tag} {id} is of no release")));
+    wrongs.extend(
+        images
+            .iter()
+            .filter(|(id, _)| !good.contains(**id))
+            .map(|(id, tag)| format!("the image {tag} {id} is of no release")),
+    );
     wrongs
 }
 
@@ -217,11 +237,16 @@ fn repositories(server: &Server) -> Vec<String> {
 /// The Caddyfile has the addresses of today, for when the resolver is away.
 fn caddyfile(server: &Server) -> Vec<String> {
     let text = std::fs::read_to_string(server.root().join("caddy/Caddyfile")).unwrap_or_default();
-    let live = query(server, "SELECT name, address || ':' || port FROM containers WHERE process = 'web'", |row| {
-        Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
-    });
+    // One is enough, where there are several.
+    let first = "SELECT name, address || ':' || port FROM containers
+                 WHERE process = 'web' AND healthy GROUP BY app_id HAVING position = min(position)";
+    let first = query(server, first, |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)));
     let is_missing = |(_, address): &(String, String)| !text.contains(address.as_str());
-    live.into_iter().filter(is_missing).map(|(name, address)| format!("the Caddyfile lacks {name}, {address}")).collect()
+    first
+        .into_iter()
+        .filter(is_missing)
+        .map(|(name, address)| format!("the Caddyfile lacks {name}, {address}"))
+        .collect()
 }
 
 /// The daemon, the resolver and Caddy are all that runs.
