@@ -39,6 +39,8 @@ releases:rollback
 ssh-keys:add
 ssh-keys:list
 ssh-keys:remove
+disk
+cleanup
 plan
 serve
 completions'

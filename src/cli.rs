@@ -3,9 +3,11 @@
 
 mod apps;
 mod checks;
+mod cleanup;
 mod completions;
 mod config;
 mod deploys;
+mod disk;
 mod edit;
 mod git;
 mod hook;
@@ -138,6 +140,10 @@ enum Command {
     SshKeysList(ssh_keys::List),
     #[command(name = "ssh-keys:remove")]
     SshKeysRemove(ssh_keys::Remove),
+    #[command(name = "disk")]
+    Disk(disk::Disk),
+    #[command(name = "cleanup")]
+    Cleanup(cleanup::Cleanup),
     #[command(name = "plan")]
     Plan(plan::Plan),
     #[command(name = "serve")]
@@ -199,6 +205,8 @@ impl Command {
             Command::ReleasesRollback(command) => command.run(instance).await,
             Command::SshKeysList(command) => command.run(instance),
             Command::SshKeysRemove(command) => command.run(instance),
+            Command::Disk(command) => command.run(instance).await,
+            Command::Cleanup(command) => command.run(instance).await,
             Command::Hook(command) => command.run(instance).await,
             Command::SshKeysAdd(_)
             | Command::Plan(_)

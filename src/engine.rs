@@ -2,8 +2,10 @@
 //! module that knows bollard.
 
 mod build;
+mod images;
 mod listen;
 mod spec;
+mod usage;
 
 use std::{collections::HashMap, time::Duration};
 
@@ -16,7 +18,9 @@ use bollard::{
 };
 pub use build::{BuildEvent, BuildSpec, Context};
 use futures_util::{Stream, StreamExt, TryStreamExt};
+pub use images::Image;
 pub use spec::{ContainerSpec, Labels};
+pub use usage::Usage;
 
 use crate::{
     Error, Result, clock,
@@ -164,6 +168,28 @@ impl Engine {
         }
     }
 
+    /// Removes the networks of the instance but for the one that its containers are in: none but a paas of another
+    /// version made them. Those that containers use stay. Returns how many are gone.
+    ///
+    /// # Errors
+    /// [`Error::Docker`].
+    pub async fn remove_stray_networks(&self, instance: &str) -> Result<u64> {
+        let options = query::ListNetworksOptions { filters: Some(label_filter(&[(spec::INSTANCE_LABEL, instance)])) };
+        let networks = self.docker.list_networks(Some(options)).await.map_err(Error::docker("list networks"))?;
+        let own = spec::network_name(instance);
+        let mut removed = 0;
+        for network in networks.into_iter().filter(|network| network.name.as_ref() != Some(&own)) {
+            let id = network.id.unwrap_or_default();
+            match self.docker.remove_network(&id).await {
+                Ok(()) => removed += 1,
+                // It has containers, or somebody else was quicker.
+                Err(error) if is_status(&error, 403) || is_status(&error, 404) => {}
+                Err(error) => return Err(Error::docker(format!("remove the network {id}"))(error)),
+            }
+        }
+        Ok(removed)
+    }
+
     /// Makes and starts a container.
     ///
     /// # Errors
@@ -289,7 +315,7 @@ impl Engine {
         }
     }
 
-    /// Sets whether the engine starts a container again when it ends.
+    /// Sets whether the engine starts a container again when it ends. One that is gone or going is fine.
     ///
     /// # Errors
     /// [`Error::Docker`].
@@ -299,7 +325,8 @@ impl Engine {
             ..ContainerUpdateBody::default()
         };
         match self.docker.update_container(name, body).await {
-            Err(error) if !is_status(&error, 404) => {
+            // A command removes what the daemon retires: the engine calls that its own error.
+            Err(error) if !is_status(&error, 404) && !error.to_string().contains("marked for removal") => {
                 Err(Error::docker(format!("set the restart policy of {name}"))(error))
             }
             _ => Ok(()),
@@ -318,6 +345,18 @@ impl Engine {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Stops a running container and starts it again.
+    ///
+    /// # Errors
+    /// [`Error::Docker`].
+    pub async fn restart(&self, name: &str, timeout: Duration) -> Result<()> {
+        let options = query::RestartContainerOptions { t: i32::try_from(timeout.as_secs()).ok(), signal: None };
+        self.docker
+            .restart_container(name, Some(options))
+            .await
+            .map_err(Error::docker(format!("restart the container {name}")))
     }
 
     /// Removes a container with its anonymous volumes, running or not. One that is gone is fine.
@@ -430,38 +469,6 @@ impl Engine {
     pub async fn listening(&self, name: &str) -> Option<listen::Listening> {
         let inspected = self.docker.inspect_container(name, None::<query::InspectContainerOptions>).await.ok()?;
         listen::of_process(inspected.state?.pid?)
-    }
-
-    /// Removes an image's tag, and the image with its last tag. One that is gone, or that a container uses, is fine.
-    ///
-    /// # Errors
-    /// [`Error::Docker`].
-    pub async fn remove_image(&self, tag: &str) -> Result<()> {
-        match self.docker.remove_image(tag, None::<query::RemoveImageOptions>, None).await {
-            Err(error) if !is_status(&error, 404) && !is_status(&error, 409) => {
-                Err(Error::docker(format!("remove the image {tag}"))(error))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The tags of the instance's images with the images' ids, of one app or of all.
-    ///
-    /// # Errors
-    /// [`Error::Docker`].
-    pub async fn images(&self, instance: &str) -> Result<Vec<(String, ImageId)>> {
-        let options = query::ListImagesOptions {
-            filters: Some(label_filter(&[(spec::INSTANCE_LABEL, instance)])),
-            ..Default::default()
-        };
-        let images = self.docker.list_images(Some(options)).await.map_err(Error::docker("list images"))?;
-        Ok(images
-            .into_iter()
-            .flat_map(|image| {
-                let id = ImageId(image.id);
-                image.repo_tags.into_iter().map(move |tag| (tag, id.clone()))
-            })
-            .collect())
     }
 }
 

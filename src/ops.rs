@@ -2,8 +2,10 @@
 
 pub mod apps;
 pub mod checks;
+pub mod cleanup;
 pub mod config;
 pub mod deploys;
+pub mod disk;
 pub mod edit;
 pub mod keys;
 pub mod logs;

@@ -453,10 +453,16 @@ pub fn run_with_input(command: &mut Command, input: &str) -> Ran {
     child.wait_with_output().unwrap().into()
 }
 
-/// The engine's own client, to see what is really there.
+/// The engine's own client, to see what is really there: it asks the engine that `DOCKER_HOST` names, if it is set.
 pub fn docker() -> Command {
     let own = Path::new("/usr/bin/docker");
     Command::new(if own.exists() { own } else { Path::new("docker") })
+}
+
+/// The socket of the engine that the tests use.
+pub fn docker_socket() -> PathBuf {
+    let address = std::env::var("DOCKER_HOST").unwrap_or_default();
+    PathBuf::from(address.strip_prefix("unix://").unwrap_or("/var/run/docker.sock"))
 }
 
 /// What an ssh client is told so that it uses this key alone, asks nothing and remembers nothing.

@@ -14,7 +14,7 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
-    harness::{Server, run},
+    harness::{Server, docker_socket, run},
     processes::{kill, processes, sleeps, unique_seconds},
     untouched::{Untouched, assert_refused, wait_until_over},
 };
@@ -37,7 +37,7 @@ impl Docker {
         let streams = Arc::clone(&docker.streams);
         std::thread::spawn(move || {
             for client in listener.incoming() {
-                let (client, engine) = (client.unwrap(), UnixStream::connect(real_socket()).unwrap());
+                let (client, engine) = (client.unwrap(), UnixStream::connect(docker_socket()).unwrap());
                 let again = |stream: &UnixStream| stream.try_clone().unwrap();
                 streams.lock().unwrap().extend([again(&client), again(&engine)]);
                 let (from_client, to_client) = (again(&client), client);
@@ -69,11 +69,6 @@ impl Docker {
     fn open(&self) {
         std::fs::rename(self.directory.path().join("shut.sock"), self.socket()).unwrap();
     }
-}
-
-fn real_socket() -> PathBuf {
-    let address = std::env::var("DOCKER_HOST").unwrap_or_default();
-    PathBuf::from(address.strip_prefix("unix://").unwrap_or("/var/run/docker.sock"))
 }
 
 /// Carries bytes from one stream to another, until either ends.
@@ -236,7 +231,8 @@ fn a_full_disk_is_said_before_anything_is_begun() {
     repository.push().expect_success();
     let before = Untouched::before(&server, &repository, "blog");
     repository.replace("www/index.html", "v1", "v2").commit("v2");
-    let hint = "make room: `df -h` shows what is full, `docker system prune` removes what no container uses";
+    let hint = "`paas cleanup` removes what no app needs, `paas cleanup --build-cache` also the build cache of the whole \
+                engine; `paas disk` shows what takes how much";
     let root = server.root().display().to_string();
 
     let filler = disk.fill(20_500_000);
@@ -253,7 +249,19 @@ fn a_full_disk_is_said_before_anything_is_begun() {
     assert_eq!(pushed.talk().matches(&said).count(), 1, "{pushed}");
     server.ssh("ps:restart blog").expect_code(69).says(&said).says(hint);
     before.check(&server, &repository);
+
+    // What the hint says to type, typed.
+    let disk_is = server.ssh("disk").expect_success();
+    assert!(disk_is.stdout.contains(&format!("0 B free of 104.9 MB: {root}")), "{disk_is}");
+    let left = server.root().join("repos/blog.git/objects/tmp_objdir-incoming-x");
     std::fs::remove_file(filler).unwrap();
+    std::fs::create_dir(&left).unwrap();
+    std::fs::write(left.join("pack"), vec![1; 40_000_000]).unwrap();
+    run(Command::new("touch").args(["-d", "2 days ago"]).arg(left.join("pack")).arg(&left)).expect_success();
+    disk.fill(0);
+    let cleaned = server.ssh("cleanup").expect_success();
+    assert!(cleaned.stdout.contains("temporary files: 1 removed, 40.0 MB freed"), "{cleaned}");
+    before.check(&server, &repository);
 
     repository.push().expect_success();
     assert!(server.get("blog", "/").body.contains("v2"));

@@ -11,6 +11,7 @@ use crate::{
     buildpack::{self, BuildPlan, Buildpacks},
     clock,
     engine::{BuildEvent, BuildSpec},
+    lock::{self, Holder, Lock},
     model::{self, DeployState, ImageId},
     tree::{DockerIgnore, Tree},
 };
@@ -48,6 +49,7 @@ pub(super) fn plan(deploying: &Deploying<'_>, source: Source) -> Result<Planned>
 
 /// Builds the image. What the build prints goes to the log as it comes.
 pub(super) async fn image(deploying: &Deploying<'_>, planned: Planned) -> Result<Built> {
+    let _turn = turn(deploying).await?;
     deploying.enter(DeployState::Building)?;
     deploying.log.step("Building");
     let begun = clock::instant();
@@ -69,6 +71,17 @@ pub(super) async fn image(deploying: &Deploying<'_>, planned: Planned) -> Result
         .await?;
     deploying.log.detail(&format!("built in {}", model::seconds(begun.elapsed())));
     Ok(Built { image, plan })
+}
+
+/// Waits until fewer builds run than may: a small machine has the memory for one. The turn ends when the lock is dropped.
+async fn turn(deploying: &Deploying<'_>) -> Result<Lock> {
+    let settings = &deploying.instance.settings;
+    let holder = Holder::new(
+        format!("the build of {}, deploy {},", deploying.app.name, deploying.id),
+        &deploying.instance.actor,
+    );
+    let locks = settings.paths.build_locks(settings.build_concurrency);
+    lock::lock_one_of(&locks, &holder, |others| deploying.log.step(&format!("Waiting for {others}"))).await
 }
 
 /// The tag of the image that a deployment builds.

@@ -53,7 +53,7 @@ pub(super) struct Healthy {
 struct Kept {
     container: Container,
     spec: ProcessSpec,
-    /// Whether it is checked in another way than before.
+    /// Whether it was never proven in the way it is checked now.
     check_changed: bool,
 }
 
@@ -247,7 +247,8 @@ fn kept(deploying: &Deploying<'_>, cut: &Cut, keep: &Keep, wanted: &[(ProcessSpe
             && *config == cut.config
             && spec.runs_like(former);
         if same {
-            let check_changed = spec.run.check != former.run.check;
+            let (now, then) = (&spec.run.check, &former.run.check);
+            let check_changed = now.probe != then.probe || then.mode == CheckMode::Skipped;
             kept.push(Kept { container, spec: spec.clone(), check_changed });
         }
     }
