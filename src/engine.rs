@@ -193,17 +193,20 @@ impl Engine {
     /// Makes and starts a container.
     ///
     /// # Errors
-    /// [`Error::Docker`].
+    /// [`Error::AddressTaken`] where another container has its address; it is made then. [`Error::Docker`].
     pub async fn start(&self, spec: &ContainerSpec) -> Result<()> {
         let options = query::CreateContainerOptions { name: Some(spec.name.clone()), ..Default::default() };
         self.docker
             .create_container(Some(options), spec.body())
             .await
             .map_err(Error::docker(format!("make the container {}", spec.name)))?;
-        self.docker
-            .start_container(&spec.name, None::<query::StartContainerOptions>)
-            .await
-            .map_err(Error::docker(format!("start the container {}", spec.name)))
+        match self.docker.start_container(&spec.name, None::<query::StartContainerOptions>).await {
+            // It publishes no port, so it is none on the host that is meant.
+            Err(error) if error.to_string().contains("Address already in use") => {
+                Err(Error::AddressTaken { address: spec.address })
+            }
+            other => other.map_err(Error::docker(format!("start the container {}", spec.name))),
+        }
     }
 
     /// Starts a container that ended.

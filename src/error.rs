@@ -364,6 +364,12 @@ pub enum Error {
         /// The subnet that was asked for.
         subnet: String,
     },
+    /// A container cannot have its address, because another container of the engine has it.
+    #[error("the address {address} is used by a container that is not paas's")]
+    AddressTaken {
+        /// The address.
+        address: std::net::Ipv4Addr,
+    },
     /// An image cannot be pulled.
     #[error("cannot pull the image {image}")]
     ImagePull {
@@ -551,6 +557,7 @@ impl Error {
             Error::DockerUnavailable { .. }
             | Error::Docker { .. }
             | Error::SubnetTaken { .. }
+            | Error::AddressTaken { .. }
             | Error::ImagePull { .. }
             | Error::ProxyUnavailable { .. }
             | Error::ProxyRefused(_)
@@ -645,6 +652,10 @@ impl Error {
             }
             Error::SubnetTaken { .. } => {
                 "set PAAS_SUBNET to a network that is free, e.g. 10.214.0.0/16; `ip route` shows those in use".into()
+            }
+            Error::AddressTaken { .. } => {
+                "`docker network ls` and `docker network inspect NETWORK` show who has it; put it on a network of its own"
+                    .into()
             }
             Error::Docker { source, .. } if source.to_string().contains("no space left on device") => MAKE_ROOM.into(),
             Error::Docker { .. } => "`docker info` tells whether the engine is well; its log has more".into(),

@@ -7,6 +7,8 @@ mod harness;
 mod load;
 mod machine;
 mod processes;
+mod site;
+mod sound;
 mod untouched;
 
 mod apps;
@@ -15,6 +17,7 @@ mod checks;
 mod commands;
 mod completions;
 mod config;
+mod crashes;
 mod failures;
 mod generated;
 mod housekeeping;

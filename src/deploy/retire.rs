@@ -5,7 +5,7 @@ use std::{net::SocketAddrV4, time::Duration};
 use futures_util::StreamExt;
 use tracing::warn;
 
-use super::{Deploying, prune};
+use super::{Deploying, deployment::die_where_told, prune};
 use crate::{
     Result, clock,
     engine::Engine,
@@ -107,6 +107,7 @@ pub async fn retire_app(instance: &Instance, engine: &Engine, app_id: i64) -> Re
         Ok(!waiting.is_empty())
     })?;
     if ended {
+        die_where_told(DeployState::Succeeded);
         // A Caddy that starts by itself shall find the addresses as they are now.
         proxy::sync(instance).await?;
         prune::after_deploy(instance, engine).await;

@@ -118,7 +118,6 @@ fn temporary(paths: &Paths) -> Result<Vec<PathBuf>> {
         found.extend(entries(directory)?.into_iter().filter(is_temporary));
         Ok(())
     };
-    in_directory(&paths.caddy(), &|name| name.starts_with(".tmp") || name == "Caddyfile.candidate")?;
     in_directory(&paths.hooks(), &|name| name.rsplit_once('.').is_some_and(|(_, id)| id.parse::<u32>().is_ok()))?;
     let mut repositories = entries(&paths.repositories())?;
     for app in entries(&paths.root().join("apps"))? {
@@ -181,7 +180,6 @@ mod tests {
         let paths = Paths::new(directory.path().to_owned());
         let left = [
             "tmp/build/part",
-            "caddy/.tmpAbC123",
             "hooks/pre-receive.4711",
             "repos/blog.git/objects/tmp_objdir-incoming-x/pack/half",
             "repos/blog.git/objects/pack/tmp_pack_x",

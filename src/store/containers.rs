@@ -218,6 +218,16 @@ impl Tables<'_> {
         .map(drop)
     }
 
+    /// Gives a container another address, because its own is taken.
+    ///
+    /// # Errors
+    /// As [`Tables::add_container`].
+    pub fn move_container(&self, id: i64, subnet: Subnet) -> Result<Ipv4Addr> {
+        let address = self.next_address(subnet)?;
+        self.execute("UPDATE containers SET address = ?2 WHERE id = ?1", params![id, address.to_string()])?;
+        Ok(address)
+    }
+
     /// Says what a container is to its app.
     ///
     /// # Errors

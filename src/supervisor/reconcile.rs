@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::StreamExt;
 use tokio::net::TcpStream;
 use tracing::{info, warn};
 
@@ -25,6 +26,8 @@ use crate::{
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long one try to connect to it may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// How many containers are looked after at once.
+const AT_ONCE: usize = 4;
 /// How often its port is tried.
 const LISTEN_RETRY: Duration = Duration::from_millis(100);
 
@@ -97,12 +100,14 @@ pub(super) async fn all(instance: &Arc<Instance>, engine: &Engine, reviving: &Re
         engine.remove(stray).await?;
     }
     let look = if first { Look::First } else { Look::Round };
-    for container in containers.iter().filter(|container| container.is_live()) {
+    let looks = containers.into_iter().filter(Container::is_live).map(|container| async move {
         // One that cannot be helped is no reason to leave the others.
-        if let Err(error) = look_after(instance, engine, reviving, container, look).await {
+        if let Err(error) = look_after(instance, engine, reviving, &container, look).await {
             warn!("{} of {}: {}", container.label(), container.app, error.one_line());
         }
-    }
+    });
+    // After a reboot there are many to be started.
+    futures_util::stream::iter(looks).buffer_unordered(AT_ONCE).collect::<()>().await;
     Ok(())
 }
 
