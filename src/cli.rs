@@ -2,6 +2,7 @@
 //! laptop) and is the same behind each.
 
 mod apps;
+mod build_caps;
 mod checks;
 mod cleanup;
 mod completions;
@@ -17,6 +18,7 @@ mod plan;
 mod processes;
 mod releases;
 mod remote;
+mod report;
 mod resolver;
 mod serve;
 mod ssh_keys;
@@ -140,6 +142,8 @@ enum Command {
     SshKeysList(ssh_keys::List),
     #[command(name = "ssh-keys:remove")]
     SshKeysRemove(ssh_keys::Remove),
+    #[command(name = "report")]
+    Report(report::Report),
     #[command(name = "disk")]
     Disk(disk::Disk),
     #[command(name = "cleanup")]
@@ -152,6 +156,8 @@ enum Command {
     Completions(completions::Completions),
     #[command(name = "resolver", hide = true)]
     Resolver(resolver::Resolver),
+    #[command(name = "build-caps", hide = true)]
+    BuildCaps(build_caps::BuildCaps),
     #[command(name = "hook", hide = true)]
     Hook(hook::Hook),
 }
@@ -205,6 +211,7 @@ impl Command {
             Command::ReleasesRollback(command) => command.run(instance).await,
             Command::SshKeysList(command) => command.run(instance),
             Command::SshKeysRemove(command) => command.run(instance),
+            Command::Report(command) => command.run(instance).await,
             Command::Disk(command) => command.run(instance).await,
             Command::Cleanup(command) => command.run(instance).await,
             Command::Hook(command) => command.run(instance).await,
@@ -212,6 +219,7 @@ impl Command {
             | Command::Plan(_)
             | Command::Serve(_)
             | Command::Resolver(_)
+            | Command::BuildCaps(_)
             | Command::Completions(_) => Err(Error::bug("a command without an instance was given one")),
         }
     }
@@ -220,7 +228,12 @@ impl Command {
     fn is_remote(&self) -> bool {
         !matches!(
             self,
-            Command::Plan(_) | Command::Serve(_) | Command::Resolver(_) | Command::Hook(_) | Command::Completions(_)
+            Command::Plan(_)
+                | Command::Serve(_)
+                | Command::Resolver(_)
+                | Command::BuildCaps(_)
+                | Command::Hook(_)
+                | Command::Completions(_)
         )
     }
 }
@@ -321,6 +334,7 @@ fn execute(arguments: &[OsString], door: Door) -> u8 {
     }
     finish(match cli.command {
         Command::Completions(command) => command.run(),
+        Command::BuildCaps(command) => command.run(),
         Command::Plan(command) => {
             Settings::load(cli.config).and_then(|settings| command.run(Ui::default(), &settings.paths.buildpacks()))
         }

@@ -10,7 +10,7 @@ use crate::{
     Error, Result,
     buildpack::{self, BuildPlan, Buildpacks},
     clock,
-    engine::{BuildEvent, BuildSpec},
+    engine::{BuildEvent, BuildSpec, Capped},
     lock::{self, Holder, Lock},
     model::{self, DeployState, ImageId},
     tree::{DockerIgnore, Tree},
@@ -20,6 +20,9 @@ use crate::{
 const CHUNK: usize = 128 * 1024;
 /// How many such pieces wait for a slow engine.
 const CHUNKS_WAITING: usize = 8;
+
+/// Where the database says that builds were capped once: a cap outlives the setting.
+const CAPPED: &str = "builds_capped";
 
 /// A project and how to build it.
 pub(super) struct Planned {
@@ -61,14 +64,14 @@ pub(super) async fn image(deploying: &Deploying<'_>, planned: Planned) -> Result
         session: format!("paas-{}-{}", deploying.instance.id, deploying.id),
     };
     let context = context(tree, plan.extra_files.clone(), plan.ignore.clone());
-    let image = deploying
-        .engine
-        .build(&spec, context, |event| match event {
-            BuildEvent::Step { name, cached: true } => deploying.log.detail(&format!("{name} (cached)")),
-            BuildEvent::Step { name, cached: false } => deploying.log.detail(&name),
-            BuildEvent::Output(line) => deploying.log.detail(&format!("  {line}")),
-        })
-        .await?;
+    let building = deploying.engine.build(&spec, context, |event| match event {
+        BuildEvent::Step { name, cached: true } => deploying.log.detail(&format!("{name} (cached)")),
+        BuildEvent::Step { name, cached: false } => deploying.log.detail(&name),
+        BuildEvent::Output(line) => deploying.log.detail(&format!("  {line}")),
+    });
+    // What caps the build lives until both are done.
+    let (image, _capped) = tokio::join!(building, cap(deploying));
+    let image = image?;
     deploying.log.detail(&format!("built in {}", model::seconds(begun.elapsed())));
     Ok(Built { image, plan })
 }
@@ -82,6 +85,28 @@ async fn turn(deploying: &Deploying<'_>) -> Result<Lock> {
     );
     let locks = settings.paths.build_locks(settings.build_concurrency);
     lock::lock_one_of(&locks, &holder, |others| deploying.log.step(&format!("Waiting for {others}"))).await
+}
+
+/// Caps what the build takes of the machine, where that is set; where it cannot be, the build goes on without, and says
+/// so.
+async fn cap(deploying: &Deploying<'_>) -> Option<Capped> {
+    let instance = deploying.instance;
+    let caps = instance.settings.build_caps;
+    let capping = async {
+        let were_set = instance.read(|tables| tables.meta(CAPPED))?.is_some_and(|value| value == "yes");
+        if caps.is_empty() && !were_set {
+            return Ok(None);
+        }
+        let capped = deploying.engine.cap_builds(&instance.id, caps).await?;
+        if were_set == caps.is_empty() {
+            instance.write(|tables| tables.set_meta(CAPPED, if caps.is_empty() { "no" } else { "yes" }))?;
+        }
+        Ok::<_, Error>(Some(capped))
+    };
+    capping.await.unwrap_or_else(|error| {
+        deploying.log.warn(&format!("this build is not capped ({}): {}", caps.describe(), error.one_line()));
+        None
+    })
 }
 
 /// The tag of the image that a deployment builds.
