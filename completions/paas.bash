@@ -39,6 +39,7 @@ releases:rollback
 ssh-keys:add
 ssh-keys:list
 ssh-keys:remove
+report
 disk
 cleanup
 plan

@@ -51,6 +51,7 @@ complete --command paas --condition __fish_use_subcommand --arguments releases:r
 complete --command paas --condition __fish_use_subcommand --arguments ssh-keys:add --description 'Let the holder of a public key push and run commands'
 complete --command paas --condition __fish_use_subcommand --arguments ssh-keys:list --description 'List the public keys that may log in'
 complete --command paas --condition __fish_use_subcommand --arguments ssh-keys:remove --description 'Take a public key\'s access away, and end its open sessions'
+complete --command paas --condition __fish_use_subcommand --arguments report --description 'Show the server in one look: versions, what answers, room, builds'
 complete --command paas --condition __fish_use_subcommand --arguments disk --description 'Show what takes space on the server, and how much is left'
 complete --command paas --condition __fish_use_subcommand --arguments cleanup --description 'Free space: remove what no app needs any more'
 complete --command paas --condition __fish_use_subcommand --arguments plan --description 'Show how a directory would be built and run'

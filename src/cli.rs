@@ -2,6 +2,7 @@
 //! laptop) and is the same behind each.
 
 mod apps;
+mod build_caps;
 mod buildpacks;
 mod checks;
 mod cleanup;
@@ -18,6 +19,7 @@ mod plan;
 mod processes;
 mod releases;
 mod remote;
+mod report;
 mod resolver;
 mod serve;
 mod ssh_keys;
@@ -141,6 +143,8 @@ enum Command {
     SshKeysList(ssh_keys::List),
     #[command(name = "ssh-keys:remove")]
     SshKeysRemove(ssh_keys::Remove),
+    #[command(name = "report")]
+    Report(report::Report),
     #[command(name = "disk")]
     Disk(disk::Disk),
     #[command(name = "cleanup")]
@@ -159,6 +163,8 @@ enum Command {
     Completions(completions::Completions),
     #[command(name = "resolver", hide = true)]
     Resolver(resolver::Resolver),
+    #[command(name = "build-caps", hide = true)]
+    BuildCaps(build_caps::BuildCaps),
     #[command(name = "hook", hide = true)]
     Hook(hook::Hook),
 }
@@ -212,6 +218,7 @@ impl Command {
             Command::ReleasesRollback(command) => command.run(instance).await,
             Command::SshKeysList(command) => command.run(instance),
             Command::SshKeysRemove(command) => command.run(instance),
+            Command::Report(command) => command.run(instance).await,
             Command::Disk(command) => command.run(instance).await,
             Command::Cleanup(command) => command.run(instance).await,
             Command::BuildpacksList(command) => command.run(instance),
@@ -222,6 +229,7 @@ impl Command {
             | Command::BuildpacksDetect(_)
             | Command::Serve(_)
             | Command::Resolver(_)
+            | Command::BuildCaps(_)
             | Command::Completions(_) => Err(Error::bug("a command without an instance was given one")),
         }
     }
@@ -234,6 +242,7 @@ impl Command {
                 | Command::BuildpacksDetect(_)
                 | Command::Serve(_)
                 | Command::Resolver(_)
+                | Command::BuildCaps(_)
                 | Command::Hook(_)
                 | Command::Completions(_)
         )
@@ -336,6 +345,7 @@ fn execute(arguments: &[OsString], door: Door) -> u8 {
     }
     finish(match cli.command {
         Command::Completions(command) => command.run(),
+        Command::BuildCaps(command) => command.run(),
         Command::Plan(command) => {
             Settings::load(cli.config).and_then(|settings| command.run(Ui::default(), &settings.paths.buildpacks()))
         }

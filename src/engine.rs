@@ -2,6 +2,8 @@
 //! module that knows bollard.
 
 mod build;
+mod caps;
+mod facts;
 mod images;
 mod listen;
 mod spec;
@@ -17,6 +19,8 @@ use bollard::{
     query_parameters as query,
 };
 pub use build::{BuildEvent, BuildSpec, Context};
+pub use caps::Capped;
+pub use facts::Facts;
 use futures_util::{Stream, StreamExt, TryStreamExt};
 pub use images::Image;
 pub use spec::{ContainerSpec, Labels};
@@ -104,6 +108,9 @@ pub struct LogLine {
     /// What.
     pub text: String,
 }
+
+/// How long after it was made a container may take to be started.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Engine {
     /// Connects, and settles on the newest API version that both sides speak.
@@ -377,7 +384,7 @@ impl Engine {
         Err(Error::bug(format!("the container {name} is being removed for ever")))
     }
 
-    /// The names of the instance's containers, running or not.
+    /// The names of the instance's containers, running or not, but for those that serve a build.
     ///
     /// # Errors
     /// [`Error::Docker`].
@@ -390,6 +397,7 @@ impl Engine {
         let listed = self.docker.list_containers(Some(options)).await.map_err(Error::docker("list containers"))?;
         Ok(listed
             .into_iter()
+            .filter(|summary| !is_at_work(summary))
             .filter_map(|summary| summary.names?.into_iter().next())
             .map(|name| name.trim_start_matches('/').to_owned())
             .collect())
@@ -470,6 +478,15 @@ impl Engine {
         let inspected = self.docker.inspect_container(name, None::<query::InspectContainerOptions>).await.ok()?;
         listen::of_process(inspected.state?.pid?)
     }
+}
+
+/// Whether a container is one of ours that no deploy knows, and does its work or is about to.
+fn is_at_work(summary: &bollard::models::ContainerSummary) -> bool {
+    let has_role = summary.labels.as_ref().is_some_and(|labels| labels.contains_key(spec::ROLE_LABEL));
+    let made = summary.created.unwrap_or(0) * 1000;
+    has_role
+        && (summary.state == Some(bollard::models::ContainerSummaryStateEnum::RUNNING)
+            || clock::since(made) < START_TIMEOUT)
 }
 
 fn label_filter(labels: &[(&str, &str)]) -> HashMap<String, Vec<String>> {

@@ -370,6 +370,9 @@ pub enum Error {
         /// The address.
         address: std::net::Ipv4Addr,
     },
+    /// Something that this engine or this machine cannot do.
+    #[error("{0}")]
+    Unsupported(String),
     /// An image cannot be pulled.
     #[error("cannot pull the image {image}")]
     ImagePull {
@@ -558,6 +561,7 @@ impl Error {
             | Error::Docker { .. }
             | Error::SubnetTaken { .. }
             | Error::AddressTaken { .. }
+            | Error::Unsupported(_)
             | Error::ImagePull { .. }
             | Error::ProxyUnavailable { .. }
             | Error::ProxyRefused(_)
@@ -619,6 +623,11 @@ impl Error {
                 "add one of the files above, or a Dockerfile; `paas plan` shows on your machine what would be built".into()
             }
             Error::Build { likely: Some((_, hint)), .. } => hint.clone(),
+            Error::Build { message, .. } if message.ends_with("code 137") => {
+                "a step that ends with 137 was killed, mostly because it ran out of memory: `paas report` shows how much \
+                 the machine has, and what builds may take (build_memory_mb)"
+                    .into()
+            }
             Error::Build { .. } => "the lines above are the builder's; fix the step that failed and push again".into(),
             Error::ReleaseCommand { .. } => "its output is above; fix it and push again".into(),
             Error::AppExited { code: 126 | 127, .. } => {
@@ -692,7 +701,7 @@ impl Error {
                 _ => format!("something else listens there: set {setting} to a free address"),
             },
             Error::ProgramMissing { program, .. } => format!("install it: `apt-get install {program}`"),
-            Error::Program { .. } => return None,
+            Error::Program { .. } | Error::Unsupported(_) => return None,
             Error::Io { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull => MAKE_ROOM.into(),
                 io::ErrorKind::PermissionDenied => "run it as the owner of the root directory".into(),

@@ -12,3 +12,4 @@ pub mod logs;
 pub mod processes;
 pub mod push;
 pub mod releases;
+pub mod report;

@@ -23,9 +23,11 @@ use std::{
     time::Duration,
 };
 
-pub use caddy::{check_ports, check_program, supervise};
+pub use caddy::{check_ports, check_program, supervise, version as caddy_version};
 pub use resolver::{Resolver, start as start_resolver};
-pub use resolver_process::{ensure as ensure_resolver, run as run_resolver, supervise as supervise_resolver};
+pub use resolver_process::{
+    answers as resolver_answers, ensure as ensure_resolver, run as run_resolver, supervise as supervise_resolver,
+};
 
 use self::{admin::Admin, caddyfile::Variant};
 use crate::{

@@ -16,7 +16,7 @@ pub use paths::Paths;
 
 use crate::{
     Error, Result,
-    model::{Actor, Hostname, Subnet},
+    model::{Actor, BuildCaps, Hostname, Subnet},
 };
 
 /// A setting: its key in `config.toml`, and what it means. Its variable is `PAAS_` and the key in capitals, but for
@@ -32,7 +32,7 @@ pub struct Key {
 }
 
 /// Every setting there is.
-pub const KEYS: [Key; 17] = [
+pub const KEYS: [Key; 19] = [
     Key {
         name: "root",
         default: "/var/lib/paas for root and the paas user, else ~/.local/share/paas",
@@ -82,6 +82,16 @@ pub const KEYS: [Key; 17] = [
         about: "GB that Docker's build cache is pruned to after a deploy: that of the whole engine, whoever built",
     },
     Key { name: "build_concurrency", default: "1", about: "how many images are built at a time: 1 to 16" },
+    Key {
+        name: "build_memory_mb",
+        default: "no cap",
+        about: "MB of memory that the steps of all builds may take together, those of other users of the engine included",
+    },
+    Key {
+        name: "build_cpus",
+        default: "no cap",
+        about: "processors that the steps of all builds may take together, those of other users of the engine included: 0.1 to 1024",
+    },
 ];
 
 /// The root directory of a server's instance.
@@ -144,6 +154,8 @@ pub struct Settings {
     pub build_cache_max_gb: Option<u64>,
     /// How many images are built at a time.
     pub build_concurrency: u16,
+    /// What builds may take of the machine.
+    pub build_caps: BuildCaps,
     /// Every setting that was given, by variable: what a child process of ours must be told.
     given: BTreeMap<&'static str, String>,
 }
@@ -208,6 +220,12 @@ impl Settings {
             "external" => ProxyMode::External,
             other => return Err(bad("PAAS_PROXY_MODE", &format!("{other:?} is none of managed, external"))),
         };
+        let build_memory_mb: Option<u64> = given
+            .get("PAAS_BUILD_MEMORY_MB")
+            .map(|text| parse_within("PAAS_BUILD_MEMORY_MB", text, 64..=100_000_000))
+            .transpose()?;
+        let build_cpus =
+            given.get("PAAS_BUILD_CPUS").map(|text| parse_within("PAAS_BUILD_CPUS", text, 0.1..=1024.0)).transpose()?;
         Ok(Settings {
             paths: Paths::new(root),
             domain,
@@ -235,6 +253,7 @@ impl Settings {
                 .map(|text| parse_within("PAAS_BUILD_CACHE_MAX_GB", text, 0..=1_000_000))
                 .transpose()?,
             build_concurrency: parse_within("PAAS_BUILD_CONCURRENCY", &get("PAAS_BUILD_CONCURRENCY", "1"), 1..=16)?,
+            build_caps: BuildCaps { memory: build_memory_mb.map(|megabytes| megabytes * 1_000_000), cpus: build_cpus },
             given,
         })
     }
@@ -299,6 +318,8 @@ pub fn variable_of(key: &Key) -> &'static str {
         "images_kept" => "PAAS_IMAGES_KEPT",
         "build_cache_max_gb" => "PAAS_BUILD_CACHE_MAX_GB",
         "build_concurrency" => "PAAS_BUILD_CONCURRENCY",
+        "build_memory_mb" => "PAAS_BUILD_MEMORY_MB",
+        "build_cpus" => "PAAS_BUILD_CPUS",
         other => unreachable!("{other} has a variable"),
     }
 }
@@ -313,7 +334,7 @@ fn parse_port(name: &str, text: &str) -> Result<u16> {
     port.ok_or_else(|| bad(name, &format!("{text:?}: it is a number from 1 to 65535")))
 }
 
-/// A whole number that makes sense only within bounds.
+/// A number that makes sense only within bounds.
 fn parse_within<T>(name: &str, text: &str, bounds: std::ops::RangeInclusive<T>) -> Result<T>
 where
     T: std::str::FromStr + PartialOrd + std::fmt::Display,

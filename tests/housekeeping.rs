@@ -5,16 +5,17 @@ use std::{
     io::{Read, Write},
     net::Shutdown,
     os::unix::net::{UnixListener, UnixStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
+use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 
 use crate::{
-    harness::{PAAS, Ran, Repository, Server, docker, run, run_with_input},
+    harness::{PAAS, Ran, Repository, Server, docker, end_processes, locks, run, run_with_input},
     processes::{sleeps, unique_seconds},
     untouched::{assert_locks_are_free, wait_until_over},
 };
@@ -146,7 +147,8 @@ fn cleanup_removes_what_nobody_needs_and_disturbs_no_running_deploy() {
     run(docker().args(["rmi", &foreign])).expect_success();
 }
 
-/// The machine's engine, but for its build cache, which the tests share and none of them may prune.
+/// The machine's engine, but for its build cache, which the tests share and none of them may prune, and for caps on
+/// builds, which it does not give.
 struct Engine {
     directory: TempDir,
     /// What it was asked to prune.
@@ -169,9 +171,12 @@ impl Engine {
                     carry(client, real, |piece| {
                         let head = String::from_utf8_lossy(piece);
                         let path = head.strip_prefix("POST ")?.split(' ').next()?;
+                        if path.contains("/containers/create?") && path.contains("-build-caps-") {
+                            return Some(("403 Forbidden", r#"{"message":"this engine gives no caps"}"#));
+                        }
                         let (_, question) = path.split_once("/build/prune?")?;
                         asked.lock().unwrap().push(question.to_owned());
-                        Some(r#"{"CachesDeleted":["x"],"SpaceReclaimed":1500000}"#)
+                        Some(("200 OK", r#"{"CachesDeleted":["x"],"SpaceReclaimed":1500000}"#))
                     });
                 });
             }
@@ -198,15 +203,15 @@ fn real_socket() -> PathBuf {
 }
 
 /// Carries bytes from one stream to another until either ends. What `answer` has an answer to goes back with it instead.
-fn carry(mut from: UnixStream, mut to: UnixStream, answer: impl Fn(&[u8]) -> Option<&'static str>) {
+fn carry(mut from: UnixStream, mut to: UnixStream, answer: impl Fn(&[u8]) -> Option<(&'static str, &'static str)>) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(count @ 1..) = from.read(&mut buffer) {
         let sent = match answer(&buffer[..count]) {
-            Some(body) => {
+            Some((status, body)) => {
                 let length = body.len();
                 write!(
                     from,
-                    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+                    "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
                 )
             }
             None => to.write_all(&buffer[..count]),
@@ -343,4 +348,115 @@ fn builds_take_turns_and_who_waits_is_told_for_whom_and_can_be_cancelled() {
     assert_eq!(server.deploy_state("blog"), "building");
     server.paas(&["deploys:cancel", "blog"]).expect_success();
     finish(endless).expect_failure();
+}
+
+/// What caps the builds of the machine's engine: the contents of a file of its cgroup, wherever that is.
+fn cap_of_builds(unified: &str, old: &str) -> Option<String> {
+    let mount = Path::new("/sys/fs/cgroup");
+    let places =
+        [mount.join("docker/buildkit").join(unified), mount.join("paas-builds").join(unified), mount.join(old)];
+    places.iter().find_map(|path| std::fs::read_to_string(path).ok()).map(|text| text.trim().to_owned())
+}
+
+#[test]
+fn builds_are_capped_in_memory_and_processors_and_the_cap_is_taken_back() {
+    // The cap is on all builds of the engine: generous, and one such test at a time.
+    let turn = std::fs::File::create(locks().join("build-caps.lock")).unwrap();
+    flock(&turn, FlockOperation::LockExclusive).unwrap();
+    let mut server = Server::prepare(&[]);
+    let config = server.directory.path().join("config.toml");
+    std::fs::write(&config, "build_memory_mb = 16000\nbuild_cpus = 1.9\n").unwrap();
+    server.start_daemon();
+    let (endless, _) = begin_endless_build(&server, "blog");
+    let memory = || cap_of_builds("memory.max", "memory/docker/buildkit/memory.limit_in_bytes");
+    let quota = || cap_of_builds("cpu.max", "cpu/docker/buildkit/cpu.cfs_quota_us");
+    let log = || server.paas(&["deploys:output", "blog"]).expect_success().stdout;
+    server.wait_for("the cap on memory", PATIENCE, || {
+        assert!(!log().contains("not capped"), "{}", log());
+        memory().is_some_and(|memory| memory == "16000000000" || memory == "15999995904")
+    });
+    server.wait_for("the cap on processors", PATIENCE, || {
+        quota().is_some_and(|quota| ["190000", "190000 100000"].contains(&quota.as_str()))
+    });
+    // What keeps the cap serves no app, and is left alone as long as the build runs.
+    assert_eq!(server.json(&["cleanup"])["containers"]["removed"], 0);
+    let report = server.json(&["report"]);
+    assert_eq!(report["builds"]["running"], 1, "{report}");
+    assert_eq!(report["builds"]["capped"]["said"], serde_json::Value::Null, "{report}");
+    assert!(report["builds"]["capped"].get("silent").is_none(), "{report}");
+    let text = server.paas(&["report"]).expect_success();
+    assert!(text.stdout.contains("capped at 16.0 GB of memory, 1.9 processors: in force"), "{text}");
+    server.paas(&["deploys:cancel", "blog"]).expect_success();
+    finish(endless).expect_failure();
+    server.wait_for("what kept the cap to be gone", PATIENCE, || server.containers().is_empty());
+
+    // Without the setting there is no cap, also on a machine that was not started again.
+    server.stop_daemon();
+    std::fs::write(&config, "").unwrap();
+    server.start_daemon();
+    server.repository("dockerfile", "shop").push().expect_success();
+    let is_free = |cap: Option<String>| {
+        cap.is_none_or(|cap| ["max", "max 100000", "-1", "9223372036854771712"].contains(&cap.as_str()))
+    };
+    assert!(is_free(cap_of_builds("memory.max", "memory/docker/buildkit/memory.limit_in_bytes")));
+    assert!(is_free(cap_of_builds("cpu.max", "cpu/docker/buildkit/cpu.cfs_quota_us")));
+}
+
+#[test]
+fn a_cap_that_cannot_be_had_is_said_and_a_report_tells_what_is_down() {
+    let engine = Engine::start();
+    let mut server = Server::start_with(&[("DOCKER_HOST", &engine.address()), ("PAAS_BUILD_MEMORY_MB", "16000")]);
+    let repository = server.repository("dockerfile", "blog");
+    let pushed = repository.push().expect_success();
+    let pushed = pushed.says(" !     this build is not capped (16.0 GB of memory): ").says("this engine gives no caps");
+    pushed.says("blog v1 is live");
+    wait_until_over(&server, "blog");
+
+    let report = server.json(&["report"]);
+    for (what, value) in [("/apps/all", 1), ("/apps/running", 1), ("/containers/live", 1), ("/containers/unhealthy", 0)]
+    {
+        assert_eq!(report.pointer(what), Some(&value.into()), "{what} of {report}");
+    }
+    assert_eq!((&report["builds"]["concurrency"], &report["builds"]["running"]), (&1.into(), &0.into()), "{report}");
+    for what in
+        ["/engine/said/version", "/engine/said/api_version", "/engine/said/image_store", "/engine/said/cgroup_driver"]
+    {
+        assert!(report.pointer(what).is_some_and(|text| text.as_str() != Some("")), "{what} of {report}");
+    }
+    assert!(report["builds"]["capped"]["silent"].as_str().unwrap().contains("this engine gives no caps"), "{report}");
+    let text = server.ssh("report").expect_success().stdout;
+    for line in [
+        &format!(
+            "paas:       {}, instance {} in {}",
+            env!("CARGO_PKG_VERSION"),
+            server.instance_id().unwrap(),
+            server.root().display()
+        ),
+        "daemon:     runs since 20",
+        "resolver:   answers",
+        "caddy:      2.",
+        ", answers\n",
+        "engine:     Docker ",
+        "git:        2.",
+        "builds:     1 at a time, 0 now\n            capped at 16.0 GB of memory: NOT in force: ",
+        "apps:       1, 1 of them running",
+        "containers: 1 serve, 0 of them down; 0 come or go",
+    ] {
+        assert!(text.contains(line), "{line:?} is not in\n{text}");
+    }
+
+    server.kill_daemon();
+    end_processes(&server.root());
+    let nowhere = "unix:///nonexistent/docker.sock";
+    let report = run(server.command(PAAS).arg("report").env("DOCKER_HOST", nowhere)).expect_success().stdout;
+    for line in [
+        "daemon:     does not run: no push gets in; `systemctl start paas` or `paas serve` starts it",
+        "resolver:   does not answer",
+        ", does not answer: Caddy does not answer",
+        &format!("engine:     not known: Docker does not answer at {nowhere}"),
+        "NOT in force: the engine does not answer",
+        "git:        2.",
+    ] {
+        assert!(report.contains(line), "{line:?} is not in\n{report}");
+    }
 }

@@ -25,7 +25,7 @@ pub struct Image {
 }
 
 impl Engine {
-    /// The images of the instance, of all apps.
+    /// The images of the instance, of all apps, and what builds of a Dockerfile left of them.
     ///
     /// # Errors
     /// [`Error::Docker`].
@@ -37,6 +37,7 @@ impl Engine {
         let images = self.docker.list_images(Some(options)).await.map_err(Error::docker("list images"))?;
         Ok(images
             .into_iter()
+            .filter(|image| !image.labels.contains_key(spec::ROLE_LABEL))
             .map(|image| Image {
                 id: ImageId(image.id),
                 tags: image.repo_tags.into_iter().filter(|tag| tag != NO_TAG).collect(),

@@ -16,6 +16,9 @@ pub(super) const APP_LABEL: &str = "paas.app";
 /// The label that says which deployment made a thing.
 pub(super) const DEPLOYMENT_LABEL: &str = "paas.deployment";
 
+/// The label of a container that serves builds, and of its image: what it does.
+pub(super) const ROLE_LABEL: &str = "paas.role";
+
 /// How many processes and threads a container may have.
 const PIDS_LIMIT: i64 = 4096;
 
@@ -58,6 +61,11 @@ impl Labels {
         }
         map
     }
+}
+
+/// The labels of what serves builds.
+pub(super) fn role_labels(instance: &str, role: &str) -> HashMap<String, String> {
+    HashMap::from([(INSTANCE_LABEL.to_owned(), instance.to_owned()), (ROLE_LABEL.to_owned(), role.to_owned())])
 }
 
 /// The engine's words for a restart policy. What is always restarted also is after a reboot.

@@ -183,7 +183,8 @@ async fn becomes_ours(paths: &Paths) -> Result<bool> {
     Ok(false)
 }
 
-async fn answers(settings: &Settings) -> bool {
+/// Whether the resolver answers.
+pub async fn answers(settings: &Settings) -> bool {
     let Ok(any) = "unknown".parse() else { return true };
     resolver::ask(settings.resolver_listen, &any, PATIENCE).await.is_ok()
 }
