@@ -18,7 +18,7 @@ use crate::{Error, Result, cgroup, clock, model::BuildCaps};
 /// What [`spec::ROLE_LABEL`] says on the container and its image.
 pub(super) const ROLE: &str = "build-caps";
 /// How long the container may take to say that the caps are in force.
-const READY_TIMEOUT: Duration = Duration::from_secs(30);
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Caps that are in force until this is dropped, or this process dies.
 pub struct Capped {
@@ -33,11 +33,8 @@ impl Engine {
     /// # Errors
     /// [`Error::Unsupported`] where this engine's builds cannot be capped, with the reason.
     pub async fn cap_builds(&self, instance: &str, caps: BuildCaps) -> Result<Capped> {
-        let capping = async {
-            let image = self.program_image(instance).await?;
-            self.start_capping(instance, &image, caps).await
-        };
-        tokio::time::timeout(READY_TIMEOUT, capping)
+        let image = self.program_image(instance).await?;
+        tokio::time::timeout(READY_TIMEOUT, self.start_capping(instance, &image, caps))
             .await
             .unwrap_or_else(|_| Err(Error::Unsupported("the container that caps builds does not answer".to_owned())))
     }
