@@ -118,7 +118,7 @@ fn deploying(server: &Server) -> Vec<u32> {
 }
 
 /// The process that tells Caddy where each app is.
-fn resolver(server: &Server) -> Vec<u32> {
+pub fn resolver(server: &Server) -> Vec<u32> {
     let root = server.root().display().to_string();
     processes(|arguments, environment| arguments.ends_with("\0resolver\0") && environment.contains(&root))
 }

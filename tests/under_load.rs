@@ -10,6 +10,7 @@ use std::{
 
 use crate::{
     harness::{Repository, Server, docker, run},
+    interruptions::resolver,
     load::{Clients, Kind, Load, Target},
     processes::kill,
     routing::{Client, ask_caddy, echo},
@@ -138,6 +139,11 @@ fn an_app_that_exits_at_once_and_a_daemon_that_goes_lose_no_request() {
     loaded.server.kill_daemon();
     loaded.some_more();
     loaded.server.start_daemon();
+    loaded.push();
+
+    // The resolver alone: Caddy waits for the one that follows.
+    kill(&resolver(&loaded.server));
+    loaded.some_more();
     loaded.push();
 
     // Upgraded: what the old one left running is of another version.

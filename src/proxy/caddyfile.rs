@@ -182,7 +182,7 @@ mod tests {
         	map {http.request.host.labels.1} {fallback} {
         		blog 10.213.0.7:5000
         		~^default$ 10.213.0.9:3000
-        		default 127.0.0.1:25080
+        		default 127.0.0.1:0
         	}
         	@small header_regexp Content-Length ^[1-9][0-9]{0,4}$
         	vars @small body {http.request.body}
@@ -257,7 +257,7 @@ mod tests {
         		issuer internal
         	}
         	map {http.request.host.labels.3} {fallback} {
-        		default 127.0.0.1:25080
+        		default 127.0.0.1:0
         	}
         	@small header_regexp Content-Length ^[1-9][0-9]{0,4}$
         	vars @small body {http.request.body}

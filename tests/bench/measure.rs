@@ -2,9 +2,17 @@
 
 use std::{
     io::{Read, Write},
-    net::TcpStream,
+    net::{Ipv4Addr, TcpStream, UdpSocket},
+    process::Stdio,
     time::{Duration, Instant},
 };
+
+use hickory_proto::{
+    op::{Message, Query},
+    rr::{Name, RData, RecordType},
+};
+
+use crate::harness::{Server, docker, run};
 
 /// How often a new version is asked for.
 const POLL: Duration = Duration::from_millis(5);
@@ -41,6 +49,49 @@ pub fn until_live(port: u16, host: &str, text: &str, work: impl FnOnce()) -> (f6
     work();
     let returned = begun.elapsed().as_secs_f64();
     (watcher.join().unwrap(), returned)
+}
+
+/// Kills a container; returns the seconds from its death until Caddy is told to send it nothing, and until it is told to
+/// send it requests again.
+pub fn kill_container(server: &Server, app: &str, container: &str) -> (f64, f64) {
+    let format = "{{.State.Pid}} {{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+    let said = run(docker().args(["inspect", "--format", format, container])).expect_success().stdout;
+    let (process, address) = said.trim().split_once(' ').unwrap();
+    let address: Ipv4Addr = address.parse().unwrap();
+    let mut killing = docker().args(["kill", container]).stdout(Stdio::null()).spawn().unwrap();
+    // Nothing more is read of one that is dead, though its parent may not have been told.
+    let arguments = format!("/proc/{process}/cmdline");
+    while std::fs::read(&arguments).is_ok_and(|arguments| !arguments.is_empty()) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let begun = Instant::now();
+    let until = |there: bool| {
+        while upstreams(server, app).map_or(true, |upstreams| upstreams.contains(&address) != there) {
+            assert!(begun.elapsed() < PATIENCE, "{container} is {}there for ever", if there { "not " } else { "" });
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        begun.elapsed().as_secs_f64()
+    };
+    let times = (until(false), until(true));
+    assert!(killing.wait().unwrap().success());
+    times
+}
+
+/// Where Caddy is told to send the requests of an app now.
+fn upstreams(server: &Server, app: &str) -> std::io::Result<Vec<Ipv4Addr>> {
+    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+    let mut question = Message::query();
+    question.add_query(Query::query(Name::from_ascii(format!("web.{app}.paas.")).unwrap(), RecordType::SRV));
+    socket.send_to(&question.to_vec().unwrap(), ("127.0.0.1", server.port(2)))?;
+    let mut buffer = [0; 4096];
+    let length = socket.recv(&mut buffer)?;
+    let answer = Message::from_vec(&buffer[..length]).unwrap();
+    let spelled = answer.answers.iter().filter_map(|record| match &record.data {
+        RData::SRV(service) => service.target.iter().next().map(|label| String::from_utf8_lossy(label).into_owned()),
+        _ => None,
+    });
+    Ok(spelled.filter_map(|label| label.replace('-', ".").parse().ok()).collect())
 }
 
 /// The number in the middle.

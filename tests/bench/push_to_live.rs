@@ -15,6 +15,7 @@
 #[path = "../harness.rs"]
 #[expect(dead_code, reason = "the bench needs only a part of the tests' builder")]
 mod harness;
+#[expect(dead_code, reason = "the bench needs only a part of it")]
 mod measure;
 
 use std::{

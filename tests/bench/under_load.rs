@@ -3,7 +3,7 @@
 //! - `load`: all that changes an app or its neighbours, under as much load as this machine bears. No request may be lost.
 //! - `rollback`: how long one takes, against a bare `docker run` of the same image.
 //! - `dead`: how long a dead container of two goes on getting requests, and how many are lost.
-//! - `many`: how long a deploy takes among 1, 100 and 1,000 other apps.
+//! - `many`: how long a deploy takes, and how soon a death is seen, among 1, 100 and 1,000 other apps.
 //!
 //! Machines are shared and noisy: what is compared is measured in one run, in turns.
 
@@ -29,18 +29,13 @@ mod processes;
 
 use std::{
     collections::HashMap,
-    net::{Ipv4Addr, UdpSocket},
     process::{ExitCode, Stdio},
     time::{Duration, Instant},
 };
 
 use harness::{PAAS, Repository, Server, docker, run};
-use hickory_proto::{
-    op::{Message, Query},
-    rr::{Name, RData, RecordType},
-};
 use load::{Clients, Kind, Load, Report, Target};
-use measure::{PATIENCE, first_answer, median, until_live};
+use measure::{PATIENCE, first_answer, kill_container, median, until_live};
 
 /// The clients that keep the machine busy.
 const FULL: [(Kind, usize); 5] =
@@ -201,8 +196,8 @@ fn rollback(counts: &Counts) {
 
 /// How long a dead container goes on getting requests, and what is lost.
 fn dead(counts: &Counts) {
-    for (what, delay) in [("is back at once", 0), ("takes 3 s to be back", 3000)] {
-        println!("\n== dead: one of two containers dies under load, and {what}");
+    for delay in ["0", "3000"] {
+        println!("\n== dead: one of two containers dies under load, of an app that takes {delay} ms to start");
         let app = App::deploy(&[], &[&format!("START_DELAY_MS={delay}")]);
         app.server.paas(&["ps:scale", "shop", "web=2"]).expect_success();
         app.settle();
@@ -211,23 +206,9 @@ fn dead(counts: &Counts) {
         let load = Load::start(app.target(false), &clients);
         let mut gone = Vec::new();
         for round in 1..=counts.of("rounds") {
-            app.server
-                .wait_for("both to serve", PATIENCE, || app.upstreams().is_ok_and(|upstreams| upstreams.len() == 2));
-            let (process, address) = app.container(round % 2);
-            let begun = Instant::now();
-            run(std::process::Command::new("kill").args(["-9", &process])).expect_success();
-            let until = |there: bool| {
-                while app.upstreams().map_or(true, |upstreams| upstreams.contains(&address) != there) {
-                    assert!(
-                        begun.elapsed() < PATIENCE,
-                        "{address} is {}there for ever",
-                        if there { "not " } else { "" }
-                    );
-                    std::thread::sleep(Duration::from_millis(1));
-                }
-                begun.elapsed().as_secs_f64()
-            };
-            let (out, back) = (until(false), until(true));
+            let mut containers = app.containers();
+            containers.sort();
+            let (out, back) = kill_container(&app.server, "shop", &containers[round % 2]);
             gone.push(out);
             println!("round {round:2}: out after {out:.3} s, back after {back:.3} s");
         }
@@ -317,16 +298,6 @@ impl App {
         self.server.containers().into_iter().filter(|name| name.contains("-shop-")).collect()
     }
 
-    /// The process and the address of a container.
-    fn container(&self, index: usize) -> (String, Ipv4Addr) {
-        let mut names = self.containers();
-        names.sort();
-        let format = "{{.State.Pid}} {{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
-        let said = run(docker().args(["inspect", "--format", format, &names[index]])).expect_success().stdout;
-        let (process, address) = said.trim().split_once(' ').unwrap();
-        (process.to_owned(), address.parse().unwrap())
-    }
-
     /// Seconds until the newest image of the app answers that is run by nothing but docker.
     fn run_bare(&self) -> f64 {
         let images = self.server.images();
@@ -342,24 +313,5 @@ impl App {
         let seconds = first_answer(&format!("{address}:5000"), "shop.localhost", "", begun);
         run(docker().args(["rm", "-f", &name]));
         seconds
-    }
-
-    /// Where Caddy is told to send requests now.
-    fn upstreams(&self) -> std::io::Result<Vec<Ipv4Addr>> {
-        let socket = UdpSocket::bind("127.0.0.1:0")?;
-        socket.set_read_timeout(Some(Duration::from_secs(1)))?;
-        let mut question = Message::query();
-        question.add_query(Query::query(Name::from_ascii("web.shop.paas.").unwrap(), RecordType::SRV));
-        socket.send_to(&question.to_vec().unwrap(), ("127.0.0.1", self.server.port(2)))?;
-        let mut buffer = [0; 4096];
-        let length = socket.recv(&mut buffer)?;
-        let answer = Message::from_vec(&buffer[..length]).unwrap();
-        let spelled = answer.answers.iter().filter_map(|record| match &record.data {
-            RData::SRV(service) => {
-                service.target.iter().next().map(|label| String::from_utf8_lossy(label).into_owned())
-            }
-            _ => None,
-        });
-        Ok(spelled.filter_map(|label| label.replace('-', ".").parse().ok()).collect())
     }
 }
