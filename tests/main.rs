@@ -25,6 +25,7 @@ mod images;
 mod install;
 mod interruptions;
 mod keys;
+mod languages;
 mod outages;
 mod plan;
 mod push;

@@ -1,0 +1,1 @@
+document.querySelector("#app").textContent = `Hello from ${import.meta.env.VITE_NAME} at ${location.pathname}`;

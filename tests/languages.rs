@@ -1,0 +1,319 @@
+//! Each tool of each language: an app with real packages is built and serves, a change of its source installs nothing
+//! again, and its image has nothing but what runs.
+
+use std::{fs, path::Path, process::Command};
+
+use crate::harness::{Ran, Repository, Server, docker, run};
+
+/// An app and what is true of it.
+struct App {
+    /// The folder in tests/apps.
+    fixture: &'static str,
+    /// What it answers in its first version.
+    hello: &'static str,
+    /// The file that says `v1`.
+    version: &'static str,
+    /// What the step that installs the dependencies runs.
+    install: &'static str,
+    /// What the image must not have, as a path in it.
+    absent: &'static [&'static str],
+}
+
+impl App {
+    /// Pushes it, and pushes a change of one line.
+    fn serves(self) -> (Server, Repository) {
+        let server = Server::start();
+        let repository = server.repository(self.fixture, "app");
+        self.serves_from(server, repository)
+    }
+
+    fn serves_from(self, server: Server, repository: Repository) -> (Server, Repository) {
+        repository.push().expect_success();
+        assert_eq!(server.get("app", "/").body, self.hello);
+
+        repository.replace(self.version, "v1", "v2").commit("second");
+        let second = repository.push().expect_success();
+        assert_eq!(server.get("app", "/").body, self.hello.replace("v1", "v2"));
+        let talk = second.talk();
+        let installs: Vec<&str> = talk.lines().filter(|line| line.contains(self.install)).collect();
+        assert!(!installs.is_empty(), "no step has {:?}: {second}", self.install);
+        assert!(installs.iter().all(|line| line.ends_with("(cached)")), "it is installed again: {second}");
+
+        self.is_clean(&server);
+        (server, repository)
+    }
+
+    /// The container runs as nobody in particular, and has no compilers and none of what is only for the build.
+    fn is_clean(&self, server: &Server) {
+        let containers = server.containers();
+        let container = containers.iter().find(|name| name.contains("web")).unwrap_or_else(|| panic!("{containers:?}"));
+        let inside = |script: &str| run(docker().args(["exec", container, "sh", "-c", script]));
+        assert_eq!(inside("id -u").expect_success().stdout, "1000\n");
+        assert_eq!(inside("command -v gcc cc g++ make; true").expect_success().stdout, "", "{}", self.fixture);
+        for path in self.absent {
+            let found = inside(&format!("ls -d {path} 2>/dev/null; true")).expect_success();
+            assert_eq!(found.stdout, "", "{} in the image of {}", path, self.fixture);
+        }
+    }
+}
+
+/// Has a tool in a container write a lock file into a clone: one that names the registry, which is not ours to name.
+fn lock(repository: &Repository, file: &str, install: &str, lock: &str) {
+    let dockerfile = format!("FROM python:3.13-slim\nRUN {install}\nWORKDIR /lock\nCOPY . .\nRUN {lock}\n");
+    let path = repository.path.join("Dockerfile.lock");
+    fs::write(&path, dockerfile).unwrap();
+    let mut build = docker();
+    build.env("DOCKER_BUILDKIT", "1").args(["build", "--quiet", "--file"]).arg(&path).arg(&repository.path);
+    let image = run(&mut build).expect_success().stdout.trim().to_owned();
+    let read = run(docker().args(["run", "--rm", &image, "cat", &format!("/lock/{file}")])).expect_success();
+    run(docker().args(["rmi", &image]));
+    fs::remove_file(path).unwrap();
+    repository.write(file, &read.stdout).commit("locked");
+}
+
+// ---- Node -----------------------------------------------------------------------------------------------------------
+
+#[test]
+fn node_with_yarn_1() {
+    App {
+        fixture: "node-yarn-1",
+        hello: "Hello from yarn-1 v1, built true, id of 8\n",
+        version: "server.js",
+        install: "yarn install --frozen-lockfile --non-interactive --production=false",
+        absent: &["/app/node_modules/is-number", "/app/.paas", "/app/.cache", "/tmp/cache/*"],
+    }
+    .serves();
+}
+
+#[test]
+fn node_with_yarn_berry() {
+    App {
+        fixture: "node-yarn-berry",
+        hello: "Hello from yarn-berry v1, built true, id of 8\n",
+        version: "server.js",
+        install: "yarn install --immutable",
+        absent: &["/app/node_modules/is-number", "/app/.paas", "/app/.pnp.*", "/tmp/cache/*"],
+    }
+    .serves();
+}
+
+#[test]
+fn node_with_packages_from_bun() {
+    App {
+        fixture: "node-bun",
+        hello: "Hello from bun v1, built true, id of 8\n",
+        version: "server.js",
+        install: "bun install --frozen-lockfile",
+        absent: &["/app/node_modules/is-number", "/app/.paas", "/usr/local/bin/bun", "/tmp/cache/*"],
+    }
+    .serves();
+}
+
+#[test]
+fn node_with_a_workspace_of_pnpm() {
+    App {
+        fixture: "node-pnpm-workspace",
+        hello: "Hello from a workspace of pnpm v1, built true, id of 8\n",
+        version: "apps/web/server.js",
+        install: "pnpm install --frozen-lockfile --prod=false",
+        absent: &["/app/apps/web/node_modules/is-number", "/app/.paas", "/usr/local/bin/pnpm", "/tmp/cache/*"],
+    }
+    .serves();
+}
+
+#[test]
+fn node_that_builds_a_page() {
+    let server = Server::start();
+    let repository = server.repository("node-vite", "page");
+    repository.push().expect_success();
+    let page = server.get("page", "/");
+    assert!(page.body.contains("<title>Vite v1</title>"), "{}", page.body);
+    // The page of the application answers for what is no file; what looks like a file and is none is missing.
+    let elsewhere = server.get("page", "/some/where");
+    assert_eq!((elsewhere.status, elsewhere.body), (200, page.body.clone()));
+    assert_eq!(server.get("page", "/assets/nothing.js").status, 404);
+    assert_eq!(server.get("page", "/.env").status, 404);
+    assert_eq!(server.get("page", "/robots.txt").body, "User-agent: *\n");
+    let script = page.body.split("src=\"").nth(1).unwrap().split('"').next().unwrap();
+    let script = server.get("page", script);
+    assert!(script.head.contains("javascript") && script.body.contains("a $5 \"page\""), "{}", script.body);
+    let second = {
+        repository.replace("index.html", "v1", "v2").commit("second");
+        repository.push()
+    }
+    .expect_success();
+    assert!(server.get("page", "/").body.contains("<title>Vite v2</title>"));
+    assert!(second.talk().lines().any(|line| line.contains("npm ci") && line.ends_with("(cached)")), "{second}");
+    App {
+        fixture: "node-vite",
+        hello: "",
+        version: "",
+        install: "",
+        absent: &["/srv/node_modules", "/usr/local/bin/node"],
+    }
+    .is_clean(&server);
+}
+
+// ---- Python ---------------------------------------------------------------------------------------------------------
+
+#[test]
+fn python_with_uv_and_a_package() {
+    let server = Server::start();
+    let repository = server.repository("python-uv", "app");
+    lock(&repository, "uv.lock", "python3 -m venv /t && /t/bin/pip install uv", "/t/bin/uv lock");
+    App {
+        fixture: "python-uv",
+        hello: "Hello from uv v1\n",
+        version: "src/hello/__init__.py",
+        install: "uv sync --frozen --no-dev --no-install-project",
+        absent: &["/opt/tools", "/opt/venv/lib/python3*/site-packages/iniconfig", "/root/.cache/*"],
+    }
+    .serves_from(server, repository);
+}
+
+#[test]
+fn python_with_pdm() {
+    App {
+        fixture: "python-pdm",
+        hello: "Hello from PDM v1\n",
+        version: "wsgi.py",
+        install: "pdm sync --prod",
+        absent: &["/opt/tools", "/opt/venv/lib/python3*/site-packages/iniconfig", "/root/.cache/*"],
+    }
+    .serves();
+}
+
+#[test]
+fn python_with_pipenv_and_a_factory() {
+    let server = Server::start();
+    let repository = server.repository("python-pipenv", "app");
+    lock(&repository, "Pipfile.lock", "python3 -m venv /t && /t/bin/pip install pipenv", "/t/bin/pipenv lock");
+    App {
+        fixture: "python-pipenv",
+        hello: "Hello from Pipenv v1\n",
+        version: "blog/__init__.py",
+        install: "pipenv install --deploy",
+        absent: &["/opt/tools", "/opt/venv/lib/python3*/site-packages/iniconfig", "/root/.cache/*"],
+    }
+    .serves_from(server, repository);
+}
+
+#[test]
+fn python_with_a_plain_pyproject() {
+    App {
+        fixture: "python-pyproject",
+        hello: "Hello from a plain pyproject.toml v1\n",
+        version: "server.py",
+        install: "pip install --cache-dir",
+        absent: &["/root/.cache/*"],
+    }
+    .serves();
+}
+
+#[test]
+fn python_with_nothing_beside_it() {
+    let server = Server::start();
+    server.repository("python-none", "app").push().expect_success();
+    assert_eq!(server.get("app", "/").body, "Hello from Python alone v1\n");
+}
+
+#[test]
+fn django_with_a_front_end() {
+    let server = Server::start();
+    server.paas(&["apps:create", "app"]).expect_success();
+    server.paas(&["config:set", "app", "SECRET_KEY=secret"]).expect_success();
+    let repository = server.repository("python-django", "app");
+    let (server, _) = App {
+        fixture: "python-django",
+        hello: "Hello from Django v1\n",
+        version: "shop/urls.py",
+        install: "pip install --cache-dir",
+        absent: &["/app/node_modules", "/usr/local/bin/node", "/root/.cache/*"],
+    }
+    .serves_from(server, repository);
+    assert_eq!(server.get("app", "/static/style.css").body, "body { color: navy; }\n");
+    assert!(server.get("app", "/static/front-end.json").body.contains("nanoid"));
+}
+
+// ---- what goes wrong ------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_failed_build_says_why_and_what_to_type() {
+    let server = Server::start();
+    let fails = |app: &str, files: &[(&str, &str)], cause: &str, hint: &str| -> Ran {
+        let repository = server.empty_repository(app);
+        for (path, text) in files {
+            repository.write(path, text);
+        }
+        repository.commit("broken");
+        let push = repository.push().expect_failure();
+        push.says("build failed: ").says(cause).says(&format!("hint: {hint}"))
+    };
+    let package =
+        r#"{ "scripts": { "start": "node x.js", "build": "node y.js" }, "dependencies": { "nanoid": "^3.0.0" } }"#;
+    let empty_lock = r#"{ "name": "x", "lockfileVersion": 3, "packages": { "": { "name": "x" } } }"#;
+    fails(
+        "lock",
+        &[("package.json", package), ("package-lock.json", empty_lock)],
+        "package-lock.json is out of step with package.json",
+        "`npm install`, then commit package-lock.json",
+    );
+    fails(
+        "module",
+        &[("package.json", r#"{ "scripts": { "start": "x", "build": "node y.js" } }"#)],
+        "the module /app/y.js is not there",
+        "`npm install /app/y.js` and commit, or see that the file is committed",
+    );
+    fails(
+        "version",
+        &[("requirements.txt", "flask==999\n"), ("app.py", "")],
+        "there is no such version of flask==999 for this Python",
+        "correct it in the requirements",
+    );
+    fails(
+        "compile",
+        &[("go.mod", "module x\ngo 1.26\n"), ("main.go", "package main\n\nfunc main() { x }\n")],
+        "the code does not compile",
+        "the errors are above",
+    );
+    fails(
+        "dockerfile",
+        &[("Dockerfile", "FROM busybox:stable\nRUN nonsense --now\n")],
+        "a command of the build is not there: nonsense",
+        "name what brings it among the dependencies",
+    );
+    fails(
+        "memory",
+        &[("Dockerfile", "FROM busybox:stable\nRUN kill -9 $$\n")],
+        "the build ran out of memory",
+        "give the server more memory",
+    );
+}
+
+// ---- every other Dockerfile -----------------------------------------------------------------------------------------
+
+/// BuildKit reads every Dockerfile of the plans in tests/apps/plans: it fails to find a stage that no Dockerfile has, and
+/// says so only once it has read the whole.
+#[test]
+fn every_planned_dockerfile_is_good() {
+    let plans = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/apps/plans");
+    let mut read = 0;
+    let mut bad = Vec::new();
+    for entry in fs::read_dir(plans).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        let Some((_, dockerfile)) = text.split_once("\n# .paas") else { continue };
+        let (_, dockerfile) = dockerfile.split_once("/Dockerfile\n").unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("Dockerfile"), dockerfile).unwrap();
+        let mut command: Command = docker();
+        command.env("DOCKER_BUILDKIT", "1").args(["build", "--target", "no-such-stage"]).arg(directory.path());
+        let ran = run(&mut command).expect_failure();
+        if !ran.stderr.contains("target stage no-such-stage could not be found") {
+            bad.push(format!("{}:\n{ran}", path.display()));
+        }
+        read += 1;
+    }
+    assert!(read >= 60, "{read}");
+    assert!(bad.is_empty(), "{}", bad.join("\n\n"));
+}
