@@ -39,6 +39,9 @@ releases:rollback
 ssh-keys:add
 ssh-keys:list
 ssh-keys:remove
+report
+disk
+cleanup
 plan
 buildpacks:list
 buildpacks:show

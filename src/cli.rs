@@ -2,11 +2,14 @@
 //! laptop) and is the same behind each.
 
 mod apps;
+mod build_caps;
 mod buildpacks;
 mod checks;
+mod cleanup;
 mod completions;
 mod config;
 mod deploys;
+mod disk;
 mod edit;
 mod git;
 mod hook;
@@ -16,6 +19,7 @@ mod plan;
 mod processes;
 mod releases;
 mod remote;
+mod report;
 mod resolver;
 mod serve;
 mod ssh_keys;
@@ -139,6 +143,12 @@ enum Command {
     SshKeysList(ssh_keys::List),
     #[command(name = "ssh-keys:remove")]
     SshKeysRemove(ssh_keys::Remove),
+    #[command(name = "report")]
+    Report(report::Report),
+    #[command(name = "disk")]
+    Disk(disk::Disk),
+    #[command(name = "cleanup")]
+    Cleanup(cleanup::Cleanup),
     #[command(name = "plan")]
     Plan(plan::Plan),
     #[command(name = "buildpacks:list")]
@@ -153,6 +163,8 @@ enum Command {
     Completions(completions::Completions),
     #[command(name = "resolver", hide = true)]
     Resolver(resolver::Resolver),
+    #[command(name = "build-caps", hide = true)]
+    BuildCaps(build_caps::BuildCaps),
     #[command(name = "hook", hide = true)]
     Hook(hook::Hook),
 }
@@ -206,6 +218,9 @@ impl Command {
             Command::ReleasesRollback(command) => command.run(instance).await,
             Command::SshKeysList(command) => command.run(instance),
             Command::SshKeysRemove(command) => command.run(instance),
+            Command::Report(command) => command.run(instance).await,
+            Command::Disk(command) => command.run(instance).await,
+            Command::Cleanup(command) => command.run(instance).await,
             Command::BuildpacksList(command) => command.run(instance),
             Command::BuildpacksShow(command) => command.run(instance),
             Command::Hook(command) => command.run(instance).await,
@@ -214,6 +229,7 @@ impl Command {
             | Command::BuildpacksDetect(_)
             | Command::Serve(_)
             | Command::Resolver(_)
+            | Command::BuildCaps(_)
             | Command::Completions(_) => Err(Error::bug("a command without an instance was given one")),
         }
     }
@@ -226,6 +242,7 @@ impl Command {
                 | Command::BuildpacksDetect(_)
                 | Command::Serve(_)
                 | Command::Resolver(_)
+                | Command::BuildCaps(_)
                 | Command::Hook(_)
                 | Command::Completions(_)
         )
@@ -328,6 +345,7 @@ fn execute(arguments: &[OsString], door: Door) -> u8 {
     }
     finish(match cli.command {
         Command::Completions(command) => command.run(),
+        Command::BuildCaps(command) => command.run(),
         Command::Plan(command) => {
             Settings::load(cli.config).and_then(|settings| command.run(Ui::default(), &settings.paths.buildpacks()))
         }

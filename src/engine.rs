@@ -2,8 +2,12 @@
 //! module that knows bollard.
 
 mod build;
+mod caps;
+mod facts;
+mod images;
 mod listen;
 mod spec;
+mod usage;
 
 use std::{collections::HashMap, time::Duration};
 
@@ -15,8 +19,12 @@ use bollard::{
     query_parameters as query,
 };
 pub use build::{BuildEvent, BuildSpec, Context};
+pub use caps::Capped;
+pub use facts::Facts;
 use futures_util::{Stream, StreamExt, TryStreamExt};
+pub use images::Image;
 pub use spec::{ContainerSpec, Labels};
+pub use usage::Usage;
 
 use crate::{
     Error, Result, clock,
@@ -101,6 +109,9 @@ pub struct LogLine {
     pub text: String,
 }
 
+/// How long after it was made a container may take to be started.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
 impl Engine {
     /// Connects, and settles on the newest API version that both sides speak.
     ///
@@ -164,20 +175,45 @@ impl Engine {
         }
     }
 
-    /// Makes and starts a container.
+    /// Removes the networks of the instance but for the one that its containers are in: none but a paas of another
+    /// version made them. Those that containers use stay. Returns how many are gone.
     ///
     /// # Errors
     /// [`Error::Docker`].
+    pub async fn remove_stray_networks(&self, instance: &str) -> Result<u64> {
+        let options = query::ListNetworksOptions { filters: Some(label_filter(&[(spec::INSTANCE_LABEL, instance)])) };
+        let networks = self.docker.list_networks(Some(options)).await.map_err(Error::docker("list networks"))?;
+        let own = spec::network_name(instance);
+        let mut removed = 0;
+        for network in networks.into_iter().filter(|network| network.name.as_ref() != Some(&own)) {
+            let id = network.id.unwrap_or_default();
+            match self.docker.remove_network(&id).await {
+                Ok(()) => removed += 1,
+                // It has containers, or somebody else was quicker.
+                Err(error) if is_status(&error, 403) || is_status(&error, 404) => {}
+                Err(error) => return Err(Error::docker(format!("remove the network {id}"))(error)),
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Makes and starts a container.
+    ///
+    /// # Errors
+    /// [`Error::AddressTaken`] where another container has its address; it is made then. [`Error::Docker`].
     pub async fn start(&self, spec: &ContainerSpec) -> Result<()> {
         let options = query::CreateContainerOptions { name: Some(spec.name.clone()), ..Default::default() };
         self.docker
             .create_container(Some(options), spec.body())
             .await
             .map_err(Error::docker(format!("make the container {}", spec.name)))?;
-        self.docker
-            .start_container(&spec.name, None::<query::StartContainerOptions>)
-            .await
-            .map_err(Error::docker(format!("start the container {}", spec.name)))
+        match self.docker.start_container(&spec.name, None::<query::StartContainerOptions>).await {
+            // It publishes no port, so it is none on the host that is meant.
+            Err(error) if error.to_string().contains("Address already in use") => {
+                Err(Error::AddressTaken { address: spec.address })
+            }
+            other => other.map_err(Error::docker(format!("start the container {}", spec.name))),
+        }
     }
 
     /// Starts a container that ended.
@@ -286,7 +322,7 @@ impl Engine {
         }
     }
 
-    /// Sets whether the engine starts a container again when it ends.
+    /// Sets whether the engine starts a container again when it ends. One that is gone or going is fine.
     ///
     /// # Errors
     /// [`Error::Docker`].
@@ -296,7 +332,8 @@ impl Engine {
             ..ContainerUpdateBody::default()
         };
         match self.docker.update_container(name, body).await {
-            Err(error) if !is_status(&error, 404) => {
+            // A command removes what the daemon retires: the engine calls that its own error.
+            Err(error) if !is_status(&error, 404) && !error.to_string().contains("marked for removal") => {
                 Err(Error::docker(format!("set the restart policy of {name}"))(error))
             }
             _ => Ok(()),
@@ -317,6 +354,18 @@ impl Engine {
         }
     }
 
+    /// Stops a running container and starts it again.
+    ///
+    /// # Errors
+    /// [`Error::Docker`].
+    pub async fn restart(&self, name: &str, timeout: Duration) -> Result<()> {
+        let options = query::RestartContainerOptions { t: i32::try_from(timeout.as_secs()).ok(), signal: None };
+        self.docker
+            .restart_container(name, Some(options))
+            .await
+            .map_err(Error::docker(format!("restart the container {name}")))
+    }
+
     /// Removes a container with its anonymous volumes, running or not. One that is gone is fine.
     ///
     /// # Errors
@@ -335,7 +384,7 @@ impl Engine {
         Err(Error::bug(format!("the container {name} is being removed for ever")))
     }
 
-    /// The names of the instance's containers, running or not.
+    /// The names of the instance's containers, running or not, but for those that serve a build.
     ///
     /// # Errors
     /// [`Error::Docker`].
@@ -348,6 +397,7 @@ impl Engine {
         let listed = self.docker.list_containers(Some(options)).await.map_err(Error::docker("list containers"))?;
         Ok(listed
             .into_iter()
+            .filter(|summary| !is_at_work(summary))
             .filter_map(|summary| summary.names?.into_iter().next())
             .map(|name| name.trim_start_matches('/').to_owned())
             .collect())
@@ -428,38 +478,15 @@ impl Engine {
         let inspected = self.docker.inspect_container(name, None::<query::InspectContainerOptions>).await.ok()?;
         listen::of_process(inspected.state?.pid?)
     }
+}
 
-    /// Removes an image's tag, and the image with its last tag. One that is gone, or that a container uses, is fine.
-    ///
-    /// # Errors
-    /// [`Error::Docker`].
-    pub async fn remove_image(&self, tag: &str) -> Result<()> {
-        match self.docker.remove_image(tag, None::<query::RemoveImageOptions>, None).await {
-            Err(error) if !is_status(&error, 404) && !is_status(&error, 409) => {
-                Err(Error::docker(format!("remove the image {tag}"))(error))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The tags of the instance's images with the images' ids, of one app or of all.
-    ///
-    /// # Errors
-    /// [`Error::Docker`].
-    pub async fn images(&self, instance: &str) -> Result<Vec<(String, ImageId)>> {
-        let options = query::ListImagesOptions {
-            filters: Some(label_filter(&[(spec::INSTANCE_LABEL, instance)])),
-            ..Default::default()
-        };
-        let images = self.docker.list_images(Some(options)).await.map_err(Error::docker("list images"))?;
-        Ok(images
-            .into_iter()
-            .flat_map(|image| {
-                let id = ImageId(image.id);
-                image.repo_tags.into_iter().map(move |tag| (tag, id.clone()))
-            })
-            .collect())
-    }
+/// Whether a container is one of ours that no deploy knows, and does its work or is about to.
+fn is_at_work(summary: &bollard::models::ContainerSummary) -> bool {
+    let has_role = summary.labels.as_ref().is_some_and(|labels| labels.contains_key(spec::ROLE_LABEL));
+    let made = summary.created.unwrap_or(0) * 1000;
+    has_role
+        && (summary.state == Some(bollard::models::ContainerSummaryStateEnum::RUNNING)
+            || clock::since(made) < START_TIMEOUT)
 }
 
 fn label_filter(labels: &[(&str, &str)]) -> HashMap<String, Vec<String>> {

@@ -5,13 +5,17 @@
 
 use std::{error::Error as StdError, io, path::PathBuf};
 
-use crate::model::{Actor, AppName, DeployId, Freeze, ProcessType, ReleaseVersion};
+use crate::model::{Actor, AppName, DeployId, ProcessType, ReleaseVersion};
 
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Any error, kept only for its message and causes.
 pub type BoxError = Box<dyn StdError + Send + Sync + 'static>;
+
+/// What to type where a disk is full.
+const MAKE_ROOM: &str = "`paas cleanup` removes what no app needs, `paas cleanup --build-cache` also the build cache of \
+                         the whole engine; `paas disk` shows what takes how much";
 
 /// What kind of failure it is: this, and nothing else, chooses the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -262,17 +266,12 @@ pub enum Error {
         holder: String,
     },
     /// The app was frozen on purpose.
-    #[error(
-        "{app} is locked by {}, {}{}",
-        freeze.actor,
-        crate::clock::ago(freeze.since),
-        freeze.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default()
-    )]
+    #[error("{app} is locked by {by}")]
     Frozen {
         /// The app.
         app: AppName,
         /// Who froze it, when and why.
-        freeze: Freeze,
+        by: String,
     },
     /// A newer push of the same app took this one's place in line.
     #[error("superseded by deploy {0}, a newer push of the same app")]
@@ -365,6 +364,15 @@ pub enum Error {
         /// The subnet that was asked for.
         subnet: String,
     },
+    /// A container cannot have its address, because another container of the engine has it.
+    #[error("the address {address} is used by a container that is not paas's")]
+    AddressTaken {
+        /// The address.
+        address: std::net::Ipv4Addr,
+    },
+    /// Something that this engine or this machine cannot do.
+    #[error("{0}")]
+    Unsupported(String),
     /// An image cannot be pulled.
     #[error("cannot pull the image {image}")]
     ImagePull {
@@ -552,6 +560,8 @@ impl Error {
             Error::DockerUnavailable { .. }
             | Error::Docker { .. }
             | Error::SubnetTaken { .. }
+            | Error::AddressTaken { .. }
+            | Error::Unsupported(_)
             | Error::ImagePull { .. }
             | Error::ProxyUnavailable { .. }
             | Error::ProxyRefused(_)
@@ -613,6 +623,11 @@ impl Error {
                 "add one of the files above, or a Dockerfile; `paas plan` shows on your machine what would be built".into()
             }
             Error::Build { likely: Some((_, hint)), .. } => hint.clone(),
+            Error::Build { message, .. } if message.ends_with("code 137") => {
+                "a step that ends with 137 was killed, mostly because it ran out of memory: `paas report` shows how much \
+                 the machine has, and what builds may take (build_memory_mb)"
+                    .into()
+            }
             Error::Build { .. } => "the lines above are the builder's; fix the step that failed and push again".into(),
             Error::ReleaseCommand { .. } => "its output is above; fix it and push again".into(),
             Error::AppExited { code: 126 | 127, .. } => {
@@ -647,6 +662,11 @@ impl Error {
             Error::SubnetTaken { .. } => {
                 "set PAAS_SUBNET to a network that is free, e.g. 10.214.0.0/16; `ip route` shows those in use".into()
             }
+            Error::AddressTaken { .. } => {
+                "`docker network ls` and `docker network inspect NETWORK` show who has it; put it on a network of its own"
+                    .into()
+            }
+            Error::Docker { source, .. } if source.to_string().contains("no space left on device") => MAKE_ROOM.into(),
             Error::Docker { .. } => "`docker info` tells whether the engine is well; its log has more".into(),
             Error::ImagePull { image, .. } => {
                 format!("check the image's name, and that this server reaches its registry: `docker pull {image}`")
@@ -659,9 +679,7 @@ impl Error {
                 "`paas serve` starts Caddy and keeps it running: see that it runs, with `systemctl status paas`".into()
             }
             Error::ProxyRefused(_) => "this is a bug of paas: please report the message above".into(),
-            Error::DiskFull { .. } => {
-                "make room: `df -h` shows what is full, `docker system prune` removes what no container uses".into()
-            }
+            Error::DiskFull { .. } => MAKE_ROOM.into(),
             Error::RootDenied { path, owner } => format!(
                 "run it as root or as {owner}, over ssh, or set PAAS_ROOT to a directory of your own instead of {}",
                 path.display()
@@ -683,9 +701,9 @@ impl Error {
                 _ => format!("something else listens there: set {setting} to a free address"),
             },
             Error::ProgramMissing { program, .. } => format!("install it: `apt-get install {program}`"),
-            Error::Program { .. } => return None,
+            Error::Program { .. } | Error::Unsupported(_) => return None,
             Error::Io { source, .. } => match source.kind() {
-                io::ErrorKind::StorageFull => "the disk is full: `df -h` shows which".into(),
+                io::ErrorKind::StorageFull => MAKE_ROOM.into(),
                 io::ErrorKind::PermissionDenied => "run it as the owner of the root directory".into(),
                 _ => return None,
             },

@@ -62,12 +62,12 @@ pub async fn output(mut command: Command) -> Result<Vec<u8>> {
     Err(Error::Program { program: name, status: output.status.to_string(), stderr: stderr[start..].to_owned() })
 }
 
-/// Becomes another program, with the command's arguments and environment and our own standard streams. Returns only
-/// where that fails.
-pub fn replace(command: Command) -> Error {
+/// Becomes another program, with the command's arguments and environment, this standard input, and our own standard
+/// output and error. Returns only where that fails.
+pub fn replace(command: Command, input: impl Into<Stdio>) -> Error {
     use std::os::unix::process::CommandExt;
     let mut command = command.into_std();
-    command.stdin(Stdio::inherit());
+    command.stdin(input);
     let source = command.exec();
     Error::ProgramMissing { program: command.get_program().to_string_lossy().into_owned(), source }
 }

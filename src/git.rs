@@ -73,11 +73,12 @@ pub fn pin(repository: &Path, deployment: DeployId, commit: CommitId) -> Result<
     set_reference(repository, &pin_name(deployment), commit)
 }
 
-/// Lets go of what [`pin`] kept.
+/// Lets go of what [`pin`] kept. Only for who alone may do so.
 ///
 /// # Errors
-/// [`Error::Source`].
+/// [`Error::Source`], [`Error::Io`].
 pub fn unpin(repository: &Path, deployment: DeployId) -> Result<()> {
+    free(repository, &pin_name(deployment))?;
     let repository = open(repository)?;
     let removed = repository.find_reference(&pin_name(deployment)).and_then(|mut reference| reference.delete());
     match removed {
@@ -86,11 +87,14 @@ pub fn unpin(repository: &Path, deployment: DeployId) -> Result<()> {
     }
 }
 
-/// Moves a branch to a commit that is in the repository, and makes it the one that a clone checks out.
+/// Moves a branch to a commit that is in the repository, and makes it the one that a clone checks out. Only for who
+/// holds the app's lock.
 ///
 /// # Errors
-/// [`Error::Source`].
+/// [`Error::Source`], [`Error::Io`].
 pub fn move_branch(path: &Path, branch: &BranchName, commit: CommitId) -> Result<()> {
+    free(path, &branch.reference())?;
+    free(path, "HEAD")?;
     set_reference(path, &branch.reference(), commit)?;
     open(path)?.set_head(&branch.reference()).map_err(|error| failed(&error))
 }
@@ -126,6 +130,17 @@ fn pin_name(deployment: DeployId) -> String {
 fn set_reference(path: &Path, name: &str, commit: CommitId) -> Result<()> {
     let repository = open(path)?;
     repository.reference(name, commit.oid(), true, "paas").map(drop).map_err(|error| failed(&error))
+}
+
+/// Removes git's lock of a reference, which a process that was killed as it moved it left: nobody else would ever.
+fn free(path: &Path, name: &str) -> Result<()> {
+    let lock = path.join(format!("{name}.lock"));
+    match std::fs::remove_file(&lock) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io(format!("remove {}", lock.display()))(error))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn open(path: &Path) -> Result<git2::Repository> {

@@ -5,7 +5,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{Read, Seek, Write},
     os::unix::fs::OpenOptionsExt,
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -106,19 +106,30 @@ pub fn holder(path: &Path) -> Result<Option<Holder>> {
 ///
 /// # Errors
 /// [`Error::Io`].
-pub async fn lock(path: &Path, holder: &Holder, mut waiting: impl FnMut(&str)) -> Result<Lock> {
-    let mut told: Option<(String, i64)> = None;
+pub async fn lock(path: &Path, holder: &Holder, waiting: impl FnMut(&str)) -> Result<Lock> {
+    lock_one_of(&[path.to_owned()], holder, waiting).await
+}
+
+/// Takes whichever of the locks at `paths` is free first, and waits as long as it takes. `waiting` is told who holds
+/// them, once for each such party.
+///
+/// # Errors
+/// [`Error::Io`].
+pub async fn lock_one_of(paths: &[PathBuf], holder: &Holder, mut waiting: impl FnMut(&str)) -> Result<Lock> {
+    let mut told: Vec<(String, i64)> = Vec::new();
     loop {
-        match try_lock(path, holder)? {
-            Ok(lock) => return Ok(lock),
-            Err(other) => {
-                if let Some(other) = other
-                    && told.as_ref() != Some(&(other.what.clone(), other.since))
-                {
-                    waiting(&other.describe());
-                    told = Some((other.what, other.since));
-                }
+        let mut others = Vec::new();
+        for path in paths {
+            match try_lock(path, holder)? {
+                Ok(lock) => return Ok(lock),
+                Err(other) => others.extend(other),
             }
+        }
+        let party: Vec<(String, i64)> = others.iter().map(|other| (other.what.clone(), other.since)).collect();
+        // One that has not said who it is yet will have the next time.
+        if party.len() == paths.len() && party != told {
+            waiting(&others.iter().map(Holder::describe).collect::<Vec<_>>().join(", and for "));
+            told = party;
         }
         tokio::time::sleep(RETRY).await;
     }
@@ -193,6 +204,24 @@ mod tests {
         assert_eq!(other.describe(), "the deploy of main by key:ann, begun 0 s ago");
         drop(first);
         assert!(try_lock(&path, &holder)?.is_ok());
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn one_of_several_locks_is_enough_and_all_holders_are_named() -> Result<()> {
+        let directory = tempfile::tempdir().map_err(Error::io("make a directory"))?;
+        let paths = [1, 2].map(|number| directory.path().join(format!("{number}.lock")));
+        let holder = |what: &str| Holder::new(what, &Actor::Daemon);
+        let first = lock_one_of(&paths, &holder("one"), |_| panic!("nobody is there")).await?;
+        let _second = lock_one_of(&paths, &holder("two"), |_| panic!("one is free")).await?;
+        let (mut first, mut said) = (Some(first), Vec::new());
+        let third = holder("three");
+        let waiting = lock_one_of(&paths, &third, |others| {
+            said.push(others.to_owned());
+            first = None;
+        });
+        waiting.await?;
+        assert_eq!(said, ["one by daemon, begun 0 s ago, and for two by daemon, begun 0 s ago"]);
         Ok(())
     }
 }

@@ -4,6 +4,7 @@
 
 mod actor;
 mod app;
+mod caps;
 mod check;
 mod command_line;
 mod config;
@@ -18,6 +19,7 @@ mod release;
 
 pub use actor::Actor;
 pub use app::{App, AppName, AppState, Freeze};
+pub use caps::BuildCaps;
 pub use check::{Check, CheckMode, HttpProbe, Probe};
 pub use command_line::shell_arguments;
 pub use config::{ConfigMap, EnvKey};

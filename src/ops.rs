@@ -2,11 +2,14 @@
 
 pub mod apps;
 pub mod checks;
+pub mod cleanup;
 pub mod config;
 pub mod deploys;
+pub mod disk;
 pub mod edit;
 pub mod keys;
 pub mod logs;
 pub mod processes;
 pub mod push;
 pub mod releases;
+pub mod report;

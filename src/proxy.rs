@@ -18,13 +18,16 @@ use std::{
     fs::File,
     io::{self, BufRead, Write},
     net::SocketAddrV4,
-    path::Path,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
-pub use caddy::{check_ports, check_program, supervise};
+pub use caddy::{check_ports, check_program, supervise, version as caddy_version};
 pub use resolver::{Resolver, start as start_resolver};
-pub use resolver_process::{ensure as ensure_resolver, run as run_resolver, supervise as supervise_resolver};
+pub use resolver_process::{
+    answers as resolver_answers, ensure as ensure_resolver, run as run_resolver, supervise as supervise_resolver,
+};
 
 use self::{admin::Admin, caddyfile::Variant};
 use crate::{
@@ -189,7 +192,7 @@ async fn apply(instance: &Instance, variant: Option<Variant>) -> Result<()> {
 /// Writes the Caddyfile while no Caddy runs, checked by the program itself.
 async fn write_checked_by_program(instance: &Instance, text: &str) -> Result<()> {
     let paths = &instance.settings.paths;
-    let candidate = paths.caddy().join("Caddyfile.candidate");
+    let candidate = candidate(paths);
     write_atomically(&candidate, text)?;
     let mut command = caddy::command(&instance.settings);
     command.arg("adapt").arg("--config").arg(&candidate).args(["--adapter", "caddyfile"]);
@@ -212,7 +215,7 @@ fn loaded_variant(paths: &Paths) -> Option<Variant> {
 #[derive(Debug)]
 struct Lock(#[expect(dead_code, reason = "the lock lives as long as the file is open")] File);
 
-/// Waits for the proxy's lock.
+/// Waits for the proxy's lock, and removes what its last holder did not come to use.
 async fn lock(paths: &Paths) -> Result<Lock> {
     let path = paths.proxy_lock();
     let action = format!("lock {}", path.display());
@@ -221,7 +224,25 @@ async fn lock(paths: &Paths) -> Result<Lock> {
         rustix::io::retry_on_intr(|| rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive))?;
         Ok(file)
     });
-    taken.await.map_err(Error::bug)?.map(Lock).map_err(Error::io(action))
+    let lock = taken.await.map_err(Error::bug)?.map(Lock).map_err(Error::io(action))?;
+    let candidate = candidate(paths);
+    for left in [draft(&candidate), candidate, draft(&paths.caddyfile()), draft(&paths.caddyfile_loaded())] {
+        // What cannot be removed now is written over, or removed by the next to come.
+        let _ = std::fs::remove_file(left);
+    }
+    Ok(lock)
+}
+
+/// A Caddyfile that is to be checked.
+fn candidate(paths: &Paths) -> PathBuf {
+    paths.caddy().join("Caddyfile.candidate")
+}
+
+/// What a file is written as, before it gets its name.
+fn draft(path: &Path) -> PathBuf {
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(".draft");
+    draft.into()
 }
 
 fn read_optional(path: &Path) -> Result<Option<String>> {
@@ -232,14 +253,16 @@ fn read_optional(path: &Path) -> Result<Option<String>> {
     }
 }
 
-/// Writes a file so that at any moment, and after any crash, it is whole: the old one or the new one.
+/// Writes a file so that at any moment, and after any crash, it is whole: the old one or the new one. Only for who holds
+/// the lock.
 fn write_atomically(path: &Path, text: &str) -> Result<()> {
     let directory = path.parent().unwrap_or(Path::new("/"));
     let write = || -> io::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(directory)?;
+        let mut options = File::options();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(draft(path))?;
         file.write_all(text.as_bytes())?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
+        file.sync_all()?;
+        std::fs::rename(draft(path), path)?;
         File::open(directory)?.sync_all()
     };
     write().map_err(Error::io(format!("write {}", path.display())))

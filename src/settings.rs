@@ -16,7 +16,7 @@ pub use paths::Paths;
 
 use crate::{
     Error, Result,
-    model::{Actor, Hostname, Subnet},
+    model::{Actor, BuildCaps, Hostname, Subnet},
 };
 
 /// A setting: its key in `config.toml`, and what it means. Its variable is `PAAS_` and the key in capitals, but for
@@ -32,7 +32,7 @@ pub struct Key {
 }
 
 /// Every setting there is.
-pub const KEYS: [Key; 14] = [
+pub const KEYS: [Key; 19] = [
     Key {
         name: "root",
         default: "/var/lib/paas for root and the paas user, else ~/.local/share/paas",
@@ -70,6 +70,27 @@ pub const KEYS: [Key; 14] = [
         name: "min_free_mb",
         default: "200",
         about: "MB that must be free on the disks of ROOT and Docker for a deploy to start",
+    },
+    Key {
+        name: "images_kept",
+        default: "5",
+        about: "how many good releases of an app keep their image, to be rolled back to: at least 1",
+    },
+    Key {
+        name: "build_cache_max_gb",
+        default: "no limit but Docker's own",
+        about: "GB that Docker's build cache is pruned to after a deploy: that of the whole engine, whoever built",
+    },
+    Key { name: "build_concurrency", default: "1", about: "how many images are built at a time: 1 to 16" },
+    Key {
+        name: "build_memory_mb",
+        default: "no cap",
+        about: "MB of memory that the steps of all builds may take together, those of other users of the engine included",
+    },
+    Key {
+        name: "build_cpus",
+        default: "no cap",
+        about: "processors that the steps of all builds may take together, those of other users of the engine included: 0.1 to 1024",
     },
 ];
 
@@ -127,6 +148,14 @@ pub struct Settings {
     pub create_on_push: bool,
     /// MB that must be free for a deploy to start.
     pub min_free_mb: u64,
+    /// How many good releases of an app keep their image.
+    pub images_kept: u32,
+    /// GB that the engine's build cache is pruned to after a deploy; none: it is not.
+    pub build_cache_max_gb: Option<u64>,
+    /// How many images are built at a time.
+    pub build_concurrency: u16,
+    /// What builds may take of the machine.
+    pub build_caps: BuildCaps,
     /// Every setting that was given, by variable: what a child process of ours must be told.
     given: BTreeMap<&'static str, String>,
 }
@@ -191,6 +220,12 @@ impl Settings {
             "external" => ProxyMode::External,
             other => return Err(bad("PAAS_PROXY_MODE", &format!("{other:?} is none of managed, external"))),
         };
+        let build_memory_mb: Option<u64> = given
+            .get("PAAS_BUILD_MEMORY_MB")
+            .map(|text| parse_within("PAAS_BUILD_MEMORY_MB", text, 64..=100_000_000))
+            .transpose()?;
+        let build_cpus =
+            given.get("PAAS_BUILD_CPUS").map(|text| parse_within("PAAS_BUILD_CPUS", text, 0.1..=1024.0)).transpose()?;
         Ok(Settings {
             paths: Paths::new(root),
             domain,
@@ -212,6 +247,13 @@ impl Settings {
             docker_host: given.get("DOCKER_HOST").cloned(),
             create_on_push: parse("PAAS_CREATE_ON_PUSH", &get("PAAS_CREATE_ON_PUSH", "true"))?,
             min_free_mb: parse("PAAS_MIN_FREE_MB", &get("PAAS_MIN_FREE_MB", "200"))?,
+            images_kept: parse_within("PAAS_IMAGES_KEPT", &get("PAAS_IMAGES_KEPT", "5"), 1..=1000)?,
+            build_cache_max_gb: given
+                .get("PAAS_BUILD_CACHE_MAX_GB")
+                .map(|text| parse_within("PAAS_BUILD_CACHE_MAX_GB", text, 0..=1_000_000))
+                .transpose()?,
+            build_concurrency: parse_within("PAAS_BUILD_CONCURRENCY", &get("PAAS_BUILD_CONCURRENCY", "1"), 1..=16)?,
+            build_caps: BuildCaps { memory: build_memory_mb.map(|megabytes| megabytes * 1_000_000), cpus: build_cpus },
             given,
         })
     }
@@ -273,6 +315,11 @@ pub fn variable_of(key: &Key) -> &'static str {
         "docker_host" => "DOCKER_HOST",
         "create_on_push" => "PAAS_CREATE_ON_PUSH",
         "min_free_mb" => "PAAS_MIN_FREE_MB",
+        "images_kept" => "PAAS_IMAGES_KEPT",
+        "build_cache_max_gb" => "PAAS_BUILD_CACHE_MAX_GB",
+        "build_concurrency" => "PAAS_BUILD_CONCURRENCY",
+        "build_memory_mb" => "PAAS_BUILD_MEMORY_MB",
+        "build_cpus" => "PAAS_BUILD_CPUS",
         other => unreachable!("{other} has a variable"),
     }
 }
@@ -285,6 +332,15 @@ fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(name: &str, text: &str) -
 fn parse_port(name: &str, text: &str) -> Result<u16> {
     let port = text.parse().ok().filter(|port| *port > 0);
     port.ok_or_else(|| bad(name, &format!("{text:?}: it is a number from 1 to 65535")))
+}
+
+/// A number that makes sense only within bounds.
+fn parse_within<T>(name: &str, text: &str, bounds: std::ops::RangeInclusive<T>) -> Result<T>
+where
+    T: std::str::FromStr + PartialOrd + std::fmt::Display,
+{
+    let number = text.parse().ok().filter(|number| bounds.contains(number));
+    number.ok_or_else(|| bad(name, &format!("{text:?}: it is a number from {} to {}", bounds.start(), bounds.end())))
 }
 
 fn bad(name: &str, message: &str) -> Error {
@@ -427,6 +483,18 @@ mod tests {
     fn a_bad_value_names_its_variable() {
         let error = settings(&[("PAAS_SSH_LISTEN", "nowhere")], &account(0, "root")).map(|_| ()).unwrap_err();
         assert!(error.to_string().contains("PAAS_SSH_LISTEN"), "{error}");
+    }
+
+    #[test]
+    fn a_number_out_of_its_bounds_is_refused() -> Result<()> {
+        for (name, value) in
+            [("PAAS_IMAGES_KEPT", "0"), ("PAAS_BUILD_CONCURRENCY", "17"), ("PAAS_BUILD_CACHE_MAX_GB", "-1")]
+        {
+            let error = settings(&[(name, value)], &account(0, "root")).map(|_| ()).unwrap_err();
+            assert!(error.to_string().contains(&format!("{name}: {value:?}: it is a number from ")), "{error}");
+        }
+        assert_eq!(settings(&[("PAAS_IMAGES_KEPT", "1")], &account(0, "root"))?.images_kept, 1);
+        Ok(())
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The daemon: one loop over a closed set of ticks, beside the doors it opens. Everything it does is idempotent and
 //! written down first, so that it may die at any moment.
 
+mod health;
 mod reconcile;
 
 use std::{
@@ -31,6 +32,8 @@ const RETIRE_EVERY: Duration = Duration::from_millis(250);
 const RECOVER_EVERY: Duration = Duration::from_secs(2);
 /// How often the database is compared with the engine, beside the engine's own events.
 const RECONCILE_EVERY: Duration = Duration::from_secs(10);
+/// How often containers whose check is due are looked for.
+const CHECK_EVERY: Duration = Duration::from_millis(500);
 /// How long to wait before an engine that does not answer is asked again.
 const ENGINE_RETRY: Duration = Duration::from_secs(1);
 /// How long to wait before the daemon's lock is tried once more.
@@ -129,6 +132,8 @@ enum Tick {
     Recover,
     /// The database and the engine may disagree.
     Reconcile,
+    /// Checks may be due.
+    Check,
     /// Something happened to a container.
     Happened(Event),
     /// The engine went away.
@@ -137,6 +142,8 @@ enum Tick {
 
 async fn supervise(instance: Arc<Instance>) {
     let retiring = Retiring::default();
+    let checking = health::Checking::default();
+    let reviving = reconcile::Reviving::default();
     loop {
         let engine = match Engine::connect(&instance.settings).await {
             Ok(engine) => engine,
@@ -146,17 +153,22 @@ async fn supervise(instance: Arc<Instance>) {
                 continue;
             }
         };
-        with_engine(&instance, &engine, &retiring).await;
+        with_engine(&instance, &engine, (&retiring, &checking, &reviving)).await;
         tokio::time::sleep(ENGINE_RETRY).await;
     }
 }
 
 /// Looks after the apps as long as the engine answers.
-async fn with_engine(instance: &Arc<Instance>, engine: &Engine, retiring: &Retiring) {
+async fn with_engine(
+    instance: &Arc<Instance>,
+    engine: &Engine,
+    (retiring, checking, reviving): (&Retiring, &health::Checking, &reconcile::Reviving),
+) {
     let mut events = std::pin::pin!(engine.events(&instance.id));
     let mut retire = tokio::time::interval(RETIRE_EVERY);
     let mut recover = tokio::time::interval(RECOVER_EVERY);
     let mut reconcile = tokio::time::interval(RECONCILE_EVERY);
+    let mut check = tokio::time::interval(CHECK_EVERY);
     let mut first = true;
     loop {
         let tick = tokio::select! {
@@ -167,12 +179,14 @@ async fn with_engine(instance: &Arc<Instance>, engine: &Engine, retiring: &Retir
             _ = retire.tick() => Tick::Retire,
             _ = recover.tick() => Tick::Recover,
             _ = reconcile.tick() => Tick::Reconcile,
+            _ = check.tick() => Tick::Check,
         };
         let done = match tick {
             Tick::Retire => retiring.begin(instance, engine),
             Tick::Recover => deploy::recover(instance, engine).await,
-            Tick::Reconcile => reconcile::all(instance, engine, std::mem::take(&mut first)).await,
-            Tick::Happened(event) => reconcile::happened(instance, engine, &event).await,
+            Tick::Reconcile => reconcile::all(instance, engine, reviving, std::mem::take(&mut first)).await,
+            Tick::Check => checking.begin(instance, engine),
+            Tick::Happened(event) => reconcile::happened(instance, engine, reviving, &event).await,
             Tick::EngineLost => return,
         };
         if let Err(error) = done {

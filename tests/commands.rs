@@ -163,7 +163,7 @@ fn programs_can_read_what_is_printed() {
     let app = server.json(&["apps:info", "web"]);
     assert_eq!(
         keys(&app),
-        ["commit", "created_at", "deploy_branch", "name", "port", "processes", "release", "state", "url"]
+        ["commit", "created_at", "deploy_branch", "locked", "name", "port", "processes", "release", "state", "url"]
     );
     assert_eq!(keys(&app["processes"][0]), ["address", "command", "process", "state"]);
     assert_eq!((&app["port"], &app["deploy_branch"]), (&3000.into(), &"main".into()));

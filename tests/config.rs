@@ -58,7 +58,7 @@ fn values_are_kept_whole_and_shown_only_to_who_asks() {
     let pairs: Vec<String> = values.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let mut arguments = vec!["config:set", "web"];
     arguments.extend(pairs.iter().map(String::as_str));
-    let ran = server.paas(&arguments).expect_success().says("saved; the next deploy takes it up");
+    let ran = server.paas(&arguments).expect_success().says("saved; the next deploy or restart takes it up");
     assert!(ran.stdout.is_empty() && !ran.stderr.contains(secret), "{ran}");
     for (key, value) in values {
         let newline = if value.is_empty() { "" } else { "\n" };
@@ -176,30 +176,31 @@ two""#,
     server.paas(&["config:set", "web", "LATER=1", "--no-restart"]).expect_success().says("the next deploy");
     server.paas(&["config:unset", "web", "LINES", "--no-restart"]).expect_success().says("the next deploy");
     assert_eq!((server.containers(), release(), environment(&server)), (before.clone(), 2, second));
-    server.paas(&["ps:restart", "web"]).expect_success();
-    assert_has(&environment(&server), "LINES=one\ntwo");
-    assert_eq!(release(), 2, "a restart is of the release as it was");
-    server.paas(&["config:unset", "web", "GREETING"]).expect_success().says("v3");
+    server.paas(&["ps:restart", "web"]).expect_success().says("Releasing v3 (restart with what was set since)");
     let third = environment(&server);
     assert_has(&third, "LATER=1");
-    assert!(!third.contains("GREETING=") && !third.contains("LINES="), "{third}");
+    assert!(third.contains("GREETING=") && !third.contains("LINES="), "{third}");
+    server.paas(&["ps:restart", "web"]).expect_success();
+    assert_eq!(release(), 3, "a restart that changes nothing makes no release");
+    server.paas(&["config:unset", "web", "GREETING"]).expect_success().says("v4");
+    assert!(!environment(&server).contains("GREETING="));
 
     // PORT is where the app is told to listen, and where the traffic goes.
-    server.paas(&["config:set", "web", "PORT=8123"]).expect_success().says("v4");
+    server.paas(&["config:set", "web", "PORT=8123"]).expect_success().says("v5");
     assert_has(&environment(&server), "PORT=8123");
     assert_eq!(server.json(&["apps:info", "web"])["port"], 8123);
 
-    // A change that the app does not survive changes nothing that runs.
+    // A change that the app does not survive changes nothing, the config neither.
     let before = settled("the old container to go");
     let ran = server.paas(&["config:set", "web", "CRASH=1"]).expect_code(1);
     ran.says("web.1 exited with code 3").says("told to crash").says("hint: ");
-    assert_eq!((server.containers(), release()), (before, 4));
+    assert_eq!((server.containers(), release()), (before, 5));
     assert_has(&environment(&server), "PORT=8123");
     assert_eq!(server.deploy_state("web"), "failed");
-    server.paas(&["config:unset", "web", "CRASH"]).expect_success();
+    server.paas(&["config:get", "web", "CRASH"]).expect_code(3);
 
     // A stopped app is not started by it.
     server.paas(&["ps:stop", "web"]).expect_success();
-    server.paas(&["config:set", "web", "ASLEEP=1"]).expect_success().says("the next deploy takes it up");
+    server.paas(&["config:set", "web", "ASLEEP=1"]).expect_success().says("the next deploy or restart takes it up");
     assert_eq!(server.get("web", "/").status, 503);
 }

@@ -76,6 +76,7 @@ impl Server {
             ("PAAS_PROXY_HTTPS_PORT", (base + 4).to_string()),
             ("PAAS_SUBNET", format!("10.222.{slot}.0/24")),
             ("PAAS_CONFIG", directory.path().join("config.toml").display().to_string()),
+            ("TMPDIR", directory.path().join("tmp").display().to_string()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .to_vec();
@@ -84,6 +85,7 @@ impl Server {
             variables.push(((*name).to_owned(), (*value).to_owned()));
         }
         std::fs::write(directory.path().join("config.toml"), "").unwrap();
+        std::fs::create_dir(directory.path().join("tmp")).unwrap();
         let server = Server { directory, slot, daemon: None, variables, _slot: lock };
         run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f"]).arg(server.key()))
             .expect_success();
@@ -133,6 +135,11 @@ impl Server {
     /// The root directory of the instance.
     pub fn root(&self) -> PathBuf {
         self.directory.path().join("root")
+    }
+
+    /// Where temporary files go.
+    pub fn temporary(&self) -> PathBuf {
+        self.directory.path().join("tmp")
     }
 
     /// The private key that may log in.
@@ -219,13 +226,7 @@ impl Server {
 
     /// As [`Server::get_host`], for when it may fail.
     pub fn try_get(&self, host: &str, path: &str) -> std::io::Result<Answer> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port(3)))?;
-        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-        // HTTP/1.0: no chunks, and the end of the body is the end of the connection.
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n")?;
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes)?;
-        Ok(Answer::parse(&bytes))
+        try_get(self.port(3), host, path)
     }
 
     /// Waits until something is true, and fails the test with what the daemon logged if it does not become so.
@@ -428,6 +429,17 @@ impl std::fmt::Display for Ran {
     }
 }
 
+/// Asks what listens on a port for a path of a host, over a connection of its own.
+pub fn try_get(port: u16, host: &str, path: &str) -> std::io::Result<Answer> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    // HTTP/1.0: no chunks, and the end of the body is the end of the connection.
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n")?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes)?;
+    Ok(Answer::parse(&bytes))
+}
+
 /// Runs a command to its end.
 pub fn run(command: &mut Command) -> Ran {
     command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}")).into()
@@ -441,10 +453,16 @@ pub fn run_with_input(command: &mut Command, input: &str) -> Ran {
     child.wait_with_output().unwrap().into()
 }
 
-/// The engine's own client, to see what is really there.
+/// The engine's own client, to see what is really there: it asks the engine that `DOCKER_HOST` names, if it is set.
 pub fn docker() -> Command {
     let own = Path::new("/usr/bin/docker");
     Command::new(if own.exists() { own } else { Path::new("docker") })
+}
+
+/// The socket of the engine that the tests use.
+pub fn docker_socket() -> PathBuf {
+    let address = std::env::var("DOCKER_HOST").unwrap_or_default();
+    PathBuf::from(address.strip_prefix("unix://").unwrap_or("/var/run/docker.sock"))
 }
 
 /// What an ssh client is told so that it uses this key alone, asks nothing and remembers nothing.

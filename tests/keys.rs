@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::harness::{Ran, Server, run, run_with_input, ssh_options};
+use crate::harness::{Ran, Server, docker_socket, run, run_with_input, ssh_options};
 
 /// A new key pair in a server's directory: the path of the private one, and the text of the public one.
 fn make_key(server: &Server, name: &str) -> (PathBuf, String) {
@@ -170,9 +170,9 @@ fn the_door_opens_to_a_key_and_to_nothing_else() {
     let inside = format!("127.0.0.1:{}", server.port(1));
     let ran = run(client(&server, "ssh", &["-W", &inside]).arg(host)).expect_code(255);
     assert_eq!(ran.stdout, "");
-    let docker = "/tmp/never.sock:/var/run/docker.sock";
+    let docker = format!("/tmp/never.sock:{}", docker_socket().display());
     let listener = server.directory.path().join("local.sock");
-    let local = format!("{}:/var/run/docker.sock", listener.display());
+    let local = format!("{}:{}", listener.display(), docker_socket().display());
     let mut tunnel = client(&server, "ssh", &["-N", "-L", &local]).arg(host).stderr(Stdio::null()).spawn().unwrap();
     server.wait_for("the tunnel's near end", Duration::from_secs(20), || listener.exists());
     let ran = run(Command::new("curl")
@@ -182,7 +182,7 @@ fn the_door_opens_to_a_key_and_to_nothing_else() {
     tunnel.kill().unwrap();
     tunnel.wait().unwrap();
     assert_eq!(ran.expect_failure().stdout, "");
-    for remote in [format!("{}:{inside}", server.port(5)), docker.to_owned()] {
+    for remote in [format!("{}:{inside}", server.port(5)), docker] {
         let ran = run(client(&server, "ssh", &["-N", "-oExitOnForwardFailure=yes", "-R", &remote]).arg(host));
         ran.expect_code(255).says("forwarding failed");
     }

@@ -1,9 +1,9 @@
 //! [`Machine`]: a machine of the test's own as far as files go, for what concerns a whole machine: system users,
 //! `/etc/paas`, `/var/lib/paas`, the usual ports.
 //!
-//! It is a mount namespace with layers over `/etc`, `/var/lib` and `/var/log` and a `/run` with nothing but Docker's
-//! socket (so there is no systemd either). What is written there is gone with it, also when the test is killed. Programs
-//! are the machine's own, and so are the ports: one such machine exists at a time.
+//! It is a mount namespace with layers over `/etc`, `/var/lib` and `/var/log` and a `/run` with nothing but the socket
+//! of the tests' engine, at its usual place (so there is no systemd either). What is written there is gone with it, also
+//! when the test is killed. Programs are the machine's own, and so are the ports: one such machine exists at a time.
 
 use std::{
     fs::{File, Permissions},
@@ -18,7 +18,7 @@ use std::{
 use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 
-use crate::harness::{self, Answer, PAAS, Ran, clean_engine, end_processes, run, ssh_options};
+use crate::harness::{self, Answer, PAAS, Ran, clean_engine, docker_socket, end_processes, run, ssh_options};
 
 /// The ports of an instance that was told none: ssh, the daemon's own HTTP, Caddy's HTTP and HTTPS.
 pub const PORTS: [u16; 4] = [2222, 25080, 8080, 8443];
@@ -38,7 +38,7 @@ for place in etc var/lib var/log; do
 done
 mkdir "$layers/run"
 touch "$layers/run/docker.sock"
-mount --bind /run/docker.sock "$layers/run/docker.sock"
+mount --bind "$2" "$layers/run/docker.sock"
 mount --rbind "$layers/run" /run
 for path in /etc/paas /var/lib/paas; do
 	[ ! -e "$path" ] || { echo "$path exists: this machine has a paas of its own"; exit 1; }
@@ -75,6 +75,7 @@ impl Machine {
         let mut holder = Command::new("unshare")
             .args(["--mount", "--propagation", "private", "sh", "-c", SCRIPT, "sh"])
             .arg(directory.path())
+            .arg(docker_socket())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -135,7 +136,7 @@ impl Machine {
 
     /// Makes an ordinary user who may use Docker.
     pub fn add_user(&self, name: &str) {
-        let socket = std::fs::metadata("/var/run/docker.sock").unwrap();
+        let socket = std::fs::metadata(docker_socket()).unwrap();
         let group = std::os::unix::fs::MetadataExt::gid(&socket).to_string();
         let mut add = self.command("useradd");
         add.args(["--create-home", "--user-group", "--groups", &group, "--home-dir"]).arg(self.home(name)).arg(name);

@@ -4,17 +4,24 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test may panic, and say why")]
 
 mod harness;
+mod load;
 mod machine;
 mod processes;
+mod site;
+mod sound;
 mod untouched;
 
 mod apps;
 mod architecture;
+mod checks;
 mod commands;
 mod completions;
 mod config;
+mod crashes;
 mod failures;
 mod generated;
+mod housekeeping;
+mod images;
 mod install;
 mod interruptions;
 mod keys;
@@ -22,7 +29,11 @@ mod languages;
 mod outages;
 mod plan;
 mod push;
+mod queue;
 mod readme;
+mod releases;
 mod routing;
+mod scaling;
 mod secrets;
 mod serve;
+mod under_load;

@@ -14,7 +14,7 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
-    harness::{Server, run},
+    harness::{Server, docker_socket, run},
     processes::{kill, processes, sleeps, unique_seconds},
     untouched::{Untouched, assert_refused, wait_until_over},
 };
@@ -31,19 +31,24 @@ struct Docker {
 
 impl Docker {
     fn start() -> Docker {
+        Docker::start_with(carry)
+    }
+
+    /// With `answer` to carry what the engine says.
+    fn start_with(answer: fn(UnixStream, UnixStream)) -> Docker {
         let directory = tempfile::Builder::new().prefix("paas-docker-").tempdir_in("/tmp").unwrap();
         let docker = Docker { directory, streams: Arc::default() };
         let listener = UnixListener::bind(docker.socket()).unwrap();
         let streams = Arc::clone(&docker.streams);
         std::thread::spawn(move || {
             for client in listener.incoming() {
-                let (client, engine) = (client.unwrap(), UnixStream::connect(real_socket()).unwrap());
+                let (client, engine) = (client.unwrap(), UnixStream::connect(docker_socket()).unwrap());
                 let again = |stream: &UnixStream| stream.try_clone().unwrap();
                 streams.lock().unwrap().extend([again(&client), again(&engine)]);
                 let (from_client, to_client) = (again(&client), client);
                 let (from_engine, to_engine) = (again(&engine), engine);
                 std::thread::spawn(move || carry(from_client, to_engine));
-                std::thread::spawn(move || carry(from_engine, to_client));
+                std::thread::spawn(move || answer(from_engine, to_client));
             }
         });
         docker
@@ -71,11 +76,6 @@ impl Docker {
     }
 }
 
-fn real_socket() -> PathBuf {
-    let address = std::env::var("DOCKER_HOST").unwrap_or_default();
-    PathBuf::from(address.strip_prefix("unix://").unwrap_or("/var/run/docker.sock"))
-}
-
 /// Carries bytes from one stream to another, until either ends.
 fn carry(mut from: UnixStream, mut to: UnixStream) {
     let mut buffer = vec![0; 64 * 1024];
@@ -85,6 +85,37 @@ fn carry(mut from: UnixStream, mut to: UnixStream) {
         }
     }
     drop(to.shutdown(Shutdown::Write));
+}
+
+/// As [`carry`], but the end of each line that the engine says about a build arrives by itself.
+fn carry_line_ends_apart(mut from: UnixStream, mut to: UnixStream) {
+    let mut buffer = vec![0; 64 * 1024];
+    'carry: while let Ok(count @ 1..) = from.read(&mut buffer) {
+        let mut rest = &buffer[..count];
+        while !rest.is_empty() {
+            let end = rest.windows(3).position(|bytes| bytes == b"}\r\n").map_or(rest.len(), |position| position + 1);
+            if to.write_all(&rest[..end]).is_err() {
+                break 'carry;
+            }
+            rest = &rest[end..];
+            if !rest.is_empty() {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+    }
+    drop(to.shutdown(Shutdown::Write));
+}
+
+#[test]
+fn what_docker_says_may_arrive_in_any_pieces() {
+    let docker = Docker::start_with(carry_line_ends_apart);
+    let server = Server::start_with(&[("DOCKER_HOST", &docker.address())]);
+    let repository = server.repository("dockerfile", "blog");
+    repository.push().expect_success();
+    assert!(server.get("blog", "/").body.contains("v1"));
+    let broken = repository.become_fixture("broken-build");
+    broken.commit("broken");
+    repository.push().expect_code(1).says("build failed: v1 still serves");
 }
 
 #[test]
@@ -236,7 +267,8 @@ fn a_full_disk_is_said_before_anything_is_begun() {
     repository.push().expect_success();
     let before = Untouched::before(&server, &repository, "blog");
     repository.replace("www/index.html", "v1", "v2").commit("v2");
-    let hint = "make room: `df -h` shows what is full, `docker system prune` removes what no container uses";
+    let hint = "`paas cleanup` removes what no app needs, `paas cleanup --build-cache` also the build cache of the whole \
+                engine; `paas disk` shows what takes how much";
     let root = server.root().display().to_string();
 
     let filler = disk.fill(20_500_000);
@@ -253,7 +285,19 @@ fn a_full_disk_is_said_before_anything_is_begun() {
     assert_eq!(pushed.talk().matches(&said).count(), 1, "{pushed}");
     server.ssh("ps:restart blog").expect_code(69).says(&said).says(hint);
     before.check(&server, &repository);
+
+    // What the hint says to type, typed.
+    let disk_is = server.ssh("disk").expect_success();
+    assert!(disk_is.stdout.contains(&format!("0 B free of 104.9 MB: {root}")), "{disk_is}");
+    let left = server.root().join("repos/blog.git/objects/tmp_objdir-incoming-x");
     std::fs::remove_file(filler).unwrap();
+    std::fs::create_dir(&left).unwrap();
+    std::fs::write(left.join("pack"), vec![1; 40_000_000]).unwrap();
+    run(Command::new("touch").args(["-d", "2 days ago"]).arg(left.join("pack")).arg(&left)).expect_success();
+    disk.fill(0);
+    let cleaned = server.ssh("cleanup").expect_success();
+    assert!(cleaned.stdout.contains("temporary files: 1 removed, 40.0 MB freed"), "{cleaned}");
+    before.check(&server, &repository);
 
     repository.push().expect_success();
     assert!(server.get("blog", "/").body.contains("v2"));

@@ -17,6 +17,9 @@ use crate::harness::{Ran, Repository, Server, docker, run};
 /// For what takes as long as the machine is busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A time as a log has it, however long it took.
+const TIME: &str = r"(?:\d+ min \d+|\d+\.\d) s";
+
 // ---- the fixtures ---------------------------------------------------------------------------------------------------
 
 #[test]
@@ -461,12 +464,13 @@ fn two_versions(server: &Server, fixture: &str, file: &str, answer: &str) -> Str
         assert!(said.lines().all(|line| grammar.is_match(line)), "{pushed}");
         let last: Vec<&str> = said.lines().rev().take(2).collect();
         assert_eq!(last[1], format!("=====> http://{fixture}.localhost:{}", server.port(3)), "{pushed}");
-        let ending = format!(r"^ {{7}}{fixture} {release} is live, deployed in \d+\.\d s$");
+        let ending = format!(r"^ {{7}}{fixture} {release} is live, deployed in {TIME}$");
         assert!(Regex::new(&ending).unwrap().is_match(last[0]), "{pushed}");
-        for phase in
-            [r"(?m)^       built in \d+\.\d s$", r"(?m)^       web\.1 is healthy after \d+\.\d s: GET / answered"]
-        {
-            assert!(Regex::new(phase).unwrap().is_match(&said), "{phase}: {pushed}");
+        for phase in [
+            format!(r"(?m)^       built in {TIME}$"),
+            format!(r"(?m)^       web\.1 is healthy after {TIME}: GET / answered"),
+        ] {
+            assert!(Regex::new(&phase).unwrap().is_match(&said), "{phase}: {pushed}");
         }
     }
     container_of(server, "web")
@@ -520,7 +524,7 @@ fn remote(pushed: &Ran) -> String {
 
 /// A log with its times, its commit and the steps of its build left out.
 fn without_chance(log: &str) -> String {
-    let time = Regex::new(r"\b\d+\.\d s\b").unwrap();
+    let time = Regex::new(&format!(r"\b{TIME}\b")).unwrap();
     let commit = Regex::new(r"\([0-9a-f]{7}\)").unwrap();
     let mut text = String::new();
     for line in log.lines() {

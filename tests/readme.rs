@@ -22,7 +22,7 @@ fn blocks(document: &str, heading: &str) -> Vec<(String, String)> {
 
 /// A line without what differs each time: times, commits, ports, and the blanks that git adds.
 fn timeless(line: &str) -> String {
-    let line = Regex::new(r"\d+\.\d s").unwrap().replace_all(line, "N s").into_owned();
+    let line = Regex::new(r"(\d+ min \d+|\d+\.\d) s").unwrap().replace_all(line, "N s").into_owned();
     let line = Regex::new(r"\([0-9a-f]{7}\)").unwrap().replace_all(&line, "(COMMIT)").into_owned();
     Regex::new(r"(localhost|127\.0\.0\.1):\d+").unwrap().replace_all(&line, "localhost").trim_end().to_owned()
 }
@@ -83,8 +83,12 @@ fn the_examples_of_the_reference_are_read_as_it_says() {
     let from_toml = plan("paas.toml", paas_toml);
     assert_eq!(from_toml["port"], 3000);
     assert_eq!(from_toml["dockerfile_path"], "deploy/Dockerfile");
-    assert_eq!(from_toml["processes"][0]["check"]["timeout_seconds"], 90);
-    assert_eq!(from_toml["processes"][0]["check"]["status"], 204);
+    let web = &from_toml["processes"][0]["run"]["check"];
+    assert_eq!(web["timeout_seconds"], 90);
+    assert_eq!((&web["probe"]["http"]["status"], &web["probe"]["http"]["text"]), (&204.into(), &"ok".into()));
+    let worker = &from_toml["processes"][1];
+    assert_eq!((&worker["quantity"], &worker["run"]["memory_mib"]), (&2.into(), &512.into()));
+    assert_eq!(worker["run"]["check"]["probe"]["command"], "test -e /tmp/alive");
     let from_procfile = plan("Procfile", procfile);
     for plan in [&from_toml, &from_procfile] {
         assert_eq!(plan["processes"][0]["command"], "bin/server --port $PORT");
@@ -97,7 +101,7 @@ fn the_examples_of_the_reference_are_read_as_it_says() {
 fn every_command_that_is_named_anywhere_exists() {
     let mut commands: BTreeSet<String> = paas::cli::command_names().into_iter().collect();
     // The hidden ones, which the architecture names.
-    commands.extend(["resolver".to_owned(), "hook".to_owned()]);
+    commands.extend(["resolver", "hook", "build-caps"].map(str::to_owned));
     let nouns: BTreeSet<&str> = commands.iter().filter_map(|command| Some(command.split_once(':')?.0)).collect();
     // `paas WORD` where it is typed: in backticks, or at the beginning of a line of a block. And NOUN:VERB anywhere.
     let typed = Regex::new(r"(?m)(?:`|^|\$ )paas ([a-z][a-z:-]*)").unwrap();

@@ -219,18 +219,18 @@ fn a_public_domain_has_certificates_for_its_apps_and_for_nothing_else() {
 // ---- helpers --------------------------------------------------------------------------------------------------------
 
 /// A client with one connection, which it never opens again by itself.
-struct Client(BufReader<TcpStream>);
+pub struct Client(pub BufReader<TcpStream>);
 
 /// An answer with its length known, so that the connection can be used again.
 #[derive(Debug)]
-struct Kept {
-    status: u16,
-    head: String,
-    body: String,
+pub struct Kept {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
 }
 
 impl Client {
-    fn new(server: &Server) -> Client {
+    pub fn new(server: &Server) -> Client {
         let stream = TcpStream::connect(("127.0.0.1", server.port(3))).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Client(BufReader::new(stream))
@@ -242,7 +242,7 @@ impl Client {
         Ok(Client(BufReader::new(stream)))
     }
 
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.0.get_mut().write_all(bytes)
     }
 
@@ -250,7 +250,7 @@ impl Client {
         self.send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n").as_bytes())
     }
 
-    fn send(&mut self, request: &[u8]) -> io::Result<Kept> {
+    pub fn send(&mut self, request: &[u8]) -> io::Result<Kept> {
         self.write(request)?;
         let head = self.head()?;
         let lower = head.to_lowercase();
@@ -277,7 +277,7 @@ impl Client {
     }
 
     /// Reads up to the blank line.
-    fn head(&mut self) -> io::Result<String> {
+    pub fn head(&mut self) -> io::Result<String> {
         let mut head = String::new();
         loop {
             let line = self.line()?;
@@ -298,7 +298,7 @@ impl Client {
 }
 
 /// Sends a text message over a web socket, and reads one: frames of RFC 6455, section 5.2, short ones.
-fn echo(socket: &mut Client, message: &str) -> String {
+pub fn echo(socket: &mut Client, message: &str) -> String {
     let mask = [1, 2, 3, 4];
     let mut frame = vec![0x81, 0x80 | u8::try_from(message.len()).unwrap()];
     frame.extend(mask);
@@ -323,16 +323,23 @@ struct CaddySeen {
 
 impl CaddySeen {
     fn now(server: &Server) -> CaddySeen {
-        let mut admin = UnixStream::connect(server.root().join("caddy/admin.sock")).unwrap();
-        admin.write_all(b"GET /config/ HTTP/1.1\r\nHost: \r\nConnection: close\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        admin.read_to_string(&mut answer).unwrap();
-        let (head, configuration) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
+        let (configuration, process) = ask_caddy(server, "/config/");
         CaddySeen {
-            configuration: configuration.to_owned(),
+            configuration,
             loaded: std::fs::read_to_string(server.root().join("caddy/Caddyfile.loaded")).unwrap(),
-            process: rustix::net::sockopt::socket_peercred(&admin).unwrap().pid.as_raw_nonzero().get(),
+            process,
         }
     }
+}
+
+/// Asks Caddy's own endpoint, and returns what it answers and its process id.
+pub fn ask_caddy(server: &Server, path: &str) -> (String, i32) {
+    let mut admin = UnixStream::connect(server.root().join("caddy/admin.sock")).unwrap();
+    // In HTTP/1.0, where an answer has no chunks.
+    admin.write_all(format!("GET {path} HTTP/1.0\r\nHost: \r\n\r\n").as_bytes()).unwrap();
+    let mut answer = String::new();
+    admin.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert_eq!(head.split(' ').nth(1), Some("200"), "{answer}");
+    (body.to_owned(), rustix::net::sockopt::socket_peercred(&admin).unwrap().pid.as_raw_nonzero().get())
 }

@@ -108,15 +108,24 @@ pub fn pins(server: &Server, app: &str) -> String {
 /// Checks that nobody holds a lock, but for the daemon and the resolver.
 #[track_caller]
 pub fn assert_locks_are_free(server: &Server) {
+    assert_eq!(held_locks(server), Vec::<String>::new(), "locks that are held");
+}
+
+/// The locks that somebody holds, but for those of the daemon and the resolver.
+pub fn held_locks(server: &Server) -> Vec<String> {
+    let mut held = Vec::new();
     for entry in std::fs::read_dir(server.root().join("locks")).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();
         assert!(name.ends_with(".lock"), "{name} is no lock");
         if !["daemon.lock", "resolver.lock"].contains(&name) {
             let file = File::open(&path).unwrap();
-            assert!(flock(&file, FlockOperation::NonBlockingLockShared).is_ok(), "{name} is held");
+            if flock(&file, FlockOperation::NonBlockingLockShared).is_err() {
+                held.push(name.to_owned());
+            }
         }
     }
+    held
 }
 
 /// The deploys of an app that are not over.
@@ -133,7 +142,8 @@ fn rows(server: &Server) -> BTreeSet<String> {
     statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
 }
 
-fn networks(server: &Server) -> BTreeSet<String> {
+/// The instance's networks in the engine.
+pub fn networks(server: &Server) -> BTreeSet<String> {
     let label = format!("label=paas.instance={}", server.instance_id().unwrap());
     let ran = run(docker().args(["network", "ls", "--format", "{{.Name}}", "--filter", &label])).expect_success();
     ran.stdout.lines().map(str::to_owned).collect()
@@ -141,20 +151,26 @@ fn networks(server: &Server) -> BTreeSet<String> {
 
 /// The files below the root, but for those that may come at any time: git's objects, the logs of deploys, the journal
 /// of the database.
-fn files(root: &Path) -> BTreeSet<PathBuf> {
+pub fn files(root: &Path) -> BTreeSet<PathBuf> {
+    files_but(root, |text| {
+        (text.starts_with("repos/") && text.ends_with(".git/objects"))
+            || (text.starts_with("apps/") && text.ends_with("/deploys"))
+            || text.starts_with("paas.db-")
+            || text.starts_with("caddy/data")
+            || text.starts_with("caddy/config")
+    })
+}
+
+/// The files below a directory, but for some and those below them.
+pub fn files_but(root: &Path, is_left_out: impl Fn(&str) -> bool) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
     let mut directories = vec![root.to_owned()];
     while let Some(directory) = directories.pop() {
-        for entry in std::fs::read_dir(&directory).unwrap() {
-            let path = entry.unwrap().path();
+        // What went while it was looked at is not there.
+        for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
+            let path = entry.path();
             let below = path.strip_prefix(root).unwrap().to_owned();
-            let text = below.to_str().unwrap();
-            let may_come = (text.starts_with("repos/") && text.ends_with(".git/objects"))
-                || (text.starts_with("apps/") && text.ends_with("/deploys"))
-                || text.starts_with("paas.db-")
-                || text.starts_with("caddy/data")
-                || text.starts_with("caddy/config");
-            if may_come {
+            if is_left_out(below.to_str().unwrap()) {
                 continue;
             }
             if path.is_dir() && !path.is_symlink() {

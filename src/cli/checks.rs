@@ -55,9 +55,9 @@ impl Mode {
     }
 }
 
-/// Give new containers their traffic as soon as they run, unproven
+/// Check nothing: new containers get their traffic as soon as they run, unproven
 ///
-/// What is deployed may then fail for its users; nothing is stopped first. `checks:enable` goes back.
+/// What is deployed may then fail for its users, and one that hangs later is not noticed. `checks:enable` goes back.
 #[derive(Debug, Args)]
 pub(super) struct Skip {
     #[command(flatten)]

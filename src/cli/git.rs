@@ -56,7 +56,7 @@ pub(super) async fn serve(instance: &Instance, service: &str, path: &str) -> Res
         .envs(instance.settings.child_environment())
         .env(ACTOR_VARIABLE, instance.actor.to_string());
     if !created {
-        return Err(exec::replace(command));
+        return Err(exec::replace(command, std::process::Stdio::inherit()));
     }
     // Git asks the server before it knows whether it has anything to push.
     let status = exec::attached(command).await?;

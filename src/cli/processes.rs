@@ -31,6 +31,8 @@ impl Stop {
 }
 
 /// Start a stopped app
+///
+/// One that runs already is left alone; `ps:restart` restarts it.
 #[derive(Debug, Args)]
 pub(super) struct Start {
     /// The app
@@ -39,6 +41,12 @@ pub(super) struct Start {
 
 impl Start {
     pub(super) async fn run(self, instance: &Instance) -> Result<()> {
+        let app = instance.read(|tables| tables.app(&self.app))?;
+        deploy::refuse_frozen(&app)?;
+        if app.is_running() {
+            Ui::default().talk(&format!("{0} runs already; `paas ps:restart {0}` restarts it", self.app));
+            return Ok(());
+        }
         deploy::restart(instance, &self.app, None, &DeployLog::to_stderr()).await.map(drop)
     }
 }

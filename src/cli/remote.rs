@@ -48,7 +48,7 @@ impl Server {
             command.arg("-p").arg(port.to_string());
         }
         command.arg(format!("{}@{}", self.user, self.host)).arg("--").arg(shell_words::join(words));
-        exec::replace(command)
+        exec::replace(command, std::process::Stdio::inherit())
     }
 }
 

@@ -6,10 +6,14 @@ use crate::{Result, proxy, settings::Settings};
 ///
 /// The daemon starts it and keeps it running.
 #[derive(Debug, Args)]
-pub(super) struct Resolver {}
+pub(super) struct Resolver {
+    /// Answer on the socket that is the standard input: that of the resolver which this one replaces
+    #[arg(long)]
+    adopt: bool,
+}
 
 impl Resolver {
     pub(super) fn run(self, settings: &Settings) -> Result<()> {
-        proxy::run_resolver(settings)
+        proxy::run_resolver(settings, self.adopt)
     }
 }

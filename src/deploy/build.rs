@@ -10,7 +10,8 @@ use crate::{
     Error, Result,
     buildpack::{self, BuildPlan, Buildpacks},
     clock,
-    engine::{BuildEvent, BuildSpec},
+    engine::{BuildEvent, BuildSpec, Capped},
+    lock::{self, Holder, Lock},
     model::{self, DeployState, ImageId},
     tree::{DockerIgnore, Tree},
 };
@@ -22,6 +23,8 @@ const CHUNKS_WAITING: usize = 8;
 
 /// How many of the last lines of a build are looked at for the cause of its failure.
 const LAST_LINES: usize = 400;
+/// Where the database says that builds were capped once: a cap outlives the setting.
+const CAPPED: &str = "builds_capped";
 
 /// A project and how to build it.
 pub(super) struct Planned {
@@ -56,6 +59,7 @@ pub(super) fn plan(deploying: &Deploying<'_>, source: Source) -> Result<Planned>
 
 /// Builds the image. What the build prints goes to the log as it comes.
 pub(super) async fn image(deploying: &Deploying<'_>, planned: Planned) -> Result<Built> {
+    let _turn = turn(deploying).await?;
     deploying.enter(DeployState::Building)?;
     deploying.log.step("Building");
     let begun = clock::instant();
@@ -79,7 +83,9 @@ pub(super) async fn image(deploying: &Deploying<'_>, planned: Planned) -> Result
             output.push_back(line);
         }
     });
-    let image = match built.await {
+    // What caps the build lives until both are done.
+    let (built, _capped) = tokio::join!(built, cap(deploying));
+    let image = match built {
         Err(Error::Build { message, .. }) => {
             output.push_back(message.clone());
             let diagnosis = buildpacks.diagnose(&plan.buildpack, output.make_contiguous());
@@ -89,6 +95,39 @@ pub(super) async fn image(deploying: &Deploying<'_>, planned: Planned) -> Result
     };
     deploying.log.detail(&format!("built in {}", model::seconds(begun.elapsed())));
     Ok(Built { image, plan })
+}
+
+/// Waits until fewer builds run than may: a small machine has the memory for one. The turn ends when the lock is dropped.
+async fn turn(deploying: &Deploying<'_>) -> Result<Lock> {
+    let settings = &deploying.instance.settings;
+    let holder = Holder::new(
+        format!("the build of {}, deploy {},", deploying.app.name, deploying.id),
+        &deploying.instance.actor,
+    );
+    let locks = settings.paths.build_locks(settings.build_concurrency);
+    lock::lock_one_of(&locks, &holder, |others| deploying.log.step(&format!("Waiting for {others}"))).await
+}
+
+/// Caps what the build takes of the machine, where that is set; where it cannot be, the build goes on without, and says
+/// so.
+async fn cap(deploying: &Deploying<'_>) -> Option<Capped> {
+    let instance = deploying.instance;
+    let caps = instance.settings.build_caps;
+    let capping = async {
+        let were_set = instance.read(|tables| tables.meta(CAPPED))?.is_some_and(|value| value == "yes");
+        if caps.is_empty() && !were_set {
+            return Ok(None);
+        }
+        let capped = deploying.engine.cap_builds(&instance.id, caps).await?;
+        if were_set == caps.is_empty() {
+            instance.write(|tables| tables.set_meta(CAPPED, if caps.is_empty() { "no" } else { "yes" }))?;
+        }
+        Ok::<_, Error>(Some(capped))
+    };
+    capping.await.unwrap_or_else(|error| {
+        deploying.log.warn(&format!("this build is not capped ({}): {}", caps.describe(), error.one_line()));
+        None
+    })
 }
 
 /// The tag of the image that a deployment builds.

@@ -61,10 +61,7 @@ impl<'a> Deploying<'a> {
     /// Notes a state that a transaction of the caller's moved to.
     pub fn entered(&self, next: DeployState) {
         self.state.set(next);
-        if settings::dies_on(next) {
-            // As if the plug was pulled: nothing is cleaned up, nobody is told.
-            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
-        }
+        die_where_told(next);
     }
 
     /// The state it is in.
@@ -93,5 +90,13 @@ impl<'a> Deploying<'a> {
     /// The labels of what this deployment makes in the engine.
     pub fn labels(&self, release: Option<ReleaseVersion>, process: Option<(ProcessType, u32)>) -> Labels {
         Labels { instance: self.instance.id.clone(), app: self.app.name.clone(), release, deployment: self.id, process }
+    }
+}
+
+/// Kills this process, as if the plug was pulled: nothing is cleaned up, nobody is told. Only in tests, which say on
+/// entering which state.
+pub(super) fn die_where_told(state: DeployState) {
+    if settings::dies_on(state) {
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::{Error, Result, engine::Engine, instance::Instance};
+use crate::{Error, Result, engine::Engine, instance::Instance, ops};
 
 /// Checks that the disks that a deploy writes to have room.
 pub(super) async fn check_machine(instance: &Instance, engine: &Engine) -> Result<()> {
@@ -33,7 +33,5 @@ fn require(path: &Path, free: u64, floor: u64) -> Result<()> {
 }
 
 fn free_mb(path: &Path) -> Result<u64> {
-    let status = rustix::fs::statvfs(path)
-        .map_err(|error| Error::io(format!("ask how full the disk of {} is", path.display()))(error.into()))?;
-    Ok(status.f_bavail * status.f_frsize / 1_000_000)
+    Ok(ops::disk::space(path)?.free / 1_000_000)
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Deploying, preflight, recover};
 use crate::{
-    Error, Result,
+    Error, Result, clock,
     engine::Engine,
     git,
     instance::Instance,
@@ -43,7 +43,14 @@ pub(super) async fn begin<'a>(
 ) -> Result<Deploying<'a>> {
     let app = instance.read(|tables| tables.app(request.app))?;
     refuse_frozen(&app)?;
+    // Where there is no room there is none for a deployment's row either.
+    preflight::check_disk(instance)?;
     let paths = &instance.settings.paths;
+    if !request.wait
+        && let Some(holder) = lock::holder(&paths.app_lock(app.id))?
+    {
+        return Err(Error::Locked { app: app.name, holder: holder.describe_since() });
+    }
     // Claimed before anybody can see the row, or a recovery could take it for a dead one's.
     let (id, claim) = instance.write(|tables| {
         let id = tables.open_deployment(app.id, &request.new)?;
@@ -112,7 +119,11 @@ pub async fn hold(instance: &Instance, name: &AppName, what: &str, waiting: impl
 /// [`Error::Frozen`].
 pub fn refuse_frozen(app: &App) -> Result<()> {
     match &app.freeze {
-        Some(freeze) => Err(Error::Frozen { app: app.name.clone(), freeze: freeze.clone() }),
+        Some(freeze) => {
+            let message = freeze.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
+            let by = format!("{}, {}{message}", freeze.actor, clock::ago(freeze.since));
+            Err(Error::Frozen { app: app.name.clone(), by })
+        }
         None => Ok(()),
     }
 }

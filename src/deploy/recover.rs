@@ -87,9 +87,14 @@ async fn try_undo(instance: &Instance, engine: &Engine, id: DeployId, end: Deplo
         engine.remove(&container.name).await?;
         instance.write(|tables| tables.remove_container(container.id))?;
     }
-    let of_app = instance.read(|tables| tables.containers_of_app(app.id))?;
-    for container in of_app.iter().filter(|container| container.state == ContainerState::Suspended) {
+    let mut suspended = instance.read(|tables| tables.containers_of_app(app.id))?;
+    suspended.retain(|container| container.state == ContainerState::Suspended);
+    for container in &suspended {
         resume(instance, engine, container).await?;
+    }
+    if !suspended.is_empty() {
+        // It may have been written while they did not run.
+        proxy::sync(instance).await?;
     }
     // A build that died with its process may have left its image without a release.
     engine.remove_image(&image_tag(&instance.id, app.name.as_str(), id)).await?;
@@ -153,7 +158,7 @@ async fn start_or_remake(instance: &Instance, engine: &Engine, container: &Conta
 }
 
 /// Makes a live container anew that the engine has lost, or cannot start any more: of the same release, with the same
-/// name and address.
+/// name, and with the same address unless that is taken.
 ///
 /// # Errors
 /// What the engine says; [`Error::Database`].
@@ -175,5 +180,5 @@ pub async fn remake(instance: &Instance, engine: &Engine, container: &Container)
     made.restart = container.restart;
     engine.ensure_network(&instance.id, instance.settings.subnet).await?;
     engine.remove(&container.name).await?;
-    engine.start(&made).await
+    rollout::start_container(instance, engine, container.clone(), made).await.map(drop)
 }

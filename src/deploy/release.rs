@@ -203,7 +203,7 @@ pub(super) async fn run_command(deploying: &Deploying<'_>, cut: Cut) -> Result<C
         &container,
         (&run, Some(model::shell_arguments(command))),
     );
-    deploying.engine.start(&spec).await?;
+    let container = rollout::start_container(instance, &deploying.engine, container, spec).await?;
     let mut lines = std::pin::pin!(deploying.engine.logs(&name, None, true));
     while let Some(line) = lines.next().await {
         deploying.log.detail(&line?.text);

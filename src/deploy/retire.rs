@@ -5,12 +5,12 @@ use std::{net::SocketAddrV4, time::Duration};
 use futures_util::StreamExt;
 use tracing::warn;
 
-use super::Deploying;
+use super::{Deploying, deployment::die_where_told, prune};
 use crate::{
     Result, clock,
     engine::Engine,
     instance::Instance,
-    model::{AppName, DeployState, ImageId, RestartPolicy},
+    model::{AppName, DeployState, RestartPolicy},
     ops, proxy,
     store::{Container, ContainerState},
 };
@@ -21,8 +21,6 @@ const REFRESH: Duration = Duration::from_millis(300);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often in a row an address must have nothing in flight.
 const IDLE_TIMES: u32 = 3;
-/// How many good releases of an app keep their image.
-const IMAGES_KEPT: u32 = 5;
 
 /// After the switch: the daemon drains, and where it is not there, this process does.
 pub(super) async fn hand_over(deploying: &Deploying<'_>) {
@@ -109,9 +107,10 @@ pub async fn retire_app(instance: &Instance, engine: &Engine, app_id: i64) -> Re
         Ok(!waiting.is_empty())
     })?;
     if ended {
+        die_where_told(DeployState::Succeeded);
         // A Caddy that starts by itself shall find the addresses as they are now.
         proxy::sync(instance).await?;
-        prune_images(instance, engine).await?;
+        prune::after_deploy(instance, engine).await;
     }
     Ok(())
 }
@@ -162,25 +161,4 @@ async fn keep_log(instance: &Instance, engine: &Engine, app: &AppName, container
     if let Err(error) = ops::logs::keep(&instance.settings.paths.former_logs(app), &container.label(), &lines) {
         warn!("the log of {} is lost: {}", container.name, error.one_line());
     }
-}
-
-/// Removes the images that no release in reach needs.
-async fn prune_images(instance: &Instance, engine: &Engine) -> Result<()> {
-    // The images first: one built after this is not looked at.
-    let images = engine.images(&instance.id).await?;
-    let (needed, unfinished) =
-        instance.read(|tables| Ok((tables.needed_images(IMAGES_KEPT)?, tables.unfinished_deployments(None)?)))?;
-    let building = |tag: &str| {
-        tag.rsplit(':')
-            .next()
-            .and_then(|id| id.parse::<i64>().ok())
-            .is_some_and(|id| unfinished.iter().any(|deployment| deployment.id == id))
-    };
-    let is_needed = |image: &ImageId| needed.contains(image);
-    for (tag, image) in images {
-        if !is_needed(&image) && !building(&tag) {
-            engine.remove_image(&tag).await?;
-        }
-    }
-    Ok(())
 }

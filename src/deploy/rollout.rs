@@ -10,13 +10,17 @@ use super::{
     retire,
 };
 use crate::{
-    Result, clock,
-    engine::{ContainerSpec, Labels},
+    Error, Result, clock,
+    engine::{ContainerSpec, Engine, Labels},
     git,
+    instance::Instance,
     model::{self, CheckMode, ConfigMap, DeployState, ProcessSpec, ProcessType, Release, RestartPolicy, RunSettings},
     proxy,
     store::{Container, ContainerState, NewContainer},
 };
+
+/// How many addresses a container is tried with.
+const ADDRESSES_TRIED: u32 = 20;
 
 /// Which containers that serve may go on serving.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +53,7 @@ pub(super) struct Healthy {
 struct Kept {
     container: Container,
     spec: ProcessSpec,
-    /// Whether it is checked in another way than before.
+    /// Whether it was never proven in the way it is checked now.
     check_changed: bool,
 }
 
@@ -90,10 +94,13 @@ pub(super) async fn start(deploying: &Deploying<'_>, cut: Cut, keep: &Keep) -> R
         let labels: Vec<String> = started.iter().map(|(container, _)| container.label()).collect();
         deploying.log.step(&format!("Starting {}", labels.join(", ")));
     }
-    try_join_all(started.iter().map(|(container, process)| {
+    let started = try_join_all(started.into_iter().map(|(container, process)| {
         let labels = deploying.labels(Some(cut.release.version), Some((container.process.clone(), container.position)));
-        let spec = container_spec(labels, (&cut.release, &cut.config), container, (&process.run, process.arguments()));
-        async move { deploying.engine.start(&spec).await }
+        let spec = container_spec(labels, (&cut.release, &cut.config), &container, (&process.run, process.arguments()));
+        async move {
+            let container = start_container(instance, &deploying.engine, container, spec).await?;
+            Ok::<_, Error>((container, process))
+        }
     }))
     .await?;
     Ok(Candidate { release: cut.release, changes: cut.changes, started, kept })
@@ -114,7 +121,7 @@ pub(super) async fn wait_healthy(deploying: &Deploying<'_>, candidate: Candidate
         let proof = health::prove(deploying, container, process).await?;
         let took = model::seconds(begun.elapsed());
         deploying.log.detail(&format!("{} is healthy after {took}: {proof}", container.label()));
-        Ok::<_, crate::Error>(())
+        Ok::<_, Error>(())
     }))
     .await?;
     // The switch needs the proxy, and a former deploy's containers must be gone before more are sent after them.
@@ -240,7 +247,8 @@ fn kept(deploying: &Deploying<'_>, cut: &Cut, keep: &Keep, wanted: &[(ProcessSpe
             && *config == cut.config
             && spec.runs_like(former);
         if same {
-            let check_changed = spec.run.check != former.run.check;
+            let (now, then) = (&spec.run.check, &former.run.check);
+            let check_changed = now.probe != then.probe || then.mode == CheckMode::Skipped;
             kept.push(Kept { container, spec: spec.clone(), check_changed });
         }
     }
@@ -280,6 +288,25 @@ async fn make_way(deploying: &Deploying<'_>, release: &Release, kept: &[Kept]) -
 /// The name of a container in the engine.
 pub(super) fn container_name(deploying: &Deploying<'_>, process: &ProcessType, position: u32) -> String {
     format!("paas-{}-{}-{}-{process}-{position}", deploying.instance.id, deploying.app.name, deploying.id)
+}
+
+/// Makes and starts a container. Where its address is taken, by a container that somebody put on our network, it gets
+/// another one.
+pub(super) async fn start_container(
+    instance: &Instance,
+    engine: &Engine,
+    mut container: Container,
+    mut spec: ContainerSpec,
+) -> Result<Container> {
+    for _ in 0..ADDRESSES_TRIED {
+        match engine.start(&spec).await {
+            Err(Error::AddressTaken { .. }) => engine.remove(&spec.name).await?,
+            other => return other.map(|()| container),
+        }
+        container.address = instance.write(|tables| tables.move_container(container.id, instance.settings.subnet))?;
+        spec.address = container.address;
+    }
+    Err(Error::AddressTaken { address: container.address })
 }
 
 /// What a container of a release is made from. It is not started again when it ends: that comes with the switch.

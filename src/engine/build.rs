@@ -70,8 +70,18 @@ impl Engine {
         let mut progress = Progress::default();
         let mut image = None;
         let mut answers = self.docker.build_image(options, None, Some(body_try_stream(context)));
+        let mut cut_short = None;
         while let Some(answer) = answers.next().await {
-            let info = answer.map_err(|error| progress.explain(error))?;
+            let info = match answer {
+                Ok(info) => info,
+                // bollard takes the end of the last line, where it arrives by itself, for the beginning of another
+                // line. Only the image tells whether the build came to its end.
+                Err(error @ bollard::errors::Error::IOError { .. }) => {
+                    cut_short = Some(error);
+                    break;
+                }
+                Err(error) => return Err(progress.explain(error)),
+            };
             match info.aux {
                 Some(BuildInfoAux::BuildKit(status)) => progress.update(&status, &mut report),
                 Some(BuildInfoAux::Default(ReportedImage { id: Some(id) })) => image = Some(ImageId(id)),
@@ -79,14 +89,13 @@ impl Engine {
             }
         }
         drop(answers);
-        match image {
-            Some(image) => Ok(image),
-            // Some engines do not say what they built, but they tagged it.
-            None => {
-                let inspected =
-                    self.docker.inspect_image(&spec.tag).await.map_err(Error::docker("find the image it built"))?;
-                inspected.id.map(ImageId).ok_or_else(|| Error::bug("an image without an id"))
-            }
+        if let Some(image) = image {
+            return Ok(image);
+        }
+        // Some engines do not say what they built, but they tagged it.
+        match self.docker.inspect_image(&spec.tag).await {
+            Ok(inspected) => inspected.id.map(ImageId).ok_or_else(|| Error::bug("an image without an id")),
+            Err(error) => Err(Error::docker("build the image")(cut_short.unwrap_or(error))),
         }
     }
 }

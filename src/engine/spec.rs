@@ -11,9 +11,19 @@ use crate::model::{AppName, DeployId, ImageId, ProcessType, ReleaseVersion, Rest
 
 /// The label that tells this instance's things from another's.
 pub(super) const INSTANCE_LABEL: &str = "paas.instance";
+/// The label that says of which app a thing is.
+pub(super) const APP_LABEL: &str = "paas.app";
+/// The label that says which deployment made a thing.
+pub(super) const DEPLOYMENT_LABEL: &str = "paas.deployment";
+
+/// The label of a container that serves builds, and of its image: what it does.
+pub(super) const ROLE_LABEL: &str = "paas.role";
 
 /// How many processes and threads a container may have.
 const PIDS_LIMIT: i64 = 4096;
+
+/// In how many files the engine keeps a container's log, the newest among them.
+pub(super) const LOG_FILES: u32 = 3;
 
 /// The name of an instance's network.
 pub(super) fn network_name(instance: &str) -> String {
@@ -39,8 +49,8 @@ impl Labels {
     pub(super) fn to_map(&self) -> HashMap<String, String> {
         let mut map = HashMap::from([
             (INSTANCE_LABEL.to_owned(), self.instance.clone()),
-            ("paas.app".to_owned(), self.app.to_string()),
-            ("paas.deployment".to_owned(), self.deployment.to_string()),
+            (APP_LABEL.to_owned(), self.app.to_string()),
+            (DEPLOYMENT_LABEL.to_owned(), self.deployment.to_string()),
         ]);
         if let Some(release) = self.release {
             map.insert("paas.release".to_owned(), release.to_string());
@@ -51,6 +61,11 @@ impl Labels {
         }
         map
     }
+}
+
+/// The labels of what serves builds.
+pub(super) fn role_labels(instance: &str, role: &str) -> HashMap<String, String> {
+    HashMap::from([(INSTANCE_LABEL.to_owned(), instance.to_owned()), (ROLE_LABEL.to_owned(), role.to_owned())])
 }
 
 /// The engine's words for a restart policy. What is always restarted also is after a reboot.
@@ -110,7 +125,7 @@ impl ContainerSpec {
                     typ: Some("json-file".to_owned()),
                     config: Some(HashMap::from([
                         ("max-size".to_owned(), "10m".to_owned()),
-                        ("max-file".to_owned(), "3".to_owned()),
+                        ("max-file".to_owned(), LOG_FILES.to_string()),
                     ])),
                 }),
                 pids_limit: Some(PIDS_LIMIT),

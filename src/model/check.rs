@@ -25,7 +25,7 @@ pub struct Check {
 pub enum CheckMode {
     /// New containers are proven before traffic moves to them.
     Enabled,
-    /// New containers get traffic as soon as they run.
+    /// Nothing is checked: new containers get traffic as soon as they run.
     Skipped,
     /// The old containers are stopped before the new ones start, for an app of which two cannot run at once.
     Disabled,
@@ -57,6 +57,17 @@ pub enum Probe {
     Command(String),
     /// That it stays up.
     Up,
+}
+
+impl Probe {
+    /// What is asked of a container that serves already. Where nobody said what a healthy answer is, one that takes
+    /// connections is left alone: an error page may be the fault of a database that a restart would not bring back.
+    pub fn while_serving(&self) -> Probe {
+        match self {
+            Probe::Http(HttpProbe { path: None, status: None, text: None, port, .. }) => Probe::Tcp { port: *port },
+            probe => probe.clone(),
+        }
+    }
 }
 
 /// A question over HTTP, and the answer it should get.
@@ -94,6 +105,14 @@ impl HttpProbe {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_container_that_serves_is_judged_by_what_its_owner_said() {
+        let asked = |probe: HttpProbe| Probe::Http(probe).while_serving();
+        assert_eq!(asked(HttpProbe::default()), Probe::Tcp { port: None });
+        let path = HttpProbe { path: Some("/up".to_owned()), ..HttpProbe::default() };
+        assert_eq!(asked(path.clone()), Probe::Http(path));
+    }
 
     #[test]
     fn what_counts_as_healthy_depends_on_who_chose_the_path() {

@@ -51,11 +51,8 @@ pub async fn destroy(instance: &Instance, name: &AppName, waiting: impl FnMut(&s
         engine.remove(&container.name).await?;
         instance.write(|tables| tables.remove_container(container.id))?;
     }
-    let prefix = format!("paas-{}/{name}:", instance.id);
-    for (tag, _) in engine.images(&instance.id).await? {
-        if tag.starts_with(&prefix) {
-            engine.remove_image(&tag).await?;
-        }
+    for image in engine.images(&instance.id).await?.iter().filter(|image| image.app.as_ref() == Some(name)) {
+        engine.remove_image_of(image).await?;
     }
     remove_directory(&instance.settings.paths.repository(name))?;
     remove_directory(&instance.settings.paths.app(name))?;

@@ -161,7 +161,10 @@ pub fn state_of(container: &Container, running: Option<&Running>) -> String {
             format!("crash loop: started again {} times, last exit code {code}", running.restarts)
         }
         (ContainerState::Live, Some(running)) if !running.is_running => format!("down, exit code {code}"),
-        (ContainerState::Live, _) if !container.healthy => "unhealthy".to_owned(),
+        (ContainerState::Live, _) if !container.healthy => match &container.failing {
+            Some(reason) => format!("unhealthy: {reason}"),
+            None => "unhealthy".to_owned(),
+        },
         (ContainerState::Live, _) => "running".to_owned(),
         (state, _) => state.as_str().to_owned(),
     }

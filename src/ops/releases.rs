@@ -22,7 +22,7 @@ pub async fn list(instance: &Instance, name: &AppName, limit: u32) -> Result<(Ap
         Ok(engine) => engine.images(&instance.id).await.ok(),
         Err(_) => None,
     };
-    let has_image = |release: &Release| Some(images.as_ref()?.iter().any(|(_, image)| *image == release.image));
+    let has_image = |release: &Release| Some(images.as_ref()?.iter().any(|image| image.id == release.image));
     let releases = releases
         .into_iter()
         .map(|release| {

@@ -54,6 +54,18 @@ pub(super) fn command(settings: &Settings) -> Command {
     command
 }
 
+/// The version of the Caddy program.
+///
+/// # Errors
+/// [`Error::ProgramMissing`], [`Error::Program`].
+pub async fn version(settings: &Settings) -> Result<String> {
+    let mut command = command(settings);
+    command.arg("version");
+    let said = String::from_utf8_lossy(&exec::output(command).await?).into_owned();
+    // Some builds add a hash of themselves.
+    Ok(said.split_whitespace().next().unwrap_or_default().trim_start_matches('v').to_owned())
+}
+
 /// Refuses to go on without what a managed Caddy needs.
 ///
 /// # Errors

@@ -182,8 +182,10 @@ mod tests {
         	map {http.request.host.labels.1} {fallback} {
         		blog 10.213.0.7:5000
         		~^default$ 10.213.0.9:3000
-        		default 127.0.0.1:25080
+        		default 127.0.0.1:0
         	}
+        	@small header_regexp Content-Length ^[1-9][0-9]{0,4}$
+        	vars @small body {http.request.body}
         	reverse_proxy {fallback} {
         		dynamic srv web.{http.request.host.labels.1}.paas. {
         			refresh 100ms
@@ -255,8 +257,10 @@ mod tests {
         		issuer internal
         	}
         	map {http.request.host.labels.3} {fallback} {
-        		default 127.0.0.1:25080
+        		default 127.0.0.1:0
         	}
+        	@small header_regexp Content-Length ^[1-9][0-9]{0,4}$
+        	vars @small body {http.request.body}
         	reverse_proxy {fallback} {
         		dynamic srv web.{http.request.host.labels.3}.paas. {
         			refresh 100ms

@@ -6,16 +6,20 @@
 //! back to an address that may be another app's by now.
 //!
 //! Two threads. One answers, from a table in memory, and never waits for anything else: Caddy holds a lock while it
-//! asks. The other rebuilds the table when it is nudged, or when it sees that the database changed.
+//! asks. The other rebuilds the table when it is nudged, or when it sees that the database changed. It also takes the
+//! order to make place for another binary: the socket goes over to that one, with the questions that wait on it.
 
 use std::{
     collections::{BTreeSet, HashMap},
+    ffi::OsStr,
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket},
-    os::unix::{fs::PermissionsExt, net::UnixDatagram},
+    os::unix::{ffi::OsStrExt, fs::PermissionsExt, net::UnixDatagram},
+    path::{Path, PathBuf},
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
+        mpsc,
     },
     thread::JoinHandle,
     time::Duration,
@@ -40,12 +44,19 @@ const LOOK: Duration = Duration::from_millis(250);
 const PLAIN_ANSWER_MAX: usize = 512;
 /// The size of answer that our own questions allow: all that fits in a datagram on loopback.
 const OWN_ANSWER_MAX: u16 = 65_000;
+/// What a datagram to the nudge socket begins with that is no nudge but an order: to become the binary at the path
+/// which follows.
+const BECOME: u8 = b'x';
+/// The longest path, and the byte before it.
+const ORDER_MAX: usize = 4097;
 
 /// A running resolver; it ends when this is dropped.
 #[derive(Debug)]
 pub struct Resolver {
     stop: Arc<AtomicBool>,
     address: SocketAddr,
+    socket: UdpSocket,
+    orders: mpsc::Receiver<PathBuf>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -62,7 +73,17 @@ pub fn start(settings: &Settings) -> Result<Resolver> {
         setting: "PAAS_RESOLVER_LISTEN",
         source,
     })?;
-    socket.set_read_timeout(Some(LOOK)).map_err(Error::io("set up the resolver's socket"))?;
+    start_on(settings, socket)
+}
+
+/// Starts the resolver of an instance on a socket that another one has answered on until now.
+///
+/// # Errors
+/// As [`start`].
+pub(super) fn start_on(settings: &Settings, socket: UdpSocket) -> Result<Resolver> {
+    let set_up = || "set up the resolver's socket";
+    socket.set_read_timeout(Some(LOOK)).map_err(Error::io(set_up()))?;
+    let answered_on = socket.try_clone().map_err(Error::io(set_up()))?;
     let nudges = nudge_socket(settings)?;
     let mut store = Store::open(&settings.paths.database())?;
     let page = reachable(settings.http_listen);
@@ -71,19 +92,40 @@ pub fn start(settings: &Settings) -> Result<Resolver> {
 
     let answering = {
         let (shared, stop) = (Arc::clone(&shared), Arc::clone(&stop));
-        spawn("resolver", move || answer_all(&socket, &shared, &stop))?
+        spawn("resolver", move || answer_all(&answered_on, &shared, &stop))?
     };
+    let (order, orders) = mpsc::channel();
     let watching = {
         let stop = Arc::clone(&stop);
-        spawn("resolver-table", move || watch(&nudges, &mut store, page, &shared, &stop))?
+        spawn("resolver-table", move || watch(&nudges, &mut store, page, &shared, &order, &stop))?
     };
-    Ok(Resolver { stop, address: reachable(listen), threads: vec![answering, watching] })
+    let address = reachable(settings.resolver_listen);
+    Ok(Resolver { stop, address, socket, orders, threads: vec![answering, watching] })
+}
+
+/// Orders the resolver that runs to make place for that of another binary. Says whether one took the order.
+pub(super) fn order_to_become(nudge_socket: &Path, binary: &Path) -> bool {
+    let order = [&[BECOME], binary.as_os_str().as_bytes()].concat();
+    UnixDatagram::unbound().and_then(|socket| socket.send_to(&order, nudge_socket)).is_ok()
 }
 
 impl Resolver {
     /// Whether it still does its work; where not, a bug ended one of its threads, and it is to be started anew.
     pub fn is_running(&self) -> bool {
         !self.threads.iter().any(JoinHandle::is_finished)
+    }
+
+    /// Waits a while for the order to make place for another binary.
+    pub(super) fn ordered_to_become(&self, patience: Duration) -> Option<PathBuf> {
+        self.orders.recv_timeout(patience).ok()
+    }
+
+    /// Ends it, but for its socket: questions wait there until somebody answers on it.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(super) fn give_up_socket(self) -> Result<UdpSocket> {
+        self.socket.try_clone().map_err(Error::io("hand over the resolver's socket"))
     }
 }
 
@@ -279,17 +321,29 @@ fn records(query: &Query, table: &Table) -> Option<Vec<Record>> {
     })
 }
 
-/// Rebuilds the table at every nudge and at every change of the database, until told to stop.
-fn watch(nudges: &UnixDatagram, store: &mut Store, page: SocketAddr, shared: &RwLock<Arc<Table>>, stop: &AtomicBool) {
+/// Rebuilds the table at every nudge and at every change of the database, until told to stop or ordered to make place.
+fn watch(
+    nudges: &UnixDatagram,
+    store: &mut Store,
+    page: SocketAddr,
+    shared: &RwLock<Arc<Table>>,
+    order: &mpsc::Sender<PathBuf>,
+    stop: &AtomicBool,
+) {
     let mut seen = None;
+    let mut buffer = [0; ORDER_MAX];
     while !stop.load(Ordering::Relaxed) {
-        let nudged = nudges.recv(&mut [0; 8]).is_ok();
-        if nudged {
+        let mut nudged = false;
+        while let Ok(length) = nudges.recv(&mut buffer) {
+            if let Some((&BECOME, binary)) = buffer[..length].split_first() {
+                let _ = order.send(PathBuf::from(OsStr::from_bytes(binary)));
+                return;
+            }
             // Those that came meanwhile are served by the same reading.
+            nudged = true;
             let _ = nudges.set_nonblocking(true);
-            while nudges.recv(&mut [0; 8]).is_ok() {}
-            let _ = nudges.set_nonblocking(false);
         }
+        let _ = nudges.set_nonblocking(false);
         // The version is taken before the rows, so that a change between the two is seen the next time.
         let table = store.data_version().and_then(|version| {
             if !nudged && seen == Some(version) {

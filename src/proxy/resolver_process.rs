@@ -5,7 +5,7 @@
 //!
 //! It holds a lock while it runs, whose text says its version and process id.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{net::UdpSocket, os::fd::AsFd, path::Path, sync::Arc, time::Duration};
 
 use tokio::{process::Child, sync::watch, time::sleep};
 
@@ -13,7 +13,7 @@ use super::resolver;
 use crate::{
     Error, Result, exec,
     instance::Instance,
-    lock::{self, Holder},
+    lock::{self, Holder, Lock},
     model::Actor,
     settings::{Paths, Settings},
 };
@@ -28,27 +28,63 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const SILENCES: u32 = 3;
 /// How long a new one waits for the lock of the one it follows.
 const FOLLOW: Duration = Duration::from_secs(5);
+/// How long one of another version may take to become one of this.
+const BECOME: Duration = Duration::from_secs(2);
+/// How often it looks whether its threads are well.
+const WELL: Duration = Duration::from_millis(500);
 
-/// Runs the resolver in this process until it is killed, or has lost a thread to a bug.
+/// Runs the resolver in this process until it is killed, has lost a thread to a bug, or is ordered to become another
+/// binary's.
+///
+/// `adopt`: it is that other binary's, and its socket is the standard input.
 ///
 /// # Errors
 /// As [`resolver::start`]; [`Error::Bug`] where it ended by itself.
-pub fn run(settings: &Settings) -> Result<()> {
+pub fn run(settings: &Settings, adopt: bool) -> Result<()> {
+    // One that adopts answers first: questions may be waiting, each with Caddy's lock held.
+    let adopted = if adopt { Some(resolver::start_on(settings, adopted_socket()?)?) } else { None };
+    let Some(lock) = take_lock(settings)? else { return Ok(()) };
+    let mut resolver = match adopted {
+        Some(resolver) => resolver,
+        None => resolver::start(settings)?,
+    };
+    loop {
+        let Some(binary) = resolver.ordered_to_become(WELL) else {
+            if resolver.is_running() {
+                continue;
+            }
+            drop(lock);
+            return Err(Error::bug("a thread of the resolver ended"));
+        };
+        let socket = resolver.give_up_socket()?;
+        let kept = socket.try_clone().map_err(Error::io("keep the resolver's socket"))?;
+        let mut command = exec::command(binary);
+        command.args(["resolver", "--adopt"]).envs(settings.child_environment());
+        let error = exec::replace(command, std::os::fd::OwnedFd::from(socket));
+        // Nothing is lost but the upgrade.
+        tracing::error!("the resolver stays what it is: {}", error.one_line());
+        resolver = resolver::start_on(settings, kept)?;
+    }
+}
+
+/// The socket that the resolver before this one answered on.
+fn adopted_socket() -> Result<UdpSocket> {
+    let input = std::io::stdin().as_fd().try_clone_to_owned();
+    input.map(UdpSocket::from).map_err(Error::io("take over the resolver's socket"))
+}
+
+/// Waits for the resolver's lock; none where another one runs, and goes on running.
+fn take_lock(settings: &Settings) -> Result<Option<Lock>> {
     let what = format!("{} {}", env!("CARGO_PKG_VERSION"), std::process::id());
     let deadline = crate::clock::instant() + FOLLOW;
-    let _lock = loop {
+    loop {
         match lock::try_lock(&settings.paths.resolver_lock(), &Holder::new(what.clone(), &Actor::Daemon))? {
-            Ok(lock) => break lock,
+            Ok(lock) => return Ok(Some(lock)),
             // Another one runs, and is as good.
-            Err(_) if crate::clock::instant() > deadline => return Ok(()),
+            Err(_) if crate::clock::instant() > deadline => return Ok(None),
             Err(_) => std::thread::sleep(Duration::from_millis(20)),
         }
-    };
-    let resolver = resolver::start(settings)?;
-    while resolver.is_running() {
-        std::thread::sleep(Duration::from_millis(500));
     }
-    Err(Error::bug("a thread of the resolver ended"))
 }
 
 /// Keeps a resolver of this version running until `stop` turns true, and then leaves it running.
@@ -117,6 +153,7 @@ async fn look(instance: &Instance, child: &mut Option<Child>) -> Result<()> {
     }
     match holder(paths)? {
         Some((version, _)) if version == env!("CARGO_PKG_VERSION") => return Ok(()),
+        Some(_) if becomes_ours(paths).await? => return Ok(()),
         // It ends, and the one that is started now takes its lock over.
         Some(_) => end(paths, nix::sys::signal::Signal::SIGTERM)?,
         None => {}
@@ -130,7 +167,24 @@ async fn look(instance: &Instance, child: &mut Option<Child>) -> Result<()> {
     Ok(())
 }
 
-async fn answers(settings: &Settings) -> bool {
+/// Has a resolver of another version become one of this binary's, with the same socket, so that no question of Caddy's
+/// goes unanswered. Says whether it did.
+async fn becomes_ours(paths: &Paths) -> Result<bool> {
+    if !resolver::order_to_become(&paths.nudge_socket(), &exec::own_binary()?) {
+        return Ok(false);
+    }
+    let deadline = crate::clock::instant() + BECOME;
+    while crate::clock::instant() < deadline {
+        if holder(paths)?.is_some_and(|(version, _)| version == env!("CARGO_PKG_VERSION")) {
+            return Ok(true);
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    Ok(false)
+}
+
+/// Whether the resolver answers.
+pub async fn answers(settings: &Settings) -> bool {
     let Ok(any) = "unknown".parse() else { return true };
     resolver::ask(settings.resolver_listen, &any, PATIENCE).await.is_ok()
 }

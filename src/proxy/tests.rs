@@ -21,7 +21,7 @@ use crate::{
     http,
     model::{Actor, AppState, DeployId, DeploymentKind, ImageId, ProcessSettings, ProcessType},
     settings::Settings,
-    store::{NewContainer, NewDeployment, NewRelease},
+    store::{ContainerState, NewContainer, NewDeployment, NewRelease},
 };
 
 /// An instance with its daemon's parts running.
@@ -365,6 +365,29 @@ async fn an_unhealthy_container_gets_nothing() {
     // Without a nudge, as after a write of a process that died before it could.
     rig.instance.write(|tables| tables.set_healthy(container, true)).unwrap();
     eventually("the change is seen", async || rig.get("blog.localhost").await.0 == 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_post_that_meets_a_dead_container_goes_whole_to_another() {
+    let rig = Rig::start("").await;
+    let blog = rig.app("blog");
+    let (deployment, release, _alive) = rig.candidate(blog.1, "alive").await;
+    let (other, _, dead) = rig.candidate(blog.1, "dead").await;
+    drop(dead);
+    rig.switch(blog.1, deployment, release);
+    let container = rig.instance.read(|tables| tables.containers_of_deployment(other)).unwrap().remove(0).id;
+    rig.instance.write(|tables| tables.set_container_state(container, ContainerState::Live)).unwrap();
+    publish(&rig.instance, &blog.0).await.unwrap();
+    assert_eq!(rig.instance.read(|tables| tables.upstreams(&blog.0)).unwrap().len(), 2);
+    tokio::time::sleep(Duration::from_millis(120)).await;
+    // Half of them meet the dead one first, and nobody has told Caddy that it is dead.
+    let port = rig.instance.settings.proxy_http_port;
+    for length in [1, 10_000, 99_999] {
+        for _ in 0..8 {
+            let answer = request(port, "blog.localhost", "/", &"x".repeat(length)).await;
+            assert_eq!(answer, (200, format!("alive {length}")));
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

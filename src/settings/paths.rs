@@ -56,7 +56,12 @@ impl Paths {
 
     /// The log of a deployment.
     pub fn deploy_log(&self, app: &AppName, id: DeployId) -> PathBuf {
-        self.app(app).join("deploys").join(format!("{id}.log"))
+        self.deploy_logs(app).join(format!("{id}.log"))
+    }
+
+    /// The logs of an app's deployments.
+    pub fn deploy_logs(&self, app: &AppName) -> PathBuf {
+        self.app(app).join("deploys")
     }
 
     /// The log lines of an app's former containers.
@@ -79,6 +84,11 @@ impl Paths {
         self.root.join("locks/deployments.lock")
     }
 
+    /// The locks of those who build: as many as may do it at a time.
+    pub fn build_locks(&self, builds: u16) -> Vec<PathBuf> {
+        (1..=builds).map(|number| self.root.join("locks").join(format!("build.{number}.lock"))).collect()
+    }
+
     /// The lock around writing and loading the Caddyfile.
     pub fn proxy_lock(&self) -> PathBuf {
         self.root.join("locks/proxy.lock")
@@ -92,6 +102,11 @@ impl Paths {
     /// The lock the resolver holds while it runs.
     pub fn resolver_lock(&self) -> PathBuf {
         self.root.join("locks/resolver.lock")
+    }
+
+    /// Where temporary files go, if the daemon was told so (templates/paas.service).
+    pub fn temporary(&self) -> PathBuf {
+        self.root.join("tmp")
     }
 
     /// The socket on which the resolver is told that the database changed.

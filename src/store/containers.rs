@@ -71,8 +71,8 @@ pub struct Container {
     pub state: ContainerState,
     /// Whether it may get requests.
     pub healthy: bool,
-    /// Whether it fails its checks, though it runs.
-    pub failing: bool,
+    /// Why it fails its checks, though it runs.
+    pub failing: Option<String>,
     /// Whether it ended and is meant to stay so.
     pub ended: bool,
     /// Whether it is started again when it ends.
@@ -218,6 +218,16 @@ impl Tables<'_> {
         .map(drop)
     }
 
+    /// Gives a container another address, because its own is taken.
+    ///
+    /// # Errors
+    /// As [`Tables::add_container`].
+    pub fn move_container(&self, id: i64, subnet: Subnet) -> Result<Ipv4Addr> {
+        let address = self.next_address(subnet)?;
+        self.execute("UPDATE containers SET address = ?2 WHERE id = ?1", params![id, address.to_string()])?;
+        Ok(address)
+    }
+
     /// Says what a container is to its app.
     ///
     /// # Errors
@@ -226,12 +236,12 @@ impl Tables<'_> {
         self.execute("UPDATE containers SET state = ?2 WHERE id = ?1", params![id, state.as_str()]).map(drop)
     }
 
-    /// Says whether a container fails its checks, which decides whether it may get requests.
+    /// Says why a container fails its checks, if it does: that decides whether it may get requests.
     ///
     /// # Errors
     /// [`Error::Database`].
-    pub fn set_failing(&self, id: i64, failing: bool) -> Result<()> {
-        self.execute("UPDATE containers SET failing = ?2, healthy = NOT ?2 WHERE id = ?1", params![id, failing])
+    pub fn set_failing(&self, id: i64, failing: Option<&str>) -> Result<()> {
+        self.execute("UPDATE containers SET failing = ?2, healthy = ?2 IS NULL WHERE id = ?1", params![id, failing])
             .map(drop)
     }
 

@@ -155,20 +155,23 @@ impl Tables<'_> {
         .map(drop)
     }
 
-    /// The images that some app still needs: of the newest `keep` good releases of each app, of those that have
+    /// The images that some app still needs: of each app the newest `keep` that served, of the releases that have
     /// containers, and of those a deployment is working on.
+    ///
+    /// Images are counted, not releases: five changes of config must not cost the way back to the code before.
     ///
     /// # Errors
     /// [`Error::Database`].
     pub fn needed_images(&self, keep: u32) -> Result<Vec<ImageId>> {
         self.all(
-            "SELECT DISTINCT image FROM (
-                 SELECT image, id, status,
-                        row_number() OVER (PARTITION BY app_id, status = 'good' ORDER BY version DESC) AS age
-                 FROM releases
-             )
-             WHERE status = 'good' AND age <= ?1 OR status = 'pending'
-                   OR id IN (SELECT release_id FROM containers)",
+            "SELECT image FROM (
+                 SELECT image, row_number() OVER (PARTITION BY app_id ORDER BY max(version) DESC) AS age
+                 FROM releases WHERE status = 'good' GROUP BY app_id, image
+             ) WHERE age <= ?1
+             UNION
+             SELECT image FROM releases
+             WHERE status = 'pending' OR id IN (SELECT release_id FROM containers)
+                   OR id IN (SELECT current_release_id FROM apps)",
             [keep],
             |row| row.get(0).map(ImageId),
         )

@@ -1,8 +1,14 @@
 //! Making the engine agree with the database: what should run runs, what is dead gets no request, what nobody knows
 //! goes.
 
-use std::{collections::HashSet, net::SocketAddr, time::Duration};
+use std::{
+    collections::HashSet,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
+use futures_util::StreamExt;
 use tokio::net::TcpStream;
 use tracing::{info, warn};
 
@@ -18,17 +24,65 @@ use crate::{
 
 /// How long a container that came back may take to listen on its port.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long one try to connect to it may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// How many containers are looked after at once.
+const AT_ONCE: usize = 4;
 /// How often its port is tried.
 const LISTEN_RETRY: Duration = Duration::from_millis(100);
 
-/// Takes up what the engine says happened to a container.
-pub(super) async fn happened(instance: &Instance, engine: &Engine, event: &Event) -> Result<()> {
-    if !matches!(event.action.as_str(), "start" | "die") {
-        return Ok(());
+/// The containers that came back and are waited for, until they listen on their port: each in a task of its own,
+/// because that may take its time.
+#[derive(Clone, Default)]
+pub(super) struct Reviving {
+    containers: Arc<Mutex<HashSet<i64>>>,
+}
+
+impl Reviving {
+    fn begin(&self, instance: &Arc<Instance>, container: &Container) {
+        if !self.lock().insert(container.id) {
+            return;
+        }
+        let (this, instance, container) = (self.clone(), Arc::clone(instance), container.clone());
+        tokio::spawn(async move {
+            if listens(&container).await
+                && let Err(error) = revive(&instance, &container).await
+            {
+                warn!("{} of {}: {}", container.label(), container.app, error.one_line());
+            }
+            this.lock().remove(&container.id);
+        });
     }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<i64>> {
+        self.containers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Gives a container that listens its requests back, unless something else happened to it meanwhile.
+async fn revive(instance: &Instance, container: &Container) -> Result<()> {
+    let now = instance.read(|tables| tables.containers_of_app(container.app_id))?;
+    match now.into_iter().find(|other| other.id == container.id && other.is_live() && other.failing.is_none()) {
+        Some(container) => set_healthy(instance, &container, true).await,
+        None => Ok(()),
+    }
+}
+
+/// Takes up what the engine says happened to a container.
+pub(super) async fn happened(
+    instance: &Arc<Instance>,
+    engine: &Engine,
+    reviving: &Reviving,
+    event: &Event,
+) -> Result<()> {
+    let look = match event.action.as_str() {
+        "start" => Look::Started,
+        "die" => Look::Died,
+        _ => return Ok(()),
+    };
     let containers = instance.read(|tables| tables.containers())?;
     match containers.iter().find(|container| container.name == event.container) {
-        Some(container) if container.is_live() => look_after(instance, engine, container, Look::Event).await,
+        Some(container) if container.is_live() => look_after(instance, engine, reviving, container, look).await,
         _ => Ok(()),
     }
 }
@@ -36,7 +90,7 @@ pub(super) async fn happened(instance: &Instance, engine: &Engine, event: &Event
 /// Looks at every container: those that should be there, and those that are.
 ///
 /// `first`: whether the engine has just been connected to.
-pub(super) async fn all(instance: &Instance, engine: &Engine, first: bool) -> Result<()> {
+pub(super) async fn all(instance: &Arc<Instance>, engine: &Engine, reviving: &Reviving, first: bool) -> Result<()> {
     // The engine first: a container that is made after this has its row already.
     let listed = engine.list(&instance.id).await?;
     let containers = instance.read(|tables| tables.containers())?;
@@ -46,12 +100,14 @@ pub(super) async fn all(instance: &Instance, engine: &Engine, first: bool) -> Re
         engine.remove(stray).await?;
     }
     let look = if first { Look::First } else { Look::Round };
-    for container in containers.iter().filter(|container| container.is_live()) {
+    let looks = containers.into_iter().filter(Container::is_live).map(|container| async move {
         // One that cannot be helped is no reason to leave the others.
-        if let Err(error) = look_after(instance, engine, container, look).await {
+        if let Err(error) = look_after(instance, engine, reviving, &container, look).await {
             warn!("{} of {}: {}", container.label(), container.app, error.one_line());
         }
-    }
+    });
+    // After a reboot there are many to be started.
+    futures_util::stream::iter(looks).buffer_unordered(AT_ONCE).collect::<()>().await;
     Ok(())
 }
 
@@ -60,26 +116,46 @@ pub(super) async fn all(instance: &Instance, engine: &Engine, first: bool) -> Re
 enum Look {
     /// The engine has just been connected to: what ended may have ended with it.
     First,
-    /// It said that something happened.
-    Event,
+    /// It said that it started.
+    Started,
+    /// It said that it ended.
+    Died,
     /// It is time.
     Round,
 }
 
 /// Sees that a live container runs, and that it gets requests only while it does.
-async fn look_after(instance: &Instance, engine: &Engine, container: &Container, look: Look) -> Result<()> {
+async fn look_after(
+    instance: &Arc<Instance>,
+    engine: &Engine,
+    reviving: &Reviving,
+    container: &Container,
+    look: Look,
+) -> Result<()> {
     let label = format!("{} of {}", container.label(), container.app);
     match engine.status(&container.name).await? {
+        // It ended, and the engine was quicker to start it again than we were to look: it may not listen for long.
+        Status::Running if container.healthy && look == Look::Died && container.process.is_web() => {
+            if !connects(container).await {
+                set_healthy(instance, container, false).await?;
+                reviving.begin(instance, container);
+            }
+            Ok(())
+        }
         Status::Running if container.healthy => Ok(()),
         Status::Running => {
             if container.ended {
                 instance.write(|tables| tables.set_ended(container.id, false))?;
             }
             // One that fails its checks is up to these.
-            if !container.failing && (!container.process.is_web() || listens(container).await) {
-                set_healthy(instance, container, true).await?;
+            if container.failing.is_some() {
+                Ok(())
+            } else if container.process.is_web() {
+                reviving.begin(instance, container);
+                Ok(())
+            } else {
+                set_healthy(instance, container, true).await
             }
-            Ok(())
         }
         Status::Restarting => set_healthy(instance, container, false).await,
         Status::Exited(code) => {
@@ -90,7 +166,7 @@ async fn look_after(instance: &Instance, engine: &Engine, container: &Container,
                     info!("{label} ended with code {code}, and is not started again: restart is {}", container.restart);
                     return instance.write(|tables| tables.set_ended(container.id, true));
                 }
-                if look == Look::Event || container.ended {
+                if matches!(look, Look::Started | Look::Died) || container.ended {
                     return Ok(());
                 }
             }
@@ -151,11 +227,16 @@ async fn set_healthy(instance: &Instance, container: &Container, healthy: bool) 
 }
 
 async fn listens(container: &Container) -> bool {
-    let address = SocketAddr::from((container.address, container.port));
     let tries = async {
-        while TcpStream::connect(address).await.is_err() {
+        while !connects(container).await {
             tokio::time::sleep(LISTEN_RETRY).await;
         }
     };
     tokio::time::timeout(LISTEN_TIMEOUT, tries).await.is_ok()
+}
+
+/// Whether a container takes connections now.
+async fn connects(container: &Container) -> bool {
+    let connecting = TcpStream::connect(SocketAddr::from((container.address, container.port)));
+    tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.is_ok_and(|connected| connected.is_ok())
 }

@@ -15,23 +15,20 @@
 #[path = "../harness.rs"]
 #[expect(dead_code, reason = "the bench needs only a part of the tests' builder")]
 mod harness;
+#[expect(dead_code, reason = "the bench needs only a part of it")]
+mod measure;
 
 use std::{
-    io::{Read, Write},
-    net::TcpStream,
     path::Path,
     process::{Command, Stdio},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use harness::{PAAS, Repository, Server, docker, run};
+use measure::{PATIENCE, first_answer, median, until_live};
 
 /// Rounds, unless the first argument says how many.
 const ROUNDS: usize = 10;
-/// How often the new version is asked for.
-const POLL: Duration = Duration::from_millis(5);
-/// When a version that does not come is given up.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 fn main() {
     let rounds = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(ROUNDS);
@@ -89,34 +86,7 @@ fn main() {
 
 /// Pushes, and returns the seconds until Caddy answers with the new version and until git returned.
 fn push(server: &Server, repository: &Repository, version: &str) -> (f64, f64) {
-    let begun = Instant::now();
-    let watcher = std::thread::spawn({
-        let (port, version) = (server.port(3), version.to_owned());
-        move || first_answer(&format!("127.0.0.1:{port}"), "bench.localhost", &version, begun)
-    });
-    repository.push().expect_success();
-    let returned = begun.elapsed().as_secs_f64();
-    (watcher.join().unwrap(), returned)
-}
-
-/// Seconds since `begun` until an address answers with a text.
-fn first_answer(address: &str, host: &str, text: &str, begun: Instant) -> f64 {
-    while begun.elapsed() < PATIENCE {
-        let answer = (|| {
-            let mut stream = TcpStream::connect(address)?;
-            stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-            write!(stream, "GET / HTTP/1.0\r\nHost: {host}\r\n\r\n")?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer)?;
-            Ok::<_, std::io::Error>(answer)
-        })();
-        // The version ends the line, so that v1-1 is not found in v1-12.
-        if answer.is_ok_and(|answer| answer.lines().any(|line| line.ends_with(text))) {
-            return begun.elapsed().as_secs_f64();
-        }
-        std::thread::sleep(POLL);
-    }
-    panic!("{text} did not answer at {address} within {PATIENCE:?}");
+    until_live(server.port(3), "bench.localhost", version, || drop(repository.push().expect_success()))
 }
 
 /// What a deploy cannot do without, done by nothing but git and docker.
@@ -210,9 +180,4 @@ fn apps_list() -> f64 {
         took
     });
     median(times.collect())
-}
-
-fn median(mut numbers: Vec<f64>) -> f64 {
-    numbers.sort_by(f64::total_cmp);
-    numbers[numbers.len() / 2]
 }

@@ -103,8 +103,8 @@ CREATE TABLE containers (
     port INTEGER NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('candidate', 'live', 'suspended', 'draining')),
     healthy INTEGER NOT NULL DEFAULT 1,
-    -- It fails its checks, though it runs.
-    failing INTEGER NOT NULL DEFAULT 0,
+    -- Why it fails its checks, though it runs.
+    failing TEXT,
     -- It ended and is meant to stay so, by its restart policy.
     ended INTEGER NOT NULL DEFAULT 0,
     restart TEXT NOT NULL,

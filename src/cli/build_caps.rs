@@ -1,0 +1,21 @@
+use clap::Args;
+
+use crate::{Result, cgroup, model, ui::Ui};
+
+/// Cap what builds take, from within a container of the engine's
+#[derive(Debug, Args)]
+pub(super) struct BuildCaps {
+    /// Bytes
+    #[arg(long)]
+    memory: Option<u64>,
+    /// Processors
+    #[arg(long)]
+    cpus: Option<f64>,
+}
+
+impl BuildCaps {
+    pub(super) fn run(self) -> Result<()> {
+        let caps = model::BuildCaps { memory: self.memory, cpus: self.cpus };
+        cgroup::cap(caps, std::io::stdin(), || Ui::default().line(cgroup::READY))
+    }
+}

@@ -1,0 +1,168 @@
+//! The server in one look: what runs, in which version, and how much room there is. What does not answer is said, and
+//! the rest is told.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::disk::{self, Disk};
+use crate::{
+    Error, Result, clock,
+    engine::{Engine, Facts},
+    exec,
+    instance::Instance,
+    lock,
+    model::{AppState, BuildCaps},
+    proxy,
+    store::ContainerState,
+};
+
+/// How long the engine may take to say what it is.
+const ENGINE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The server. An error where something does not answer is there as its message.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The version of this program.
+    pub paas: &'static str,
+    /// The id of the instance, and the label of all it has in the engine.
+    pub instance: String,
+    /// The engine.
+    pub engine: Answer<Facts>,
+    /// The version of Caddy's program.
+    pub caddy_version: Answer<String>,
+    /// Whether the Caddy that runs answers.
+    pub caddy: Answer<()>,
+    /// The version of git.
+    pub git: Answer<String>,
+    /// Since when the daemon runs, in RFC 3339; none where it does not.
+    pub daemon_since: Option<String>,
+    /// Whether the resolver answers.
+    pub resolver: bool,
+    /// The disks of ROOT and of the engine.
+    pub disks: Vec<Disk>,
+    /// Builds.
+    pub builds: Builds,
+    /// Apps.
+    pub apps: Apps,
+    /// Containers of the instance, as the database has them.
+    pub containers: Containers,
+}
+
+/// What something answered, or why it did not.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer<T> {
+    /// What it said.
+    Said(T),
+    /// Why it said nothing.
+    Silent(String),
+}
+
+/// How images are built.
+#[derive(Debug, Serialize)]
+pub struct Builds {
+    /// How many may run at a time.
+    pub concurrency: u16,
+    /// How many run now.
+    pub running: usize,
+    /// Bytes of memory that they may take together; none: all there is.
+    pub memory: Option<u64>,
+    /// Processors that they may take together; none: all there are.
+    pub cpus: Option<f64>,
+    /// Whether the caps are in force; none where there are none.
+    pub capped: Option<Answer<()>>,
+}
+
+/// How many apps there are.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Apps {
+    /// All of them.
+    pub all: usize,
+    /// Those that run.
+    pub running: usize,
+}
+
+/// How many containers there are.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Containers {
+    /// Those that serve.
+    pub live: usize,
+    /// Those among them that get no request, because they are down.
+    pub unhealthy: usize,
+    /// Those of deploys that run, and those on their way out.
+    pub others: usize,
+}
+
+impl<T> Answer<T> {
+    fn of(result: Result<T>) -> Answer<T> {
+        match result {
+            Ok(said) => Answer::Said(said),
+            Err(error) => Answer::Silent(error.one_line()),
+        }
+    }
+}
+
+/// Looks at everything.
+///
+/// # Errors
+/// [`Error::Database`], [`Error::Io`] where not even the instance's own files can be read.
+pub async fn report(instance: &Instance) -> Result<Report> {
+    let settings = &instance.settings;
+    let engine = async {
+        let asked = async {
+            let engine = Engine::connect(settings).await?;
+            Ok((engine.facts().await?, engine))
+        };
+        tokio::time::timeout(ENGINE_TIMEOUT, asked)
+            .await
+            .unwrap_or_else(|_| Err(Error::Unsupported(format!("no answer within {} s", ENGINE_TIMEOUT.as_secs()))))
+    };
+    let git = async {
+        let mut git = exec::command("git");
+        git.arg("--version");
+        let said = String::from_utf8_lossy(&exec::output(git).await?).into_owned();
+        Ok(said.trim().trim_start_matches("git version ").to_owned())
+    };
+    let (engine, git, caddy_version, caddy, resolver) = tokio::join!(
+        engine,
+        git,
+        proxy::caddy_version(settings),
+        proxy::ready(instance),
+        proxy::resolver_answers(settings),
+    );
+    let (apps, containers) = instance.read(|tables| Ok((tables.apps()?, tables.containers()?)))?;
+    let live = containers.iter().filter(|container| container.state == ContainerState::Live);
+    let locks = settings.paths.build_locks(settings.build_concurrency);
+    let BuildCaps { memory, cpus } = settings.build_caps;
+    let capped = match &engine {
+        _ if settings.build_caps.is_empty() => None,
+        // There is no other way to know than to try, as every build does.
+        Ok((_, engine)) => Some(Answer::of(engine.cap_builds(&instance.id, settings.build_caps).await.map(drop))),
+        Err(_) => Some(Answer::Silent("the engine does not answer".to_owned())),
+    };
+    Ok(Report {
+        paas: env!("CARGO_PKG_VERSION"),
+        instance: instance.id.clone(),
+        engine: Answer::of(engine.map(|(facts, _)| facts)),
+        caddy_version: Answer::of(caddy_version),
+        caddy: Answer::of(caddy),
+        git: Answer::of(git),
+        daemon_since: lock::holder(&settings.paths.daemon_lock())?.map(|holder| clock::rfc3339(holder.since)),
+        resolver,
+        disks: disk::disks(instance).await?,
+        builds: Builds {
+            concurrency: settings.build_concurrency,
+            running: locks.iter().filter(|path| matches!(lock::holder(path), Ok(Some(_)))).count(),
+            memory,
+            cpus,
+            capped,
+        },
+        apps: Apps { all: apps.len(), running: apps.iter().filter(|app| app.state == AppState::Running).count() },
+        containers: Containers {
+            live: live.clone().count(),
+            unhealthy: live.clone().filter(|container| !container.healthy).count(),
+            others: containers.len() - live.count(),
+        },
+    })
+}

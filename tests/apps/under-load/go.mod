@@ -1,0 +1,3 @@
+module under-load
+
+go 1.26

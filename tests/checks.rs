@@ -1,0 +1,168 @@
+//! Checks: what proves a container healthy before it gets traffic, and what becomes of one that fails later.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::{
+    harness::{Repository, Server, docker, run},
+    untouched::{Untouched, wait_until_over},
+};
+
+/// A server of files of which some can be taken away while it runs.
+const DOCKERFILE: &str = r#"FROM busybox:stable
+RUN mkdir /www && chmod 777 /www
+COPY index.html /www/
+CMD ["sh", "-c", "[ -e /www/broken ] || cp /www/index.html /www/up; exec httpd -f -p \"$PORT\" -h /www"]
+"#;
+
+/// How long anything here may take on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+fn repository(server: &Server) -> Repository {
+    let repository = server.empty_repository("shop");
+    repository.write("Dockerfile", DOCKERFILE).write("index.html", "all is well").commit("one");
+    repository
+}
+
+fn in_container(container: &str, line: &str) {
+    run(docker().args(["exec", container, "sh", "-c", line])).expect_success();
+}
+
+fn healthy(server: &Server) -> Vec<bool> {
+    let report = server.json(&["checks:report", "shop"]);
+    let containers = report[0]["containers"].as_array().unwrap();
+    containers.iter().map(|standing| standing["healthy"].as_bool().unwrap()).collect()
+}
+
+#[test]
+fn checks_are_set_shown_run_and_taken_back() {
+    let server = Server::start();
+    let repository = repository(&server);
+    repository.push().expect_success();
+    wait_until_over(&server, "shop");
+    let containers = server.containers();
+    let defaults = server.paas(&["checks:report", "shop"]).expect_success().stdout;
+    assert!(defaults.contains("GET / on port 5000: below 500"), "{defaults}");
+
+    let set = ["checks:set", "shop", "path=/up", "text=all is", "headers=X-Probe: 1", "timeout=3s", "interval=1s"];
+    server.paas(&set).expect_success().says("web.1 is healthy").says("GET /up answered 200");
+    wait_until_over(&server, "shop");
+    assert_eq!(server.containers(), containers, "a check restarts nothing");
+    let report = server.json(&["checks:report", "shop"]);
+    assert_eq!(report[0]["probe"]["http"]["path"], "/up");
+    assert_eq!(report[0]["timeout_seconds"], 3);
+    let ran = server.ssh("checks:run shop").expect_success();
+    assert!(ran.stdout.contains("web.1") && ran.stdout.contains("passed"), "{ran}");
+
+    // A check that what runs does not pass is not taken.
+    let before = Untouched::before(&server, &repository, "shop");
+    let ran = server.paas(&["checks:set", "shop", "text=something else", "timeout=1s"]).expect_code(1);
+    ran.says("web.1 did not become healthy within 1.0 s: GET /up answered 200 without \"something else\" in it");
+    before.check(&server, &repository);
+    assert_eq!(server.json(&["checks:report", "shop"])[0]["probe"]["http"]["text"], "all is");
+    for (setting, said) in [
+        ("path=up", "it is a path such as /health"),
+        ("status=20", "it is an HTTP status"),
+        ("timeout=soon", "it is a time"),
+        ("headers=nothing", "a name, a colon and a value"),
+        ("memory=1g", "there is no setting \"memory\""),
+    ] {
+        server.paas(&["checks:set", "shop", setting]).expect_code(2).says(said);
+    }
+
+    server.paas(&["checks:set", "shop", "path=", "text=", "headers=", "timeout=", "interval="]).expect_success();
+    assert_eq!(server.paas(&["checks:report", "shop"]).expect_success().stdout, defaults);
+
+    // A command inside the container, a connection, and a status that is none of the usual ones.
+    server.paas(&["checks:set", "shop", "command=test -e /www/up"]).expect_success().says("command exited with 0");
+    server
+        .paas(&["checks:set", "shop", "command=echo no such thing; exit 3", "timeout=1s"])
+        .expect_code(1)
+        .says("its check command exited with 3: no such thing");
+    server.paas(&["checks:set", "shop", "command=", "type=tcp"]).expect_success().says("port 5000 takes connections");
+    server.paas(&["checks:set", "shop", "type=", "path=/nowhere", "status=404"]).expect_success();
+    server.paas(&["checks:run", "shop"]).expect_success();
+    assert_eq!(server.containers(), containers);
+    server.paas(&["ps:stop", "shop"]).expect_success();
+    server.paas(&["checks:run", "shop"]).expect_code(4).says("shop does not run").says("paas ps:start shop");
+}
+
+#[test]
+fn a_container_that_fails_later_gets_no_requests_is_restarted_and_comes_back() {
+    let server = Server::start();
+    let repository = repository(&server);
+    repository
+        .write("paas.toml", "[checks]\npath = \"/up\"\ninterval = \"1s\"\nattempts = 2\n")
+        .write("app.json", r#"{"formation": {"web": {"quantity": 2}}}"#)
+        .commit("checks");
+    repository.push().expect_success();
+    wait_until_over(&server, "shop");
+    let report = server.json(&["ps:report", "shop"]);
+    assert_eq!(report["containers"].as_array().unwrap().len(), 2, "{report}");
+    let first = server.containers().into_iter().find(|name| name.ends_with("web-1")).unwrap();
+
+    // It goes on answering, wrongly: its neighbour takes the requests, and it is started again, which does not help.
+    in_container(&first, "rm /www/up; echo wrong > /www/index.html; touch /www/broken");
+    server.wait_for("it to get no requests", PATIENCE, || healthy(&server) == [false, true]);
+    for _ in 0..20 {
+        assert_eq!(server.get("shop", "/").body, "all is well");
+    }
+    server.paas(&["checks:run", "shop"]).expect_code(1).says("1 of 2 checks failed");
+    server.wait_for("a restart", PATIENCE, || server.daemon_output().contains("restarting it"));
+    // What helps, helps.
+    server.wait_for("it to be up", PATIENCE, || {
+        run(docker().args(["exec", &first, "sh", "-c", "echo all is well | tee /www/index.html > /www/up"])).code == 0
+    });
+    server.wait_for("it to get requests again", PATIENCE, || healthy(&server) == [true, true]);
+
+    // All of them at once: the address says so, and comes back.
+    server.paas(&["ps:set", "shop", "restart=no"]).expect_success();
+    for container in server.containers() {
+        in_container(&container, "rm /www/up");
+    }
+    server.wait_for("the page that says so", PATIENCE, || server.get("shop", "/").status == 503);
+    let report = server.json(&["ps:report", "shop"]);
+    assert!(report["containers"][0]["state"].as_str().unwrap().contains("unhealthy: GET /up answered 404"), "{report}");
+    for container in server.containers() {
+        in_container(&container, "cp /www/index.html /www/up");
+    }
+    server.wait_for("it to serve again", PATIENCE, || server.get("shop", "/").status == 200);
+}
+
+#[test]
+fn checks_can_be_skipped_and_the_old_stopped_first() {
+    let server = Server::start();
+    let repository = repository(&server);
+    repository.push().expect_success();
+    server.paas(&["checks:skip", "shop"]).expect_success();
+    repository.write("paas.toml", "[checks]\npath = \"/nowhere\"\n").commit("unproven");
+    repository.push().expect_success().says("web.1 is not checked: its checks are skipped");
+
+    // Not proven is not healthy: the checks come back only where what runs passes them.
+    server.paas(&["checks:set", "shop", "timeout=1s"]).expect_success();
+    server.paas(&["checks:enable", "shop"]).expect_code(1).says("GET /nowhere answered 404");
+    server.paas(&["checks:set", "shop", "path=/"]).expect_success();
+
+    // Of this app two cannot run at once: the old one has ended when the new one starts.
+    server.paas(&["checks:disable", "shop"]).expect_success();
+    wait_until_over(&server, "shop");
+    let old = server.containers();
+    repository.write("index.html", "two").commit("alone");
+    repository.push().expect_success().says("Stopping web.1 first: checks are disabled");
+    assert_eq!(server.get("shop", "/").body, "two");
+    wait_until_over(&server, "shop");
+    assert!(!server.containers().contains(&old[0]), "{:?}", server.containers());
+
+    // Where the new one fails, the old one is started again.
+    let before = Untouched::before(&server, &repository, "shop");
+    repository.write("Procfile", "web: exit 7\n").commit("broken");
+    repository.push().expect_code(1).says("Stopping web.1 first").says("web.1 exited with code 7");
+    server.wait_for("the old one to serve", PATIENCE, || {
+        server.try_get("shop.localhost", "/").is_ok_and(|answer| answer.body == "two")
+    });
+    before.check(&server, &repository);
+    server.paas(&["checks:enable", "shop"]).expect_success();
+    let report = server.json(&["checks:report", "shop"]);
+    assert_eq!(report[0]["mode"], json!("enabled"));
+}

@@ -1,0 +1,250 @@
+//! No request is lost, whatever is changed while requests come in: by the load of [`crate::load`], and by requests that
+//! last longer than the change.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    harness::{Repository, Server, docker, run},
+    interruptions::resolver,
+    load::{Clients, Kind, Load, Target},
+    processes::kill,
+    routing::{Client, ask_caddy, echo},
+    untouched::wait_until_over,
+};
+
+/// How long anything here may take on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// How long requests may go on after a switch, where a test waits for the end of it.
+const DRAIN: Duration = Duration::from_secs(15);
+/// How many requests of each kind there must have been.
+const ENOUGH: u64 = 20;
+
+/// An app that serves, its clone, and the load on it.
+struct Loaded {
+    server: Server,
+    repository: Repository,
+    load: Option<Load>,
+    version: u32,
+}
+
+impl Loaded {
+    /// Deploys the app with a config, and begins to send it requests of these kinds.
+    fn start(settings: &[(&str, &str)], config: &[&str], kinds: &[Kind]) -> Loaded {
+        let server = Server::start_with(settings);
+        let repository = server.repository("under-load", "shop");
+        server.paas(&["apps:create", "shop"]).expect_success();
+        if !config.is_empty() {
+            server.paas(&[&["config:set", "shop"], config].concat()).expect_success();
+        }
+        repository.push().expect_success();
+        let tls = kinds.contains(&Kind::Http2);
+        let target = Target {
+            address: ([127, 0, 0, 1], server.port(if tls { 4 } else { 3 })).into(),
+            host: "shop.localhost".to_owned(),
+            authority: tls.then(|| server.root().join("caddy/storage/pki/authorities/local/root.crt")),
+        };
+        let clients: Vec<Clients> = kinds
+            .iter()
+            .map(|kind| Clients { kind: *kind, count: clients(*kind), pause: Duration::from_millis(25) })
+            .collect();
+        let load = Load::start(target, &clients);
+        let loaded = Loaded { server, repository, load: Some(load), version: 1 };
+        loaded.some_more();
+        loaded
+    }
+
+    /// Waits until requests that were begun after this are answered.
+    fn some_more(&self) {
+        let load = self.load.as_ref().unwrap();
+        let enough = load.answered() + 50;
+        self.server.wait_for("answers", PATIENCE, || load.answered() > enough);
+    }
+
+    /// Deploys the next version, and waits until the one before is gone.
+    fn push(&mut self) {
+        let old = format!("v{}", self.version);
+        self.version += 1;
+        let new = format!("v{}", self.version);
+        self.repository.replace("version", &old, &new).commit(&new);
+        self.repository.push().expect_success();
+        self.settle();
+    }
+
+    /// Runs a command that changes what runs, and waits until what ran before is gone.
+    fn paas(&self, arguments: &[&str]) {
+        self.server.paas(arguments).expect_success();
+        self.settle();
+    }
+
+    fn settle(&self) {
+        wait_until_over(&self.server, "shop");
+        self.some_more();
+    }
+
+    /// Ends the load, and fails the test where a request was lost.
+    #[track_caller]
+    fn expect_nothing_lost(mut self) {
+        let report = self.load.take().unwrap().finish();
+        if report.lost() > 0 {
+            let log = std::fs::read_to_string(self.server.root().join("caddy/caddy.log")).unwrap_or_default();
+            eprintln!("---- Caddy said:\n{log}");
+        }
+        report.expect_nothing_lost(ENOUGH);
+    }
+}
+
+#[test]
+fn what_changes_an_app_loses_no_request_of_any_kind() {
+    let mut loaded = Loaded::start(&[("PAAS_TLS", "internal")], &[], &Kind::ALL);
+    loaded.push();
+    loaded.paas(&["ps:restart", "shop"]);
+    loaded.paas(&["config:set", "shop", "A=1"]);
+    loaded.paas(&["releases:rollback", "shop", "v1"]);
+    loaded.paas(&["ps:scale", "shop", "web=3"]);
+    assert_eq!(loaded.server.containers().len(), 3);
+    loaded.push();
+    loaded.paas(&["ps:scale", "shop", "web=1"]);
+
+    // Another app comes to the same domain, and goes.
+    let other = loaded.server.repository("dockerfile", "blog");
+    other.push().expect_success();
+    loaded.server.paas(&["apps:destroy", "blog", "--force"]).expect_success();
+    loaded.some_more();
+    loaded.expect_nothing_lost();
+}
+
+#[test]
+fn an_app_that_exits_at_once_and_a_daemon_that_goes_lose_no_request() {
+    let kinds = [Kind::KeepAlive, Kind::NewConnection, Kind::Post, Kind::Slow];
+    let mut loaded = Loaded::start(&[], &["ON_SIGTERM=exit"], &kinds);
+    loaded.push();
+    loaded.paas(&["config:set", "shop", "A=1"]);
+    loaded.paas(&["ps:scale", "shop", "web=2"]);
+    loaded.paas(&["ps:scale", "shop", "web=1"]);
+    loaded.paas(&["releases:rollback", "shop"]);
+
+    // Stopped: what runs goes on, and a command does the daemon's part.
+    loaded.server.stop_daemon().expect_success();
+    loaded.some_more();
+    loaded.paas(&["ps:restart", "shop"]);
+    loaded.server.start_daemon();
+    loaded.push();
+
+    // Killed.
+    loaded.server.kill_daemon();
+    loaded.some_more();
+    loaded.server.start_daemon();
+    loaded.push();
+
+    // The resolver alone: Caddy waits for the one that follows.
+    kill(&resolver(&loaded.server));
+    loaded.some_more();
+    loaded.push();
+
+    // Upgraded: what the old one left running is of another version.
+    loaded.server.stop_daemon().expect_success();
+    let lock = loaded.server.root().join("locks/resolver.lock");
+    let holder = std::fs::read_to_string(&lock).unwrap();
+    let version = concat!("\"", env!("CARGO_PKG_VERSION"), " ");
+    assert!(holder.contains(version), "{holder}");
+    std::fs::write(&lock, holder.replace(version, "\"0.0.1 ")).unwrap();
+    loaded.server.start_daemon();
+    loaded.server.wait_for("the resolver of this version", PATIENCE, || {
+        std::fs::read_to_string(&lock).unwrap().contains(version)
+    });
+    loaded.push();
+    loaded.expect_nothing_lost();
+}
+
+#[test]
+fn a_container_that_dies_costs_no_more_than_what_it_was_sent() {
+    let kinds = [Kind::KeepAlive, Kind::NewConnection, Kind::Post, Kind::Slow];
+    // The engine starts a dead one again at once, so it would soon be taken for well if it were only asked to run.
+    let mut loaded = Loaded::start(&[], &["START_DELAY_MS=1000"], &kinds);
+    loaded.paas(&["ps:scale", "shop", "web=2"]);
+    let server = &loaded.server;
+    let said = |what: &str| server.daemon_output().matches(&format!(" of shop is {what}")).count();
+    let containers = server.containers();
+    for (deaths, container) in (1..).zip(&containers) {
+        let inspected = run(docker().args(["inspect", "--format", "{{.State.Pid}}", container])).expect_success();
+        kill(&[inspected.stdout.trim().parse().unwrap()]);
+        server.wait_for("it to get no more requests", PATIENCE, || said("down") == deaths);
+        server.wait_for("it to get requests again", PATIENCE, || said("healthy") == deaths);
+        loaded.some_more();
+    }
+    let report = loaded.load.take().unwrap().finish();
+    for (kind, counts) in &report.kinds {
+        // Each client has sent one request at a time.
+        let sent = clients(*kind) * containers.len();
+        assert!(counts.lost.len() <= sent, "{sent} may be lost of {kind:?}\n{report}");
+    }
+}
+
+#[test]
+fn what_is_in_flight_at_a_switch_ends_well() {
+    let server = Server::start();
+    let repository = server.repository("under-load", "shop");
+    repository.push().expect_success();
+    server.paas(&["ps:set", "shop", &format!("drain-timeout={}s", DRAIN.as_secs())]).expect_success();
+
+    let mut socket = Client::new(&server);
+    socket
+        .write(
+            b"GET /ws HTTP/1.1\r\nHost: shop.localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        )
+        .unwrap();
+    assert!(socket.head().unwrap().starts_with("HTTP/1.1 101"));
+    let mut upload = Client::new(&server);
+    upload.write(b"POST /upload HTTP/1.1\r\nHost: shop.localhost\r\nContent-Length: 2000000\r\n\r\n").unwrap();
+    upload.write(&vec![b'x'; 1_000_000]).unwrap();
+    let (answered, answer) = mpsc::channel();
+    let mut slow = Client::new(&server);
+    std::thread::spawn(move || {
+        answered.send(slow.send(b"GET /hold HTTP/1.1\r\nHost: shop.localhost\r\n\r\n")).unwrap();
+    });
+    server.wait_for("the three to be in flight", PATIENCE, || in_flight(&server) == 3);
+
+    let old = server.json(&["apps:info", "shop"])["processes"][0]["address"].as_str().unwrap().to_owned();
+    repository.replace("version", "v1", "v2").commit("v2");
+    let began = Instant::now();
+    repository.push().expect_success();
+    server.wait_for("v2", PATIENCE, || server.get("shop", "/").body == "hello v2\n");
+    assert_eq!(echo(&mut socket, "after the switch"), "after the switch");
+
+    let mut release = TcpStream::connect((old, 5000)).unwrap();
+    release.write_all(b"POST /release HTTP/1.0\r\nContent-Length: 0\r\n\r\n").unwrap();
+    let slow = answer.recv_timeout(PATIENCE).unwrap().unwrap();
+    assert_eq!((slow.status, slow.body.as_str()), (200, "held v1\n"));
+    let uploaded = upload.send(&vec![b'x'; 1_000_000]).unwrap();
+    assert_eq!(uploaded.status, 200);
+    // What `head -c 2000000 /dev/zero | tr '\0' x | sha256sum` says.
+    let sum = "2000000 bytes be8889d3b8893c11d290b8dcf682164c326a90e6998f6bddb25d9a3a02daf666 v1\n";
+    assert_eq!(uploaded.body, sum);
+
+    // The socket alone keeps the old container, until the drain's time is over.
+    assert_eq!(echo(&mut socket, "still"), "still");
+    assert_eq!(server.containers().len(), 2, "{:?}", server.containers());
+    let mut rest = Vec::new();
+    socket.0.read_to_end(&mut rest).unwrap();
+    assert_eq!(rest, b"", "the end, and nothing before it");
+    assert!(began.elapsed() > DRAIN, "it ended {:?} after the push began", began.elapsed());
+    server.wait_for("the old container to go", PATIENCE, || server.containers().len() == 1);
+}
+
+/// How many clients send requests of a kind.
+fn clients(kind: Kind) -> usize {
+    if kind == Kind::Slow { 6 } else { 3 }
+}
+
+/// How many requests Caddy is passing to apps now.
+fn in_flight(server: &Server) -> u64 {
+    let (upstreams, _) = ask_caddy(server, "/reverse_proxy/upstreams");
+    let upstreams: Vec<serde_json::Value> = serde_json::from_str(&upstreams).unwrap();
+    upstreams.iter().filter_map(|upstream| upstream["num_requests"].as_u64()).sum()
+}
