@@ -70,10 +70,7 @@ fn cleanup_removes_what_nobody_needs_and_disturbs_no_running_deploy() {
     let repository = server.repository("dockerfile", "blog");
     push_page(&server, &repository, "blog", "v1");
     let id = server.instance_id().unwrap();
-    repository
-        .become_fixture("slow-build")
-        .write("index.html", &format!("slow of {id}\n"))
-        .commit("slow");
+    repository.become_fixture("slow-build").write("index.html", &format!("slow of {id}\n")).commit("slow");
     let pushing = repository.begin_push();
     server.wait_for("the slow step", PATIENCE, || {
         server.paas(&["deploys:output", "blog"]).stdout.contains("second 1 of")
