@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// How many deploys there are.
 const ROUNDS: u32 = 12;
 /// The latest moment in a deploy at which something is killed, in milliseconds: it is over then, or nearly.
-const LATEST: u64 = 2500;
+const LATEST: u64 = 2000;
 
 /// What is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
