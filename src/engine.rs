@@ -423,11 +423,13 @@ impl Engine {
             .collect())
     }
 
-    /// What happens to the instance's containers from now on.
+    /// What happens to the instance's containers from now on, also before the engine has heard of the question.
     pub fn events(&self, instance: &str) -> impl Stream<Item = Result<Event>> + use<> {
         let mut filters = label_filter(&[(spec::INSTANCE_LABEL, instance)]);
         filters.insert("type".to_owned(), vec!["container".to_owned()]);
-        let options = query::EventsOptions { filters: Some(filters), ..Default::default() };
+        let now = clock::now();
+        let since = format!("{}.{:03}000000", now / 1000, now % 1000);
+        let options = query::EventsOptions { since: Some(since), filters: Some(filters), ..Default::default() };
         self.docker.events(Some(options)).map_err(Error::docker("report events")).map_ok(|message| Event {
             container: message
                 .actor

@@ -155,7 +155,11 @@ async fn apply(instance: &Instance, variant: Option<Variant>) -> Result<()> {
     let _lock = lock(paths).await?;
     let loaded = read_optional(&paths.caddyfile_loaded())?;
     let variant = variant.or_else(|| loaded.as_deref().map(Variant::of)).unwrap_or(Variant::Dynamic);
-    let routes = instance.read(|tables| tables.routes())?;
+    let routes = instance.read(|tables| match variant {
+        // Read while the resolver is away, whatever happened meanwhile.
+        Variant::Dynamic => tables.fallbacks(),
+        Variant::Static => tables.routes(),
+    })?;
     let text = caddyfile::render(&instance.settings, &routes, variant)?;
     let due = match &loaded {
         None => true,

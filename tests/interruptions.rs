@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     harness::{Ran, Repository, Server},
-    processes::{kill, processes, sleeps, unique_seconds},
+    processes::{deploying, kill, processes, resolver, sleeps, unique_seconds},
     untouched::{Untouched, assert_locks_are_free, assert_refused, heads, pins, wait_until_over},
 };
 
@@ -106,21 +106,6 @@ impl Served {
 /// Waits for a command that was begun.
 fn finish(child: Child) -> Ran {
     child.wait_with_output().unwrap().into()
-}
-
-/// The process that deploys: git started it as its proc-receive hook.
-fn deploying(server: &Server) -> Vec<u32> {
-    let root = server.root().display().to_string();
-    processes(|arguments, environment| {
-        arguments.split('\0').next().is_some_and(|program| program.ends_with("proc-receive"))
-            && environment.contains(&root)
-    })
-}
-
-/// The process that tells Caddy where each app is.
-pub fn resolver(server: &Server) -> Vec<u32> {
-    let root = server.root().display().to_string();
-    processes(|arguments, environment| arguments.ends_with("\0resolver\0") && environment.contains(&root))
 }
 
 #[test]

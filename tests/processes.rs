@@ -16,6 +16,29 @@ pub fn processes(mut condition: impl FnMut(&str, &str) -> bool) -> Vec<u32> {
         .collect()
 }
 
+/// The processes that deploy: git started one as its hook, or a user as a command.
+pub fn deploying(server: &Server) -> Vec<u32> {
+    let root = server.root().display().to_string();
+    processes(|arguments, environment| {
+        let mut words = arguments.split('\0');
+        let program = words.next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
+        let is_daemon = words.next().is_some_and(|word| ["serve", "resolver"].contains(&word));
+        ["paas", "proc-receive"].contains(&program) && !is_daemon && environment.contains(&root)
+    })
+}
+
+/// The process that tells Caddy where each app is.
+pub fn resolver(server: &Server) -> Vec<u32> {
+    let root = server.root().display().to_string();
+    processes(|arguments, environment| arguments.ends_with("\0resolver\0") && environment.contains(&root))
+}
+
+/// Caddy.
+pub fn caddy(server: &Server) -> Vec<u32> {
+    let caddyfile = server.root().join("caddy/Caddyfile").display().to_string();
+    processes(|arguments, _| arguments.contains("\0run\0") && arguments.contains(&caddyfile))
+}
+
 /// Kills processes with -9; there must be some.
 pub fn kill(processes: &[u32]) {
     assert!(!processes.is_empty(), "there is nothing to kill");

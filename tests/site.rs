@@ -250,6 +250,12 @@ impl Visitor {
         self.seen.lock().unwrap().len()
     }
 
+    /// Whether it has asked and seen one of some pages since.
+    pub fn sees(&self, since: usize, pages: &[&str]) -> bool {
+        // What it was at then may be an answer of before.
+        self.seen.lock().unwrap().iter().skip(since + 1).any(|answer| pages.contains(&answer.as_str()))
+    }
+
     /// Fails the test where it has seen anything else than some pages since.
     #[track_caller]
     pub fn has_seen_only(&self, case: &str, since: usize, pages: &[&str]) {

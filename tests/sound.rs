@@ -237,16 +237,19 @@ fn repositories(server: &Server) -> Vec<String> {
 /// The Caddyfile has the addresses of today, for when the resolver is away.
 fn caddyfile(server: &Server) -> Vec<String> {
     let text = std::fs::read_to_string(server.root().join("caddy/Caddyfile")).unwrap_or_default();
+    let live = query(
+        server,
+        "SELECT apps.name, address || ':' || port FROM containers JOIN apps ON apps.id = app_id
+         WHERE process = 'web' ORDER BY apps.name",
+        |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)),
+    );
+    let mut addresses: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (app, address) in live {
+        addresses.entry(app).or_default().push(address);
+    }
     // One is enough, where there are several.
-    let first = "SELECT name, address || ':' || port FROM containers
-                 WHERE process = 'web' AND healthy GROUP BY app_id HAVING position = min(position)";
-    let first = query(server, first, |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)));
-    let is_missing = |(_, address): &(String, String)| !text.contains(address.as_str());
-    first
-        .into_iter()
-        .filter(is_missing)
-        .map(|(name, address)| format!("the Caddyfile lacks {name}, {address}"))
-        .collect()
+    addresses.retain(|_, addresses| !addresses.iter().any(|address| text.contains(address)));
+    addresses.into_iter().map(|(app, addresses)| format!("the Caddyfile lacks {app} at {addresses:?}")).collect()
 }
 
 /// The daemon, the resolver and Caddy are all that runs.

@@ -10,9 +10,9 @@ use std::{
 
 use crate::{
     harness::{Repository, Server, docker, run},
-    interruptions::resolver,
     load::{Clients, Kind, Load, Target},
     processes::kill,
+    processes::resolver,
     routing::{Client, ask_caddy, echo},
     untouched::wait_until_over,
 };

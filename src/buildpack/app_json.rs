@@ -106,7 +106,7 @@ fn settings(check: &HealthCheck) -> Result<ProcessSettings> {
         None => Ok(()),
     };
     let number = |number: Option<u32>| number.map(|number| number.to_string());
-    set(Setting::CheckCommand, check.command.as_ref().map(|words| shell_words::join(words)))?;
+    set(Setting::CheckCommand, check.command.as_ref().map(shell_words::join))?;
     set(Setting::CheckPath, check.path.clone())?;
     set(Setting::CheckPort, number(check.port.map(u32::from)))?;
     set(Setting::CheckText, check.content.clone())?;

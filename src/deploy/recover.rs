@@ -180,5 +180,9 @@ pub async fn remake(instance: &Instance, engine: &Engine, container: &Container)
     made.restart = container.restart;
     engine.ensure_network(&instance.id, instance.settings.subnet).await?;
     engine.remove(&container.name).await?;
-    rollout::start_container(instance, engine, container.clone(), made).await.map(drop)
+    let started = rollout::start_container(instance, engine, container.clone(), made).await?;
+    if started.address != container.address {
+        proxy::sync(instance).await?;
+    }
+    Ok(())
 }

@@ -42,7 +42,7 @@ pub(super) fn cut(deploying: &Deploying<'_>, built: Built, commit: CommitId, rea
     let Built { image, plan } = built;
     let release_command = plan.release_command;
     let from = From { image, processes: plan.processes, declared_port: plan.port, commit: Some(commit) };
-    let cut = write(deploying, from, config, overrides, reason)?;
+    let cut = write(deploying, &from, config, &overrides, reason)?;
     deploying.log.step(&format!("Releasing {}", cut.release.version));
     Ok(Cut { release_command, ..cut })
 }
@@ -64,7 +64,7 @@ pub(super) fn cut_again(deploying: &Deploying<'_>, edit: &Edit) -> Result<Cut> {
         overrides: Some(overrides.clone()),
         formation: Vec::new(),
     };
-    let cut = write(deploying, From::release(&current), config, overrides, &edit.reason)?;
+    let cut = write(deploying, &From::release(&current), config, &overrides, &edit.reason)?;
     deploying.log.step(&format!("Releasing {} ({})", cut.release.version, edit.reason));
     Ok(Cut { changes, ..cut })
 }
@@ -80,7 +80,7 @@ pub(super) fn cut_from(deploying: &Deploying<'_>, target: &Release) -> Result<Cu
         formation: Vec::new(),
     };
     let reason = format!("rollback to {}", target.version);
-    let cut = write(deploying, From::release(target), config, target.overrides.clone(), &reason)?;
+    let cut = write(deploying, &From::release(target), config, &target.overrides, &reason)?;
     deploying.log.step(&format!(
         "Releasing {} (rollback to {}: {}, {})",
         cut.release.version,
@@ -121,7 +121,7 @@ pub(super) fn again_or_cut(deploying: &Deploying<'_>) -> Result<Cut> {
     if config == deploying.instance.secrets.unseal_config(&sealed)? && overrides == release.overrides {
         return again(deploying, "Restarting", Changes::default());
     }
-    let cut = write(deploying, From::release(&release), config, overrides, "restart with what was set since")?;
+    let cut = write(deploying, &From::release(&release), config, &overrides, "restart with what was set since")?;
     deploying.log.step(&format!("Releasing {} (restart with what was set since)", cut.release.version));
     Ok(cut)
 }
@@ -240,20 +240,20 @@ impl From {
 /// Writes the release and notes that this deployment cut it, in one transaction.
 fn write(
     deploying: &Deploying<'_>,
-    from: From,
+    from: &From,
     config: ConfigMap,
-    overrides: Vec<Override>,
+    overrides: &[Override],
     reason: &str,
 ) -> Result<Cut> {
     deploying.enter(DeployState::Releasing)?;
     let processes: Vec<ProcessSpec> =
-        from.processes.iter().map(|spec| spec.with_overrides(&overrides)).collect::<Result<_>>()?;
+        from.processes.iter().map(|spec| spec.with_overrides(overrides)).collect::<Result<_>>()?;
     let sealed = deploying.instance.secrets.seal_config(&config)?;
     let new = NewRelease {
         image: &from.image,
         sealed_config: &sealed,
         processes: &processes,
-        overrides: &overrides,
+        overrides,
         port: port(&config)?.or(from.declared_port).unwrap_or(DEFAULT_PORT),
         declared_port: from.declared_port,
         commit: from.commit,

@@ -108,8 +108,12 @@ pub async fn retire_app(instance: &Instance, engine: &Engine, app_id: i64) -> Re
     })?;
     if ended {
         die_where_told(DeployState::Succeeded);
+    }
+    if ended || !draining.is_empty() {
         // A Caddy that starts by itself shall find the addresses as they are now.
         proxy::sync(instance).await?;
+    }
+    if ended {
         prune::after_deploy(instance, engine).await;
     }
     Ok(())

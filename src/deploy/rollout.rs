@@ -1,6 +1,6 @@
 //! The rollout: start the new containers, prove them healthy, switch to them. What runs as it should already is kept.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
 use futures_util::future::try_join_all;
 
@@ -233,14 +233,15 @@ fn kept(deploying: &Deploying<'_>, cut: &Cut, keep: &Keep, wanted: &[(ProcessSpe
         {
             continue;
         }
-        if !releases.contains_key(&container.release_id) {
-            let (release, sealed) = instance.read(|tables| {
-                Ok((tables.release(container.release_id)?, tables.sealed_config(container.release_id)?))
-            })?;
-            let config = instance.secrets.unseal_config(&sealed)?;
-            releases.insert(container.release_id, (release, config));
-        }
-        let Some((release, config)) = releases.get(&container.release_id) else { continue };
+        let (release, config) = match releases.entry(container.release_id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => {
+                let (release, sealed) = instance.read(|tables| {
+                    Ok((tables.release(container.release_id)?, tables.sealed_config(container.release_id)?))
+                })?;
+                unknown.insert((release, instance.secrets.unseal_config(&sealed)?))
+            }
+        };
         let Some(former) = release.process(&container.process) else { continue };
         let same = release.image == cut.release.image
             && release.port == cut.release.port

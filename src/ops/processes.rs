@@ -156,6 +156,7 @@ pub async fn report(instance: &Instance, name: &AppName) -> Result<Report> {
 pub fn state_of(container: &Container, running: Option<&Running>) -> String {
     let code = running.map_or(0, |running| running.exit_code);
     match (container.state, running) {
+        (ContainerState::Live, None) if container.ended => "ended".to_owned(),
         (ContainerState::Live, Some(running)) if container.ended => format!("ended with code {}", running.exit_code),
         (ContainerState::Live, Some(running)) if running.restarts >= CRASH_LOOP && !running.is_stable() => {
             format!("crash loop: started again {} times, last exit code {code}", running.restarts)

@@ -40,12 +40,25 @@ impl Tables<'_> {
     /// # Errors
     /// [`crate::Error::Database`].
     pub fn routes(&self) -> Result<Vec<Route>> {
+        self.routes_where("AND containers.healthy")
+    }
+
+    /// Every app that is meant to take requests, by name, with its web containers whether or not they are well now, those
+    /// that are first: for what is written down and read when that may have changed.
+    ///
+    /// # Errors
+    /// [`crate::Error::Database`].
+    pub fn fallbacks(&self) -> Result<Vec<Route>> {
+        self.routes_where("")
+    }
+
+    fn routes_where(&self, condition: &str) -> Result<Vec<Route>> {
         let rows: Vec<(AppName, SocketAddrV4)> = self.all(
             &format!(
                 "SELECT apps.name, containers.address, containers.port
                  FROM containers JOIN apps ON apps.id = containers.app_id
-                 WHERE {SERVING} AND containers.healthy
-                 ORDER BY apps.name, containers.position, containers.id"
+                 WHERE {SERVING} {condition}
+                 ORDER BY apps.name, containers.healthy DESC, containers.position, containers.id"
             ),
             [],
             |row| Ok((parsed(row.get::<_, String>(0)?)?, address(&row.get::<_, String>(1)?, row.get(2)?)?)),

@@ -2,7 +2,7 @@
 //! goes.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -26,41 +26,61 @@ use crate::{
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long one try to connect to it may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// How many containers are looked after at once.
-const AT_ONCE: usize = 4;
+/// How many apps are looked after at once.
+const APPS_AT_ONCE: usize = 4;
 /// How often its port is tried.
 const LISTEN_RETRY: Duration = Duration::from_millis(100);
 
-/// The containers that came back and are waited for, until they listen on their port: each in a task of its own,
-/// because that may take its time.
+/// The containers that are brought back.
 #[derive(Clone, Default)]
 pub(super) struct Reviving {
-    containers: Arc<Mutex<HashSet<i64>>>,
+    /// Those that are waited for, until they listen on their port: each in a task of its own, because that may take its
+    /// time.
+    awaited: Arc<Mutex<HashSet<i64>>>,
+    /// Those that ended with the engine, and could not be started yet.
+    owed: Arc<Mutex<HashSet<i64>>>,
 }
 
 impl Reviving {
-    fn begin(&self, instance: &Arc<Instance>, container: &Container) {
-        if !self.lock().insert(container.id) {
+    fn begin(&self, instance: &Arc<Instance>, engine: &Engine, container: &Container) {
+        if !locked(&self.awaited).insert(container.id) {
             return;
         }
-        let (this, instance, container) = (self.clone(), Arc::clone(instance), container.clone());
+        let (this, instance, engine, container) =
+            (self.clone(), Arc::clone(instance), engine.clone(), container.clone());
         tokio::spawn(async move {
             if listens(&container).await
-                && let Err(error) = revive(&instance, &container).await
+                && let Err(error) = revive(&instance, &engine, &container).await
             {
                 warn!("{} of {}: {}", container.label(), container.app, error.one_line());
             }
-            this.lock().remove(&container.id);
+            locked(&this.awaited).remove(&container.id);
         });
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashSet<i64>> {
-        self.containers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn owes(&self, container: &Container) -> bool {
+        locked(&self.owed).contains(&container.id)
+    }
+
+    fn set_owed(&self, container: &Container, owed: bool) {
+        if owed {
+            locked(&self.owed).insert(container.id);
+        } else {
+            locked(&self.owed).remove(&container.id);
+        }
     }
 }
 
+fn locked(containers: &Mutex<HashSet<i64>>) -> MutexGuard<'_, HashSet<i64>> {
+    containers.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Gives a container that listens its requests back, unless something else happened to it meanwhile.
-async fn revive(instance: &Instance, container: &Container) -> Result<()> {
+async fn revive(instance: &Instance, engine: &Engine, container: &Container) -> Result<()> {
+    // Where it is gone, something else may listen at its address.
+    if engine.status(&container.name).await? != Status::Running {
+        return Ok(());
+    }
     let now = instance.read(|tables| tables.containers_of_app(container.app_id))?;
     match now.into_iter().find(|other| other.id == container.id && other.is_live() && other.failing.is_none()) {
         Some(container) => set_healthy(instance, &container, true).await,
@@ -100,14 +120,20 @@ pub(super) async fn all(instance: &Arc<Instance>, engine: &Engine, reviving: &Re
         engine.remove(stray).await?;
     }
     let look = if first { Look::First } else { Look::Round };
-    let looks = containers.into_iter().filter(Container::is_live).map(|container| async move {
-        // One that cannot be helped is no reason to leave the others.
-        if let Err(error) = look_after(instance, engine, reviving, &container, look).await {
-            warn!("{} of {}: {}", container.label(), container.app, error.one_line());
+    // After a reboot there are many to be started: app by app, because each app's lock is needed for that.
+    let mut apps: BTreeMap<i64, Vec<Container>> = BTreeMap::new();
+    for container in containers.into_iter().filter(Container::is_live) {
+        apps.entry(container.app_id).or_default().push(container);
+    }
+    let looks = apps.into_values().map(|containers| async move {
+        for container in containers {
+            // One that cannot be helped is no reason to leave the others.
+            if let Err(error) = look_after(instance, engine, reviving, &container, look).await {
+                warn!("{} of {}: {}", container.label(), container.app, error.one_line());
+            }
         }
     });
-    // After a reboot there are many to be started.
-    futures_util::stream::iter(looks).buffer_unordered(AT_ONCE).collect::<()>().await;
+    futures_util::stream::iter(looks).buffer_unordered(APPS_AT_ONCE).collect::<()>().await;
     Ok(())
 }
 
@@ -133,12 +159,17 @@ async fn look_after(
     look: Look,
 ) -> Result<()> {
     let label = format!("{} of {}", container.label(), container.app);
-    match engine.status(&container.name).await? {
+    let look = if look == Look::Round && reviving.owes(container) { Look::First } else { look };
+    let status = engine.status(&container.name).await?;
+    if status == Status::Running {
+        reviving.set_owed(container, false);
+    }
+    match status {
         // It ended, and the engine was quicker to start it again than we were to look: it may not listen for long.
         Status::Running if container.healthy && look == Look::Died && container.process.is_web() => {
             if !connects(container).await {
                 set_healthy(instance, container, false).await?;
-                reviving.begin(instance, container);
+                reviving.begin(instance, engine, container);
             }
             Ok(())
         }
@@ -151,7 +182,7 @@ async fn look_after(
             if container.failing.is_some() {
                 Ok(())
             } else if container.process.is_web() {
-                reviving.begin(instance, container);
+                reviving.begin(instance, engine, container);
                 Ok(())
             } else {
                 set_healthy(instance, container, true).await
@@ -169,15 +200,21 @@ async fn look_after(
                 if matches!(look, Look::Started | Look::Died) || container.ended {
                     return Ok(());
                 }
+                reviving.set_owed(container, true);
             }
             info!("{label} ended with code {code}: starting it again");
-            start(instance, engine, container).await
+            start(instance, engine, reviving, container).await
         }
-        Status::Created => start(instance, engine, container).await,
+        Status::Created => start(instance, engine, reviving, container).await,
+        // What ended and stays so has no use for its container.
+        Status::Missing if container.ended => Ok(()),
         Status::Missing => {
             set_healthy(instance, container, false).await?;
             warn!("{label} is gone: making it anew");
-            remake(instance, engine, container).await
+            if remake(instance, engine, container).await? {
+                started(instance, engine, reviving, container).await?;
+            }
+            Ok(())
         }
     }
 }
@@ -194,27 +231,43 @@ fn stays_ended(restart: RestartPolicy, code: i64) -> bool {
 
 /// Starts a container again; one that cannot be started any more, for example because its network is gone, is made
 /// anew.
-async fn start(instance: &Instance, engine: &Engine, container: &Container) -> Result<()> {
-    match engine.start_again(&container.name).await {
-        Ok(()) => Ok(()),
-        Err(error) => {
-            warn!("{}: making it anew", error.one_line());
-            remake(instance, engine, container).await
+async fn start(instance: &Arc<Instance>, engine: &Engine, reviving: &Reviving, container: &Container) -> Result<()> {
+    if let Err(error) = engine.start_again(&container.name).await {
+        warn!("{}: making it anew", error.one_line());
+        if !remake(instance, engine, container).await? {
+            return Ok(());
         }
     }
+    reviving.set_owed(container, false);
+    started(instance, engine, reviving, container).await
 }
 
-/// Makes a container anew, unless an action holds its app, which may be about to end it.
-async fn remake(instance: &Instance, engine: &Engine, container: &Container) -> Result<()> {
+/// Sees to it that a container that was started gets its requests as soon as it may.
+async fn started(instance: &Arc<Instance>, engine: &Engine, reviving: &Reviving, container: &Container) -> Result<()> {
+    // Read again: its address may be another.
+    let now = instance.read(|tables| tables.containers_of_app(container.app_id))?;
+    match now.into_iter().find(|other| other.id == container.id && other.is_live()) {
+        Some(container) if container.process.is_web() => reviving.begin(instance, engine, &container),
+        // The engine says that it runs, or has ended again.
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Makes a container anew, unless an action holds its app, which may be about to end it. Says whether it did.
+async fn remake(instance: &Instance, engine: &Engine, container: &Container) -> Result<bool> {
     let holder = Holder::new("making a container anew", &instance.actor);
     let Ok(_lock) = lock::try_lock(&instance.settings.paths.app_lock(container.app_id), &holder)? else {
-        return Ok(());
+        return Ok(false);
     };
     let still_live = instance.read(|tables| {
         let containers = tables.containers_of_app(container.app_id)?;
         Ok(containers.iter().any(|other| other.id == container.id && other.is_live()))
     })?;
-    if still_live { deploy::remake(instance, engine, container).await } else { Ok(()) }
+    if still_live {
+        deploy::remake(instance, engine, container).await?;
+    }
+    Ok(still_live)
 }
 
 async fn set_healthy(instance: &Instance, container: &Container, healthy: bool) -> Result<()> {
