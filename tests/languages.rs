@@ -284,7 +284,7 @@ fn a_failed_build_says_why_and_what_to_type() {
     );
     fails(
         "memory",
-        &[("Dockerfile", "FROM busybox:stable\nRUN kill -9 $$\n")],
+        &[("Dockerfile", "FROM busybox:stable\nRUN sh -c 'kill -9 $$'; exit $?\n")],
         "the build ran out of memory",
         "give the server more memory",
     );
