@@ -14,7 +14,7 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
-    harness::{Server, docker_socket, run},
+    harness::{Ran, Server, docker_socket, run},
     processes::{kill, processes, sleeps, unique_seconds},
     untouched::{Untouched, assert_refused, wait_until_over},
 };
@@ -153,7 +153,7 @@ fn without_docker_nothing_is_deployed_and_everything_else_goes_on() {
     let pushing = repository.begin_push();
     server.wait_for("the build's process", PATIENCE, || sleeps(&seconds));
     docker.shut();
-    let pushed: crate::harness::Ran = pushing.wait_with_output().unwrap().into();
+    let pushed: Ran = pushing.wait_with_output().unwrap().into();
     let release = server.json(&["apps:info", "blog"])["release"].clone();
     let hint = "`docker info` tells whether the engine is well; its log has more";
     assert_refused(pushed, &format!("Docker could not build the image: v{release} still serves"), hint);
@@ -301,4 +301,47 @@ fn a_full_disk_is_said_before_anything_is_begun() {
 
     repository.push().expect_success();
     assert!(server.get("blog", "/").body.contains("v2"));
+}
+
+#[test]
+fn a_disk_that_fills_in_the_middle_of_a_deploy_loses_nothing() {
+    let disk = Disk::mount(100);
+    let mut server = Server::prepare_in(disk.0.path(), &[("PAAS_MIN_FREE_MB", "5")]);
+    server.start_daemon();
+    let repository = server.repository("dockerfile", "blog");
+    repository.push().expect_success();
+    let before = Untouched::before(&server, &repository, "blog");
+    let id = server.instance_id().unwrap();
+    repository
+        .become_fixture("slow-build")
+        .write("index.html", &format!("slow of {id}\n"))
+        .replace("Dockerfile", "$(seq 20)", "$(seq 8)")
+        .commit("slow");
+    let pushing = repository.begin_push();
+    server.wait_for("the slow step", PATIENCE, || {
+        server.paas(&["deploys:output", "blog"]).stdout.contains("second 1 of")
+    });
+
+    // The database may still have room of its own for what is left to be written: then the deploy is whole. Where it has
+    // not, nothing has changed.
+    let filler = disk.fill(0);
+    let pushed: Ran = pushing.wait_with_output().unwrap().into();
+    let page = server.get("blog", "/").body;
+    let went_on = pushed.code == 0;
+    assert_eq!(page.starts_with("slow of"), went_on, "{page}: {pushed}");
+    std::fs::remove_file(filler).unwrap();
+    wait_until_over(&server, "blog");
+    if !went_on {
+        before.check(&server, &repository);
+    }
+    let database = rusqlite::Connection::open(server.root().join("paas.db")).unwrap();
+    let whole: String = database.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(whole, "ok");
+
+    // With room again everything goes on.
+    repository.write("index.html", &format!("next of {id}\n")).replace("Dockerfile", "$(seq 8)", "1").commit("next");
+    repository.push().expect_success();
+    assert!(server.get("blog", "/").body.starts_with("next of"));
+    wait_until_over(&server, "blog");
+    assert_eq!(server.containers().len(), 1);
 }
