@@ -7,7 +7,10 @@ use std::{
     os::unix::net::{UnixListener, UnixStream},
     path::{Path, PathBuf},
     process::{Child, Command},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -22,6 +25,9 @@ use crate::{
 
 /// How long anything here may take on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(90);
+
+/// How many times the engine is busy counting.
+const BUSY: usize = 3;
 
 /// Pushes a version of the fixture `dockerfile` with a page of its own, and waits until it is drained and pruned after.
 fn push_page(server: &Server, repository: &Repository, app: &str, page: &str) {
@@ -147,8 +153,8 @@ fn cleanup_removes_what_nobody_needs_and_disturbs_no_running_deploy() {
     run(docker().args(["rmi", &foreign])).expect_success();
 }
 
-/// The machine's engine, but for its build cache, which the tests share and none of them may prune, and for caps on
-/// builds, which it does not give.
+/// The machine's engine, but for its build cache, which the tests share and none of them may prune, for caps on
+/// builds, which it does not give, and for what its data takes, which it is busy counting for somebody else at first.
 struct Engine {
     directory: TempDir,
     /// What it was asked to prune.
@@ -160,16 +166,21 @@ impl Engine {
         let directory = tempfile::Builder::new().prefix("paas-engine-").tempdir_in("/tmp").unwrap();
         let engine = Engine { directory, asked: Arc::default() };
         let listener = UnixListener::bind(engine.socket()).unwrap();
-        let asked = Arc::clone(&engine.asked);
+        let (asked, counts) = (Arc::clone(&engine.asked), Arc::<AtomicUsize>::default());
         std::thread::spawn(move || {
             for client in listener.incoming() {
                 let (client, real) = (client.unwrap(), UnixStream::connect(real_socket()).unwrap());
                 let (to_client, from_real) = (client.try_clone().unwrap(), real.try_clone().unwrap());
-                let asked = Arc::clone(&asked);
+                let (asked, counts) = (Arc::clone(&asked), Arc::clone(&counts));
                 std::thread::spawn(move || carry(from_real, to_client, |_| None));
                 std::thread::spawn(move || {
                     carry(client, real, |piece| {
                         let head = String::from_utf8_lossy(piece);
+                        let counting = head.starts_with("GET ") && head.contains("/system/df ");
+                        if counting && counts.fetch_add(1, Ordering::Relaxed) < BUSY {
+                            let busy = r#"{"message":"a disk usage operation is already running"}"#;
+                            return Some(("500 Internal Server Error", busy));
+                        }
                         let path = head.strip_prefix("POST ")?.split(' ').next()?;
                         if path.contains("/containers/create?") && path.contains("-build-caps-") {
                             return Some(("403 Forbidden", r#"{"message":"this engine gives no caps"}"#));

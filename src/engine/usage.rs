@@ -1,6 +1,6 @@
 //! What the engine's data takes on its disk, and freeing what is only there to be quick.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use bollard::query_parameters as query;
 use futures_util::TryStreamExt;
@@ -94,6 +94,10 @@ struct AnswerCache {
 /// engine before it speaks.
 const LAST_VERSION: (usize, usize) = (1, 51);
 
+/// How often the engine is asked again, and after how long, while it answers somebody else's question of the kind.
+const USAGE_ATTEMPTS: usize = 240;
+const USAGE_RETRY: Duration = Duration::from_millis(250);
+
 impl Engine {
     /// Asks the engine what its data takes. It adds up for this, which may take seconds.
     ///
@@ -112,15 +116,22 @@ impl Engine {
             }
             request
         });
-        let failed = Error::docker("say what its data takes");
-        let bytes: Vec<u8> = asking
-            .export_image("usage")
-            .try_fold(Vec::new(), |mut all, piece| async move {
+        let mut attempts = 1..=USAGE_ATTEMPTS;
+        let bytes: Vec<u8> = loop {
+            let all = asking.export_image("usage").try_fold(Vec::new(), |mut all, piece| async move {
                 all.extend_from_slice(&piece);
                 Ok(all)
-            })
-            .await
-            .map_err(failed)?;
+            });
+            match all.await {
+                // Docker before 23 adds up for one client at a time and turns the others away.
+                Err(bollard::errors::Error::DockerResponseServerError { message, .. })
+                    if message.contains("already running") && attempts.next().is_some() =>
+                {
+                    tokio::time::sleep(USAGE_RETRY).await;
+                }
+                answer => break answer.map_err(Error::docker("say what its data takes"))?,
+            }
+        };
         let answer = serde_json::from_slice(&bytes).map_err(Error::docker("say what its data takes"))?;
         Ok(usage(&answer, instance))
     }
