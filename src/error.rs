@@ -17,6 +17,9 @@ pub type BoxError = Box<dyn StdError + Send + Sync + 'static>;
 const MAKE_ROOM: &str = "`paas cleanup` removes what no app needs, `paas cleanup --build-cache` also the build cache of \
                          the whole engine; `paas disk` shows what takes how much";
 
+/// What the client of Docker's socket says when the other side is gone: hyper's words, which has no kinds to ask for.
+const LOST: [&str; 3] = ["error in the hyper", "error reading a body from connection", "client error ("];
+
 /// What kind of failure it is: this, and nothing else, chooses the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -349,6 +352,15 @@ pub enum Error {
         #[source]
         source: BoxError,
     },
+    /// The connection to Docker ended in the middle of an answer.
+    #[error("Docker went away when it should {action}")]
+    DockerLost {
+        /// What was asked of it, as a verb phrase.
+        action: String,
+        /// How the connection ended.
+        #[source]
+        source: BoxError,
+    },
     /// Docker answered with an error.
     #[error("Docker could not {action}")]
     Docker {
@@ -507,7 +519,13 @@ impl Error {
     /// Makes a Docker error with what was asked, as a verb phrase.
     pub fn docker<E: Into<BoxError>>(action: impl Into<String>) -> impl Fn(E) -> Error {
         let action = action.into();
-        move |source| Error::Docker { action: action.clone(), source: source.into() }
+        move |source| {
+            let (action, source) = (action.clone(), source.into());
+            match LOST.iter().any(|sign| source.to_string().to_lowercase().contains(sign)) {
+                true => Error::DockerLost { action, source },
+                false => Error::Docker { action, source },
+            }
+        }
     }
 
     /// Makes an internal error from anything that can be shown.
@@ -558,6 +576,7 @@ impl Error {
             Error::Locked { .. } | Error::Frozen { .. } => Kind::Locked,
             Error::Canceled(_) | Error::DeployInterrupted | Error::Interrupted => Kind::Interrupted,
             Error::DockerUnavailable { .. }
+            | Error::DockerLost { .. }
             | Error::Docker { .. }
             | Error::SubnetTaken { .. }
             | Error::AddressTaken { .. }
@@ -658,6 +677,9 @@ impl Error {
                 "start it with `systemctl start docker`, or set DOCKER_HOST to where it listens; \
                  a user who is not root must be in the docker group"
                     .into()
+            }
+            Error::DockerLost { .. } => {
+                "`systemctl status docker` tells why it ended; once it answers again, do this again".into()
             }
             Error::SubnetTaken { .. } => {
                 "set PAAS_SUBNET to a network that is free, e.g. 10.214.0.0/16; `ip route` shows those in use".into()

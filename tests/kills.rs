@@ -8,6 +8,8 @@ use std::{
 };
 
 use crate::{
+    harness::Ran,
+    private_engine::{PrivateEngine, with_private_engine},
     processes::{caddy, deploying, resolver},
     site::{Kind, Site},
 };
@@ -26,7 +28,11 @@ enum Victim {
     Resolver,
     Caddy,
     Deploy,
+    Engine,
 }
+
+/// What may be killed on the machine's own engine.
+const VICTIMS: [Victim; 5] = [Victim::Daemon, Victim::Daemon, Victim::Resolver, Victim::Caddy, Victim::Deploy];
 
 /// Numbers by chance (xorshift64): the same from the same seed.
 struct Chance(u64);
@@ -51,23 +57,78 @@ struct Round {
     over_ssh: bool,
     /// Who is killed, and how many milliseconds after the one before.
     kills: Vec<(Victim, u64)>,
-    /// How long there is no daemon, in milliseconds.
+    /// How long there is no daemon or no engine, in milliseconds.
     pause: u64,
 }
 
 impl Round {
-    fn by(chance: &mut Chance) -> Round {
+    fn by(chance: &mut Chance, victims: &[Victim]) -> Round {
         let kinds = [Kind::Push, Kind::Push, Kind::Config, Kind::Rollback, Kind::Scale, Kind::Restart, Kind::Rebuild];
-        let victims = [Victim::Daemon, Victim::Daemon, Victim::Resolver, Victim::Caddy, Victim::Deploy];
         let kind = chance.one_of(&kinds);
         let over_ssh = chance.below(2) == 0;
-        let kills = (0..=chance.below(3)).map(|_| (chance.one_of(&victims), chance.below(LATEST))).collect();
+        let kills = (0..=chance.below(3)).map(|_| (chance.one_of(victims), chance.below(LATEST))).collect();
         Round { kind, over_ssh, kills, pause: chance.below(1000) }
     }
 }
 
 #[test]
 fn whatever_is_killed_at_any_moment_the_app_answers_again_and_every_deploy_is_made_whole_or_not_at_all() {
+    kill_by_chance(ROUNDS, &VICTIMS, &mut None);
+}
+
+#[test]
+fn whenever_the_engine_is_killed_the_app_answers_again_and_every_deploy_is_made_whole_or_not_at_all() {
+    let name =
+        "kills::whenever_the_engine_is_killed_the_app_answers_again_and_every_deploy_is_made_whole_or_not_at_all";
+    with_private_engine(name, |engine| {
+        let mut engine = Some(engine);
+        kill_in_states(engine.as_mut().unwrap());
+        kill_by_chance(ROUNDS / 2, &[Victim::Engine, Victim::Engine, Victim::Daemon], &mut engine);
+    });
+}
+
+/// Kills the engine while the app is idle, and while a push is in each of some states.
+fn kill_in_states(engine: &mut PrivateEngine) {
+    let mut site = Site::start();
+    site.server.paas(&["checks:set", "blog", "initial-delay=2s"]).expect_success();
+    site.settle();
+    for state in [None, Some("building"), Some("checking"), Some("draining")] {
+        let case = format!("the engine is killed in {state:?}");
+        let before = site.facts();
+        let (mut push, after) = site.change(Kind::Push, &before);
+        if state == Some("building") {
+            let dockerfile = std::fs::read_to_string(site.repository.path.join("Dockerfile")).unwrap();
+            site.repository.write("Dockerfile", &dockerfile.replace("CMD", "RUN sleep 3\nCMD")).commit("slow");
+        }
+        let pages = [before.page.as_str(), after.page.as_str()];
+        let former = site.newest().id;
+        let deploy = state.map(|state| {
+            let deploy = push.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            site.server.wait_for(&case, PATIENCE, || site.newest().id > former && site.newest().state == state);
+            deploy
+        });
+        let killed = site.visitor.seen();
+        engine.kill();
+        // What serves goes on without an engine, and who deploys is told that there is none.
+        site.server.wait_for(&format!("an answer while {case}"), PATIENCE, || site.visitor.sees(killed, &pages));
+        if let Some(deploy) = deploy {
+            let ran: Ran = deploy.wait_with_output().unwrap().into();
+            if state == Some("draining") {
+                ran.expect_success();
+            } else {
+                let hint = "`systemctl status docker` tells why it ended; once it answers again, do this again";
+                ran.expect_failure().says("Docker went away when it should ").says(&format!("hint: {hint}"));
+            }
+        }
+        site.visitor.has_seen_only(&case, killed, &pages);
+        engine.start();
+        site.settle();
+        let expected = if state == Some("draining") { after } else { before };
+        assert_eq!(site.facts(), expected, "{case}: {:?}", site.newest());
+    }
+}
+
+fn kill_by_chance(rounds: u32, victims: &[Victim], engine: &mut Option<PrivateEngine>) {
     let seed: Option<u64> = std::env::var("PAAS_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos().into());
     let mut chance = Chance(seed | 1);
@@ -76,11 +137,11 @@ fn whatever_is_killed_at_any_moment_the_app_answers_again_and_every_deploy_is_ma
     let (mut config, _) = site.change(Kind::Config, &former);
     assert!(config.status().unwrap().success());
     site.settle();
-    for number in 1..=ROUNDS {
-        let round = Round::by(&mut chance);
+    for number in 1..=rounds {
+        let round = Round::by(&mut chance, victims);
         let case = format!("PAAS_TEST_SEED={seed}, round {number}: {round:?}");
         eprintln!("{case}");
-        run(&mut site, &round, &case);
+        run(&mut site, engine.as_mut(), &round, &case);
     }
     let before = site.facts();
     let (_, after) = site.change(Kind::Push, &before);
@@ -89,7 +150,7 @@ fn whatever_is_killed_at_any_moment_the_app_answers_again_and_every_deploy_is_ma
     assert_eq!(site.facts(), after, "PAAS_TEST_SEED={seed}");
 }
 
-fn run(site: &mut Site, round: &Round, case: &str) {
+fn run(site: &mut Site, mut engine: Option<&mut PrivateEngine>, round: &Round, case: &str) {
     let before = site.facts();
     let former = site.newest().id;
     let (mut command, after) = site.change(round.kind, &before);
@@ -105,6 +166,7 @@ fn run(site: &mut Site, round: &Round, case: &str) {
             Victim::Resolver => resolver(&site.server),
             Victim::Caddy => caddy(&site.server),
             Victim::Deploy => deploying(&site.server),
+            Victim::Engine => Vec::new(),
         };
         for id in ids {
             // One that has ended by itself is as dead.
@@ -115,6 +177,12 @@ fn run(site: &mut Site, round: &Round, case: &str) {
             site.run_daemon(false);
             sleep(Duration::from_millis(round.pause));
             site.run_daemon(true);
+        }
+        if *victim == Victim::Engine {
+            let engine = engine.as_mut().expect("a private engine");
+            engine.kill();
+            sleep(Duration::from_millis(round.pause));
+            engine.start();
         }
         let killed = site.visitor.seen();
         site.server.wait_for(&format!("an answer after {case}"), PATIENCE, || site.visitor.sees(killed, &pages));

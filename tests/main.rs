@@ -6,6 +6,7 @@
 mod harness;
 mod load;
 mod machine;
+mod private_engine;
 mod processes;
 mod site;
 mod sound;

@@ -155,8 +155,9 @@ fn without_docker_nothing_is_deployed_and_everything_else_goes_on() {
     docker.shut();
     let pushed: Ran = pushing.wait_with_output().unwrap().into();
     let release = server.json(&["apps:info", "blog"])["release"].clone();
-    let hint = "`docker info` tells whether the engine is well; its log has more";
-    assert_refused(pushed, &format!("Docker could not build the image: v{release} still serves"), hint);
+    let hint = "`systemctl status docker` tells why it ended; once it answers again, do this again";
+    let reason = format!("Docker went away when it should build the image: v{release} still serves");
+    assert_refused(pushed, &reason, hint);
     assert!(server.get("blog", "/").body.contains("v2"));
     docker.open();
     wait_until_over(&server, "blog");
