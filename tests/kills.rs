@@ -122,9 +122,7 @@ fn kill_in_states(engine: &mut PrivateEngine) {
         }
         site.visitor.has_seen_only(&case, killed, &pages);
         engine.start();
-        site.settle();
-        let expected = if state == Some("draining") { after } else { before };
-        assert_eq!(site.facts(), expected, "{case}: {:?}", site.newest());
+        site.settle_as(if state == Some("draining") { &after } else { &before }, &case);
     }
 }
 
@@ -191,5 +189,5 @@ fn run(site: &mut Site, mut engine: Option<&mut PrivateEngine>, round: &Round, c
     site.settle();
     let newest = site.newest();
     let committed = newest.id > former && newest.state == "succeeded";
-    assert_eq!(site.facts(), if committed { after } else { before }, "{case}: {newest:?}");
+    site.settle_as(if committed { &after } else { &before }, &format!("{case}: {newest:?}"));
 }

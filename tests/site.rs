@@ -9,13 +9,16 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::{
     harness::{PAAS, Repository, Server, run, try_get},
     sound::{Sound, query},
 };
+
+/// How long an instance may take to be as it was, on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An app whose page is its version and its greeting, and that is built in no time.
 const DOCKERFILE: &str = r#"FROM busybox:stable
@@ -162,6 +165,22 @@ impl Site {
         self.sound.wait(&self.server);
         let facts = self.facts();
         self.history.insert(facts.release, facts);
+    }
+
+    /// Waits until everything is in order, and is so and no other way: an engine that was killed starts all containers
+    /// anew at a time of its own, so that what is in order before may be out of it for a while.
+    #[track_caller]
+    pub fn settle_as(&mut self, expected: &Facts, case: &str) {
+        let begun = Instant::now();
+        loop {
+            self.settle();
+            let facts = self.facts();
+            if facts == *expected {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{case}: {facts:?} instead of {expected:?}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     pub fn sound(&self) -> &Sound {
