@@ -94,7 +94,7 @@ struct AnswerCache {
 /// engine before it speaks.
 const LAST_VERSION: (usize, usize) = (1, 51);
 
-/// How often the engine is asked again, and after how long, while it answers somebody else's question of the kind.
+/// How often the engine is asked again, and after how long, while it cannot count for what others do.
 const USAGE_ATTEMPTS: usize = 240;
 const USAGE_RETRY: Duration = Duration::from_millis(250);
 
@@ -123,9 +123,10 @@ impl Engine {
                 Ok(all)
             });
             match all.await {
-                // Docker before 23 adds up for one client at a time and turns the others away.
-                Err(bollard::errors::Error::DockerResponseServerError { message, .. })
-                    if message.contains("already running") && attempts.next().is_some() =>
+                // Docker before 23 adds up for one client at a time and turns the others away; with the containerd
+                // image store, 28 gives up when something that it counts is removed meanwhile.
+                Err(bollard::errors::Error::DockerResponseServerError { status_code, message })
+                    if (message.contains("already running") || status_code == 404) && attempts.next().is_some() =>
                 {
                     tokio::time::sleep(USAGE_RETRY).await;
                 }
