@@ -29,6 +29,46 @@ const RULES: [(&str, &[&str]); 16] = [
 const INPUT_OUTPUT: [&str; 8] =
     ["std::fs", "std::net::Tcp", "std::net::Udp", "std::process", "std::io", "std::env", "tokio", "rustix"];
 
+/// What is a buildpack's to know, beside the names of the buildpacks: tools, files and frameworks of languages.
+const OF_BUILDPACKS: [&str; 34] = [
+    "npm",
+    "pnpm",
+    "yarn",
+    "corepack",
+    "package.json",
+    "pip",
+    "poetry",
+    "pyproject",
+    "requirements.txt",
+    "django",
+    "flask",
+    "golang",
+    "go.mod",
+    "cargo.toml",
+    "maven",
+    "gradle",
+    "pom.xml",
+    "spring",
+    "bundler",
+    "gemfile",
+    "rails",
+    "composer",
+    "laravel",
+    "mix.exs",
+    "phoenix",
+    "dotnet",
+    "csproj",
+    "sbt",
+    "clojure",
+    "kotlin",
+    "haskell",
+    "cmake",
+    "meson",
+    "crystal",
+];
+/// Buildpacks whose names are words of every day.
+const COMMON_WORDS: [&str; 6] = ["c", "dockerfile", "go", "shared", "shell", "static"];
+
 /// Modules, in layers: none names one of a layer above its own.
 const LAYERS: [&[&str]; 5] = [
     &["cli", "ssh", "http", "supervisor"],
@@ -64,6 +104,37 @@ fn each_thing_is_in_its_one_module() {
         }
     }
     assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+/// Whether a text has a word, with no letter or digit beside it.
+fn has_word(text: &str, word: &str) -> bool {
+    let is_part = |character: char| character.is_alphanumeric() || character == '_';
+    text.match_indices(word)
+        .any(|(start, _)| !text[..start].ends_with(is_part) && !text[start + word.len()..].starts_with(is_part))
+}
+
+/// A language is a folder of data: the code knows none by name.
+#[test]
+fn no_language_is_named_in_the_code() {
+    let folders = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("buildpacks")).unwrap();
+    let mut words: Vec<String> = folders
+        .map(Result::unwrap)
+        .filter(|entry| entry.path().is_dir())
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .filter(|name| !COMMON_WORDS.contains(&name.as_str()))
+        .collect();
+    assert!(words.iter().any(|word| word == "python"), "{words:?}");
+    words.extend(OF_BUILDPACKS.map(str::to_owned));
+    let mut broken = Vec::new();
+    for file in source_files() {
+        for (number, line) in &file.lines {
+            let line = line.to_lowercase();
+            let found = words.iter().filter(|word| has_word(&line, word));
+            broken.extend(found.map(|word| format!("{}:{number} names {word}, which is a buildpack's", file.path)));
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+    assert!(has_word("runs `npm ci`", "npm") && !has_word("pnpm ci", "npm"));
 }
 
 #[test]

@@ -213,7 +213,7 @@ fn build_section(text: &str, build: Build) -> Result<BuildSection> {
             image.get_ref().bytes().all(allowed) && image.get_ref().starts_with(|c: char| c.is_ascii_alphanumeric());
         if !good {
             let message = format!("{:?} is not the name of an image", image.get_ref());
-            return Err(refused(image.span().start, message, "write a name such as \"node:22-bookworm\""));
+            return Err(refused(image.span().start, message, "write a name such as \"debian:bookworm-slim\""));
         }
         images.insert(name.into_inner(), placed(image));
     }
@@ -483,7 +483,7 @@ interval = 30
         paas.toml, line 2: "../.." is not a directory of the repository
           write its path from the root, such as "dist"
         paas.toml, line 2: "node:22\nRUN x" is not the name of an image
-          write a name such as "node:22-bookworm"
+          write a name such as "debian:bookworm-slim"
         paas.toml, line 2: "A-B" is not a valid variable name: it takes letters, digits and underscores, and does not begin with a digit
           write a name such as `NODE_OPTIONS`
         paas.toml, line 2: the value of KEY has more than one line

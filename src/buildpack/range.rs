@@ -35,7 +35,7 @@ impl Range {
             return None;
         }
         let text = text.trim();
-        if let Some(intervals) = maven(text) {
+        if let Some(intervals) = in_brackets(text) {
             return Some(Range(intervals));
         }
         let text = text.replace(" or ", "||").replace(" and ", ",").replace("||", "|");
@@ -129,7 +129,7 @@ fn comparator(operator: &str, number: &str) -> Option<Vec<Interval>> {
 }
 
 /// `[17,21)`, `[21,)`, `(,17]`, `[21]`; nothing where the text is of another form.
-fn maven(text: &str) -> Option<Vec<Interval>> {
+fn in_brackets(text: &str) -> Option<Vec<Interval>> {
     let inside = text.strip_prefix(['[', '('])?.strip_suffix([']', ')'])?;
     let bound = |text: &str| if text.trim().is_empty() { Some(None) } else { version(text.trim()).map(Some) };
     let (low, high) = match inside.split_once(',') {

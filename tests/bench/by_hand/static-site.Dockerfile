@@ -1,0 +1,3 @@
+# index.html
+FROM caddy:2
+COPY . /usr/share/caddy
