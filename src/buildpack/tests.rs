@@ -197,6 +197,8 @@ fn mistakes_say_what_to_do() {
         dockerfile  Dockerfile
         go          go.mod, go.work
         python      requirements.txt, pyproject.toml, Pipfile, setup.py, manage.py, app.py, main.py
+        deno        deno.json, deno.jsonc, deno.lock
+        bun         package.json with a start script that Bun runs, or a file with Bun.serve
         node        package.json
         static      index.html, Staticfile, public/index.html
 
@@ -210,6 +212,8 @@ fn mistakes_say_what_to_do() {
         dockerfile  Dockerfile
         go          go.mod, go.work
         python      requirements.txt, pyproject.toml, Pipfile, setup.py, manage.py, app.py, main.py
+        deno        deno.json, deno.jsonc, deno.lock
+        bun         package.json with a start script that Bun runs, or a file with Bun.serve
         node        package.json
         static      index.html, Staticfile, public/index.html
 
@@ -272,7 +276,7 @@ fn a_folder_adds_a_buildpack_and_another_overrides_one() {
     );
     write("node", "Dockerfile.tera", "FROM mine\n");
     let buildpacks = Buildpacks::load(Some(folder.path())).unwrap();
-    assert_eq!(buildpacks.names(), ["node", "dockerfile", "go", "python", "shell", "static"]);
+    assert_eq!(buildpacks.names(), ["node", "dockerfile", "go", "python", "deno", "bun", "shell", "static"]);
 
     write("shell", MANIFEST, "title = 'Shell'\norder = 80\ndetekt = []\n");
     let error = Buildpacks::load(Some(folder.path())).unwrap_err();
