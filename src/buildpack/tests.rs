@@ -196,11 +196,13 @@ fn mistakes_say_what_to_do() {
     looked for:
         dockerfile  Dockerfile
         go          go.mod, go.work
+        ruby        Gemfile, config.ru, app.rb, main.rb
         python      requirements.txt, pyproject.toml, Pipfile, setup.py, manage.py, app.py, main.py
         deno        deno.json, deno.jsonc, deno.lock
         bun         package.json with a start script that Bun runs, or a file with Bun.serve
         node        package.json
         static      index.html, Staticfile, public/index.html
+        shell       start.sh, run.sh, app.sh, main.sh, server.sh, entrypoint.sh
 
     found: no files at all
 
@@ -211,11 +213,13 @@ fn mistakes_say_what_to_do() {
     looked for:
         dockerfile  Dockerfile
         go          go.mod, go.work
+        ruby        Gemfile, config.ru, app.rb, main.rb
         python      requirements.txt, pyproject.toml, Pipfile, setup.py, manage.py, app.py, main.py
         deno        deno.json, deno.jsonc, deno.lock
         bun         package.json with a start script that Bun runs, or a file with Bun.serve
         node        package.json
         static      index.html, Staticfile, public/index.html
+        shell       start.sh, run.sh, app.sh, main.sh, server.sh, entrypoint.sh
 
     found: README.md, src/
 
@@ -276,7 +280,7 @@ fn a_folder_adds_a_buildpack_and_another_overrides_one() {
     );
     write("node", "Dockerfile.tera", "FROM mine\n");
     let buildpacks = Buildpacks::load(Some(folder.path())).unwrap();
-    assert_eq!(buildpacks.names(), ["node", "dockerfile", "go", "python", "deno", "bun", "shell", "static"]);
+    assert_eq!(buildpacks.names(), ["node", "dockerfile", "go", "ruby", "python", "deno", "bun", "shell", "static"]);
 
     write("shell", MANIFEST, "title = 'Shell'\norder = 80\ndetekt = []\n");
     let error = Buildpacks::load(Some(folder.path())).unwrap_err();
