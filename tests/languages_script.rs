@@ -110,3 +110,83 @@ fn ruby_with_bundler_and_a_front_end() {
     assert_eq!(server.get("app", "/style.css").body, "body { color: navy; }\n");
     assert!(server.get("app", "/front-end.json").body.contains("nanoid"));
 }
+
+// ---- PHP ------------------------------------------------------------------------------------------------------------
+
+#[test]
+fn php_with_composer_and_a_front_end() {
+    let server = Server::start();
+    let repository = server.repository("php-composer", "app");
+    repository.push().expect_success();
+    let hello = "Hello from PHP v1, built true, 1180591620717411303424\n";
+    assert_eq!(server.get("app", "/").body, hello);
+    assert!(server.get("app", "/front-end.json").body.contains("nanoid"));
+    server.paas(&["config:set", "app", "COLOR=navy"]).expect_success();
+    assert_eq!(server.get("app", "/where").body, "/app/public production navy\n");
+    assert_eq!(server.get("app", "/no/such/page").status, 404);
+    assert_eq!(server.get("app", "/.env").status, 403);
+
+    repository.replace("src/Page.php", "v1", "v2").commit("second");
+    let second = repository.push().expect_success();
+    assert_eq!(server.get("app", "/").body, hello.replace("v1", "v2"));
+    let talk = second.talk();
+    for install in ["install-php-extensions opcache gmp", "--no-scripts --no-autoloader", "npm ci"] {
+        let steps: Vec<&str> = talk.lines().filter(|line| line.contains(install)).collect();
+        assert!(!steps.is_empty() && steps.iter().all(|line| line.ends_with("(cached)")), "{install}: {second}");
+    }
+    // The official image has compilers of its own, and so have all that are made from it: they are not asked for here.
+    let containers = server.containers();
+    let container = containers.iter().find(|name| name.contains("web")).unwrap();
+    let absent = "id -u; ls -d /app/node_modules /app/.paas /usr/local/bin/composer /usr/local/bin/node /tmp/* 2>/dev/null; true";
+    let inside = run(docker().args(["exec", container, "sh", "-c", absent])).expect_success();
+    assert_eq!(inside.stdout, "1000\n");
+}
+
+#[test]
+fn php_alone() {
+    let server = Server::start();
+    let repository = server.empty_repository("app");
+    repository.write("index.php", "<?php echo 'Hello from PHP alone ' . PHP_SAPI . \"\\n\";\n");
+    repository.write("composer.json", "{}\n").write("Procfile.txt", "x\n").commit("first");
+    repository.push().expect_success();
+    assert_eq!(server.get("app", "/").body, "Hello from PHP alone apache2handler\n");
+    assert_eq!(server.get("app", "/nothing").status, 404);
+    assert_eq!(server.get("app", "/composer.json").status, 403);
+    assert_eq!(server.get("app", "/.git/config").status, 403);
+}
+
+// ---- Elixir ---------------------------------------------------------------------------------------------------------
+
+#[test]
+fn elixir_with_a_release_and_a_front_end() {
+    let (server, _) = App {
+        fixture: "elixir-release",
+        hello: "Hello from Elixir v1\n",
+        version: "lib/hello.ex",
+        install: "mix deps.get --only prod && mix deps.compile",
+        absent: &["/usr/local/bin/node", "/usr/bin/elixir", "/app/mix.exs", "/src"],
+    }
+    .serves();
+    assert_eq!(server.get("app", "/front-end.txt").body, "nanoid\n");
+}
+
+// ---- static sites ---------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_site_does_what_its_staticfile_says() {
+    let server = Server::start();
+    let repository = server.empty_repository("page");
+    repository.write("Staticfile", "root: site\npushstate: enabled\n").write("site/index.html", "home\n");
+    repository.write("site/about.html", "about\n").write("index.html", "not this one\n").commit("first");
+    repository.write("package.json", "{ \"devDependencies\": { \"prettier\": \"3\" } }\n").commit("tools");
+    repository.push().expect_success();
+    assert_eq!(server.get("page", "/").body, "home\n");
+    assert_eq!(server.get("page", "/about").body, "about\n");
+    let elsewhere = server.get("page", "/any/where");
+    assert_eq!((elsewhere.status, elsewhere.body.as_str()), (200, "home\n"));
+    assert_eq!(server.get("page", "/no/such.css").status, 404);
+
+    repository.write("Staticfile", "root: site\n").commit("without the fallback");
+    repository.push().expect_success();
+    assert_eq!(server.get("page", "/any/where").status, 404);
+}

@@ -197,6 +197,10 @@ fn mistakes_say_what_to_do() {
         dockerfile  Dockerfile
         go          go.mod, go.work
         ruby        Gemfile, config.ru, app.rb, main.rb
+        php         composer.json, index.php, public/index.php, artisan
+        elixir      mix.exs
+        gleam       gleam.toml
+        dart        pubspec.yaml
         python      requirements.txt, pyproject.toml, Pipfile, setup.py, manage.py, app.py, main.py
         deno        deno.json, deno.jsonc, deno.lock
         bun         package.json with a start script that Bun runs, or a file with Bun.serve
@@ -214,6 +218,10 @@ fn mistakes_say_what_to_do() {
         dockerfile  Dockerfile
         go          go.mod, go.work
         ruby        Gemfile, config.ru, app.rb, main.rb
+        php         composer.json, index.php, public/index.php, artisan
+        elixir      mix.exs
+        gleam       gleam.toml
+        dart        pubspec.yaml
         python      requirements.txt, pyproject.toml, Pipfile, setup.py, manage.py, app.py, main.py
         deno        deno.json, deno.jsonc, deno.lock
         bun         package.json with a start script that Bun runs, or a file with Bun.serve
@@ -280,7 +288,24 @@ fn a_folder_adds_a_buildpack_and_another_overrides_one() {
     );
     write("node", "Dockerfile.tera", "FROM mine\n");
     let buildpacks = Buildpacks::load(Some(folder.path())).unwrap();
-    assert_eq!(buildpacks.names(), ["node", "dockerfile", "go", "ruby", "python", "deno", "bun", "shell", "static"]);
+    assert_eq!(
+        buildpacks.names(),
+        [
+            "node",
+            "dockerfile",
+            "go",
+            "ruby",
+            "php",
+            "elixir",
+            "gleam",
+            "dart",
+            "python",
+            "deno",
+            "bun",
+            "shell",
+            "static"
+        ]
+    );
 
     write("shell", MANIFEST, "title = 'Shell'\norder = 80\ndetekt = []\n");
     let error = Buildpacks::load(Some(folder.path())).unwrap_err();
