@@ -314,6 +314,13 @@ fn a_folder_adds_a_buildpack_and_another_overrides_one() {
 }
 
 #[test]
+fn the_line_ends_of_windows_are_said() {
+    let error = try_plan(&[("start.sh", "#!/bin/sh\r\necho x\r\n")]).unwrap_err();
+    assert_eq!(error.to_string(), "the script has the line ends of Windows, and no shell reads it");
+    assert!(try_plan(&[("start.sh", "#!/bin/sh\necho x\n")]).is_ok());
+}
+
+#[test]
 fn a_word_is_guessed() {
     assert_eq!(did_you_mean("biuld", ["build", "checks"]), Some("build"));
     assert_eq!(did_you_mean("zzz", ["build", "checks"]), None);
