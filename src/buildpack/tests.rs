@@ -196,9 +196,17 @@ fn mistakes_say_what_to_do() {
     looked for:
         dockerfile  Dockerfile
         go          go.mod, go.work
+        ruby        Gemfile, config.ru, app.rb, main.rb
+        php         composer.json, index.php, public/index.php, artisan
+        elixir      mix.exs
+        gleam       gleam.toml
+        dart        pubspec.yaml
         python      requirements.txt, pyproject.toml, Pipfile, setup.py, manage.py, app.py, main.py
+        deno        deno.json, deno.jsonc, deno.lock
+        bun         package.json with a start script that Bun runs, or a file with Bun.serve
         node        package.json
         static      index.html, Staticfile, public/index.html
+        shell       start.sh, run.sh, app.sh, main.sh, server.sh, entrypoint.sh
 
     found: no files at all
 
@@ -209,9 +217,17 @@ fn mistakes_say_what_to_do() {
     looked for:
         dockerfile  Dockerfile
         go          go.mod, go.work
+        ruby        Gemfile, config.ru, app.rb, main.rb
+        php         composer.json, index.php, public/index.php, artisan
+        elixir      mix.exs
+        gleam       gleam.toml
+        dart        pubspec.yaml
         python      requirements.txt, pyproject.toml, Pipfile, setup.py, manage.py, app.py, main.py
+        deno        deno.json, deno.jsonc, deno.lock
+        bun         package.json with a start script that Bun runs, or a file with Bun.serve
         node        package.json
         static      index.html, Staticfile, public/index.html
+        shell       start.sh, run.sh, app.sh, main.sh, server.sh, entrypoint.sh
 
     found: README.md, src/
 
@@ -272,12 +288,36 @@ fn a_folder_adds_a_buildpack_and_another_overrides_one() {
     );
     write("node", "Dockerfile.tera", "FROM mine\n");
     let buildpacks = Buildpacks::load(Some(folder.path())).unwrap();
-    assert_eq!(buildpacks.names(), ["node", "dockerfile", "go", "python", "shell", "static"]);
+    assert_eq!(
+        buildpacks.names(),
+        [
+            "node",
+            "dockerfile",
+            "go",
+            "ruby",
+            "php",
+            "elixir",
+            "gleam",
+            "dart",
+            "python",
+            "deno",
+            "bun",
+            "shell",
+            "static"
+        ]
+    );
 
     write("shell", MANIFEST, "title = 'Shell'\norder = 80\ndetekt = []\n");
     let error = Buildpacks::load(Some(folder.path())).unwrap_err();
     assert!(error.to_string().contains("detekt"), "{error}");
     assert!(Buildpacks::load(Some(Path::new("/nonexistent"))).is_ok());
+}
+
+#[test]
+fn the_line_ends_of_windows_are_said() {
+    let error = try_plan(&[("start.sh", "#!/bin/sh\r\necho x\r\n")]).unwrap_err();
+    assert_eq!(error.to_string(), "the script has the line ends of Windows, and no shell reads it");
+    assert!(try_plan(&[("start.sh", "#!/bin/sh\necho x\n")]).is_ok());
 }
 
 #[test]

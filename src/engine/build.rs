@@ -107,7 +107,8 @@ type StatusResponse = bollard::moby::buildkit::v1::StatusResponse;
 struct Progress {
     told: HashSet<String>,
     partial: HashMap<String, String>,
-    last_error: Option<(String, String)>,
+    /// The steps that failed, and why: with the one that did, those that were cut short for it.
+    errors: Vec<(String, String)>,
 }
 
 impl Progress {
@@ -124,7 +125,10 @@ impl Progress {
                 report(BuildEvent::Step { name: vertex.name.clone(), cached: vertex.cached });
             }
             if !vertex.error.is_empty() {
-                self.last_error = Some((vertex.name.clone(), vertex.error.clone()));
+                let error = (vertex.name.clone(), vertex.error.clone());
+                if !self.errors.contains(&error) {
+                    self.errors.push(error);
+                }
             }
         }
         for log in &status.logs {
@@ -144,6 +148,14 @@ impl Progress {
         }
     }
 
+    /// The step that failed, by what the engine says of the whole build; not one that was cut short for it.
+    fn cause(&self, message: &str) -> Option<&(String, String)> {
+        let said = |(_, reason): &&(String, String)| message.contains(reason.as_str());
+        let itself = |(_, reason): &&(String, String)| !reason.contains("context canceled");
+        let errors = || self.errors.iter();
+        errors().filter(itself).find(said).or_else(|| errors().find(itself)).or_else(|| errors().next_back())
+    }
+
     /// The engine's error in the terms of the user: a failed step, a base image that is not to be had, or a fault.
     fn explain(&self, error: bollard::errors::Error) -> Error {
         let message = match &error {
@@ -151,7 +163,7 @@ impl Progress {
             bollard::errors::Error::DockerResponseServerError { message, .. } => message.clone(),
             _ => return Error::docker("build the image")(error),
         };
-        if let Some((step, reason)) = &self.last_error {
+        if let Some((step, reason)) = self.cause(&message) {
             if let Some(image) = base_image(step).filter(|_| step.contains("load metadata for")) {
                 return Error::ImagePull { image, source: reason.clone().into() };
             }
@@ -211,16 +223,35 @@ mod tests {
     fn a_failed_step_is_named_with_its_code() {
         let mut progress = Progress::default();
         let reason = "process \"/bin/sh -c false\" did not complete successfully: exit code: 3";
-        progress.last_error = Some(("[2/3] RUN false".to_owned(), reason.to_owned()));
+        progress.errors.push(("[2/3] RUN false".to_owned(), reason.to_owned()));
         let error = progress.explain(bollard::errors::Error::DockerStreamError { error: reason.to_owned() });
         assert_eq!(error.to_string(), "build failed: [2/3] RUN false exited with code 3");
+    }
+
+    #[test]
+    fn a_step_that_was_cut_short_is_not_the_cause() {
+        let reason = "executor failed running [/bin/sh -c false]: exit code: 1";
+        let steps = [
+            ("[run 2/3] RUN sleep", "executor failed running [/bin/sh -c sleep]: context canceled"),
+            ("[build 3/4] RUN false", reason),
+            ("[other 1/2] RUN sleep", "executor failed running [/bin/sh -c sleep]: exit code: 137"),
+        ];
+        let mut vertexes = steps.map(|(name, error)| Vertex { error: error.to_owned(), ..vertex(name) });
+        for _ in 0..2 {
+            vertexes.reverse();
+            let mut progress = Progress::default();
+            let status = StatusResponse { vertexes: vertexes.to_vec(), ..Default::default() };
+            progress.update(&status, &mut |_| {});
+            let error = progress.explain(bollard::errors::Error::DockerStreamError { error: reason.to_owned() });
+            assert_eq!(error.to_string(), "build failed: [build 3/4] RUN false exited with code 1");
+        }
     }
 
     #[test]
     fn a_missing_base_image_is_named() {
         let mut progress = Progress::default();
         let step = "[internal] load metadata for docker.io/library/nodex:22";
-        progress.last_error = Some((step.to_owned(), "pull access denied".to_owned()));
+        progress.errors.push((step.to_owned(), "pull access denied".to_owned()));
         let error = progress.explain(bollard::errors::Error::DockerStreamError { error: "x".to_owned() });
         assert_eq!(error.one_line(), "cannot pull the image nodex:22: pull access denied");
     }

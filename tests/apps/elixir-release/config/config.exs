@@ -1,0 +1,2 @@
+import Config
+config :hello, greeting: "Hello from Elixir"

@@ -1,0 +1,11 @@
+<?php
+
+namespace Acme\Greet;
+
+class Greet
+{
+    public static function hello(string $name): string
+    {
+        return "Hello from $name";
+    }
+}
