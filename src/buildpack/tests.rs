@@ -281,6 +281,56 @@ fn a_folder_adds_a_buildpack_and_another_overrides_one() {
 }
 
 #[test]
+fn files_are_found_by_their_neighbors_and_copied_without_their_content() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("units")).unwrap();
+    let manifest = r#"
+title = "Units"
+order = 1
+detect = [{ file = "units.toml" }]
+[values]
+one = [{ regex = { file = "*/unit.toml", regex = '^name = "(.*)"$', beside = ["main.unit"], unique = true } }]
+given = [
+    { given = { that = { file = "nowhere" }, find = { line = "units.toml" } } },
+    { given = { that = { file = "units.toml" }, find = { line = "units.toml" } } },
+]
+[copies]
+manifests = [{ files = ["units.toml", "*/unit.toml"] }, { files = ["**/main.unit", "units.toml"], content = "stub" }]
+[[processes]]
+name = "web"
+command = "run {one} {given}"
+source = "the one unit"
+"#;
+    fs::write(folder.path().join("units").join(MANIFEST), manifest).unwrap();
+    fs::write(folder.path().join("units/Dockerfile.tera"), "FROM x\nCOPY [{{ copy.manifests }}, \"./\"]\n").unwrap();
+    let buildpacks = Buildpacks::load(Some(folder.path())).unwrap();
+    let tried = |files: &[(&str, &str)]| {
+        let directory = tempfile::tempdir().unwrap();
+        for (path, content) in files {
+            let path = directory.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+        plan(&Tree::directory(directory.path()).unwrap(), &buildpacks)
+    };
+    let root = ("units.toml", "# comment\nfirst\n");
+    let library = ("a/unit.toml", "name = \"a\"\n");
+    let program = ("b/unit.toml", "name = \"bee\"\n");
+    let good = tried(&[root, library, program, ("b/main.unit", "secret")]).unwrap();
+    assert_eq!(good.processes[0].command.as_deref(), Some("run bee first"));
+    let copied: Vec<_> = good.extra_files.iter().skip(1).map(|(path, content)| (path.as_str(), &content[..])).collect();
+    let expected: [(&str, &[u8]); 4] = [
+        (".paas/manifests/a/unit.toml", b"name = \"a\"\n"),
+        (".paas/manifests/b/main.unit", b"stub"),
+        (".paas/manifests/b/unit.toml", b"name = \"bee\"\n"),
+        (".paas/manifests/units.toml", b"# comment\nfirst\n"),
+    ];
+    assert_eq!(copied, expected);
+    // Two of them are one too many.
+    tried(&[root, library, program, ("a/main.unit", ""), ("b/main.unit", "")]).unwrap_err();
+}
+
+#[test]
 fn a_word_is_guessed() {
     assert_eq!(did_you_mean("biuld", ["build", "checks"]), Some("build"));
     assert_eq!(did_you_mean("zzz", ["build", "checks"]), None);
