@@ -6,28 +6,28 @@ use std::{fs, path::Path, process::Command};
 use crate::harness::{Ran, Repository, Server, docker, run};
 
 /// An app and what is true of it.
-struct App {
+pub struct App {
     /// The folder in tests/apps.
-    fixture: &'static str,
+    pub fixture: &'static str,
     /// What it answers in its first version.
-    hello: &'static str,
+    pub hello: &'static str,
     /// The file that says `v1`.
-    version: &'static str,
+    pub version: &'static str,
     /// What the step that installs the dependencies runs.
-    install: &'static str,
+    pub install: &'static str,
     /// What the image must not have, as a path in it.
-    absent: &'static [&'static str],
+    pub absent: &'static [&'static str],
 }
 
 impl App {
     /// Pushes it, and pushes a change of one line.
-    fn serves(self) -> (Server, Repository) {
+    pub fn serves(self) -> (Server, Repository) {
         let server = Server::start();
         let repository = server.repository(self.fixture, "app");
         self.serves_from(server, repository)
     }
 
-    fn serves_from(self, server: Server, repository: Repository) -> (Server, Repository) {
+    pub fn serves_from(self, server: Server, repository: Repository) -> (Server, Repository) {
         repository.push().expect_success();
         assert_eq!(server.get("app", "/").body, self.hello);
 
@@ -44,7 +44,7 @@ impl App {
     }
 
     /// The container runs as nobody in particular, and has no compilers and none of what is only for the build.
-    fn is_clean(&self, server: &Server) {
+    pub fn is_clean(&self, server: &Server) {
         let containers = server.containers();
         let container = containers.iter().find(|name| name.contains("web")).unwrap_or_else(|| panic!("{containers:?}"));
         let inside = |script: &str| run(docker().args(["exec", container, "sh", "-c", script]));

@@ -27,6 +27,7 @@ mod interruptions;
 mod keys;
 mod kills;
 mod languages;
+mod languages_native;
 mod outages;
 mod plan;
 mod push;
