@@ -61,6 +61,10 @@ pub(super) struct VersionRule {
     /// Whether a plain version is taken as it is, known or not.
     #[serde(default)]
     pub exact: bool,
+    /// Whether a plain version of three numbers is taken as it is where it is of a known line: some tools refuse any
+    /// other than the one that is named, and there is an image of each.
+    #[serde(default)]
+    pub patches: bool,
     /// Words that stand for a version.
     #[serde(default)]
     pub aliases: BTreeMap<String, String>,
@@ -138,7 +142,7 @@ impl VersionRule {
                 }
             }
         }
-        if let Some(end) = self.known.get(&version.version).filter(|end| self.is_over(end, scope.today)) {
+        if let Some(end) = self.line_of(&version.version).filter(|end| self.is_over(end, scope.today)) {
             version.warnings.insert(
                 0,
                 format!(
@@ -166,6 +170,21 @@ impl VersionRule {
         lines
     }
 
+    /// The end of the life of the line that a version is of: `3.3.4` is of `3.3`, and so it is of `3.3.10`.
+    fn line_of(&self, version: &str) -> Option<&str> {
+        let is_of = |line: &str| {
+            let line = if line.matches('.').count() == 2 {
+                line.rsplit_once('.').map_or(line, |(line, _)| line)
+            } else {
+                line
+            };
+            version.strip_prefix(line).is_some_and(|rest| rest.starts_with('.'))
+        };
+        let known = self.known.get(version);
+        let line = || self.known.iter().find(|(line, _)| self.patches && is_of(line)).map(|(_, end)| end);
+        known.or_else(line).map(String::as_str)
+    }
+
     fn is_over(&self, end: &str, today: &str) -> bool {
         !end.is_empty() && end < today
     }
@@ -183,6 +202,10 @@ impl VersionRule {
         let range = self.range(&asked, *minimum).ok_or_else(malformed)?;
         if is_version(&asked) && (self.exact || *minimum && !self.knows_newer_than(&asked)) {
             return Ok(if *minimum && range.fit(&self.default) != Fit::None { self.default.clone() } else { asked });
+        }
+        let is_patch = self.patches && is_version(&asked) && asked.matches('.').count() == 2;
+        if is_patch && self.line_of(&asked).is_some() {
+            return Ok(asked);
         }
         // Those that get fixes first, then those whose newest version fits, then the default, then the newest.
         let mut best: Option<(bool, Fit, bool, &str)> = None;
