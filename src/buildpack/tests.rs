@@ -197,8 +197,10 @@ fn mistakes_say_what_to_do() {
         dockerfile  Dockerfile
         go          go.mod, go.work
         rust        Cargo.toml
+        java        pom.xml, build.gradle, build.gradle.kts
         python      requirements.txt, pyproject.toml, Pipfile, setup.py, manage.py, app.py, main.py
         node        package.json
+        c           CMakeLists.txt, meson.build, or a Makefile with C sources
         static      index.html, Staticfile, public/index.html
 
     found: no files at all
@@ -211,8 +213,10 @@ fn mistakes_say_what_to_do() {
         dockerfile  Dockerfile
         go          go.mod, go.work
         rust        Cargo.toml
+        java        pom.xml, build.gradle, build.gradle.kts
         python      requirements.txt, pyproject.toml, Pipfile, setup.py, manage.py, app.py, main.py
         node        package.json
+        c           CMakeLists.txt, meson.build, or a Makefile with C sources
         static      index.html, Staticfile, public/index.html
 
     found: README.md, src/
