@@ -121,3 +121,17 @@ fn c_with_make_and_nothing_else() {
     repository.push().expect_success().says("It starts with /app/bin/server");
     assert_eq!(server.get("app", "/").body, "make!\n");
 }
+
+// ---- Zig ------------------------------------------------------------------------------------------------------------
+
+#[test]
+fn zig_with_the_compiler_from_its_package() {
+    App {
+        fixture: "zig",
+        hello: "Hello from Zig v1\n",
+        version: "src/main.zig",
+        install: "ziglang==0.17",
+        absent: &["/app/.paas", "/app/.zig-cache", "/opt/zig", "/usr/local/bin/zig"],
+    }
+    .serves();
+}

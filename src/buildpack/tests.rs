@@ -198,7 +198,14 @@ fn mistakes_say_what_to_do() {
         go          go.mod, go.work
         rust        Cargo.toml
         java        pom.xml, build.gradle, build.gradle.kts
+        scala       build.sbt
+        clojure     project.clj, deps.edn
+        dotnet      *.sln, *.csproj, *.fsproj
+        swift       Package.swift
+        zig         build.zig
         python      requirements.txt, pyproject.toml, Pipfile, setup.py, manage.py, app.py, main.py
+        crystal     shard.yml
+        haskell     stack.yaml, *.cabal, cabal.project
         node        package.json
         c           CMakeLists.txt, meson.build, or a Makefile with C sources
         static      index.html, Staticfile, public/index.html
@@ -214,7 +221,14 @@ fn mistakes_say_what_to_do() {
         go          go.mod, go.work
         rust        Cargo.toml
         java        pom.xml, build.gradle, build.gradle.kts
+        scala       build.sbt
+        clojure     project.clj, deps.edn
+        dotnet      *.sln, *.csproj, *.fsproj
+        swift       Package.swift
+        zig         build.zig
         python      requirements.txt, pyproject.toml, Pipfile, setup.py, manage.py, app.py, main.py
+        crystal     shard.yml
+        haskell     stack.yaml, *.cabal, cabal.project
         node        package.json
         c           CMakeLists.txt, meson.build, or a Makefile with C sources
         static      index.html, Staticfile, public/index.html
