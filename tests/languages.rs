@@ -28,12 +28,7 @@ impl App {
     }
 
     pub fn serves_from(self, server: Server, repository: Repository) -> (Server, Repository) {
-        repository.push().expect_success();
-        assert_eq!(server.get("app", "/").body, self.hello);
-
-        repository.replace(self.version, "v1", "v2").commit("second");
-        let second = repository.push().expect_success();
-        assert_eq!(server.get("app", "/").body, self.hello.replace("v1", "v2"));
+        let (server, repository, second) = self.pushes_twice(server, repository);
         let talk = second.talk();
         let installs: Vec<&str> = talk.lines().filter(|line| line.contains(self.install)).collect();
         assert!(!installs.is_empty(), "no step has {:?}: {second}", self.install);
@@ -41,6 +36,25 @@ impl App {
 
         self.is_clean(&server);
         (server, repository)
+    }
+
+    /// As [`App::serves`], for what installs nothing in a step of its own.
+    pub fn serves_whatever_is_cached(self) -> (Server, Repository) {
+        let server = Server::start();
+        let repository = server.repository(self.fixture, "app");
+        let (server, repository, _) = self.pushes_twice(server, repository);
+        self.is_clean(&server);
+        (server, repository)
+    }
+
+    fn pushes_twice(&self, server: Server, repository: Repository) -> (Server, Repository, Ran) {
+        repository.push().expect_success();
+        assert_eq!(server.get("app", "/").body, self.hello);
+
+        repository.replace(self.version, "v1", "v2").commit("second");
+        let second = repository.push().expect_success();
+        assert_eq!(server.get("app", "/").body, self.hello.replace("v1", "v2"));
+        (server, repository, second)
     }
 
     /// The container runs as nobody in particular, and has no compilers and none of what is only for the build.

@@ -28,6 +28,7 @@ mod interruptions;
 mod keys;
 mod kills;
 mod languages;
+mod languages_native;
 mod languages_script;
 mod outages;
 mod plan;

@@ -24,7 +24,15 @@ pub(super) enum Extractor {
     /// item, of a table its `version`.
     Toml { file: String, key: String, regex: Option<Expression> },
     /// The first group of the first match in the first of the files that has one; `^` and `$` are a line's.
-    Regex { file: Words, regex: Expression },
+    Regex {
+        file: Words,
+        regex: Expression,
+        /// Only files that have one of these beside them, as paths from their own directory.
+        beside: Option<Words>,
+        /// Nothing where the matches of all the files differ.
+        #[serde(default)]
+        unique: bool,
+    },
     /// The first group of the paths that match, and whose text does, if that is asked. Nothing where they differ in
     /// it, unless the first will do.
     Path {
@@ -44,6 +52,8 @@ pub(super) enum Extractor {
     Value(String),
     /// A text of the buildpack's own, where something holds.
     Implied { by: Box<Predicate>, is: String },
+    /// What another extractor finds, where something holds.
+    Given { that: Box<Predicate>, find: Box<Extractor> },
 }
 
 /// One word or several: paths, patterns of paths, names. Patterns are compiled when they are asked.
@@ -188,19 +198,30 @@ impl Extractor {
                 let last = key.rsplit('.').next().unwrap_or(key);
                 keyed(scope, file, key, last, text, regex.as_ref())?
             }
-            Extractor::Regex { file, regex } => {
+            Extractor::Regex { file, regex, beside, unique } => {
                 let regex = regex.compile()?;
-                let mut found = None;
+                let mut all: Vec<Found> = Vec::new();
                 for entry in scope.matching(file)? {
-                    let Some(text) = scope.text(&entry.path) else { continue };
-                    if let Some(group) = regex.captures(&text).and_then(|captures| captures.get(1)) {
-                        let file = entry.path.display().to_string();
-                        let line = Some(line_of(&text, group.start()));
-                        found = Some(Found { text: group.as_str().to_owned(), place: file.clone(), file, line });
+                    if !unique && !all.is_empty() {
                         break;
                     }
+                    let directory = entry.path.parent().unwrap_or(Path::new(""));
+                    if beside.as_ref().is_some_and(|beside| {
+                        !beside.iter().any(|neighbor| scope.tree.exists(directory.join(neighbor)))
+                    }) {
+                        continue;
+                    }
+                    let Some(text) = scope.text(&entry.path) else { continue };
+                    for group in regex.captures_iter(&text).filter_map(|captures| captures.get(1)) {
+                        let file = entry.path.display().to_string();
+                        let line = Some(line_of(&text, group.start()));
+                        all.push(Found { text: group.as_str().to_owned(), place: file.clone(), file, line });
+                        if !unique {
+                            break;
+                        }
+                    }
                 }
-                found
+                all.iter().all(|other| other.text == all[0].text).then(|| all.into_iter().next()).flatten()
             }
             Extractor::Path { glob, regex, text, first, replace } => {
                 let regex = regex.compile()?;
@@ -240,6 +261,10 @@ impl Extractor {
                 line: None,
                 place: reason,
             }),
+            Extractor::Given { that, find } => match that.holds(scope)? {
+                Some(_) => find.find(scope)?,
+                None => None,
+            },
         };
         Ok(found.filter(|found| !found.text.trim().is_empty()))
     }
@@ -254,7 +279,7 @@ impl Extractor {
             Extractor::Toml { regex, .. } => {
                 regex.iter().for_each(|regex| visit(Part::Expression(regex)));
             }
-            Extractor::Regex { file, regex } => {
+            Extractor::Regex { file, regex, .. } => {
                 visit(Part::Expression(regex));
                 file.iter().for_each(|pattern| visit(Part::Glob(pattern)));
             }
@@ -264,6 +289,10 @@ impl Extractor {
                 glob.iter().for_each(|pattern| visit(Part::Glob(pattern)));
             }
             Extractor::Implied { by, .. } => by.visit(visit),
+            Extractor::Given { that, find } => {
+                that.visit(visit);
+                find.visit(visit);
+            }
             Extractor::Value(name) => visit(Part::Value(name)),
             Extractor::Line(_) | Extractor::Tool(_) | Extractor::Setting(_) => {}
         }

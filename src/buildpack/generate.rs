@@ -1,9 +1,6 @@
 //! The Dockerfile of a buildpack, from its templates and what is known of a source.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-};
+use std::{collections::BTreeMap, path::Path};
 
 use serde::Serialize;
 
@@ -254,7 +251,7 @@ fn shell_form(line: &str) -> String {
 
 /// The files that templates copy before the rest, so that a change of the source leaves what follows from them. Those at
 /// the root are named; where some are deeper, all are gathered in a directory of the plan's own, with their paths,
-/// because `COPY` would put them all in one place.
+/// because `COPY` would put them all in one place; and so they are where some have other content.
 fn copies<'a>(
     scope: &Scope<'a>,
     directory: &str,
@@ -263,28 +260,34 @@ fn copies<'a>(
 ) -> Result<BTreeMap<&'a str, String>> {
     let mut copies = BTreeMap::new();
     for (name, rules) in &scope.manifest.copies {
-        let mut paths: BTreeSet<&Path> = BTreeSet::new();
+        let mut paths: BTreeMap<&Path, Option<&str>> = BTreeMap::new();
         for rule in rules {
             if rule.when.as_ref().map_or(Ok(true), |when| when.holds(scope).map(|answer| answer.is_some()))? {
-                paths.extend(scope.matching(&rule.files)?.into_iter().map(|entry| entry.path.as_path()));
+                for entry in scope.matching(&rule.files)? {
+                    paths.entry(&entry.path).or_insert(rule.content.as_deref());
+                }
             }
         }
-        paths.retain(|path| !ignore.excludes(path));
+        paths.retain(|path, _| !ignore.excludes(path));
         if paths.is_empty() {
             continue;
         }
-        let plain = |path: &&Path| {
+        let plain = |(path, content): (&&Path, &Option<&str>)| {
             // No separator, and nothing that COPY would read as a pattern or a variable.
             let text = path.to_str().unwrap_or("/");
-            text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-+@".contains(&byte))
+            content.is_none() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-+@".contains(&byte))
         };
         if paths.iter().all(plain) {
-            let names: Vec<String> = paths.iter().filter_map(|path| path.to_str()).map(quoted).collect();
+            let names: Vec<String> = paths.keys().filter_map(|path| path.to_str()).map(quoted).collect();
             copies.insert(name.as_str(), names.join(", "));
             continue;
         }
-        for path in paths {
-            if let (Some(text), Some(content)) = (path.to_str(), scope.tree.read(path)?) {
+        for (path, content) in paths {
+            let content = match content {
+                Some(content) => Some(content.as_bytes().to_vec()),
+                None => scope.tree.read(path)?,
+            };
+            if let (Some(text), Some(content)) = (path.to_str(), content) {
                 let place = format!("{directory}/{name}/{text}");
                 if !extra_files.iter().any(|(other, _)| *other == place) {
                     extra_files.push((place, content));

@@ -109,6 +109,9 @@ pub(super) struct CopyRule {
     pub files: Words,
     /// When; always, if not said.
     pub when: Option<Predicate>,
+    /// What the copies have in place of what the files have, so that a change of these is none of theirs. A file that an
+    /// earlier rule copies is copied as it is.
+    pub content: Option<String>,
 }
 
 /// A command of the build.

@@ -12,8 +12,11 @@ fn buildpacks() -> &'static Buildpacks {
 
 #[test]
 fn the_buildpacks_of_the_binary_are_well_formed() {
+    let mut places = BTreeMap::new();
     for buildpack in &buildpacks().list {
         assert_eq!(buildpack.manifest.check(&buildpack.templates, true), Ok(()), "{}", buildpack.name);
+        let other = places.insert(buildpack.manifest.order, &buildpack.name);
+        assert_eq!(other, None, "two buildpacks at one place: {}", buildpack.name);
     }
     for failure in &*buildpacks().failures {
         failure.output.compile().unwrap();
@@ -196,15 +199,25 @@ fn mistakes_say_what_to_do() {
     looked for:
         dockerfile  Dockerfile
         go          go.mod, go.work
-        ruby        Gemfile, config.ru, app.rb, main.rb
         php         composer.json, index.php, public/index.php, artisan
+        rust        Cargo.toml
+        ruby        Gemfile, config.ru, app.rb, main.rb
+        java        pom.xml, build.gradle, build.gradle.kts
+        scala       build.sbt
+        clojure     project.clj, deps.edn
+        dotnet      *.sln, *.csproj, *.fsproj
         elixir      mix.exs
         gleam       gleam.toml
         dart        pubspec.yaml
+        swift       Package.swift
+        zig         build.zig
         python      requirements.txt, pyproject.toml, Pipfile, setup.py, manage.py, app.py, main.py
+        crystal     shard.yml
+        haskell     stack.yaml, *.cabal, cabal.project
         deno        deno.json, deno.jsonc, deno.lock
         bun         package.json with a start script that Bun runs, or a file with Bun.serve
         node        package.json
+        c           CMakeLists.txt, meson.build, or a Makefile with C sources
         static      index.html, Staticfile, public/index.html
         shell       start.sh, run.sh, app.sh, main.sh, server.sh, entrypoint.sh
 
@@ -217,15 +230,25 @@ fn mistakes_say_what_to_do() {
     looked for:
         dockerfile  Dockerfile
         go          go.mod, go.work
-        ruby        Gemfile, config.ru, app.rb, main.rb
         php         composer.json, index.php, public/index.php, artisan
+        rust        Cargo.toml
+        ruby        Gemfile, config.ru, app.rb, main.rb
+        java        pom.xml, build.gradle, build.gradle.kts
+        scala       build.sbt
+        clojure     project.clj, deps.edn
+        dotnet      *.sln, *.csproj, *.fsproj
         elixir      mix.exs
         gleam       gleam.toml
         dart        pubspec.yaml
+        swift       Package.swift
+        zig         build.zig
         python      requirements.txt, pyproject.toml, Pipfile, setup.py, manage.py, app.py, main.py
+        crystal     shard.yml
+        haskell     stack.yaml, *.cabal, cabal.project
         deno        deno.json, deno.jsonc, deno.lock
         bun         package.json with a start script that Bun runs, or a file with Bun.serve
         node        package.json
+        c           CMakeLists.txt, meson.build, or a Makefile with C sources
         static      index.html, Staticfile, public/index.html
         shell       start.sh, run.sh, app.sh, main.sh, server.sh, entrypoint.sh
 
@@ -288,24 +311,9 @@ fn a_folder_adds_a_buildpack_and_another_overrides_one() {
     );
     write("node", "Dockerfile.tera", "FROM mine\n");
     let buildpacks = Buildpacks::load(Some(folder.path())).unwrap();
-    assert_eq!(
-        buildpacks.names(),
-        [
-            "node",
-            "dockerfile",
-            "go",
-            "ruby",
-            "php",
-            "elixir",
-            "gleam",
-            "dart",
-            "python",
-            "deno",
-            "bun",
-            "shell",
-            "static"
-        ]
-    );
+    let names = buildpacks.names();
+    assert_eq!(names.iter().filter(|name| **name == "node").count(), 1);
+    assert_eq!((names[0], names.contains(&"shell")), ("node", true), "{names:?}");
 
     write("shell", MANIFEST, "title = 'Shell'\norder = 80\ndetekt = []\n");
     let error = Buildpacks::load(Some(folder.path())).unwrap_err();
@@ -318,6 +326,56 @@ fn the_line_ends_of_windows_are_said() {
     let error = try_plan(&[("start.sh", "#!/bin/sh\r\necho x\r\n")]).unwrap_err();
     assert_eq!(error.to_string(), "the script has the line ends of Windows, and no shell reads it");
     assert!(try_plan(&[("start.sh", "#!/bin/sh\necho x\n")]).is_ok());
+}
+
+#[test]
+fn files_are_found_by_their_neighbors_and_copied_without_their_content() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("units")).unwrap();
+    let manifest = r#"
+title = "Units"
+order = 1
+detect = [{ file = "units.toml" }]
+[values]
+one = [{ regex = { file = "*/unit.toml", regex = '^name = "(.*)"$', beside = ["main.unit"], unique = true } }]
+given = [
+    { given = { that = { file = "nowhere" }, find = { line = "units.toml" } } },
+    { given = { that = { file = "units.toml" }, find = { line = "units.toml" } } },
+]
+[copies]
+manifests = [{ files = ["units.toml", "*/unit.toml"] }, { files = ["**/main.unit", "units.toml"], content = "stub" }]
+[[processes]]
+name = "web"
+command = "run {one} {given}"
+source = "the one unit"
+"#;
+    fs::write(folder.path().join("units").join(MANIFEST), manifest).unwrap();
+    fs::write(folder.path().join("units/Dockerfile.tera"), "FROM x\nCOPY [{{ copy.manifests }}, \"./\"]\n").unwrap();
+    let buildpacks = Buildpacks::load(Some(folder.path())).unwrap();
+    let tried = |files: &[(&str, &str)]| {
+        let directory = tempfile::tempdir().unwrap();
+        for (path, content) in files {
+            let path = directory.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+        plan(&Tree::directory(directory.path()).unwrap(), &buildpacks)
+    };
+    let root = ("units.toml", "# comment\nfirst\n");
+    let library = ("a/unit.toml", "name = \"a\"\n");
+    let program = ("b/unit.toml", "name = \"bee\"\n");
+    let good = tried(&[root, library, program, ("b/main.unit", "secret")]).unwrap();
+    assert_eq!(good.processes[0].command.as_deref(), Some("run bee first"));
+    let copied: Vec<_> = good.extra_files.iter().skip(1).map(|(path, content)| (path.as_str(), &content[..])).collect();
+    let expected: [(&str, &[u8]); 4] = [
+        (".paas/manifests/a/unit.toml", b"name = \"a\"\n"),
+        (".paas/manifests/b/main.unit", b"stub"),
+        (".paas/manifests/b/unit.toml", b"name = \"bee\"\n"),
+        (".paas/manifests/units.toml", b"# comment\nfirst\n"),
+    ];
+    assert_eq!(copied, expected);
+    // Two of them are one too many.
+    tried(&[root, library, program, ("a/main.unit", ""), ("b/main.unit", "")]).unwrap_err();
 }
 
 #[test]

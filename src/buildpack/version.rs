@@ -73,6 +73,10 @@ pub(super) struct VersionRule {
     /// Who decides, in this order; `paas.toml` comes first.
     #[serde(default)]
     pub sources: Vec<Extractor>,
+    /// Who decides after these, and names the version that the source is written for: that or the next one that gets
+    /// fixes is taken, and any later one will do.
+    #[serde(default)]
+    pub levels: Vec<Extractor>,
     /// Who decides after these, and names the oldest version that will do: the default is taken if it is late enough, and
     /// a newer one than we know if need be.
     #[serde(default)]
@@ -84,8 +88,18 @@ struct Asked {
     found: Found,
     /// It is the buildpack's own conclusion, and nobody's request.
     implied: bool,
-    /// It is the oldest that will do.
-    minimum: bool,
+    kind: Kind,
+}
+
+/// What the naming of a version means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// This one.
+    Exactly,
+    /// This one, or else the next.
+    Level,
+    /// Any from this one on.
+    Minimum,
 }
 
 impl VersionRule {
@@ -103,12 +117,11 @@ impl VersionRule {
         if let Some((text, line)) = scope.paas_toml.build.versions.get(&self.name) {
             let file = PAAS_TOML.to_owned();
             let found = Found { text: text.clone(), file: file.clone(), line: Some(*line), place: file };
-            said.push(Asked { found, implied: false, minimum: false });
+            said.push(Asked { found, implied: false, kind: Kind::Exactly });
         }
-        let sources = self.sources.iter().map(|source| (source, false));
-        for (source, minimum) in sources.chain(self.minimums.iter().map(|source| (source, true))) {
+        for (kind, source) in self.all_sources() {
             let implied = matches!(source, Extractor::Implied { .. });
-            said.extend(source.find(scope)?.map(|found| Asked { found, implied, minimum }));
+            said.extend(source.find(scope)?.map(|found| Asked { found, implied, kind }));
         }
         let mut version = Version {
             what: self.what.clone(),
@@ -129,7 +142,7 @@ impl VersionRule {
                 !other.implied && decides.file != PAAS_TOML && other.found.text.trim() != decides.text.trim()
             });
             for other in others {
-                let range = self.cleaned(&other.found).and_then(|text| self.range(&text, other.minimum));
+                let range = self.cleaned(&other.found).and_then(|text| self.range(&text, other.kind));
                 if range.is_some_and(|range| range.fit(&version.version) == Fit::None) {
                     version.warnings.push(format!(
                         "{} asks for {} {}, and {} decides: {}",
@@ -189,7 +202,7 @@ impl VersionRule {
         !end.is_empty() && end < today
     }
 
-    fn choose(&self, Asked { found, minimum, .. }: &Asked, today: &str) -> Result<String> {
+    fn choose(&self, Asked { found, kind, .. }: &Asked, today: &str) -> Result<String> {
         let supported = self.supported(today);
         let refused = |message: String| Error::SourceFile {
             file: found.file.clone(),
@@ -199,9 +212,22 @@ impl VersionRule {
         };
         let malformed = || refused(format!("{:?} is not a version of {}", shown(&found.text), self.what));
         let asked = self.cleaned(found).ok_or_else(malformed)?;
-        let range = self.range(&asked, *minimum).ok_or_else(malformed)?;
-        if is_version(&asked) && (self.exact || *minimum && !self.knows_newer_than(&asked)) {
-            return Ok(if *minimum && range.fit(&self.default) != Fit::None { self.default.clone() } else { asked });
+        let range = self.range(&asked, *kind).ok_or_else(malformed)?;
+        let minimum = *kind == Kind::Minimum;
+        if is_version(&asked) && (self.exact || minimum && !self.knows_newer_than(&asked)) {
+            return Ok(if minimum && range.fit(&self.default) != Fit::None { self.default.clone() } else { asked });
+        }
+        let is_patch = self.patches && is_version(&asked) && asked.matches('.').count() == 2;
+        if is_patch && self.line_of(&asked).is_some() {
+            return Ok(asked);
+        }
+        if *kind == Kind::Level && is_version(&asked) {
+            let fitting: Vec<_> = self.lines().into_iter().filter(|(line, _)| range.fit(line) != Fit::None).collect();
+            let good = fitting.iter().find(|(_, end)| !self.is_over(end, today)).or(fitting.first());
+            return match good {
+                Some((line, _)) => Ok((*line).to_owned()),
+                None => Err(refused(format!("there is no {} {} that paas knows", self.what, shown(&asked)))),
+            };
         }
         let is_patch = self.patches && is_version(&asked) && asked.matches('.').count() == 2;
         if is_patch && self.line_of(&asked).is_some() {
@@ -244,19 +270,51 @@ impl VersionRule {
             .filter(|text| !text.contains(['\n', '\r', '\0']))
     }
 
-    fn range(&self, asked: &str, minimum: bool) -> Option<Range> {
-        if minimum && is_version(asked) { Range::from(asked) } else { Range::parse(asked) }
+    fn range(&self, asked: &str, kind: Kind) -> Option<Range> {
+        if kind != Kind::Exactly && is_version(asked) { Range::from(asked) } else { Range::parse(asked) }
+    }
+
+    /// Who decides, in order.
+    fn all_sources(&self) -> impl Iterator<Item = (Kind, &Extractor)> {
+        let exactly = self.sources.iter().map(|source| (Kind::Exactly, source));
+        let levels = self.levels.iter().map(|source| (Kind::Level, source));
+        exactly.chain(levels).chain(self.minimums.iter().map(|source| (Kind::Minimum, source)))
     }
 
     /// Calls back with everything inside that can be malformed, for a check of the buildpack.
     pub fn visit<'a>(&'a self, visit: &mut dyn FnMut(Part<'a>)) {
         self.when.iter().for_each(|when| when.visit(visit));
         self.clean.iter().for_each(|clean| visit(Part::Expression(clean)));
-        self.sources.iter().chain(&self.minimums).for_each(|source| source.visit(visit));
+        self.all_sources().for_each(|(_, source)| source.visit(visit));
     }
 }
 
 /// A text of a repository, short enough for a message.
 fn shown(text: &str) -> String {
     text.trim().chars().take(60).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_is_that_version_or_the_next_that_gets_fixes() {
+        let rule = r#"
+what = "Tool"
+name = "tool"
+default = "21"
+known = { "8" = "", "11" = "", "12" = "2020-01-01", "17" = "", "21" = "" }
+"#;
+        let rule: VersionRule = toml::from_str(rule).unwrap();
+        let level = |text: &str| {
+            let found = Found { text: text.to_owned(), file: "x".to_owned(), line: None, place: "x".to_owned() };
+            rule.choose(&Asked { found, implied: false, kind: Kind::Level }, "2026-11-21")
+        };
+        for (asked, expected) in [("6", "8"), ("8", "8"), ("9", "11"), ("12", "17"), ("17", "17"), ("18", "21")] {
+            assert_eq!(level(asked).unwrap(), expected, "{asked}");
+        }
+        assert!(level("22").is_err());
+        assert!(level("seven").is_err());
+    }
 }

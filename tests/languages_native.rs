@@ -1,0 +1,134 @@
+//! Languages that are compiled: an app of each with real packages is built and serves, a change of its source compiles
+//! or fetches no dependency again, and its image has nothing but what runs.
+
+use std::process::Command;
+
+use crate::{
+    harness::{Server, docker, run},
+    languages::App,
+};
+
+// ---- Rust -----------------------------------------------------------------------------------------------------------
+
+#[test]
+fn rust_with_a_workspace() {
+    App {
+        fixture: "rust-workspace",
+        hello: "Hello from Rust v1, answer 42\n",
+        version: "crates/greeting/src/lib.rs",
+        install: "cargo build --release --locked || echo",
+        absent: &["/app/target", "/app/.paas", "/usr/local/cargo", "/usr/local/bin/cargo"],
+    }
+    .serves();
+}
+
+// ---- Java -----------------------------------------------------------------------------------------------------------
+
+#[test]
+fn java_with_modules_of_maven() {
+    let (server, _) = App {
+        fixture: "java-maven",
+        hello: "Hello from Maven v1\n",
+        version: "greeting/src/main/java/hello/Greeting.java",
+        install: "maven --dependencies",
+        absent: &["/app/.paas", "/app/site/target/test-classes", "/root/.m2", "/opt/java/openjdk/bin/javac"],
+    }
+    .serves();
+    // The program itself gets the signals.
+    let container = server.containers().into_iter().find(|name| name.contains("web")).unwrap();
+    let list = "for process in /proc/[0-9]*; do tr '\\0' ' ' <$process/cmdline; echo; done";
+    let processes = run(docker().args(["exec", &container, "sh", "-c", list])).expect_success().stdout;
+    assert!(processes.lines().any(|line| line.starts_with("java -jar /app/site/target/site-1.0.jar")), "{processes}");
+    assert!(!processes.lines().any(|line| line.starts_with("/bin/sh ")), "a shell is in between: {processes}");
+    // The heap grows to three quarters of what the container may have.
+    server.paas(&["ps:set", "app", "memory=256m"]).expect_success();
+    let heap: u32 = server.get("app", "/memory").body.trim().parse().unwrap();
+    assert!((150..=192).contains(&heap), "{heap} MiB of 256");
+}
+
+#[test]
+fn java_with_spring_boot() {
+    App {
+        fixture: "java-spring-boot",
+        hello: "Hello from Spring Boot v1\n",
+        version: "src/main/java/hello/Application.java",
+        install: "maven --dependencies",
+        absent: &["/app/.paas", "/root/.m2", "/opt/java/openjdk/bin/javac"],
+    }
+    .serves();
+}
+
+#[test]
+fn java_with_gradle() {
+    App {
+        fixture: "java-gradle",
+        hello: "{\"hello\":\"from Gradle v1\"}",
+        version: "src/main/java/hello/Main.java",
+        install: "",
+        absent: &["/app/.paas", "/app/.gradle", "/app/build/classes", "/root/.gradle", "/opt/java/openjdk/bin/javac"],
+    }
+    .serves_whatever_is_cached();
+}
+
+// ---- C and C++ ------------------------------------------------------------------------------------------------------
+
+#[test]
+fn cpp_with_cmake_and_a_library_of_its_own() {
+    App {
+        fixture: "cmake",
+        hello: "Hello from CMake v1, 0\n",
+        version: "greeting.cpp",
+        install: "apt-get install",
+        absent: &["/app/.paas", "/app/build/CMakeFiles", "/usr/bin/cmake", "/usr/include/fmt"],
+    }
+    .serves();
+}
+
+#[test]
+fn c_with_meson() {
+    App {
+        fixture: "meson",
+        hello: "{\"hello\":\"from Meson v1\"}",
+        version: "server.c",
+        install: "apt-get install",
+        absent: &["/app/.paas", "/app/build/meson-private", "/usr/bin/meson"],
+    }
+    .serves();
+}
+
+#[test]
+fn c_with_make_and_nothing_else() {
+    let server = Server::start();
+    let repository = server.empty_repository("app");
+    repository.write("Makefile", "server: server.c\n\t$(CC) -O2 -o server server.c\n").write(
+        "server.c",
+        "#include <stdio.h>\n#include <stdlib.h>\n#include <unistd.h>\n\nint main(void) {\n  char port[16];\n  \
+         snprintf(port, sizeof port, \"%s\", getenv(\"PORT\"));\n  execl(\"/app/serve\", \"serve\", port, NULL);\n  return 1;\n}\n",
+    );
+    // It is the image that is of interest here, so that what serves is perl, which Debian's image has.
+    repository.write(
+        "serve",
+        "#!/usr/bin/perl\nuse IO::Socket::INET;\n$SIG{TERM} = sub { exit 0 };\n\
+         my $server = IO::Socket::INET->new(LocalPort => $ARGV[0], Listen => 16, ReuseAddr => 1) or die;\n\
+         while (1) { my $client = $server->accept or next; while (<$client>) { last if /^\\r?\\n$/ }\n\
+         print $client \"HTTP/1.0 200 OK\\r\\nContent-Length: 6\\r\\n\\r\\nmake!\\n\"; close $client }\n",
+    );
+    run(Command::new("chmod").arg("+x").arg(repository.path.join("serve"))).expect_success();
+    repository.commit("first");
+    repository.push().expect_success().says("It starts with /app/bin/server");
+    assert_eq!(server.get("app", "/").body, "make!\n");
+}
+
+// ---- Zig ------------------------------------------------------------------------------------------------------------
+
+#[test]
+fn zig_with_the_compiler_from_its_package() {
+    App {
+        fixture: "zig",
+        hello: "Hello from Zig v1\n",
+        version: "src/main.zig",
+        install: "ziglang==0.17",
+        absent: &["/app/.paas", "/app/.zig-cache", "/opt/zig", "/usr/local/bin/zig"],
+    }
+    .serves();
+}
