@@ -5,7 +5,13 @@
 //! The folder `by_hand` has a Dockerfile for each language, named after the app in tests/apps; its first line
 //! names the file that changes, which says `v1`.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a bench may panic, and prints")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a bench may panic, and prints"
+)]
 
 #[path = "../harness.rs"]
 #[expect(dead_code, reason = "the bench needs only a part of the tests' builder")]
