@@ -163,7 +163,10 @@ impl Buildpack {
         };
         let text = files.remove(MANIFEST).ok_or_else(|| malformed(format!("it has no {MANIFEST}")))?;
         let manifest: Manifest = toml::from_str(&text).map_err(|error| malformed(error.to_string()))?;
-        manifest.check(&files, origin != OWN).map_err(malformed)?;
+        // Those of the binary are checked by a test: all their patterns together take longer than a plan.
+        if origin != OWN {
+            manifest.check(&files).map_err(malformed)?;
+        }
         files.retain(|file, _| file.ends_with(".tera"));
         Ok(Buildpack { name: name.to_owned(), origin: origin.to_owned(), manifest, templates: files })
     }

@@ -183,8 +183,8 @@ impl Manifest {
     }
 
     /// Refuses what would fail only when it is used: a missing template, a fact that is nowhere, a version that is none.
-    /// Expressions are compiled only if that is asked: those of the binary's own are, in a test.
-    pub fn check(&self, templates: &BTreeMap<String, String>, compile: bool) -> Result<(), String> {
+    /// This compiles all expressions and patterns, which otherwise happens to those that are asked.
+    pub fn check(&self, templates: &BTreeMap<String, String>) -> Result<(), String> {
         let needed = self.files.values().filter(|template| !template.contains('/')).map(String::as_str);
         let dockerfile = self.dockerfile.is_none().then_some("Dockerfile.tera");
         for template in needed.chain(dockerfile) {
@@ -214,7 +214,7 @@ impl Manifest {
             Part::Version(name) if !self.versions.iter().any(|rule| rule.name == name) => {
                 wrong.insert(format!("there is no version {name}"));
             }
-            Part::Expression(expression) if compile => {
+            Part::Expression(expression) => {
                 wrong.extend(expression.compile().err().map(|error| error.to_string()));
             }
             Part::Glob(pattern) => wrong.extend(glob(pattern).err().map(|error| error.to_string())),
