@@ -186,21 +186,6 @@ fn python_with_uv_and_a_package() {
 }
 
 #[test]
-fn python_with_poetry() {
-    let server = Server::start();
-    let repository = server.repository("python-poetry", "app");
-    lock(&repository, "poetry.lock", "python3 -m venv /t && /t/bin/pip install 'poetry<3'", "/t/bin/poetry lock");
-    App {
-        fixture: "python-poetry",
-        hello: "Hello from Poetry v1\n",
-        version: "server.py",
-        install: "poetry install --only main",
-        absent: &["/opt/tools", "/opt/venv/lib/python3*/site-packages/iniconfig", "/root/.cache/*"],
-    }
-    .serves_from(server, repository);
-}
-
-#[test]
 fn python_with_pdm() {
     App {
         fixture: "python-pdm",
