@@ -25,13 +25,17 @@ fn the_buildpacks_of_the_binary_are_well_formed() {
 
 /// A source of these files, as if it were pushed.
 fn try_plan(files: &[(&str, &str)]) -> Result<BuildPlan> {
+    try_plan_with(buildpacks(), files)
+}
+
+fn try_plan_with(buildpacks: &Buildpacks, files: &[(&str, &str)]) -> Result<BuildPlan> {
     let directory = tempfile::tempdir().unwrap();
     for (path, content) in files {
         let path = directory.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();
     }
-    plan(&Tree::directory(directory.path())?, buildpacks())
+    plan(&Tree::directory(directory.path())?, buildpacks)
 }
 
 /// What the log says of a source, and its Dockerfile; or the error.
@@ -352,15 +356,7 @@ source = "the one unit"
     fs::write(folder.path().join("units").join(MANIFEST), manifest).unwrap();
     fs::write(folder.path().join("units/Dockerfile.tera"), "FROM x\nCOPY [{{ copy.manifests }}, \"./\"]\n").unwrap();
     let buildpacks = Buildpacks::load(Some(folder.path())).unwrap();
-    let tried = |files: &[(&str, &str)]| {
-        let directory = tempfile::tempdir().unwrap();
-        for (path, content) in files {
-            let path = directory.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, content).unwrap();
-        }
-        plan(&Tree::directory(directory.path()).unwrap(), &buildpacks)
-    };
+    let tried = |files: &[(&str, &str)]| try_plan_with(&buildpacks, files);
     let root = ("units.toml", "# comment\nfirst\n");
     let library = ("a/unit.toml", "name = \"a\"\n");
     let program = ("b/unit.toml", "name = \"bee\"\n");

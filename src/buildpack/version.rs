@@ -229,10 +229,6 @@ impl VersionRule {
                 None => Err(refused(format!("there is no {} {} that paas knows", self.what, shown(&asked)))),
             };
         }
-        let is_patch = self.patches && is_version(&asked) && asked.matches('.').count() == 2;
-        if is_patch && self.line_of(&asked).is_some() {
-            return Ok(asked);
-        }
         // Those that get fixes first, then those whose newest version fits, then the default, then the newest.
         let mut best: Option<(bool, Fit, bool, &str)> = None;
         for (line, end) in self.lines() {
