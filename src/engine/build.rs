@@ -167,6 +167,7 @@ impl Progress {
             if let Some(image) = base_image(step).filter(|_| step.contains("load metadata for")) {
                 return Error::ImagePull { image, source: reason.clone().into() };
             }
+            let step = without_mounts(step);
             if let Some(code) = reason.rsplit("exit code: ").next().and_then(|code| code.trim().parse::<i64>().ok()) {
                 return Error::Build { message: format!("{step} exited with code {code}"), likely: None };
             }
@@ -180,6 +181,11 @@ impl Progress {
         }
         Error::Build { message, likely: None }
     }
+}
+
+/// A step without its cache mounts, which say nothing of why it failed, in a line.
+fn without_mounts(step: &str) -> String {
+    step.split_whitespace().filter(|word| !word.starts_with("--mount=")).collect::<Vec<_>>().join(" ")
 }
 
 /// The image named in a step such as `[internal] load metadata for docker.io/library/node:22-slim`.
@@ -233,7 +239,7 @@ mod tests {
         let reason = "executor failed running [/bin/sh -c false]: exit code: 1";
         let steps = [
             ("[run 2/3] RUN sleep", "executor failed running [/bin/sh -c sleep]: context canceled"),
-            ("[build 3/4] RUN false", reason),
+            ("[build 3/4] RUN --mount=type=cache,id=x,target=/cache     false", reason),
             ("[other 1/2] RUN sleep", "executor failed running [/bin/sh -c sleep]: exit code: 137"),
         ];
         let mut vertexes = steps.map(|(name, error)| Vertex { error: error.to_owned(), ..vertex(name) });
