@@ -49,12 +49,17 @@ impl Admin {
         Ok(Admin { socket })
     }
 
-    /// Asks for a sign of life.
+    /// Asks whether a Caddyfile is in force. While Caddy loads one, it answers only when that is done.
     ///
     /// # Errors
-    /// [`Error::ProxyUnavailable`].
+    /// [`Error::ProxyUnavailable`], also of a Caddy that answers but has none: its ports were taken, and it is about to
+    /// end.
     pub async fn ping(&self) -> Result<()> {
-        self.request(Method::GET, "/config/admin", Bytes::new(), ASK).await.map(drop)
+        let (status, body) = self.request(Method::GET, "/config/admin", Bytes::new(), ASK).await?;
+        if status.is_success() && body.trim_ascii() != b"null" {
+            return Ok(());
+        }
+        Err(self.unavailable("it runs, but no Caddyfile is in force"))
     }
 
     /// Whether something holds the endpoint: also one that is too busy to answer.

@@ -10,8 +10,8 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
-    net::TcpStream,
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{TcpStream, UnixListener},
     sync::watch,
     task::JoinHandle,
 };
@@ -217,7 +217,7 @@ async fn answer(stream: TcpStream, body: &str) -> io::Result<()> {
 }
 
 /// Reads a head up to its empty line, and the length of the body that follows.
-async fn read_head(stream: &mut BufReader<TcpStream>) -> io::Result<(String, usize)> {
+async fn read_head(stream: &mut BufReader<impl AsyncRead + Unpin>) -> io::Result<(String, usize)> {
     let mut head = String::new();
     let mut length = 0;
     loop {
@@ -577,6 +577,24 @@ async fn a_caddy_that_cannot_start_says_why() {
     let error = caddy::start(&instance, &admin).await.map(drop).unwrap_err().one_line();
     assert!(error.contains("address already in use") && !error.contains("{\""), "{error}");
     assert!(error.len() < 600, "{error}");
+}
+
+/// Caddy says so for the moment between finding its ports taken and its end: too short for the real one to be met in it.
+#[tokio::test]
+async fn a_caddy_without_a_caddyfile_in_force_is_not_ready() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.toml");
+    std::fs::write(&file, format!("root = {:?}", directory.path().join("root").display().to_string())).unwrap();
+    let instance = Instance::open(Settings::load(Some(file)).unwrap(), Actor::Daemon).unwrap();
+    let caddy = UnixListener::bind(instance.settings.paths.caddy_admin()).unwrap();
+    let answer = async {
+        let mut stream = BufReader::new(caddy.accept().await.unwrap().0);
+        read_head(&mut stream).await.unwrap();
+        stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nnull\n").await.unwrap();
+    };
+    let admin = Admin::new(&instance.settings.paths).unwrap();
+    let (said, ()) = tokio::join!(admin.ping(), answer);
+    assert!(said.unwrap_err().one_line().contains("no Caddyfile is in force"));
 }
 
 #[tokio::test]
