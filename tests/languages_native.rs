@@ -100,7 +100,9 @@ fn c_with_meson() {
 fn c_with_make_and_nothing_else() {
     let server = Server::start();
     let repository = server.empty_repository("app");
-    repository.write("Makefile", "server: server.c\n\t$(CC) -O2 -o server server.c\n").write(
+    // The build tells what it found, and says nothing where all of it is cached.
+    let id = std::process::id();
+    repository.write("Makefile", &format!("# {id}\nserver: server.c\n\t$(CC) -O2 -o server server.c\n")).write(
         "server.c",
         "#include <stdio.h>\n#include <stdlib.h>\n#include <unistd.h>\n\nint main(void) {\n  char port[16];\n  \
          snprintf(port, sizeof port, \"%s\", getenv(\"PORT\"));\n  execl(\"/app/serve\", \"serve\", port, NULL);\n  return 1;\n}\n",
@@ -108,7 +110,7 @@ fn c_with_make_and_nothing_else() {
     // It is the image that is of interest here, so that what serves is perl, which Debian's image has.
     repository.write(
         "serve",
-        "#!/usr/bin/perl\nuse IO::Socket::INET;\n$SIG{TERM} = sub { exit 0 };\n\
+        "#!/usr/bin/perl\nuse IO::Socket::INET;\n$SIG{TERM} = sub { exit 0 };\n$SIG{PIPE} = 'IGNORE';\n\
          my $server = IO::Socket::INET->new(LocalPort => $ARGV[0], Listen => 16, ReuseAddr => 1) or die;\n\
          while (1) { my $client = $server->accept or next; while (<$client>) { last if /^\\r?\\n$/ }\n\
          print $client \"HTTP/1.0 200 OK\\r\\nContent-Length: 6\\r\\n\\r\\nmake!\\n\"; close $client }\n",
