@@ -71,18 +71,21 @@ impl App {
     }
 }
 
-/// Has a tool in a container write a lock file into a clone: one that names the registry, which is not ours to name.
-fn lock(repository: &Repository, file: &str, install: &str, lock: &str) {
-    let dockerfile = format!("FROM python:3.13-slim\nRUN {install}\nWORKDIR /lock\nCOPY . .\nRUN {lock}\n");
+/// Has a tool in a container write files of a clone that name the registry, which is not ours to name: a lock file.
+pub fn written_in(image: &str, repository: &Repository, files: &[&str], install: &str, write: &str) {
+    let dockerfile = format!("FROM {image}\nRUN {install}\nWORKDIR /lock\nCOPY . .\nRUN {write}\n");
     let path = repository.path.join("Dockerfile.lock");
     fs::write(&path, dockerfile).unwrap();
     let mut build = docker();
     build.env("DOCKER_BUILDKIT", "1").args(["build", "--quiet", "--file"]).arg(&path).arg(&repository.path);
     let image = run(&mut build).expect_success().stdout.trim().to_owned();
-    let read = run(docker().args(["run", "--rm", &image, "cat", &format!("/lock/{file}")])).expect_success();
+    for file in files {
+        let read = run(docker().args(["run", "--rm", &image, "cat", &format!("/lock/{file}")])).expect_success();
+        repository.write(file, &read.stdout);
+    }
     run(docker().args(["rmi", &image]));
     fs::remove_file(path).unwrap();
-    repository.write(file, &read.stdout).commit("locked");
+    repository.commit("written");
 }
 
 // ---- Node -----------------------------------------------------------------------------------------------------------
@@ -174,7 +177,13 @@ fn node_that_builds_a_page() {
 fn python_with_uv_and_a_package() {
     let server = Server::start();
     let repository = server.repository("python-uv", "app");
-    lock(&repository, "uv.lock", "python3 -m venv /t && /t/bin/pip install uv", "/t/bin/uv lock");
+    written_in(
+        "python:3.13-slim",
+        &repository,
+        &["uv.lock"],
+        "python3 -m venv /t && /t/bin/pip install uv",
+        "/t/bin/uv lock",
+    );
     App {
         fixture: "python-uv",
         hello: "Hello from uv v1\n",
@@ -201,12 +210,42 @@ fn python_with_pdm() {
 fn python_with_pipenv_and_a_factory() {
     let server = Server::start();
     let repository = server.repository("python-pipenv", "app");
-    lock(&repository, "Pipfile.lock", "python3 -m venv /t && /t/bin/pip install pipenv", "/t/bin/pipenv lock");
+    written_in(
+        "python:3.13-slim",
+        &repository,
+        &["Pipfile.lock"],
+        "python3 -m venv /t && /t/bin/pip install pipenv",
+        "/t/bin/pipenv lock",
+    );
     App {
         fixture: "python-pipenv",
         hello: "Hello from Pipenv v1\n",
         version: "blog/__init__.py",
         install: "pipenv install --deploy",
+        absent: &["/opt/tools", "/opt/venv/lib/python3*/site-packages/iniconfig", "/root/.cache/*"],
+    }
+    .serves_from(server, repository);
+}
+
+#[test]
+fn python_with_poetry_and_a_package() {
+    let server = Server::start();
+    let repository = server.repository("python-poetry", "app");
+    // Not every mirror of the registry answers in the way that Poetry asks by default, but all do in pip's.
+    let url = "$(/t/bin/python -c 'from pip._internal.models.index import PyPI; print(PyPI.simple_url)')";
+    let poetry = format!("/t/bin/poetry source add --priority=primary registry {url} && /t/bin/poetry lock");
+    written_in(
+        "python:3.13-slim",
+        &repository,
+        &["pyproject.toml", "poetry.lock"],
+        "python3 -m venv /t && /t/bin/pip install poetry",
+        &poetry,
+    );
+    App {
+        fixture: "python-poetry",
+        hello: "Hello from Poetry v1\n",
+        version: "hello/__init__.py",
+        install: "poetry install --only main",
         absent: &["/opt/tools", "/opt/venv/lib/python3*/site-packages/iniconfig", "/root/.cache/*"],
     }
     .serves_from(server, repository);
