@@ -5,14 +5,14 @@ use std::process::Command;
 
 use crate::{
     harness::{Server, docker, run},
-    languages::App,
+    languages::{App, written_in},
 };
 
 // ---- Rust -----------------------------------------------------------------------------------------------------------
 
 #[test]
 fn rust_with_a_workspace() {
-    App {
+    let (server, repository) = App {
         fixture: "rust-workspace",
         hello: "Hello from Rust v1, answer 42\n",
         version: "crates/greeting/src/lib.rs",
@@ -20,6 +20,17 @@ fn rust_with_a_workspace() {
         absent: &["/app/target", "/app/.paas", "/usr/local/cargo", "/usr/local/bin/cargo"],
     }
     .serves();
+    // Where one dependency changes, the others are not compiled again.
+    run(Command::new("cargo").args(["update", "itoa", "--precise", "1.0.11"]).current_dir(&repository.path))
+        .expect_success();
+    // What another run of this test built is no matter.
+    let id = std::process::id();
+    repository.replace("Cargo.toml", "[workspace]", &format!("# {id}\n[workspace]")).commit("another itoa");
+    let third = repository.push().expect_success();
+    let talk = third.talk();
+    let said = talk.lines().find_map(|line| line.trim().strip_suffix(" packages were compiled before"));
+    assert!(said.is_some_and(|number| number.parse::<u32>().unwrap() >= 5), "{third}");
+    assert_eq!(server.get("app", "/").body, "Hello from Rust v2, answer 42\n");
 }
 
 // ---- Java -----------------------------------------------------------------------------------------------------------
@@ -44,6 +55,23 @@ fn java_with_modules_of_maven() {
     server.paas(&["ps:set", "app", "memory=256m"]).expect_success();
     let heap: u32 = server.get("app", "/memory").body.trim().parse().unwrap();
     assert!((150..=192).contains(&heap), "{heap} MiB of 256");
+}
+
+#[test]
+fn java_with_the_wrapper_of_maven() {
+    let server = Server::start();
+    let repository = server.repository("java-maven", "app");
+    let files = ["mvnw", ".mvn/wrapper/maven-wrapper.properties"];
+    let write = "mvn -B -q -ntp -N wrapper:wrapper -Dmaven=3.9.9";
+    written_in("maven:3-eclipse-temurin-17", &repository, &files, "mvn --version", write);
+    App {
+        fixture: "java-maven",
+        hello: "Hello from Maven v1\n",
+        version: "greeting/src/main/java/hello/Greeting.java",
+        install: "maven --dependencies",
+        absent: &["/app/.paas", "/root/.m2", "/opt/java/openjdk/bin/javac"],
+    }
+    .serves_from(server, repository);
 }
 
 #[test]

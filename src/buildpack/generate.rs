@@ -8,7 +8,7 @@ use super::{
     Buildpack, Buildpacks,
     paas_toml::{BuildSection, PAAS_TOML, PaasToml},
     packages::SystemPackages,
-    render::{command_instruction, quoted, quoted_variables, render},
+    render::{command_instruction, quoted, quoted_variables, render, shell_form},
     scope::Scope,
     version::Version,
 };
@@ -242,11 +242,6 @@ pub(super) fn with_values(scope: &Scope<'_>, line: &str) -> Result<Option<String
     }
     filled.push_str(rest);
     Ok(Some(filled))
-}
-
-/// A command line as the arguments of `RUN`, which no builder reads as anything else.
-fn shell_form(line: &str) -> String {
-    format!("[{}]", ["/bin/sh", "-ec", line].map(quoted).join(", "))
 }
 
 /// The files that templates copy before the rest, so that a change of the source leaves what follows from them. Those at
