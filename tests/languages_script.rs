@@ -5,14 +5,14 @@ use std::fs;
 
 use crate::{
     harness::{Repository, Server, docker, run},
-    languages::App,
+    languages::{App, written_in},
 };
 
 // ---- Deno and Bun ---------------------------------------------------------------------------------------------------
 
 #[test]
 fn deno_with_a_package() {
-    App {
+    let (server, repository) = App {
         fixture: "deno-hono",
         hello: "Hello from Deno v1, built true\n",
         version: "main.ts",
@@ -20,6 +20,19 @@ fn deno_with_a_package() {
         absent: &[],
     }
     .serves();
+    // Where one dependency is added, the other is not downloaded again.
+    let add = "deno add npm:is-odd@3.0.1";
+    written_in("denoland/deno:2.9.6", &repository, &["deno.json", "deno.lock"], "deno --version", add);
+    // What another run of this test built is no matter.
+    let id = std::process::id();
+    repository.replace("deno.json", "// A task", &format!("// {id}: a task")).commit("is-odd");
+    let third = repository.push().expect_success();
+    let talk = third.talk();
+    let mut installs = talk.lines().filter(|line| line.contains("deno install --frozen"));
+    assert!(installs.next().is_some_and(|line| !line.ends_with("(cached)")), "{third}");
+    assert!(!talk.contains("/hono/-/") && !talk.contains("All packages are downloaded"), "{third}");
+    let packages = run(docker().args(["exec", &server.containers()[0], "sh", "-c", "ls /deno-dir/npm/*"]));
+    assert_eq!(packages.expect_success().stdout, "hono\nis-number\nis-odd\n");
 }
 
 #[test]

@@ -65,7 +65,8 @@ fn then(first: &str, next: &str) -> String {
     let part = |command: &str| {
         let line: String = serde_json::from_str(command.strip_prefix(SHELL_FORM)?.strip_suffix(']')?).ok()?;
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b" ./_-:=@,+%".contains(&byte);
-        Some(if line.bytes().all(plain) { line } else { format!("sh -ec {}", shell_words::quote(&line)) })
+        let simple = line.split(" && ").all(|command| command.bytes().all(plain));
+        Some(if simple { line } else { format!("sh -ec {}", shell_words::quote(&line)) })
     };
     match (part(first), part(next)) {
         (None, None) => format!("{first} && {}", grouped(next)),
