@@ -1,7 +1,12 @@
 //! Each tool of each language: an app with real packages is built and serves, a change of its source installs nothing
 //! again, and its image has nothing but what runs.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use crate::harness::{Ran, Repository, Server, docker, run};
 
@@ -69,6 +74,11 @@ impl App {
             assert_eq!(found.stdout, "", "{} in the image of {}", path, self.fixture);
         }
     }
+}
+
+/// A text that no other run of the tests has: what one with it builds is in no cache.
+pub fn unique() -> String {
+    format!("at {}", SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos())
 }
 
 /// Has a tool in a container write files of a clone that name the registry, which is not ours to name: a lock file.

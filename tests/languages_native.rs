@@ -5,13 +5,16 @@ use std::process::Command;
 
 use crate::{
     harness::{Server, docker, run},
-    languages::{App, written_in},
+    languages::{App, unique, written_in},
 };
 
 // ---- Rust -----------------------------------------------------------------------------------------------------------
 
 #[test]
 fn rust_with_a_workspace() {
+    let server = Server::start();
+    let repository = server.repository("rust-workspace", "app");
+    repository.replace("Cargo.toml", "[workspace]", &format!("# {}\n[workspace]", unique())).commit("unique");
     let (server, repository) = App {
         fixture: "rust-workspace",
         hello: "Hello from Rust v1, answer 42\n",
@@ -19,13 +22,11 @@ fn rust_with_a_workspace() {
         install: "cargo build --release --locked || echo",
         absent: &["/app/target", "/app/.paas", "/usr/local/cargo", "/usr/local/bin/cargo"],
     }
-    .serves();
+    .serves_from(server, repository);
     // Where one dependency changes, the others are not compiled again.
     run(Command::new("cargo").args(["update", "itoa", "--precise", "1.0.11"]).current_dir(&repository.path))
         .expect_success();
-    // What another run of this test built is no matter.
-    let id = std::process::id();
-    repository.replace("Cargo.toml", "[workspace]", &format!("# {id}\n[workspace]")).commit("another itoa");
+    repository.commit("another itoa");
     let third = repository.push().expect_success();
     let talk = third.talk();
     let said = talk.lines().find_map(|line| line.trim().strip_suffix(" packages were compiled before"));
@@ -64,7 +65,8 @@ fn java_with_the_wrapper_of_maven() {
     let files = ["mvnw", ".mvn/wrapper/maven-wrapper.properties"];
     let write = "mvn -B -q -ntp -N wrapper:wrapper -Dmaven=3.9.9";
     written_in("maven:3-eclipse-temurin-17", &repository, &files, "mvn --version", write);
-    App {
+    repository.write("paas.toml", "[build.variables]\nMVNW_VERBOSE = \"true\"\n").commit("it says what it does");
+    let (_server, repository) = App {
         fixture: "java-maven",
         hello: "Hello from Maven v1\n",
         version: "greeting/src/main/java/hello/Greeting.java",
@@ -72,6 +74,10 @@ fn java_with_the_wrapper_of_maven() {
         absent: &["/app/.paas", "/root/.m2", "/opt/java/openjdk/bin/javac"],
     }
     .serves_from(server, repository);
+    // A change of the manifest fetches Maven no second time.
+    repository.replace("pom.xml", "</project>", &format!("<!-- {} -->\n</project>", unique())).commit("third");
+    let third = repository.push().expect_success().says("found existing MAVEN_HOME");
+    assert!(!third.talk().contains("Couldn't find MAVEN_HOME"), "{third}");
 }
 
 #[test]
@@ -129,8 +135,8 @@ fn c_with_make_and_nothing_else() {
     let server = Server::start();
     let repository = server.empty_repository("app");
     // The build tells what it found, and says nothing where all of it is cached.
-    let id = std::process::id();
-    repository.write("Makefile", &format!("# {id}\nserver: server.c\n\t$(CC) -O2 -o server server.c\n")).write(
+    let unique = unique();
+    repository.write("Makefile", &format!("# {unique}\nserver: server.c\n\t$(CC) -O2 -o server server.c\n")).write(
         "server.c",
         "#include <stdio.h>\n#include <stdlib.h>\n#include <unistd.h>\n\nint main(void) {\n  char port[16];\n  \
          snprintf(port, sizeof port, \"%s\", getenv(\"PORT\"));\n  execl(\"/app/serve\", \"serve\", port, NULL);\n  return 1;\n}\n",
@@ -153,7 +159,7 @@ fn c_with_make_and_nothing_else() {
 
 #[test]
 fn zig_with_the_compiler_from_its_package() {
-    App {
+    let (_server, repository) = App {
         fixture: "zig",
         hello: "Hello from Zig v1\n",
         version: "src/main.zig",
@@ -161,4 +167,10 @@ fn zig_with_the_compiler_from_its_package() {
         absent: &["/app/.paas", "/app/.zig-cache", "/opt/zig", "/usr/local/bin/zig"],
     }
     .serves();
+    // Its runtime, which takes minutes to compile, is kept for the next build.
+    let build = format!("echo {} && ls /cache/global/o | wc -l && exit 3", unique());
+    repository.write("paas.toml", &format!("[build]\nbuild = \"{build}\"\n")).commit("third");
+    let third = repository.push().expect_failure();
+    let kept = third.talk().lines().find_map(|line| line.trim().parse::<u32>().ok());
+    assert!(kept.is_some_and(|number| number > 0), "{third}");
 }

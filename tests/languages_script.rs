@@ -5,13 +5,16 @@ use std::fs;
 
 use crate::{
     harness::{Repository, Server, docker, run},
-    languages::{App, written_in},
+    languages::{App, unique, written_in},
 };
 
 // ---- Deno and Bun ---------------------------------------------------------------------------------------------------
 
 #[test]
 fn deno_with_a_package() {
+    let server = Server::start();
+    let repository = server.repository("deno-hono", "app");
+    repository.replace("deno.json", "// A task", &format!("// {}: a task", unique())).commit("unique");
     let (server, repository) = App {
         fixture: "deno-hono",
         hello: "Hello from Deno v1, built true\n",
@@ -19,13 +22,10 @@ fn deno_with_a_package() {
         install: "deno install --frozen",
         absent: &[],
     }
-    .serves();
+    .serves_from(server, repository);
     // Where one dependency is added, the other is not downloaded again.
     let add = "deno add npm:is-odd@3.0.1";
     written_in("denoland/deno:2.9.6", &repository, &["deno.json", "deno.lock"], "deno --version", add);
-    // What another run of this test built is no matter.
-    let id = std::process::id();
-    repository.replace("deno.json", "// A task", &format!("// {id}: a task")).commit("is-odd");
     let third = repository.push().expect_success();
     let talk = third.talk();
     let mut installs = talk.lines().filter(|line| line.contains("deno install --frozen"));

@@ -8,7 +8,7 @@ use super::{
     Buildpack, Buildpacks,
     paas_toml::{BuildSection, PAAS_TOML, PaasToml},
     packages::SystemPackages,
-    render::{command_instruction, quoted, quoted_variables, render, shell_form},
+    render::{chain_form, command_instruction, quoted, quoted_variables, render, shell_form},
     scope::Scope,
     version::Version,
 };
@@ -213,7 +213,7 @@ fn commands(scope: &Scope<'_>, context: &TemplateContext<'_>) -> Result<Vec<(Str
         let template = super::render::one_off(&format!("commands.{}", rule.name), &rule.run, context)?;
         let Some(line) = with_values(scope, template.trim())? else { continue };
         // What has nothing of the repository in it is easier to read as it is.
-        let instruction = if line == template.trim() { line.clone() } else { shell_form(&line) };
+        let instruction = if line == template.trim() { line.clone() } else { chain_form(&line) };
         commands.push((instruction, BuildCommand { name: rule.name.clone(), command: line, source: reason }));
     }
     Ok(commands)

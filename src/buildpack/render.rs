@@ -48,32 +48,39 @@ fn malformed(place: &str, error: &tera::Error) -> Error {
     )
 }
 
-/// What stands before the line of a command that only a shell inside the container may read.
+/// What stands before a command line in the forms of [`shell_form`] and [`chain_form`].
 const SHELL_FORM: &str = r#"["/bin/sh", "-ec", "#;
+const CHAIN_FORM: &str = r#"["/bin/sh", "-c", "#;
 
-/// A command line as the arguments of `RUN`, which no builder reads as anything else.
+/// A command line of a user as the arguments of `RUN`, which no builder reads as anything else. It may be anything: of
+/// several lines the first that fails is the last.
 pub(super) fn shell_form(line: &str) -> String {
     format!("{SHELL_FORM}{}]", quoted(line))
+}
+
+/// A command line of a buildpack, with values in it, as the arguments of `RUN`: one that others can follow behind `&&`.
+pub(super) fn chain_form(line: &str) -> String {
+    format!("{CHAIN_FORM}{}]", quoted(line))
 }
 
 /// The arguments of one `RUN` for two commands, of which the second follows where the first succeeded: the filter `then`
 /// of the templates. It saves a layer, whose making takes some tenths of a second whatever the command does.
 ///
-/// Either is as templates have it, plain or in the form of [`shell_form`]; what is in that form may be anything, so that
-/// it gets a shell of its own, in which `-e` holds.
+/// Either is as templates have it: plain, or in one of the two forms. What a user wrote gets a shell of its own, so that
+/// `-e` holds in it, and no `cd`, `exit` or variable of it is of any matter for what follows.
 fn then(first: &str, next: &str) -> String {
+    let line = |command: &str, form: &str| -> Option<String> {
+        serde_json::from_str(command.strip_prefix(form)?.strip_suffix(']')?).ok()
+    };
     let part = |command: &str| {
-        let line: String = serde_json::from_str(command.strip_prefix(SHELL_FORM)?.strip_suffix(']')?).ok()?;
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b" ./_-:=@,+%".contains(&byte);
-        let simple = line.split(" && ").all(|command| command.bytes().all(plain));
-        Some(if simple { line } else { format!("sh -ec {}", shell_words::quote(&line)) })
+        let own_shell = || Some(format!("sh -ec {}", shell_words::quote(&line(command, SHELL_FORM)?)));
+        line(command, CHAIN_FORM).or_else(own_shell)
     };
     match (part(first), part(next)) {
         (None, None) => format!("{first} && {}", grouped(next)),
-        (first_line, next_line) => {
-            let [first, next] =
-                [first_line.unwrap_or_else(|| first.to_owned()), next_line.unwrap_or_else(|| grouped(next))];
-            shell_form(&format!("{first} && {next}"))
+        (first_part, next_part) => {
+            let (first, next) = (first_part.as_deref().unwrap_or(first), next_part.as_deref().unwrap_or(next));
+            chain_form(&format!("{first} && {}", grouped(next)))
         }
     }
 }
@@ -151,27 +158,38 @@ mod tests {
     fn two_commands_are_one_instruction() {
         assert_eq!(then("a", "b && c"), "a && b && c");
         assert_eq!(then("a || b", "c; d"), "a || b && { c; d; }");
-        assert_eq!(then(&shell_form("sh collect dist/a-b"), "c"), r#"["/bin/sh", "-ec", "sh collect dist/a-b && c"]"#);
+        assert_eq!(
+            then(&chain_form("sh collect 'dist/a b'"), "c"),
+            r#"["/bin/sh", "-c", "sh collect 'dist/a b' && c"]"#
+        );
         let both = then(&shell_form("it's\nfalse # x"), &shell_form("b; c"));
-        assert_eq!(both, r#"["/bin/sh", "-ec", "sh -ec 'it'\\''s\u000afalse # x' && sh -ec 'b; c'"]"#);
-        assert_eq!(then(&both, "d").matches("sh -ec").count(), 3, "a third follows both");
+        assert_eq!(both, r#"["/bin/sh", "-c", "sh -ec 'it'\\''s\u000afalse # x' && { sh -ec 'b; c'; }"]"#);
+        assert_eq!(then(&both, "d"), both.replace("]", "").trim_end_matches('"').to_owned() + r#" && d"]"#);
     }
 
-    /// Were they one line for one shell, `-e` would not hold in the first of two that `&&` joins.
+    /// Were they lines of one shell, `-e` would not hold in the first of two that `&&` joins.
     #[test]
-    fn the_first_failure_of_joined_commands_is_theirs() {
+    fn what_a_user_wrote_succeeds_and_fails_by_itself() {
         for (first, next, status, said) in [
             ("true", "echo b", 0, "b\n"),
             ("false\necho a", "echo b", 1, ""),
             ("echo a; exit 3", "echo b", 3, "a\n"),
             ("echo a", "false\necho b", 1, "a\n"),
             ("echo 'a\nb' # it's", "echo $((1 << 2))", 0, "a\nb\n4\n"),
+            ("cd / && X=1", "pwd; echo $X", 0, "/tmp\n\n"),
+            ("exec true", "echo b", 0, "b\n"),
+            ("exit 0", "echo b", 0, "b\n"),
         ] {
-            let joined = then(&shell_form(first), &shell_form(next));
-            let words: Vec<String> = serde_json::from_str(&joined).unwrap();
-            let output = std::process::Command::new(&words[0]).args(&words[1..]).output().unwrap();
-            assert_eq!(output.status.code(), Some(status), "{joined}");
-            assert_eq!(String::from_utf8_lossy(&output.stdout), said, "{joined}");
+            for joined in [
+                then(&shell_form(first), &shell_form(next)),
+                then(&then("true", &shell_form(first)), &shell_form(next)),
+            ] {
+                let words: Vec<String> = serde_json::from_str(&joined).unwrap();
+                let output =
+                    std::process::Command::new(&words[0]).args(&words[1..]).current_dir("/tmp").output().unwrap();
+                assert_eq!(output.status.code(), Some(status), "{joined}");
+                assert_eq!(String::from_utf8_lossy(&output.stdout), said, "{joined}");
+            }
         }
     }
 
