@@ -57,6 +57,21 @@ impl Kind {
         Kind::Interrupted,
     ];
 
+    /// The word for it, for programs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::App => "app",
+            Kind::Usage => "usage",
+            Kind::NotFound => "not_found",
+            Kind::Conflict => "conflict",
+            Kind::Denied => "denied",
+            Kind::Locked => "busy",
+            Kind::Unavailable => "unavailable",
+            Kind::Bug => "bug",
+            Kind::Interrupted => "interrupted",
+        }
+    }
+
     /// What it means, for docs/reference.md.
     pub fn about(self) -> &'static str {
         match self {
@@ -116,6 +131,15 @@ pub enum Error {
     Settings {
         /// What is wrong, with the place.
         message: String,
+    },
+
+    /// The caller may not do this.
+    #[error("{message}")]
+    Denied {
+        /// Who may not do what.
+        message: String,
+        /// Who may.
+        hint: String,
     },
 
     // ---- apps, keys, config -------------------------------------------------------------------------------------
@@ -562,7 +586,7 @@ impl Error {
             | Error::NotRunning(_)
             | Error::Superseded(_)
             | Error::AlreadyServing(_) => Kind::Conflict,
-            Error::RootDenied { .. } => Kind::Denied,
+            Error::RootDenied { .. } | Error::Denied { .. } => Kind::Denied,
             Error::Submodule { .. }
             | Error::Source(_)
             | Error::SourceFile { .. }
@@ -610,6 +634,7 @@ impl Error {
         Some(match self {
             Error::InvalidValue { .. } => return None,
             Error::Usage { hint, .. }
+            | Error::Denied { hint, .. }
             | Error::PushRefused { hint, .. }
             | Error::Submodule { hint, .. }
             | Error::SourceFile { hint, .. }

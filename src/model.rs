@@ -2,6 +2,7 @@
 //!
 //! A value from outside is parsed once into one of these types and is a raw string no more.
 
+mod access;
 mod actor;
 mod app;
 mod caps;
@@ -9,6 +10,7 @@ mod check;
 mod command_line;
 mod config;
 mod deployment;
+mod event;
 mod format;
 mod host;
 mod key;
@@ -16,18 +18,22 @@ mod names;
 mod process;
 mod process_settings;
 mod release;
+mod status;
 
+pub use access::{Access, Caller, Door, Grant, Needed, Refusal, Right, Role, allow};
 pub use actor::Actor;
-pub use app::{App, AppName, AppState, Freeze};
+pub use app::{App, AppId, AppName, AppState, Freeze};
 pub use caps::BuildCaps;
 pub use check::{Check, CheckMode, HttpProbe, Probe};
 pub use command_line::shell_arguments;
-pub use config::{ConfigMap, EnvKey};
-pub use deployment::{DeployId, DeployState, Deployment, DeploymentKind, Phase};
-pub use format::{bytes, seconds};
+pub use config::{ConfigMap, EnvKey, MASK};
+pub use deployment::{DeployId, DeployState, Deployment, DeploymentKind, OperationId, Phase};
+pub use event::{Change, Event, Outcome, Subject};
+pub use format::{Age, bytes, seconds};
 pub use host::{Hostname, Subnet};
 pub use key::PublicKey;
 pub use names::{BranchName, CommitId, KeyName};
 pub use process::{ProcessSpec, ProcessType};
 pub use process_settings::{Override, ProcessSettings, RestartPolicy, RunSettings, Setting, SettingGroup};
 pub use release::{ImageId, Release, ReleaseStatus, ReleaseVersion};
+pub use status::{Condition, Status, app_status};

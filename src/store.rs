@@ -5,6 +5,7 @@ mod apps;
 mod config;
 mod containers;
 mod deployments;
+mod events;
 mod keys;
 mod migrate;
 mod process_settings;
@@ -15,6 +16,7 @@ use std::path::Path;
 
 pub use containers::{Container, ContainerState, NewContainer};
 pub use deployments::NewDeployment;
+pub use events::{EventFilter, NewEvent};
 pub use keys::StoredKey;
 pub use releases::NewRelease;
 pub use routes::{Route, Standing};

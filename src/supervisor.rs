@@ -53,8 +53,8 @@ pub fn serve(settings: Settings) -> Result<()> {
         .with_writer(std::io::stderr)
         .with_target(false)
         .init();
-    let instance = Arc::new(Instance::open(settings, Actor::Daemon)?);
-    let holder = Holder::new("paas serve", &instance.actor);
+    let instance = Arc::new(Instance::open(settings)?);
+    let holder = Holder::new("paas serve", &Actor::Daemon);
     let path = instance.settings.paths.daemon_lock();
     let mut lock = lock::try_lock(&path, &holder)?;
     if lock.is_err() {

@@ -100,10 +100,8 @@ pub(super) async fn image(deploying: &Deploying<'_>, planned: Planned) -> Result
 /// Waits until fewer builds run than may: a small machine has the memory for one. The turn ends when the lock is dropped.
 async fn turn(deploying: &Deploying<'_>) -> Result<Lock> {
     let settings = &deploying.instance.settings;
-    let holder = Holder::new(
-        format!("the build of {}, deploy {},", deploying.app.name, deploying.id),
-        &deploying.instance.actor,
-    );
+    let holder =
+        Holder::new(format!("the build of {}, deploy {},", deploying.app.name, deploying.id), &deploying.caller.actor);
     let locks = settings.paths.build_locks(settings.build_concurrency);
     lock::lock_one_of(&locks, &holder, |others| deploying.log.step(&format!("Waiting for {others}"))).await
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Deploying, preflight, recover};
 use crate::{
     Error, Result, clock,
+    context::Context,
     engine::Engine,
     git,
     instance::Instance,
@@ -37,10 +38,11 @@ pub(super) struct Request<'a> {
 /// waits; [`Error::DockerUnavailable`], [`Error::ProxyUnavailable`], [`Error::DiskFull`] of the machine. The deployment
 /// is over then, and its log has been told.
 pub(super) async fn begin<'a>(
-    instance: &'a Instance,
+    context: &Context<'a>,
     request: &Request<'_>,
     log: &'a DeployLog,
 ) -> Result<Deploying<'a>> {
+    let instance = context.instance;
     let app = instance.read(|tables| tables.app(request.app))?;
     refuse_frozen(&app)?;
     // Where there is no room there is none for a deployment's row either.
@@ -65,7 +67,7 @@ pub(super) async fn begin<'a>(
             git::pin(&paths.repository(&app.name), id, commit)?;
         }
         let lock = tokio::select! {
-            lock = wait_for_turn(instance, &app, id, request, log) => lock?,
+            lock = wait_for_turn(context, &app, id, request, log) => lock?,
             _ = tokio::signal::ctrl_c() => return Err(Error::Interrupted),
         };
         let engine = Engine::connect(&instance.settings).await?;
@@ -78,7 +80,7 @@ pub(super) async fn begin<'a>(
         Ok((engine, app, lock))
     };
     match turn.await {
-        Ok((engine, app, lock)) => Ok(Deploying::new(instance, engine, app, id, log, (lock, claim))),
+        Ok((engine, app, lock)) => Ok(Deploying::new(context, engine, app, id, log, (lock, claim))),
         Err(error) => {
             log.error(&error);
             recover::abandon(instance, &app.name, id, end_of(&error), &error.one_line());
@@ -102,10 +104,11 @@ pub(super) fn end_of(error: &Error) -> DeployState {
 ///
 /// # Errors
 /// [`Error::Frozen`], [`Error::AppNotFound`].
-pub async fn hold(instance: &Instance, name: &AppName, what: &str, waiting: impl FnMut(&str)) -> Result<(App, Lock)> {
+pub async fn hold(context: &Context<'_>, name: &AppName, what: &str, waiting: impl FnMut(&str)) -> Result<(App, Lock)> {
+    let instance = context.instance;
     let app = instance.read(|tables| tables.app(name))?;
     refuse_frozen(&app)?;
-    let holder = Holder::new(what, &instance.actor);
+    let holder = Holder::new(what, context.actor());
     let lock = lock::lock(&instance.settings.paths.app_lock(app.id), &holder, waiting).await?;
     // Whoever held it may have changed the app, or destroyed it.
     let app = instance.read(|tables| tables.app(name))?;
@@ -129,13 +132,14 @@ pub fn refuse_frozen(app: &App) -> Result<()> {
 }
 
 async fn wait_for_turn(
-    instance: &Instance,
+    context: &Context<'_>,
     app: &App,
     id: DeployId,
     request: &Request<'_>,
     log: &DeployLog,
 ) -> Result<Lock> {
-    let holder = Holder::new(request.what.clone(), &instance.actor);
+    let instance = context.instance;
+    let holder = Holder::new(request.what.clone(), context.actor());
     let path = instance.settings.paths.app_lock(app.id);
     let mut told = None;
     loop {

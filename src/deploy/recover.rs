@@ -10,7 +10,7 @@ use crate::{
     git,
     instance::Instance,
     lock::{self, Holder},
-    model::{AppName, DeployId, DeployState, Deployment, Phase, RestartPolicy},
+    model::{Actor, AppName, DeployId, DeployState, Deployment, Phase, RestartPolicy},
     proxy,
     store::{Container, ContainerState},
 };
@@ -32,7 +32,7 @@ pub async fn recover(instance: &Instance, engine: &Engine) -> Result<()> {
     apps.sort_unstable();
     apps.dedup();
     for app_id in apps {
-        let holder = Holder::new("the recovery", &instance.actor);
+        let holder = Holder::new("the recovery", &Actor::Daemon);
         if let Ok(_lock) = lock::try_lock(&instance.settings.paths.app_lock(app_id), &holder)?
             && let Err(error) = leftovers(instance, engine, app_id).await
         {

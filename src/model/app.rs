@@ -6,6 +6,9 @@ use super::{
 };
 use crate::{Error, Result};
 
+/// The number of an app, never used again.
+pub type AppId = i64;
+
 checked_string! {
     /// The name of an app, which is also its label in the domain: `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`.
     AppName, "app name", |text| {

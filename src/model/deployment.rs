@@ -6,7 +6,9 @@ use super::{Actor, BranchName, CommitId, ReleaseVersion};
 use crate::{Error, Result};
 
 /// The number of a deployment within the instance, counted from 1.
-pub type DeployId = i64;
+pub type DeployId = OperationId;
+/// The number of an operation within the instance, counted from 1.
+pub type OperationId = i64;
 
 /// The states of a deployment, in the order they are gone through; the last four are ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -153,6 +155,19 @@ impl DeploymentKind {
             DeploymentKind::Rollback => "rollback",
             DeploymentKind::Scale => "scale",
             DeploymentKind::Restart => "restart",
+        }
+    }
+
+    /// What it is in an event: the command, as it is typed.
+    pub fn action(self) -> &'static str {
+        match self {
+            DeploymentKind::Push => "git:push",
+            DeploymentKind::Rebuild => "ps:rebuild",
+            DeploymentKind::Config => "config:set",
+            DeploymentKind::Settings => "ps:set",
+            DeploymentKind::Rollback => "releases:rollback",
+            DeploymentKind::Scale => "ps:scale",
+            DeploymentKind::Restart => "ps:restart",
         }
     }
 

@@ -58,6 +58,55 @@ macro_rules! checked_string {
 }
 pub(super) use checked_string;
 
+/// Writes the boilerplate of a closed set of words: an enum whose variants are stored and shown as one word each.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident, $what:literal { $($(#[$about:meta])* $variant:ident => $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name {
+            $($(#[$about])* $variant,)+
+        }
+
+        impl $name {
+            /// All of them, in order.
+            pub const ALL: [$name; [$($word),+].len()] = [$($name::$variant),+];
+
+            /// The word for it, as stored and shown.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $($name::$variant => $word,)+
+                }
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = $crate::Error;
+
+            fn from_str(text: &str) -> $crate::Result<Self> {
+                let known = [$($word),+];
+                Self::ALL.into_iter().find(|it| it.as_str() == text).ok_or_else(|| $crate::Error::InvalidValue {
+                    what: $what,
+                    value: text.to_owned(),
+                    rule: format!("it is one of {}", known.join(", ")),
+                })
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.pad(self.as_str())
+            }
+        }
+    };
+}
+pub(super) use words;
+
 /// Whether `text` is of `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`: a DNS label (RFC 1123) in lower case.
 pub(super) fn is_dns_label(text: &str) -> bool {
     let plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();

@@ -12,9 +12,10 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 
 use crate::{
     Error, Result,
+    context::Context,
     engine::{Engine, LogLine},
     instance::Instance,
-    model::{App, ProcessType},
+    model::{App, AppName, ProcessType},
     store::Container,
 };
 
@@ -41,11 +42,13 @@ pub struct Selection {
 /// # Errors
 /// [`Error::DockerUnavailable`], [`Error::Io`], and what `out` returns.
 pub async fn show(
-    instance: &Instance,
-    app: &App,
+    context: &Context<'_>,
+    name: &AppName,
     selection: &Selection,
     mut out: impl FnMut(&str) -> Result<()>,
 ) -> Result<()> {
+    let instance = context.instance;
+    let app = &instance.read(|tables| tables.app(name))?;
     let engine = Engine::connect(&instance.settings).await?;
     let wanted = |container: &Container| selection.process.as_ref().is_none_or(|process| container.process == *process);
     let containers: Vec<Container> =

@@ -2,6 +2,7 @@
 
 use crate::{
     Error, Result,
+    context::Context,
     deploy::{self, Live, Push},
     git::RefUpdate,
     instance::Instance,
@@ -28,7 +29,7 @@ pub fn check(instance: &Instance, app: &AppName, updates: &[RefUpdate]) -> Resul
 /// # Errors
 /// Whatever fails; nothing has changed then.
 pub async fn deploy(
-    instance: &Instance,
+    context: &Context<'_>,
     app: &AppName,
     update: &RefUpdate,
     options: &[String],
@@ -45,7 +46,7 @@ pub async fn deploy(
         old_commit: (!update.old.is_zero()).then_some(update.old),
         wait: !options.iter().any(|option| option == NO_WAIT),
     };
-    deploy::push(instance, &push, log).await
+    deploy::push(context, &push, log).await
 }
 
 fn check_updates(app: &App, updates: &[RefUpdate]) -> Result<()> {

@@ -47,7 +47,7 @@ impl Rig {
             UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port(),
         );
         std::fs::write(&file, settings).unwrap();
-        let instance = Arc::new(Instance::open(Settings::load(Some(file)).unwrap(), Actor::Daemon).unwrap());
+        let instance = Arc::new(Instance::open(Settings::load(Some(file)).unwrap()).unwrap());
         let (stop, stopped) = watch::channel(false);
         let resolver = Some(start_resolver(&instance.settings).unwrap());
         http::start(Arc::clone(&instance), stopped.clone()).await.unwrap();
@@ -572,7 +572,7 @@ async fn a_caddy_that_cannot_start_says_why() {
     };
     settings.proxy_http_port = taken.local_addr().unwrap().port();
     settings.proxy_https_port = free_port();
-    let instance = Instance::open(settings, Actor::Daemon).unwrap();
+    let instance = Instance::open(settings).unwrap();
     let admin = Admin::new(&instance.settings.paths).unwrap();
     let error = caddy::start(&instance, &admin).await.map(drop).unwrap_err().one_line();
     assert!(error.contains("address already in use") && !error.contains("{\""), "{error}");
@@ -585,7 +585,7 @@ async fn a_caddy_without_a_caddyfile_in_force_is_not_ready() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("config.toml");
     std::fs::write(&file, format!("root = {:?}", directory.path().join("root").display().to_string())).unwrap();
-    let instance = Instance::open(Settings::load(Some(file)).unwrap(), Actor::Daemon).unwrap();
+    let instance = Instance::open(Settings::load(Some(file)).unwrap()).unwrap();
     let caddy = UnixListener::bind(instance.settings.paths.caddy_admin()).unwrap();
     let answer = async {
         let mut stream = BufReader::new(caddy.accept().await.unwrap().0);

@@ -1,9 +1,11 @@
+use std::collections::HashMap;
+
 use rusqlite::{Row, params};
 
 use super::{Tables, corrupt, parsed};
 use crate::{
     Error, Result, clock,
-    model::{App, AppName, AppState, BranchName, Freeze, ReleaseVersion},
+    model::{App, AppId, AppName, AppState, BranchName, Freeze, ReleaseVersion},
 };
 
 const COLUMNS: &str = "apps.id, apps.name, apps.state, apps.deploy_branch, releases.version, apps.created_at, \
@@ -32,6 +34,20 @@ impl Tables<'_> {
     /// [`Error::Database`].
     pub fn apps(&self) -> Result<Vec<App>> {
         self.all(&format!("SELECT {COLUMNS} {FROM} ORDER BY apps.name"), [], app)
+    }
+
+    /// How many live containers each app has, and how many of them are healthy; apps with none are left out.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub fn health_of_apps(&self) -> Result<HashMap<AppId, (u32, u32)>> {
+        let rows = self.all(
+            "SELECT app_id, count(*) AS all_of_them, sum(healthy AND NOT ended) AS healthy FROM containers
+             WHERE state = 'live' GROUP BY app_id",
+            [],
+            |row| Ok((row.get("app_id")?, (row.get("all_of_them")?, row.get("healthy")?))),
+        )?;
+        Ok(rows.into_iter().collect())
     }
 
     /// The app of that name, if there is one.

@@ -3,7 +3,9 @@ use rusqlite::{Row, params};
 use super::{Tables, corrupt, parsed};
 use crate::{
     Error, Result, clock,
-    model::{Actor, BranchName, CommitId, DeployId, DeployState, Deployment, DeploymentKind, Phase, ReleaseVersion},
+    model::{
+        Actor, AppId, BranchName, CommitId, DeployId, DeployState, Deployment, DeploymentKind, Phase, ReleaseVersion,
+    },
 };
 
 /// What a deployment is opened with.
@@ -50,7 +52,7 @@ impl Tables<'_> {
                 now,
             ],
         )?;
-        self.add_event(id, DeployState::Queued, now)?;
+        self.add_step(id, DeployState::Queued, now)?;
         Ok(id)
     }
 
@@ -69,7 +71,7 @@ impl Tables<'_> {
         if moved == 0 {
             return Err(self.stopped_by(id)?.unwrap_or(Error::DeployInterrupted));
         }
-        self.add_event(id, to, now)
+        self.add_step(id, to, now)
     }
 
     /// Ends a deployment, whatever state it is in, unless it is over already.
@@ -86,7 +88,7 @@ impl Tables<'_> {
             params![id, end.as_str(), error, now],
         )?;
         if ended > 0 {
-            self.add_event(id, end, now)?;
+            self.add_step(id, end, now)?;
         }
         Ok(())
     }
@@ -165,12 +167,20 @@ impl Tables<'_> {
             .ok_or_else(|| Error::DeploymentNotFound(id.to_string()))
     }
 
-    /// The newest deployment of all apps, if there is one.
+    /// The newest deployment of these apps, if there is one.
     ///
     /// # Errors
     /// [`Error::Database`].
-    pub fn newest_deployment(&self) -> Result<Option<Deployment>> {
-        self.maybe_one(&format!("SELECT {COLUMNS} {FROM} ORDER BY deployments.id DESC LIMIT 1"), [], deployment)
+    pub fn newest_deployment(&self, apps: &[AppId]) -> Result<Option<Deployment>> {
+        let apps = serde_json::to_string(apps).map_err(Error::bug)?;
+        self.maybe_one(
+            &format!(
+                "SELECT {COLUMNS} {FROM} WHERE deployments.app_id IN (SELECT value FROM json_each(?1))
+                 ORDER BY deployments.id DESC LIMIT 1"
+            ),
+            [apps],
+            deployment,
+        )
     }
 
     /// An app's newest deployments, newest first.
@@ -212,7 +222,7 @@ impl Tables<'_> {
         })
     }
 
-    fn add_event(&self, id: DeployId, state: DeployState, at: i64) -> Result<()> {
+    fn add_step(&self, id: DeployId, state: DeployState, at: i64) -> Result<()> {
         self.execute(
             "INSERT INTO deployment_events (deployment_id, state, at) VALUES (?1, ?2, ?3)",
             params![id, state.as_str(), at],

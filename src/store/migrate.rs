@@ -4,7 +4,7 @@ use super::database;
 use crate::{Error, Result};
 
 /// The migrations, in order: number N brings the database to `user_version` N. Never change one that was released.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/001_first.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("migrations/001_first.sql"), include_str!("migrations/002_callers.sql")];
 
 /// Brings the database to the newest version.
 ///

@@ -22,13 +22,13 @@ const KEY_TYPES: [&str; 7] = [
 ///
 /// # Errors
 /// [`Error::KeyPrivate`], [`Error::KeyMalformed`] with the reason.
-pub fn read_public_key(text: &[u8]) -> Result<model::PublicKey> {
+pub fn read(text: &[u8]) -> Result<model::PublicKey> {
     let key = parse(text)?;
     Ok(model::PublicKey { fingerprint: fingerprint(&key), line: key.to_openssh().map_err(Error::bug)? })
 }
 
 /// The fingerprint of a key as `ssh-keygen -l` shows it, `SHA256:...`.
-pub(super) fn fingerprint(key: &PublicKey) -> String {
+pub fn fingerprint(key: &PublicKey) -> String {
     key.fingerprint(HashAlg::Sha256).to_string()
 }
 
