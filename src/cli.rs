@@ -31,6 +31,7 @@ use edit::{Setter, apply_edit, setting_help};
 
 use crate::{
     Error, Kind, Result,
+    error::HostError,
     instance::Instance,
     model::Actor,
     settings::{Account, Session, Settings},
@@ -304,10 +305,7 @@ fn run_session(command: &str) -> u8 {
     let words = match shell_words::split(command) {
         Ok(words) => words,
         Err(_) => {
-            return fail(&Error::Usage {
-                message: "a quote is not closed in this command".to_owned(),
-                hint: "`paas --help` lists the commands".to_owned(),
-            });
+            return fail(&Error::usage("a quote is not closed in this command", "`paas --help` lists the commands"));
         }
     };
     match words.split_first() {
@@ -331,10 +329,10 @@ fn execute(arguments: &[OsString], door: Door) -> u8 {
         Err(error) => return usage(&error),
     };
     if door == Door::Ssh && (cli.config.is_some() || !cli.command.is_remote()) {
-        return fail(&Error::Usage {
-            message: "this works on the server itself, not over SSH".to_owned(),
-            hint: "log in to the server and type it there".to_owned(),
-        });
+        return fail(&Error::usage(
+            "this works on the server itself, not over SSH",
+            "log in to the server and type it there",
+        ));
     }
     if door == Door::Local && cli.command.is_remote() && cli.config.is_none() {
         match elsewhere() {
@@ -365,7 +363,7 @@ fn execute(arguments: &[OsString], door: Door) -> u8 {
 /// that the clone he is in is pushed to.
 ///
 /// # Errors
-/// [`Error::NoInstance`] where there is neither; [`Error::Settings`].
+/// `HostError::NoInstance` where there is neither; `UsageError::Settings`.
 fn elsewhere() -> Result<Option<remote::Server>> {
     let settings = Settings::load(None)?;
     if settings.names_its_root() || settings.paths.root().exists() {
@@ -374,7 +372,7 @@ fn elsewhere() -> Result<Option<remote::Server>> {
     match remote::Server::of_this_clone() {
         Some(server) => Ok(Some(server)),
         None if Account::current().is_server() => Ok(None),
-        None => Err(Error::NoInstance(settings.paths.root().to_owned())),
+        None => Err(Error::Host(HostError::NoInstance { root: settings.paths.root().to_owned() })),
     }
 }
 
@@ -412,7 +410,7 @@ fn become_owner(settings: &Settings) -> Result<()> {
         return Account::of(owner).become_this();
     }
     let owner = if owner == u32::MAX { "somebody else".to_owned() } else { Account::of(owner).name };
-    Err(Error::RootDenied { path: root.to_owned(), owner })
+    Err(Error::Host(HostError::RootDenied { path: root.to_owned(), owner }))
 }
 
 /// Prints what clap has to say, and returns the exit code: 0 for help and version.

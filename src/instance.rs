@@ -28,7 +28,7 @@ impl Instance {
     /// Opens the instance that the settings name, and makes it where there is none.
     ///
     /// # Errors
-    /// [`Error::Io`] where its root cannot be made, [`Error::Database`], [`Error::Unseal`].
+    /// [`Error::Host`] where its root cannot be made, [`Error::Store`], `StoreError::Sealed`.
     pub fn open(settings: Settings, actor: Actor) -> Result<Instance> {
         let paths = &settings.paths;
         for directory in [
@@ -52,7 +52,7 @@ impl Instance {
     /// Reads the database, from one snapshot.
     ///
     /// # Errors
-    /// What `work` returns, or [`Error::Database`].
+    /// What `work` returns, or [`Error::Store`].
     pub fn read<T>(&self, work: impl FnOnce(&Tables<'_>) -> Result<T>) -> Result<T> {
         self.store().read(work)
     }
@@ -60,7 +60,7 @@ impl Instance {
     /// Reads and writes the database in one transaction.
     ///
     /// # Errors
-    /// What `work` returns, or [`Error::Database`].
+    /// What `work` returns, or [`Error::Store`].
     pub fn write<T>(&self, work: impl FnOnce(&Tables<'_>) -> Result<T>) -> Result<T> {
         self.store().write(work)
     }

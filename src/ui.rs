@@ -31,7 +31,7 @@ impl Ui {
     /// Writes rows: a table with a header for people (nothing where there are none), `records` as a JSON array for programs.
     ///
     /// # Errors
-    /// [`Error::Io`] where stdout cannot be written.
+    /// [`Error::Host`] where stdout cannot be written.
     pub fn table<const N: usize>(
         self,
         header: [&str; N],
@@ -49,7 +49,7 @@ impl Ui {
     /// Writes facts: a line each for people, `record` as a JSON object for programs.
     ///
     /// # Errors
-    /// [`Error::Io`] where stdout cannot be written.
+    /// [`Error::Host`] where stdout cannot be written.
     pub fn facts(self, facts: &[(&str, String)], record: &impl Serialize) -> Result<()> {
         match self.format {
             Format::Text => self.line(&table::facts(facts)),
@@ -60,7 +60,7 @@ impl Ui {
     /// Writes lines of data to stdout as they are, with a final newline.
     ///
     /// # Errors
-    /// [`Error::Io`] where stdout cannot be written. A closed pipe is no error: who reads has read enough.
+    /// [`Error::Host`] where stdout cannot be written. A closed pipe is no error: who reads has read enough.
     pub fn line(self, text: &str) -> Result<()> {
         let mut out = std::io::stdout().lock();
         let newline = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
@@ -70,7 +70,7 @@ impl Ui {
     /// Writes bytes of data to stdout as they are.
     ///
     /// # Errors
-    /// [`Error::Io`] where stdout cannot be written; a silent one where nobody reads it any more, to end what would go
+    /// [`Error::Host`] where stdout cannot be written; a silent one where nobody reads it any more, to end what would go
     /// on.
     pub fn raw(self, bytes: &[u8]) -> Result<()> {
         let mut out = std::io::stdout().lock();
@@ -100,7 +100,7 @@ impl Ui {
     /// Writes a JSON document to stdout.
     ///
     /// # Errors
-    /// [`Error::Io`] where stdout cannot be written.
+    /// [`Error::Host`] where stdout cannot be written.
     pub fn json(self, record: &impl Serialize) -> Result<()> {
         self.line(&serde_json::to_string_pretty(record).map_err(Error::bug)?)
     }
@@ -114,7 +114,7 @@ impl Ui {
     /// Asks the user to type something, on stderr, and reads a line from stdin.
     ///
     /// # Errors
-    /// [`Error::Io`] where stdin cannot be read.
+    /// [`Error::Host`] where stdin cannot be read.
     pub fn ask(self, question: &str) -> Result<String> {
         let mut err = std::io::stderr().lock();
         drop(write!(err, "{question} ").and_then(|()| err.flush()));
@@ -137,14 +137,12 @@ impl Ui {
 /// An error for people: what, why, the last output, a blank line and the hint.
 pub fn error_text(error: &Error) -> String {
     let mut text = format!("error: {}", error.one_line());
-    if let Some(output) = error.output() {
-        text.push('\n');
-        for line in output.lines() {
-            text.push_str(&format!("\n    {line}"));
-        }
-    }
-    if let Error::NothingDetected { looked_for, found } = error {
-        text.push_str(&format!("\n\nlooked for:\n{looked_for}\n\nfound: {found}"));
+    if let Some(detail) = error.detail() {
+        text.push_str(&format!(
+            "
+
+{detail}"
+        ));
     }
     if let Some(hint) = error.hint() {
         text.push_str(&format!("\n\nhint: {hint}"));

@@ -4,8 +4,9 @@ use serde::Serialize;
 use super::Output;
 use crate::{
     Error, Kind, Result, clock, deploy,
+    error::UsageError,
     instance::Instance,
-    model::{App, AppName, BranchName, Freeze},
+    model::{App, AppLock, AppName, BranchName},
     ops,
     store::{Container, ContainerState},
     ui::Ui,
@@ -91,7 +92,7 @@ struct InfoRecord {
     #[serde(flatten)]
     app: AppRecord,
     deploy_branch: Option<BranchName>,
-    locked: Option<Freeze>,
+    locked: Option<AppLock>,
     commit: Option<String>,
     port: Option<u16>,
     processes: Vec<ProcessRecord>,
@@ -133,7 +134,7 @@ impl Info {
         let record = InfoRecord {
             app: AppRecord::new(instance, &app),
             deploy_branch: app.deploy_branch.clone(),
-            locked: app.freeze.clone(),
+            locked: app.lock.clone(),
             commit: release.as_ref().and_then(|release| release.commit).map(|commit| commit.to_string()),
             port: release.as_ref().map(|release| release.port),
             processes,
@@ -154,7 +155,7 @@ impl Info {
             ("release", or_dash(app.current_release.map(|release| release.to_string()))),
             ("commit", or_dash(record.commit.clone())),
             ("deploy branch", or_dash(record.deploy_branch.as_ref().map(ToString::to_string))),
-            ("locked", or_dash(app.freeze.as_ref().map(freeze_words))),
+            ("locked", or_dash(app.lock.as_ref().map(lock_words))),
             ("port", or_dash(record.port.map(|port| port.to_string()))),
             ("processes", if processes.is_empty() { "-".to_owned() } else { processes.join("\n") }),
             ("created", record.app.created_at.clone()),
@@ -163,9 +164,9 @@ impl Info {
     }
 }
 
-fn freeze_words(freeze: &Freeze) -> String {
-    let message = freeze.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
-    format!("by {}, {}{message}", freeze.actor, clock::ago(freeze.since))
+fn lock_words(lock: &AppLock) -> String {
+    let message = lock.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
+    format!("by {}, {}{message}", lock.actor, clock::ago(lock.since))
 }
 
 /// Tell by the exit code whether an app exists: 0 if it does, 3 if not
@@ -220,7 +221,7 @@ impl Set {
     }
 }
 
-/// Freeze an app on purpose: nothing changes it until `apps:unlock`
+/// Lock an app: nothing changes it until `apps:unlock`
 ///
 /// Pushes, restarts, config and every other change are refused with your message. What runs goes on running, and is
 /// still started again if it ends. A deploy that is running already goes on.
@@ -235,7 +236,7 @@ pub(super) struct Lock {
 
 impl Lock {
     pub(super) async fn run(self, instance: &Instance) -> Result<()> {
-        let running = ops::apps::freeze(instance, &self.app, self.message)?;
+        let running = ops::apps::lock(instance, &self.app, self.message)?;
         let ui = Ui::default();
         ui.talk(&format!("{} is locked; `paas apps:unlock {}` unlocks it", self.app, self.app));
         if let Some(deploy) = running {
@@ -254,10 +255,10 @@ pub(super) struct Unlock {
 
 impl Unlock {
     pub(super) fn run(self, instance: &Instance) -> Result<()> {
-        let was = ops::apps::thaw(instance, &self.app)?;
+        let was = ops::apps::unlock(instance, &self.app)?;
         let said = match was {
-            Some(freeze) => {
-                format!("{} is unlocked; {} had locked it {}", self.app, freeze.actor, clock::ago(freeze.since))
+            Some(lock) => {
+                format!("{} is unlocked; {} had locked it {}", self.app, lock.actor, clock::ago(lock.since))
             }
             None => format!("{} was not locked", self.app),
         };
@@ -286,7 +287,7 @@ impl Destroy {
             ui.talk(&format!("This removes {} with its containers, images, repository, logs and config.", self.app));
             let typed = ui.ask("Type the app's name to go on:")?;
             if typed != self.app.as_str() {
-                return Err(Error::NotConfirmed { app: self.app, typed });
+                return Err(Error::Usage(UsageError::NotConfirmed { app: self.app, typed }));
             }
         }
         ops::apps::destroy(instance, &self.app, |holder| ui.talk(&format!("waiting for {holder}"))).await?;

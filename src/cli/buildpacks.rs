@@ -4,6 +4,7 @@ use super::Output;
 use crate::{
     Error, Result,
     buildpack::{Buildpacks, Shown},
+    error::Thing,
     instance::Instance,
     tree::Tree,
     ui::Format,
@@ -44,10 +45,10 @@ impl Show {
     pub(super) fn run(self, instance: &Instance) -> Result<()> {
         let all = load(instance)?.show();
         let known = all.iter().map(|shown| shown.name.as_str()).collect::<Vec<_>>().join(", ");
-        let shown = all.iter().find(|shown| shown.name == self.name).ok_or_else(|| Error::Usage {
-            message: format!("there is no buildpack {:?}", self.name),
-            hint: format!("buildpacks: {known}"),
-        })?;
+        let shown = all
+            .iter()
+            .find(|shown| shown.name == self.name)
+            .ok_or_else(|| Error::NotFound(Thing::Buildpack { known }, self.name.clone()))?;
         let mut facts = vec![
             ("Name", shown.name.clone()),
             ("Title", shown.title.clone()),
@@ -98,10 +99,10 @@ impl Detect {
     pub(super) fn run(self, user_buildpacks: &std::path::Path) -> Result<()> {
         let directory = self.dir.unwrap_or_else(|| PathBuf::from("."));
         if !directory.is_dir() {
-            return Err(Error::Usage {
-                message: format!("there is no directory {}", directory.display()),
-                hint: "`paas buildpacks:detect DIR` takes the directory of a repository".to_owned(),
-            });
+            return Err(Error::usage(
+                format!("there is no directory {}", directory.display()),
+                "`paas buildpacks:detect DIR` takes the directory of a repository",
+            ));
         }
         let detected = Buildpacks::load(Some(user_buildpacks))?.detect(&Tree::directory(&directory)?)?;
         let rows: Vec<_> =

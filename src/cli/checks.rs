@@ -5,6 +5,7 @@ use super::{Output, Setter, apply_edit};
 use crate::{
     Error, Result,
     deploy::Edit,
+    error::DeployError,
     instance::Instance,
     model::{AppName, Check, CheckMode, DeploymentKind, Override, Probe, ProcessType, Setting, SettingGroup},
     ops,
@@ -128,7 +129,7 @@ impl Report {
             let app = tables.app(&self.app)?;
             Ok((tables.current_release(app.id)?, tables.containers_of_app(app.id)?))
         })?;
-        let release = release.ok_or_else(|| Error::NeverDeployed(self.app.clone()))?;
+        let release = release.ok_or_else(|| Error::Deploy(DeployError::NeverDeployed { app: self.app.clone() }))?;
         let records: Vec<Record> = release
             .processes
             .iter()
@@ -206,7 +207,7 @@ impl Run {
         self.output.ui().table(["CONTAINER", "CHECK", "SAID"], &rows, &results)?;
         let failed = results.iter().filter(|result| !result.passed).count();
         if failed > 0 {
-            return Err(Error::ChecksFailed { failed, total: results.len() });
+            return Err(Error::Deploy(DeployError::ChecksFailed { failed, total: results.len() }));
         }
         Ok(())
     }

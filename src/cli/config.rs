@@ -7,8 +7,9 @@ use super::Output;
 use crate::{
     Error, Result,
     deploy::Edit,
+    error::Thing,
     instance::Instance,
-    model::{AppName, DeploymentKind, EnvKey},
+    model::{AppName, DeploymentKind, EnvKey, Invalid},
     ops,
 };
 
@@ -23,12 +24,12 @@ struct Pair(String);
 impl Pair {
     fn parse(&self) -> Result<(EnvKey, String)> {
         let Some((key, value)) = self.0.split_once('=') else {
-            return Err(Error::InvalidValue {
+            return Err(Error::Invalid(Invalid {
                 what: "setting",
                 // What stands there may be a secret that lost its key.
                 value: MASK.to_owned(),
                 rule: "it is KEY=VALUE".to_owned(),
-            });
+            }));
         };
         Ok((key.parse()?, value.to_owned()))
     }
@@ -90,7 +91,7 @@ impl Get {
         let app = instance.read(|tables| tables.app(&self.app))?;
         let config = ops::config::show(instance, &app)?;
         let Some(value) = config.get(&self.key) else {
-            return Err(Error::ConfigNotFound { app: self.app, key: self.key.to_string() });
+            return Err(Error::NotFound(Thing::ConfigVariable(self.app), self.key.to_string()));
         };
         let ui = self.output.ui();
         match ui.format {

@@ -1,7 +1,9 @@
 //! The git services of an SSH session: they run git itself on an app's repository.
 
 use crate::{
-    Error, Kind, Result, deploy, exec,
+    Error, Kind, Result, deploy,
+    error::{HostError, PushError},
+    exec,
     instance::Instance,
     model::AppName,
     ops,
@@ -24,10 +26,10 @@ pub(super) async fn serve(instance: &Instance, service: &str, path: &str) -> Res
     let mut created = false;
     if instance.read(|tables| tables.find_app(&app))?.is_none() {
         if service != "git-receive-pack" {
-            return Err(Error::AppNotFound(app));
+            return Err(Error::no_app(&app));
         }
         if !instance.settings.create_on_push {
-            return Err(Error::AppNotCreatedOnPush(app));
+            return Err(Error::Push(PushError::NoApp { app }));
         }
         match ops::apps::create(instance, &app).await {
             Ok(_) => {
@@ -35,12 +37,12 @@ pub(super) async fn serve(instance: &Instance, service: &str, path: &str) -> Res
                 created = true;
             }
             // Two first pushes at once.
-            Err(Error::AppExists(_)) => {}
+            Err(Error::Exists(..)) => {}
             Err(error) => return Err(error),
         }
     }
     if service == "git-receive-pack"
-        && let Err(error @ Error::DiskFull { free: 0, .. }) = deploy::check_disk(instance)
+        && let Err(error @ Error::Host(HostError::DiskFull { free: 0, .. })) = deploy::check_disk(instance)
     {
         // Git could not even take the objects in, to have them refused by the hook.
         crate::git::refuse_service(std::io::stdout(), ui::error_text(&error).trim_start_matches("error: "))?;

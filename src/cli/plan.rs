@@ -39,10 +39,10 @@ impl Plan {
     pub(crate) fn run(self, ui: Ui, user_buildpacks: &Path) -> Result<()> {
         let directory = self.dir.unwrap_or_else(|| PathBuf::from("."));
         if !directory.is_dir() {
-            return Err(Error::Usage {
-                message: format!("there is no directory {}", directory.display()),
-                hint: "`paas plan DIR` takes the directory of a repository".to_owned(),
-            });
+            return Err(Error::usage(
+                format!("there is no directory {}", directory.display()),
+                "`paas plan DIR` takes the directory of a repository",
+            ));
         }
         let plan = buildpack::plan(&Tree::directory(&directory)?, &Buildpacks::load(Some(user_buildpacks))?)?;
         match self.format {

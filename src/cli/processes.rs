@@ -7,7 +7,7 @@ use super::{Output, Setter};
 use crate::{
     Error, Result, clock, deploy,
     instance::Instance,
-    model::{AppName, DeploymentKind, ProcessType, SettingGroup},
+    model::{AppName, DeploymentKind, Invalid, ProcessType, SettingGroup},
     ops,
     ui::{DeployLog, Ui},
 };
@@ -42,7 +42,7 @@ pub(super) struct Start {
 impl Start {
     pub(super) async fn run(self, instance: &Instance) -> Result<()> {
         let app = instance.read(|tables| tables.app(&self.app))?;
-        deploy::refuse_frozen(&app)?;
+        deploy::refuse_locked(&app)?;
         if app.is_running() {
             Ui::default().talk(&format!("{0} runs already; `paas ps:restart {0}` restarts it", self.app));
             return Ok(());
@@ -95,10 +95,12 @@ impl FromStr for Quantity {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Quantity> {
-        let invalid = || Error::InvalidValue {
-            what: "quantity",
-            value: text.to_owned(),
-            rule: "it is TYPE=NUMBER, such as web=2, with a number from 0 to 100".to_owned(),
+        let invalid = || {
+            Error::Invalid(Invalid {
+                what: "quantity",
+                value: text.to_owned(),
+                rule: "it is TYPE=NUMBER, such as web=2, with a number from 0 to 100".to_owned(),
+            })
         };
         let (process, quantity) = text.split_once('=').ok_or_else(invalid)?;
         let quantity = quantity.parse().ok().filter(|quantity| *quantity <= 100).ok_or_else(invalid)?;
@@ -144,7 +146,7 @@ impl Scale {
         let wanted: Vec<(ProcessType, u32)> =
             self.quantities.into_iter().map(|entry| (entry.process, entry.quantity)).collect();
         if wanted.iter().all(|entry| now.contains(entry)) {
-            deploy::refuse_frozen(&app)?;
+            deploy::refuse_locked(&app)?;
             Ui::default().talk("nothing to change: that is how it is scaled already");
             return Ok(());
         }
@@ -234,7 +236,7 @@ impl Record {
             app: report.app.name.clone(),
             release: report.app.current_release.map(|release| release.0),
             running: report.app.is_running(),
-            locked: report.app.freeze.as_ref().map(|freeze| freeze.message.clone().unwrap_or_default()),
+            locked: report.app.lock.as_ref().map(|lock| lock.message.clone().unwrap_or_default()),
             processes: specs
                 .map(|spec| TypeRecord {
                     process: spec.process.clone(),
@@ -285,8 +287,8 @@ impl Record {
             words.push(format!("stop timeout {} s", spec.stop_timeout_seconds));
             words.join(", ")
         });
-        let state = match (&report.app.freeze, self.running) {
-            (Some(freeze), _) => format!("{}, locked by {}", report.app.state.as_str(), freeze.actor),
+        let state = match (&report.app.lock, self.running) {
+            (Some(lock), _) => format!("{}, locked by {}", report.app.state.as_str(), lock.actor),
             (None, _) => report.app.state.as_str().to_owned(),
         };
         vec![

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::{Door, Output};
 use crate::{
     Error, Result, clock,
+    error::UsageError,
     instance::Instance,
     model::KeyName,
     ops::keys::{self, KeyChoice},
@@ -38,17 +39,10 @@ impl Add {
         let text = match self.file.filter(|file| file.as_os_str() != "-") {
             // The client's path means nothing on this machine, and this machine's files are not the client's to read.
             Some(file) if door == Door::Ssh => {
-                return Err(Error::Usage {
-                    message: format!(
-                        "{} is a file of your machine, and this command runs on the server",
-                        file.display()
-                    ),
-                    hint: format!(
-                        "give it on standard input: `ssh ... ssh-keys:add {} < {}`",
-                        self.name,
-                        file.display()
-                    ),
-                });
+                return Err(Error::usage(
+                    format!("{} is a file of your machine, and this command runs on the server", file.display()),
+                    format!("give it on standard input: `ssh ... ssh-keys:add {} < {}`", self.name, file.display()),
+                ));
             }
             Some(file) => read_file(&file)?,
             None => read_stdin(Ui::default())?,
@@ -138,9 +132,11 @@ impl KeyRecord<'_> {
 
 fn read_file(path: &Path) -> Result<Vec<u8>> {
     // A path that was typed wrongly is the user's to mend, not this machine's.
-    let refuse = |reason: std::io::Error| Error::Usage {
-        message: format!("cannot read {}: {reason}", path.display()),
-        hint: "give the path of a public key file, e.g. ~/.ssh/id_ed25519.pub, or `-` for standard input".to_owned(),
+    let refuse = |reason: std::io::Error| {
+        Error::usage(
+            format!("cannot read {}: {reason}", path.display()),
+            "give the path of a public key file, e.g. ~/.ssh/id_ed25519.pub, or `-` for standard input",
+        )
     };
     let file = File::open(path).map_err(refuse)?;
     if file.metadata().map_err(refuse)?.is_dir() {
@@ -161,7 +157,7 @@ fn read(source: impl Read, name: &str) -> Result<Vec<u8>> {
     let mut text = Vec::new();
     source.take(MAX_KEY_FILE + 1).read_to_end(&mut text).map_err(Error::io(format!("read {name}")))?;
     if text.len() as u64 > MAX_KEY_FILE {
-        return Err(Error::KeyMalformed(format!("{name} is too long for one")));
+        return Err(Error::Usage(UsageError::KeyMalformed { reason: format!("{name} is too long for one") }));
     }
     Ok(text)
 }

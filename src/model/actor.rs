@@ -1,6 +1,6 @@
 use std::{fmt, str::FromStr};
 
-use crate::{Error, Result};
+use super::{Invalid, Result};
 
 /// Who does something: said in locks, deployments and releases.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,14 +24,14 @@ impl fmt::Display for Actor {
 }
 
 impl FromStr for Actor {
-    type Err = Error;
+    type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self> {
         match text.split_once(':') {
             Some(("local", user)) => Ok(Actor::Local(user.to_owned())),
             Some(("key", name)) => Ok(Actor::Key(name.to_owned())),
             None if text == "daemon" => Ok(Actor::Daemon),
-            _ => Err(Error::InvalidValue {
+            _ => Err(Invalid {
                 what: "actor",
                 value: text.to_owned(),
                 rule: "it is local:USER, key:NAME or daemon".to_owned(),

@@ -1,6 +1,6 @@
 use std::{fmt, str::FromStr};
 
-use crate::{Error, Result};
+use super::{Invalid, Result};
 
 /// Writes the boilerplate of a newtype over `String` whose rule is a function `fn(&str) -> Result<(), String>`.
 macro_rules! checked_string {
@@ -18,21 +18,21 @@ macro_rules! checked_string {
         }
 
         impl std::str::FromStr for $name {
-            type Err = $crate::Error;
+            type Err = $crate::model::Invalid;
 
-            fn from_str(text: &str) -> $crate::Result<Self> {
+            fn from_str(text: &str) -> $crate::model::Result<Self> {
                 let rule: fn(&str) -> std::result::Result<(), String> = $rule;
                 match rule(text) {
                     Ok(()) => Ok($name(text.to_owned())),
-                    Err(rule) => Err($crate::Error::InvalidValue { what: $what, value: text.to_owned(), rule }),
+                    Err(rule) => Err($crate::model::Invalid { what: $what, value: text.to_owned(), rule }),
                 }
             }
         }
 
         impl TryFrom<String> for $name {
-            type Error = $crate::Error;
+            type Error = $crate::model::Invalid;
 
-            fn try_from(text: String) -> $crate::Result<Self> {
+            fn try_from(text: String) -> $crate::model::Result<Self> {
                 text.parse()
             }
         }
@@ -128,7 +128,7 @@ impl From<git2::Oid> for CommitId {
 }
 
 impl FromStr for CommitId {
-    type Err = Error;
+    type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self> {
         if text.len() == 40
@@ -136,11 +136,7 @@ impl FromStr for CommitId {
         {
             return Ok(CommitId(oid));
         }
-        Err(Error::InvalidValue {
-            what: "commit id",
-            value: text.to_owned(),
-            rule: "it has 40 hexadecimal digits".to_owned(),
-        })
+        Err(Invalid { what: "commit id", value: text.to_owned(), rule: "it has 40 hexadecimal digits".to_owned() })
     }
 }
 

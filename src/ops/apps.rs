@@ -3,16 +3,17 @@
 use crate::{
     Error, Result, clock, deploy,
     engine::Engine,
+    error::ProxyError,
     git,
     instance::Instance,
-    model::{App, AppName, AppState, DeployId, DeployState, Freeze, Phase},
+    model::{App, AppLock, AppName, AppState, DeployId, DeployState, Phase},
     proxy,
 };
 
 /// Makes an app and its repository.
 ///
 /// # Errors
-/// [`Error::AppExists`], [`Error::AppNameReserved`].
+/// [`Error::Exists`], [`Error::Invalid`].
 pub async fn create(instance: &Instance, name: &AppName) -> Result<App> {
     name.check_not_reserved()?;
     let app = instance.write(|tables| tables.create_app(name))?;
@@ -27,10 +28,10 @@ pub async fn create(instance: &Instance, name: &AppName) -> Result<App> {
 /// Killed in the middle, it leaves a stopped app behind that can be destroyed again.
 ///
 /// # Errors
-/// [`Error::AppNotFound`]; what the engine says.
+/// [`Error::NotFound`]; what the engine says.
 pub async fn destroy(instance: &Instance, name: &AppName, waiting: impl FnMut(&str)) -> Result<()> {
     let app = instance.read(|tables| tables.app(name))?;
-    deploy::refuse_frozen(&app)?;
+    deploy::refuse_locked(&app)?;
     let engine = Engine::connect(&instance.settings).await?;
     instance.write(|tables| {
         for deployment in tables.unfinished_deployments(Some(app.id))? {
@@ -66,16 +67,16 @@ pub async fn destroy(instance: &Instance, name: &AppName, waiting: impl FnMut(&s
     unless_caddy_is_down(proxy::sync(instance).await)
 }
 
-/// Freezes an app on purpose, so that nothing changes it. Returns the deployment that is running, which goes on.
+/// Locks an app, so that nothing changes it. Returns the deployment that is running, which goes on.
 ///
 /// # Errors
-/// [`Error::AppNotFound`]; [`Error::Frozen`] where it is frozen already.
-pub fn freeze(instance: &Instance, name: &AppName, message: Option<String>) -> Result<Option<DeployId>> {
+/// [`Error::NotFound`]; `DeployError::AppLocked` if it is locked already.
+pub fn lock(instance: &Instance, name: &AppName, message: Option<String>) -> Result<Option<DeployId>> {
     instance.write(|tables| {
         let app = tables.app(name)?;
-        deploy::refuse_frozen(&app)?;
-        let freeze = Freeze { actor: instance.actor.to_string(), since: clock::now(), message };
-        tables.set_freeze(app.id, Some(&freeze))?;
+        deploy::refuse_locked(&app)?;
+        let lock = AppLock { actor: instance.actor.to_string(), since: clock::now(), message };
+        tables.set_lock(app.id, Some(&lock))?;
         let unfinished = tables.unfinished_deployments(Some(app.id))?;
         let running = unfinished
             .iter()
@@ -84,22 +85,22 @@ pub fn freeze(instance: &Instance, name: &AppName, message: Option<String>) -> R
     })
 }
 
-/// Lets an app be changed again, and returns who had frozen it.
+/// Lets an app be changed again, and returns who had locked it.
 ///
 /// # Errors
-/// [`Error::AppNotFound`].
-pub fn thaw(instance: &Instance, name: &AppName) -> Result<Option<Freeze>> {
+/// [`Error::NotFound`].
+pub fn unlock(instance: &Instance, name: &AppName) -> Result<Option<AppLock>> {
     instance.write(|tables| {
         let app = tables.app(name)?;
-        tables.set_freeze(app.id, None)?;
-        Ok(app.freeze)
+        tables.set_lock(app.id, None)?;
+        Ok(app.lock)
     })
 }
 
 /// Where Caddy does not run there are no requests either, and it starts with what the database says then.
 fn unless_caddy_is_down(result: Result<()>) -> Result<()> {
     match result {
-        Err(Error::ProxyUnavailable { .. }) => Ok(()),
+        Err(Error::Proxy(ProxyError::Unavailable { .. })) => Ok(()),
         other => other,
     }
 }
@@ -107,7 +108,7 @@ fn unless_caddy_is_down(result: Result<()>) -> Result<()> {
 /// Removes an app that a push made and then did not use: one that has no config and was never asked to deploy.
 ///
 /// # Errors
-/// [`Error::Database`], [`Error::Io`].
+/// [`Error::Store`], [`Error::Host`].
 pub async fn remove_unused(instance: &Instance, name: &AppName) -> Result<bool> {
     let removed = instance.write(|tables| {
         let Some(app) = tables.find_app(name)?.filter(|app| app.state == AppState::New) else { return Ok(false) };

@@ -7,6 +7,7 @@ use crate::{
     Error, Result,
     deploy::{self, Target},
     engine::Engine,
+    error::DeployError,
     instance::Instance,
     model::{AppName, ProcessType},
 };
@@ -25,20 +26,20 @@ pub struct Verdict {
 /// Checks an app's live containers now, each once; of one process type, or all.
 ///
 /// # Errors
-/// [`Error::NeverDeployed`], [`Error::NotRunning`], [`Error::ProcessNotFound`], [`Error::DockerUnavailable`].
+/// `DeployError::NeverDeployed`, `DeployError::NotRunning`, [`Error::NotFound`], `EngineError::Unavailable`.
 pub async fn run(instance: &Instance, name: &AppName, process: Option<&ProcessType>) -> Result<Vec<Verdict>> {
     let (app, release, containers) = instance.read(|tables| {
         let app = tables.app(name)?;
         let release = tables.current_release(app.id)?;
         Ok((app.clone(), release, tables.containers_of_app(app.id)?))
     })?;
-    let release = release.ok_or_else(|| Error::NeverDeployed(name.clone()))?;
+    let release = release.ok_or_else(|| Error::Deploy(DeployError::NeverDeployed { app: name.clone() }))?;
     if !app.is_running() {
-        return Err(Error::NotRunning(app.name));
+        return Err(Error::Deploy(DeployError::NotRunning { app: app.name }));
     }
     if let Some(process) = process.filter(|process| release.process(process).is_none()) {
         let known = release.process_names();
-        return Err(Error::ProcessNotFound { app: app.name, process: process.clone(), known });
+        return Err(Error::no_process(&app.name, process, known));
     }
     let engine = Engine::connect(&instance.settings).await?;
     let live = containers

@@ -50,7 +50,7 @@ pub struct InEngine {
 /// Removes files below ROOT that nobody needs: logs of old deploys, and what was killed left behind. Needs no engine.
 ///
 /// # Errors
-/// [`Error::Io`], [`Error::Database`].
+/// [`Error::Host`], [`Error::Store`].
 pub fn files(instance: &Instance) -> Result<Files> {
     let paths = &instance.settings.paths;
     let (apps, unfinished) = instance.read(|tables| Ok((tables.apps()?, tables.unfinished_deployments(None)?)))?;
@@ -81,7 +81,7 @@ pub fn files(instance: &Instance) -> Result<Files> {
 /// the build cache, which belongs to all users of the engine.
 ///
 /// # Errors
-/// [`Error::Docker`], [`Error::Database`].
+/// [`Error::Engine`], [`Error::Store`].
 pub async fn engine(instance: &Instance, engine: &Engine, build_cache: bool) -> Result<InEngine> {
     // The engine first: a container that is made after this has its row already.
     let listed = engine.list(&instance.id).await?;

@@ -2,8 +2,9 @@
 
 use crate::{
     Error, Result,
+    error::Thing,
     instance::Instance,
-    model::{App, ConfigMap, EnvKey},
+    model::{App, ConfigMap, EnvKey, Invalid},
 };
 
 /// The variables that every container has from paas itself, beside `PORT`.
@@ -12,7 +13,7 @@ const GIVEN: [&str; 3] = ["PAAS_APP", "PAAS_PROCESS", "PAAS_RELEASE"];
 /// An app's config in clear.
 ///
 /// # Errors
-/// [`Error::Unseal`].
+/// `StoreError::Sealed`.
 pub fn show(instance: &Instance, app: &App) -> Result<ConfigMap> {
     instance
         .read(|tables| tables.config(app.id))?
@@ -27,8 +28,8 @@ pub fn show(instance: &Instance, app: &App) -> Result<ConfigMap> {
 /// An app's config in clear, as it would be after some edits.
 ///
 /// # Errors
-/// [`Error::InvalidValue`] for a `PORT` that is none, a value with a NUL, or a variable that paas sets itself;
-/// [`Error::ConfigNotFound`] where one that is not set shall be removed.
+/// [`Error::Invalid`] for a `PORT` that is none, a value with a NUL, or a variable that paas sets itself;
+/// [`Error::NotFound`] where one that is not set shall be removed.
 pub fn edited(instance: &Instance, app: &App, edits: &[(EnvKey, Option<String>)]) -> Result<ConfigMap> {
     let mut config = show(instance, app)?;
     for (key, value) in edits {
@@ -40,7 +41,7 @@ pub fn edited(instance: &Instance, app: &App, edits: &[(EnvKey, Option<String>)]
             None => {
                 config
                     .remove(key)
-                    .ok_or_else(|| Error::ConfigNotFound { app: app.name.clone(), key: key.to_string() })?;
+                    .ok_or_else(|| Error::NotFound(Thing::ConfigVariable(app.name.clone()), key.to_string()))?;
             }
         }
     }
@@ -60,18 +61,18 @@ fn check(key: &EnvKey, value: &str) -> Result<()> {
         parse_port(value)?;
     }
     if GIVEN.contains(&key.as_str()) {
-        return Err(Error::InvalidValue {
+        return Err(Error::Invalid(Invalid {
             what: "variable of the config",
             value: key.to_string(),
             rule: "paas sets it itself".to_owned(),
-        });
+        }));
     }
     if value.contains('\0') {
-        return Err(Error::InvalidValue {
+        return Err(Error::Invalid(Invalid {
             what: "value",
             value: format!("of {key}"),
             rule: "an environment variable cannot hold a NUL".to_owned(),
-        });
+        }));
     }
     Ok(())
 }
@@ -79,11 +80,13 @@ fn check(key: &EnvKey, value: &str) -> Result<()> {
 /// Reads a port number as people write it in a variable.
 ///
 /// # Errors
-/// [`Error::InvalidValue`].
+/// [`Error::Invalid`].
 pub fn parse_port(text: &str) -> Result<u16> {
-    text.parse().ok().filter(|port| *port > 0).ok_or_else(|| Error::InvalidValue {
-        what: "port",
-        value: text.to_owned(),
-        rule: "it is a number from 1 to 65535".to_owned(),
+    text.parse().ok().filter(|port| *port > 0).ok_or_else(|| {
+        Error::Invalid(Invalid {
+            what: "port",
+            value: text.to_owned(),
+            rule: "it is a number from 1 to 65535".to_owned(),
+        })
     })
 }

@@ -4,6 +4,7 @@ use std::{io::Read, time::Duration};
 
 use crate::{
     Error, Result,
+    error::DeployError,
     instance::Instance,
     model::{AppName, DeployId, DeployState, Deployment, Phase},
 };
@@ -15,12 +16,12 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// newest of all.
 ///
 /// # Errors
-/// [`Error::DeploymentNotFound`], [`Error::AppNotFound`], [`Error::NeverDeployed`].
+/// [`Error::NotFound`], [`Error::NotFound`], `DeployError::NeverDeployed`.
 pub fn find(instance: &Instance, target: Option<&str>) -> Result<Deployment> {
     let Some(target) = target else {
         return instance
             .read(|tables| tables.newest_deployment())?
-            .ok_or_else(|| Error::DeploymentNotFound("yet".to_owned()));
+            .ok_or_else(|| Error::Deploy(DeployError::NothingDeployed));
     };
     if let Ok(id) = target.parse::<DeployId>() {
         return instance.read(|tables| tables.deployment(id));
@@ -30,13 +31,13 @@ pub fn find(instance: &Instance, target: Option<&str>) -> Result<Deployment> {
         let app = tables.app(&name)?;
         tables.deployments(app.id, 1)
     })?;
-    newest.into_iter().next().ok_or(Error::NeverDeployed(name))
+    newest.into_iter().next().ok_or(Error::Deploy(DeployError::NeverDeployed { app: name }))
 }
 
 /// Gives the log of a deployment to `out`, in pieces; with `follow`, until the deployment is live or over.
 ///
 /// # Errors
-/// [`Error::Io`], and what `out` returns.
+/// [`Error::Host`], and what `out` returns.
 pub async fn output(
     instance: &Instance,
     deployment: &Deployment,
@@ -70,7 +71,7 @@ pub async fn output(
 /// Asks a deployment to stop, and waits until it has.
 ///
 /// # Errors
-/// [`Error::NotCancelable`].
+/// `DeployError::NotCancelable`.
 pub async fn cancel(instance: &Instance, deployment: &Deployment) -> Result<Deployment> {
     instance.write(|tables| tables.cancel_deployment(deployment.id, &instance.actor))?;
     // The process that runs it needs a moment; one that died is recovered by the daemon or the next deploy.

@@ -29,7 +29,7 @@ pub enum Outcome {
 pub async fn apply(instance: &Instance, app: &AppName, edit: &Edit, restart: bool, log: &DeployLog) -> Result<Outcome> {
     let found = instance.read(|tables| tables.app(app))?;
     if !changes(instance, &found, edit)? {
-        deploy::refuse_frozen(&found)?;
+        deploy::refuse_locked(&found)?;
         return Ok(Outcome::Nothing);
     }
     if restart && found.is_running() {

@@ -2,6 +2,7 @@
 
 use crate::{
     Error, Result,
+    error::Thing,
     instance::Instance,
     model::{KeyName, PublicKey},
     store::StoredKey,
@@ -19,16 +20,13 @@ pub enum KeyChoice {
 /// Lets the holder of a public key log in.
 ///
 /// # Errors
-/// [`Error::KeyExists`] where the name or the key is here already; [`Error::Database`].
+/// [`Error::Exists`] where the name or the key is here already; [`Error::Store`].
 pub fn add(instance: &Instance, name: &KeyName, key: &PublicKey) -> Result<()> {
     instance.write(|tables| tables.add_key(name, &key.fingerprint, &key.line))?;
     Ok(())
 }
 
 /// The keys that may log in, by name.
-///
-/// # Errors
-/// [`Error::Database`].
 #[expect(clippy::redundant_closure_for_method_calls, reason = "the method itself is not general over its lifetime")]
 pub fn list(instance: &Instance) -> Result<Vec<StoredKey>> {
     instance.read(|tables| tables.keys())
@@ -39,16 +37,16 @@ pub fn list(instance: &Instance) -> Result<Vec<StoredKey>> {
 /// Returns the key that was removed.
 ///
 /// # Errors
-/// [`Error::KeyNotFound`], [`Error::Database`].
+/// [`Error::NotFound`], [`Error::Store`].
 pub fn remove(instance: &Instance, choice: &KeyChoice) -> Result<StoredKey> {
     instance.write(|tables| {
-        let (key, asked) = match choice {
-            KeyChoice::Name(name) => (tables.find_key(name)?, format!("named {name}")),
+        let (key, thing, asked) = match choice {
+            KeyChoice::Name(name) => (tables.find_key(name)?, Thing::Key, name.to_string()),
             KeyChoice::Fingerprint(fingerprint) => {
-                (tables.find_key_by_fingerprint(fingerprint)?, format!("with the fingerprint {fingerprint}"))
+                (tables.find_key_by_fingerprint(fingerprint)?, Thing::Fingerprint, fingerprint.clone())
             }
         };
-        let key = key.ok_or(Error::KeyNotFound(asked))?;
+        let key = key.ok_or(Error::NotFound(thing, asked))?;
         tables.remove_key(key.id)?;
         Ok(key)
     })

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::{
     Error, Result, deploy,
     engine::{Engine, Running},
+    error::DeployError,
     instance::Instance,
     model::{App, AppName, AppState, Override, ProcessSpec, ProcessType, Release, ReleaseVersion, Setting},
     proxy,
@@ -19,11 +20,11 @@ const CRASH_LOOP: u32 = 3;
 /// Stops an app: its address answers with a page that says so, its requests in flight complete, its containers go.
 ///
 /// # Errors
-/// [`Error::NeverDeployed`].
+/// `DeployError::NeverDeployed`.
 pub async fn stop(instance: &Instance, name: &AppName, waiting: impl FnMut(&str)) -> Result<()> {
     let app = instance.read(|tables| tables.app(name))?;
     if app.current_release.is_none() {
-        return Err(Error::NeverDeployed(app.name));
+        return Err(Error::Deploy(DeployError::NeverDeployed { app: app.name }));
     }
     let engine = Engine::connect(&instance.settings).await?;
     let (app, _lock) = deploy::hold(instance, name, "the stop", waiting).await?;
@@ -41,7 +42,7 @@ pub async fn stop(instance: &Instance, name: &AppName, waiting: impl FnMut(&str)
 /// Scales process types of an app that does not run: for its next start. One that runs is scaled by a deploy.
 ///
 /// # Errors
-/// [`Error::ProcessNotFound`] where it was deployed and has no such type.
+/// [`Error::NotFound`] where it was deployed and has no such type.
 pub async fn scale_for_later(
     instance: &Instance,
     name: &AppName,
@@ -54,7 +55,7 @@ pub async fn scale_for_later(
         for (process, quantity) in formation {
             if let Some(current) = current.as_ref().filter(|current| current.process(process).is_none()) {
                 let (app, known) = (name.clone(), current.process_names());
-                return Err(Error::ProcessNotFound { app, process: process.clone(), known });
+                return Err(Error::no_process(&app, process, known));
             }
             tables.scale(app.id, process, *quantity)?;
         }
@@ -65,7 +66,7 @@ pub async fn scale_for_later(
 /// How many containers each process type of an app is meant to have: `web` first, then by name.
 ///
 /// # Errors
-/// [`Error::AppNotFound`], [`Error::Database`].
+/// [`Error::NotFound`], [`Error::Store`].
 pub fn formation(instance: &Instance, app: &App) -> Result<Vec<(ProcessType, u32)>> {
     let (release, scaled) = instance.read(|tables| Ok((tables.current_release(app.id)?, tables.formation(app.id)?)))?;
     let specs = release.map(|release| release.processes).unwrap_or_default();
@@ -84,7 +85,7 @@ fn quantity(spec: &ProcessSpec, scaled: &[(ProcessType, u32)]) -> u32 {
 /// What the server is told about an app's process types, as it would be after some edits, by type and setting.
 ///
 /// # Errors
-/// [`Error::InvalidValue`]; [`Error::ProcessNotFound`] where the app was deployed and has no such type.
+/// [`Error::Invalid`]; [`Error::NotFound`] where the app was deployed and has no such type.
 pub fn edited(
     instance: &Instance,
     app: &App,
@@ -99,7 +100,7 @@ pub fn edited(
             && process.as_str() != ProcessType::RELEASE
         {
             let (app, known) = (app.name.clone(), current.process_names());
-            return Err(Error::ProcessNotFound { app, process: process.clone(), known });
+            return Err(Error::no_process(&app, process, known));
         }
         overrides.retain(|other| (&other.process, other.setting) != (&entry.process, entry.setting));
         overrides.push(entry.clone());
@@ -131,7 +132,7 @@ pub struct Report {
 /// Reports on an app. What the engine says is missing where it does not answer.
 ///
 /// # Errors
-/// [`Error::AppNotFound`], [`Error::Database`].
+/// [`Error::NotFound`], [`Error::Store`].
 pub async fn report(instance: &Instance, name: &AppName) -> Result<Report> {
     let (app, release, containers) = instance.read(|tables| {
         let app = tables.app(name)?;
@@ -187,9 +188,6 @@ pub struct Line {
 }
 
 /// Reports on all apps in one go: one question to the database, one to the engine.
-///
-/// # Errors
-/// [`Error::Database`].
 pub async fn report_all(instance: &Instance) -> Result<Vec<Line>> {
     let (apps, containers) = instance.read(|tables| Ok((tables.apps()?, tables.containers()?)))?;
     let states = match Engine::connect(&instance.settings).await {

@@ -3,6 +3,7 @@
 use crate::{
     Error, Result,
     engine::Engine,
+    error::{DeployError, Thing},
     instance::Instance,
     model::{App, AppName, ConfigMap, Release, ReleaseVersion},
 };
@@ -11,7 +12,7 @@ use crate::{
 /// not answer.
 ///
 /// # Errors
-/// [`Error::AppNotFound`], [`Error::Database`].
+/// [`Error::NotFound`], [`Error::Store`].
 pub async fn list(instance: &Instance, name: &AppName, limit: u32) -> Result<(App, Vec<(Release, Option<bool>)>)> {
     let (app, releases) = instance.read(|tables| {
         let app = tables.app(name)?;
@@ -36,15 +37,17 @@ pub async fn list(instance: &Instance, name: &AppName, limit: u32) -> Result<(Ap
 /// A release of an app with its config in clear: that of a number, or the one that serves.
 ///
 /// # Errors
-/// [`Error::ReleaseNotFound`], [`Error::NeverDeployed`], [`Error::Unseal`].
+/// [`Error::NotFound`], `DeployError::NeverDeployed`, `StoreError::Sealed`.
 pub fn find(instance: &Instance, name: &AppName, version: Option<ReleaseVersion>) -> Result<(App, Release, ConfigMap)> {
     let (app, release, sealed) = instance.read(|tables| {
         let app = tables.app(name)?;
         let release = match version {
             Some(version) => tables
                 .find_release(app.id, version)?
-                .ok_or_else(|| Error::ReleaseNotFound { app: name.clone(), version })?,
-            None => tables.current_release(app.id)?.ok_or_else(|| Error::NeverDeployed(name.clone()))?,
+                .ok_or_else(|| Error::NotFound(Thing::Release(name.clone()), version.to_string()))?,
+            None => tables
+                .current_release(app.id)?
+                .ok_or_else(|| Error::Deploy(DeployError::NeverDeployed { app: name.clone() }))?,
         };
         let sealed = tables.sealed_config(release.id)?;
         Ok((app, release, sealed))

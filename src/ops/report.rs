@@ -9,6 +9,7 @@ use super::disk::{self, Disk};
 use crate::{
     Error, Result, clock,
     engine::{Engine, Facts},
+    error::EngineError,
     exec,
     instance::Instance,
     lock,
@@ -106,7 +107,7 @@ impl<T> Answer<T> {
 /// Looks at everything.
 ///
 /// # Errors
-/// [`Error::Database`], [`Error::Io`] where not even the instance's own files can be read.
+/// [`Error::Store`], [`Error::Host`] where not even the instance's own files can be read.
 pub async fn report(instance: &Instance) -> Result<Report> {
     let settings = &instance.settings;
     let engine = async {
@@ -114,9 +115,11 @@ pub async fn report(instance: &Instance) -> Result<Report> {
             let engine = Engine::connect(settings).await?;
             Ok((engine.facts().await?, engine))
         };
-        tokio::time::timeout(ENGINE_TIMEOUT, asked)
-            .await
-            .unwrap_or_else(|_| Err(Error::Unsupported(format!("no answer within {} s", ENGINE_TIMEOUT.as_secs()))))
+        tokio::time::timeout(ENGINE_TIMEOUT, asked).await.unwrap_or_else(|_| {
+            Err(Error::Engine(EngineError::Unsupported {
+                reason: format!("no answer within {} s", ENGINE_TIMEOUT.as_secs()),
+            }))
+        })
     };
     let git = async {
         let mut git = exec::command("git");
