@@ -35,6 +35,7 @@ use arguments::Input;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{
+    error::{AccessError, HostError},
     Error, Kind, Result,
     context::Context,
     instance::Instance,
@@ -218,10 +219,7 @@ fn run_session(command: &str) -> u8 {
     let words = match shell_words::split(command) {
         Ok(words) => words,
         Err(_) => {
-            let error = Error::Usage {
-                message: "a quote is not closed in this command".to_owned(),
-                hint: "`paas --help` lists the commands".to_owned(),
-            };
+            let error = Error::usage("a quote is not closed in this command".to_owned(), "`paas --help` lists the commands".to_owned());
             return fail(&error, Ui::default());
         }
     };
@@ -257,11 +255,7 @@ fn execute(arguments: &[OsString], door: Door) -> u8 {
     };
     let ui = Ui { format: global.format, quiet: global.quiet };
     if door == Door::Ssh && (global.config.is_some() || matches!(command.access(), Access::Here | Access::Inside)) {
-        let error = Error::Usage {
-            message: "this works on the server itself, not over SSH".to_owned(),
-            hint: "log in to the server and type it there".to_owned(),
-        };
-        return fail(&error, ui);
+        return fail(&AccessError::OnlyHere.into(), ui);
     }
     match command {
         Command::Here(command) => return finish(command.run(global.config, ui), ui),
@@ -308,7 +302,7 @@ fn known_app(door: Door, clone: Option<&remote::Server>) -> Result<Option<AppNam
         return Ok(None);
     }
     match crate::settings::app_variable() {
-        Some(app) => app.parse().map(Some),
+        Some(app) => Ok(Some(app.parse()?)),
         None => Ok(clone.and_then(|server| server.app.clone())),
     }
 }
@@ -326,7 +320,7 @@ fn elsewhere(clone: Option<remote::Server>) -> Result<Option<remote::Server>> {
     match clone {
         Some(server) => Ok(Some(server)),
         None if Account::current().is_server() => Ok(None),
-        None => Err(Error::NoInstance(settings.paths.root().to_owned())),
+        None => Err(Error::Host(HostError::NoInstance { root: settings.paths.root().to_owned() })),
     }
 }
 
@@ -377,7 +371,7 @@ fn become_owner(settings: &Settings) -> Result<()> {
         return Account::of(owner).become_this();
     }
     let owner = if owner == u32::MAX { "somebody else".to_owned() } else { Account::of(owner).name };
-    Err(Error::RootDenied { path: root.to_owned(), owner })
+    Err(Error::Host(HostError::RootDenied { path: root.to_owned(), owner }))
 }
 
 /// Prints what clap has to say, and returns the exit code: 0 for help and version.
@@ -390,7 +384,7 @@ fn usage(error: &clap::Error, arguments: &[OsString]) -> u8 {
     if arguments::asks_for_json(arguments) {
         let text = error.to_string();
         let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        let error = Error::Usage { message, hint: "`--help` after the command shows how it is typed".to_owned() };
+        let error = Error::usage(message, "`--help` after the command shows how it is typed");
         return fail(&error, Ui { format: Format::Json, quiet: false });
     }
     drop(error.print());

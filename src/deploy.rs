@@ -22,7 +22,7 @@ pub use preflight::check_disk;
 pub use probe::{Target, probe};
 pub use prune::prune_images;
 use queue::{Request, begin};
-pub use queue::{hold, refuse_frozen};
+pub use queue::{hold, refuse_locked};
 pub use recover::{recover, remake};
 use release::Changes;
 pub use retire::{apps_to_retire, retire_app};
@@ -31,6 +31,7 @@ use rollout::Keep;
 use crate::{
     Error, Result,
     context::Context,
+    error::DeployError,
     instance::Instance,
     model::{
         AppName, BranchName, CommitId, DeployId, DeploymentKind, EnvKey, Override, ProcessType, Release, ReleaseVersion,
@@ -114,7 +115,7 @@ pub async fn push(context: &Context<'_>, push: &Push, log: &DeployLog) -> Result
 /// As [`push`]; [`Error::NeverDeployed`].
 pub async fn rebuild(context: &Context<'_>, app: &AppName, log: &DeployLog) -> Result<Live> {
     let current = current_release(context.instance, app)?;
-    let commit = current.commit.ok_or_else(|| Error::NeverDeployed(app.clone()))?;
+    let commit = current.commit.ok_or_else(|| DeployError::NeverDeployed { app: app.clone() })?;
     let mut new = NewDeployment::without_source(DeploymentKind::Rebuild, context.actor());
     new.commit = Some(commit);
     let request = Request { app, what: format!("the rebuild of {}", commit.short()), wait: true, new };
@@ -155,7 +156,7 @@ pub async fn edit(context: &Context<'_>, app: &AppName, edit: &Edit, log: &Deplo
 /// `version`: none takes the release that served before the current one.
 ///
 /// # Errors
-/// As [`push`]; [`Error::NoFormerRelease`], [`Error::ReleaseNotFound`], [`Error::NoWayBack`].
+/// As [`push`]; `DeployError::NoFormerRelease`, [`Error::NotFound`], `DeployError::NoWayBack`.
 pub async fn rollback(
     context: &Context<'_>,
     app: &AppName,
@@ -184,7 +185,7 @@ pub async fn rollback(
 /// is too many is drained.
 ///
 /// # Errors
-/// As [`push`]; [`Error::ProcessNotFound`], [`Error::NeverDeployed`].
+/// As [`push`]; [`Error::NotFound`], `DeployError::NeverDeployed`.
 pub async fn scale(
     context: &Context<'_>,
     app: &AppName,
@@ -210,7 +211,7 @@ pub async fn scale(
 /// `process`: only the containers of this type; none for all.
 ///
 /// # Errors
-/// As [`push`]; [`Error::NeverDeployed`], [`Error::ProcessNotFound`].
+/// As [`push`]; `DeployError::NeverDeployed`, [`Error::NotFound`].
 pub async fn restart(
     context: &Context<'_>,
     app: &AppName,
@@ -220,7 +221,7 @@ pub async fn restart(
     let current = current_release(context.instance, app)?;
     if let Some(process) = process.filter(|process| current.process(process).is_none()) {
         let known = current.process_names();
-        return Err(Error::ProcessNotFound { app: app.clone(), process: process.clone(), known });
+        return Err(Error::no_process(app, process, known));
     }
     let new = NewDeployment::without_source(DeploymentKind::Restart, context.actor());
     let deploying = begin(context, &Request { app, what: "the restart".to_owned(), wait: true, new }, log).await?;
@@ -241,13 +242,13 @@ pub async fn restart(
 /// The release that serves an app.
 ///
 /// # Errors
-/// [`Error::NeverDeployed`], [`Error::AppNotFound`].
+/// `DeployError::NeverDeployed`, [`Error::NotFound`].
 fn current_release(instance: &Instance, app: &AppName) -> Result<Release> {
     let current = instance.read(|tables| {
         let app = tables.app(app)?;
         tables.current_release(app.id)
     })?;
-    current.ok_or_else(|| Error::NeverDeployed(app.clone()))
+    current.ok_or_else(|| Error::Deploy(DeployError::NeverDeployed { app: app.clone() }))
 }
 
 /// Switches to what was proven, or undoes everything.

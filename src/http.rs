@@ -19,6 +19,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use self::page::Page;
 use crate::{
     Error, Result,
+    error::HostError,
     instance::Instance,
     model::{AppName, Caller, Needed, Refusal, allow},
     settings::Settings,
@@ -27,14 +28,16 @@ use crate::{
 /// Listens at once, and serves until `stop` turns true; requests under way are answered.
 ///
 /// # Errors
-/// [`Error::Listen`] where the address is taken.
+/// `HostError::Listen` where the address is taken.
 pub async fn start(instance: Arc<Instance>, mut stop: watch::Receiver<bool>) -> Result<JoinHandle<()>> {
     let address = instance.settings.http_listen;
-    let listener = TcpListener::bind(address).await.map_err(|source| Error::Listen {
-        address: address.to_string(),
-        what: "the pages for apps that take no requests",
-        setting: "PAAS_HTTP_LISTEN",
-        source,
+    let listener = TcpListener::bind(address).await.map_err(|source| {
+        Error::Host(HostError::Listen {
+            address: address.to_string(),
+            what: "the pages for apps that take no requests",
+            setting: "PAAS_HTTP_LISTEN",
+            source,
+        })
     })?;
     let router = router(instance);
     Ok(tokio::spawn(async move {

@@ -16,6 +16,7 @@ pub use paths::Paths;
 
 use crate::{
     Error, Result,
+    error::UsageError,
     model::{BuildCaps, Hostname, Subnet},
 };
 
@@ -166,22 +167,26 @@ impl Settings {
     /// `config`: the path given with `--config`.
     ///
     /// # Errors
-    /// [`Error::Settings`] with the key or the variable at fault.
+    /// `UsageError::Settings` with the key or the variable at fault.
     pub fn load(config: Option<PathBuf>) -> Result<Settings> {
         let named = config.or_else(|| variable("PAAS_CONFIG").map(PathBuf::from));
         let file = named.clone().unwrap_or_else(|| PathBuf::from("/etc/paas/config.toml"));
         let text = match std::fs::read_to_string(&file) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && named.is_none() => String::new(),
-            Err(error) => return Err(Error::Settings { message: format!("{}: {error}", file.display()) }),
+            Err(error) => {
+                return Err(Error::Usage(UsageError::Settings { message: format!("{}: {error}", file.display()) }));
+            }
         };
-        let table: toml::Table = text
-            .parse()
-            .map_err(|error: toml::de::Error| Error::Settings { message: format!("{}: {error}", file.display()) })?;
+        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+            Error::Usage(UsageError::Settings { message: format!("{}: {error}", file.display()) })
+        })?;
         let mut given = BTreeMap::new();
         for (name, value) in &table {
             let Some(key) = KEYS.iter().find(|key| key.name == name) else {
-                return Err(Error::Settings { message: format!("{}: there is no setting {name}", file.display()) });
+                return Err(Error::Usage(UsageError::Settings {
+                    message: format!("{}: there is no setting {name}", file.display()),
+                }));
             };
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             given.insert(variable_of(key), value);
@@ -344,7 +349,7 @@ where
 }
 
 fn bad(name: &str, message: &str) -> Error {
-    Error::Settings { message: format!("{name}: {message}") }
+    Error::Usage(UsageError::Settings { message: format!("{name}: {message}") })
 }
 
 /// A variable of the environment; an empty one counts as not set.
@@ -381,7 +386,7 @@ impl Account {
     /// are threads.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::Host`].
     pub fn become_this(&self) -> Result<()> {
         use nix::unistd::{Gid, Uid, User, initgroups, setgid, setuid};
         let action = || format!("become the user {}", self.name);

@@ -112,7 +112,7 @@ impl Ui {
     /// Writes lines of data to stdout as they are, with a final newline.
     ///
     /// # Errors
-    /// [`Error::Io`] where stdout cannot be written. A closed pipe is no error: who reads has read enough.
+    /// [`Error::Host`] where stdout cannot be written. A closed pipe is no error: who reads has read enough.
     pub fn line(self, text: &str) -> Result<()> {
         let mut out = std::io::stdout().lock();
         let newline = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
@@ -122,7 +122,7 @@ impl Ui {
     /// Writes bytes of data to stdout as they are.
     ///
     /// # Errors
-    /// [`Error::Io`] where stdout cannot be written; a silent one where nobody reads it any more, to end what would go
+    /// [`Error::Host`] where stdout cannot be written; a silent one where nobody reads it any more, to end what would go
     /// on.
     pub fn raw(self, bytes: &[u8]) -> Result<()> {
         let mut out = std::io::stdout().lock();
@@ -152,7 +152,7 @@ impl Ui {
     /// Writes a JSON document to stdout.
     ///
     /// # Errors
-    /// [`Error::Io`] where stdout cannot be written.
+    /// [`Error::Host`] where stdout cannot be written.
     pub fn json(self, record: &impl Serialize) -> Result<()> {
         self.line(&serde_json::to_string_pretty(record).map_err(Error::bug)?)
     }
@@ -172,7 +172,7 @@ impl Ui {
     /// Asks the user to type something, on stderr, and reads a line from stdin.
     ///
     /// # Errors
-    /// [`Error::Io`] where stdin cannot be read.
+    /// [`Error::Host`] where stdin cannot be read.
     pub fn ask(self, question: &str) -> Result<String> {
         let mut err = std::io::stderr().lock();
         drop(write!(err, "{question} ").and_then(|()| err.flush()));
@@ -195,14 +195,15 @@ fn to_stderr(text: &str) {
     drop(writeln!(std::io::stderr().lock(), "{text}"));
 }
 
-/// An error for programs: `kind`, `message`, `hint`, `exit_code`, and the last `output` of what failed, if it had any.
+/// An error for programs: `kind`, `message`, `hint`, `exit_code`, and `detail`: the last lines that an app printed, if it
+/// did.
 fn error_json(error: &Error) -> String {
     let kind = error.kind();
     let document = serde_json::json!({
         "kind": kind.as_str(),
         "message": error.one_line(),
         "hint": error.hint(),
-        "output": error.output(),
+        "detail": error.detail(),
         "exit_code": kind.exit_code(),
     });
     format!("{document:#}")
@@ -211,14 +212,12 @@ fn error_json(error: &Error) -> String {
 /// An error for people: what, why, the last output, a blank line and the hint.
 pub fn error_text(error: &Error) -> String {
     let mut text = format!("error: {}", error.one_line());
-    if let Some(output) = error.output() {
-        text.push('\n');
-        for line in output.lines() {
-            text.push_str(&format!("\n    {line}"));
-        }
-    }
-    if let Error::NothingDetected { looked_for, found } = error {
-        text.push_str(&format!("\n\nlooked for:\n{looked_for}\n\nfound: {found}"));
+    if let Some(detail) = error.detail() {
+        text.push_str(&format!(
+            "
+
+{detail}"
+        ));
     }
     if let Some(hint) = error.hint() {
         text.push_str(&format!("\n\nhint: {hint}"));

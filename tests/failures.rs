@@ -61,7 +61,7 @@ fn what_cannot_be_built_changes_nothing() {
         .push_fixture("broken-build")
         .says("       [2/2] RUN echo")
         .says("         error: cannot find the frobnicator");
-    let hint = "the lines above are the builder's; fix the step that failed and push again";
+    let hint = "the lines above come from the builder; fix the failed step and push again";
     let pushed = assert_refused(pushed, "build failed: v1 still serves", hint);
     assert_eq!(pushed.talk().matches("exited with code 3").count(), 1, "{pushed}");
     served.unchanged("exited with code 3");

@@ -2,7 +2,8 @@ use clap::{Args, Subcommand};
 
 use super::arguments::{AppArgument, NamedApp};
 use crate::{
-    Error, Result,
+    error::UsageError,
+    Result,
     context::Context,
     model::{Access, AppName, BranchName, Right},
     ops::apps,
@@ -199,7 +200,7 @@ impl Destroy {
             ui.talk(&format!("This removes {app} with its containers, images, repository, logs and config."));
             let typed = ui.ask("Type the app's name to continue:")?;
             if typed != app.as_str() {
-                return Err(Error::NotConfirmed { app, typed });
+                return Err(UsageError::NotConfirmed { app, typed }.into());
             }
         }
         let destroyed = apps::destroy(context, &app, |holder| ui.talk(&format!("waiting for {holder}"))).await?;

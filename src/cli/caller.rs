@@ -1,6 +1,7 @@
 //! Who asks, and whether they may: the one place at which every door asks the policy.
 
 use crate::{
+    error::AccessError,
     Error, Result,
     context::Context,
     instance::Instance,
@@ -14,7 +15,7 @@ use crate::{
 /// `door`: the way in, where a session does not say more.
 ///
 /// # Errors
-/// [`Error::Denied`] for somebody that the instance does not know; [`Error::Database`].
+/// [`AccessError::Unknown`] for somebody that the instance does not know; [`Error::Store`].
 pub(super) fn caller(instance: &Instance, session: &Session, door: Door) -> Result<Caller> {
     let Some(actor) = &session.actor else { return Ok(Caller::owner(Account::current().name)) };
     let address = session.address;
@@ -40,16 +41,13 @@ pub(super) fn caller(instance: &Instance, session: &Session, door: Door) -> Resu
 }
 
 fn unknown(actor: &str) -> Error {
-    Error::Denied {
-        message: format!("{actor:?} is not somebody that this server knows"),
-        hint: "log in again; `paas ssh-keys:list` on the server shows the keys there are".to_owned(),
-    }
+    AccessError::Unknown { actor: actor.to_owned() }.into()
 }
 
 /// Asks the policy whether the caller may run a command. A refusal is an event.
 ///
 /// # Errors
-/// [`Error::Denied`]; [`Error::AppNotFound`] for an app that the caller may not see; what finding an operation says.
+/// [`AccessError::Lacks`]; [`Error::NotFound`] for an app that the caller may not see; what finding an operation says.
 pub(super) fn check_access(context: &Context<'_>, command: &str, access: &Access<'_>) -> Result<()> {
     let needed = match access {
         Access::Anybody => Needed::Anybody,
@@ -70,7 +68,7 @@ pub(super) fn check_access(context: &Context<'_>, command: &str, access: &Access
 fn app_of(context: &Context<'_>, target: Option<&str>) -> Result<Option<AppName>> {
     let Some(target) = target else { return Ok(None) };
     if target.parse::<i64>().is_err() {
-        return target.parse().map(Some);
+        return Ok(Some(target.parse()?));
     }
     match ops::deploys::app_of(context, target) {
         Ok(app) => Ok(Some(app)),
@@ -90,20 +88,9 @@ pub(super) fn check(context: &Context<'_>, command: &str, needed: &Needed) -> Re
         Needed::Anybody | Needed::Here | Needed::Inside | Needed::Server(_) => Subject::Server,
     };
     let error = match refusal {
-        Refusal::OnlyHere => {
-            return Err(Error::Usage {
-                message: "this works on the server itself, not over SSH".to_owned(),
-                hint: "log in to the server and type it there".to_owned(),
-            });
-        }
-        Refusal::Hidden(app) => Error::AppNotFound(app),
-        Refusal::Lacks { right, app } => {
-            let whose = app.map_or_else(|| "this server".to_owned(), |app| format!("the app {app}"));
-            Error::Denied {
-                message: format!("{} may not do this: it needs the right to {right} for {whose}", context.actor()),
-                hint: "an admin of the server can do it, or give you a role that has the right".to_owned(),
-            }
-        }
+        Refusal::OnlyHere => return Err(AccessError::OnlyHere.into()),
+        Refusal::Hidden(app) => Error::no_app(&app),
+        Refusal::Lacks { right, app } => AccessError::Lacks { actor: context.actor().clone(), right, app }.into(),
     };
     let change = Change::new(command, subject);
     context.instance.write(|tables| context.note(tables, &change, Outcome::Denied))?;

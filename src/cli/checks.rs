@@ -5,7 +5,8 @@ use super::{
     edit::{Setter, apply_edit},
 };
 use crate::{
-    Error, Result,
+    error::DeployError,
+    Result,
     context::Context,
     deploy::Edit,
     model::{Access, CheckMode, DeploymentKind, Override, ProcessType, Right, Setting, SettingGroup},
@@ -150,7 +151,7 @@ impl Run {
         ui.show(&results)?;
         let failed = results.0.iter().filter(|result| !result.passed).count();
         if failed > 0 {
-            return Err(Error::ChecksFailed { failed, total: results.0.len() });
+            return Err(DeployError::ChecksFailed { failed, total: results.0.len() }.into());
         }
         Ok(())
     }

@@ -4,10 +4,10 @@ use clap::{Args, Subcommand};
 
 use super::{arguments::AppArgument, edit::apply_edit};
 use crate::{
-    Error, Result,
+    Result,
     context::Context,
     deploy::Edit,
-    model::{Access, AppName, DeploymentKind, EnvKey, MASK, Right},
+    model::{Access, AppName, DeploymentKind, EnvKey, Invalid, MASK, Right},
     ops::config,
     ui::Ui,
 };
@@ -53,12 +53,12 @@ struct Pair(String);
 impl Pair {
     fn parse(&self) -> Result<(EnvKey, String)> {
         let Some((key, value)) = self.0.split_once('=') else {
-            return Err(Error::InvalidValue {
+            return Err(Invalid {
                 what: "variable",
                 // What stands there may be a secret that lost its key.
                 value: MASK.to_owned(),
                 rule: "it is KEY=VALUE".to_owned(),
-            });
+            }.into());
         };
         Ok((key.parse()?, value.to_owned()))
     }

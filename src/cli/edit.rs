@@ -9,7 +9,7 @@ use crate::{
     Error, Result,
     context::Context,
     deploy::Edit,
-    model::{AppName, DeploymentKind, Override, ProcessType, Setting, SettingGroup},
+    model::{AppName, DeploymentKind, Invalid, Override, ProcessType, Setting, SettingGroup},
     ops::edit::{Outcome, apply},
     ui::{DeployLog, Ui},
 };
@@ -25,10 +25,12 @@ impl FromStr for Pair {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Pair> {
-        let (name, value) = text.split_once('=').ok_or_else(|| Error::InvalidValue {
-            what: "setting",
-            value: text.to_owned(),
-            rule: "it is NAME=VALUE, or NAME= for the default".to_owned(),
+        let (name, value) = text.split_once('=').ok_or_else(|| {
+            Error::Invalid(Invalid {
+                what: "setting",
+                value: text.to_owned(),
+                rule: "it is NAME=VALUE, or NAME= for the default".to_owned(),
+            })
         })?;
         Ok(Pair { name: name.to_owned(), value: value.to_owned() })
     }
@@ -60,9 +62,11 @@ impl Setter {
         let mut edit = Edit { kind, reason: String::new(), config: Vec::new(), told: Vec::new(), untold: Vec::new() };
         let mut words = Vec::new();
         for Pair { name, value } in &self.pairs {
-            let setting = Setting::find(group, name).ok_or_else(|| Error::Usage {
-                message: format!("there is no setting {name:?}"),
-                hint: format!("the settings: {}", Setting::names(group).join(", ")),
+            let setting = Setting::find(group, name).ok_or_else(|| {
+                Error::usage(
+                    format!("there is no setting {name:?}"),
+                    format!("the settings: {}", Setting::names(group).join(", ")),
+                )
             })?;
             if value.is_empty() {
                 edit.untold.push((process.clone(), setting));

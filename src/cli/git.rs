@@ -2,6 +2,7 @@
 
 use super::caller::check;
 use crate::{
+    error::{HostError, PushError},
     Error, Kind, Result,
     context::Context,
     deploy, exec,
@@ -63,11 +64,11 @@ pub(super) async fn serve(context: &Context<'_>, service: Service, path: &str) -
         // Who may not see what is there is not told what is not.
         if service != Service::Receive {
             check(context, "git", &Needed::Server(Right::See))?;
-            return Err(Error::AppNotFound(app));
+            return Err(Error::no_app(&app));
         }
         check(context, "git", &Needed::Server(Right::Create))?;
         if !instance.settings.create_on_push {
-            return Err(Error::AppNotCreatedOnPush(app));
+            return Err(PushError::NoApp { app }.into());
         }
         match ops::apps::create(context, &app).await {
             Ok(_) => {
@@ -75,12 +76,12 @@ pub(super) async fn serve(context: &Context<'_>, service: Service, path: &str) -
                 created = true;
             }
             // Two first pushes at once.
-            Err(Error::AppExists(_)) => {}
+            Err(Error::Exists(..)) => {}
             Err(error) => return Err(error),
         }
     }
     if service == Service::Receive
-        && let Err(error @ Error::DiskFull { free: 0, .. }) = deploy::check_disk(instance)
+        && let Err(error @ Error::Host(HostError::DiskFull { free: 0, .. })) = deploy::check_disk(instance)
     {
         // Git could not even take the objects in, to have them refused by the hook.
         crate::git::refuse_service(std::io::stdout(), ui::error_text(&error).trim_start_matches("error: "))?;

@@ -42,7 +42,7 @@ impl Hook {
 fn app_of_directory() -> Result<AppName> {
     let directory = std::env::current_dir().map_err(Error::io("find the repository of the hook"))?;
     let name = directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    name.strip_suffix(".git").unwrap_or(name).parse()
+    Ok(name.strip_suffix(".git").unwrap_or(name).parse()?)
 }
 
 fn pre_receive(context: &Context<'_>, app: &AppName) -> Result<()> {

@@ -8,9 +8,9 @@ use super::{
     edit::Setter,
 };
 use crate::{
-    Error, Result,
+    Result,
     context::Context,
-    model::{Access, DeploymentKind, ProcessType, Right, SettingGroup},
+    model::{Access, DeploymentKind, Invalid, ProcessType, Right, SettingGroup},
     ops::{edit::Outcome, processes},
     ui::{DeployLog, Ui},
 };
@@ -147,10 +147,10 @@ struct Quantity {
 }
 
 impl FromStr for Quantity {
-    type Err = Error;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Quantity> {
-        let invalid = || Error::InvalidValue {
+    fn from_str(text: &str) -> std::result::Result<Quantity, Invalid> {
+        let invalid = || Invalid {
             what: "quantity",
             value: text.to_owned(),
             rule: "it is TYPE=NUMBER, such as web=2, with a number from 0 to 100".to_owned(),

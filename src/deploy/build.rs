@@ -11,6 +11,7 @@ use crate::{
     buildpack::{self, BuildPlan, Buildpacks},
     clock,
     engine::{BuildEvent, BuildSpec, Capped},
+    error::{DeployError, LikelyCause},
     lock::{self, Holder, Lock},
     model::{self, DeployState, ImageId},
     tree::{DockerIgnore, Tree},
@@ -86,10 +87,11 @@ pub(super) async fn image(deploying: &Deploying<'_>, planned: Planned) -> Result
     // What caps the build lives until both are done.
     let (built, _capped) = tokio::join!(built, cap(deploying));
     let image = match built {
-        Err(Error::Build { message, .. }) => {
+        Err(Error::Deploy(DeployError::Build { message, is_killed, .. })) => {
             output.push_back(message.clone());
             let diagnosis = buildpacks.diagnose(&plan.buildpack, output.make_contiguous());
-            return Err(Error::Build { message, likely: diagnosis.map(|found| (found.cause, found.hint)) });
+            let likely = diagnosis.map(|found| LikelyCause { cause: found.cause, hint: found.hint });
+            return Err(Error::Deploy(DeployError::Build { message, is_killed, likely }));
         }
         built => built?,
     };

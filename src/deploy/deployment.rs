@@ -85,7 +85,7 @@ impl<'a> Deploying<'a> {
         };
         tokio::select! {
             result = work => result,
-            error = stopped => Err(error),
+            stop = stopped => Err(stop.into()),
             _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
         }
     }

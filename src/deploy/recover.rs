@@ -3,10 +3,11 @@
 
 use tracing::warn;
 
-use super::{build::image_tag, queue::end_of, retire, rollout};
+use super::{build::image_tag, retire, rollout};
 use crate::{
     Error, Result,
     engine::{Engine, Labels},
+    error::DeployError,
     git,
     instance::Instance,
     lock::{self, Holder},
@@ -17,9 +18,6 @@ use crate::{
 
 /// Recovers every app whose deploy died: at the start of the daemon, and now and then. An app whose lock is held is
 /// left to its holder.
-///
-/// # Errors
-/// [`Error::Database`].
 pub async fn recover(instance: &Instance, engine: &Engine) -> Result<()> {
     let unfinished = instance.read(|tables| tables.unfinished_deployments(None))?;
     let claims = instance.settings.paths.deployments_lock();
@@ -53,8 +51,11 @@ pub(super) async fn leftovers(instance: &Instance, engine: &Engine, app_id: i64)
         match deployment.state.phase() {
             Phase::Undoable => {
                 let stopped = instance.read(|tables| tables.stopped_by(deployment.id))?;
-                let error = stopped.unwrap_or(Error::DeployInterrupted);
-                undo(instance, engine, deployment.id, end_of(&error), &error.one_line()).await;
+                let (end, reason) = match stopped {
+                    Some(stop) => (stop.end(), stop.to_string()),
+                    None => (DeployState::Failed, DeployError::Died.to_string()),
+                };
+                undo(instance, engine, deployment.id, end, &reason).await;
             }
             Phase::Committed => finish(instance, engine, &deployment).await?,
             Phase::Ended => {}
@@ -161,7 +162,7 @@ async fn start_or_remake(instance: &Instance, engine: &Engine, container: &Conta
 /// name, and with the same address unless that is taken.
 ///
 /// # Errors
-/// What the engine says; [`Error::Database`].
+/// What the engine says; [`Error::Store`].
 pub async fn remake(instance: &Instance, engine: &Engine, container: &Container) -> Result<()> {
     let (release, sealed) = instance
         .read(|tables| Ok((tables.release(container.release_id)?, tables.sealed_config(container.release_id)?)))?;

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::Engine;
-use crate::{Error, Result};
+use super::{Engine, fault::failed};
+use crate::Result;
 
 /// What the engine is, in its own words.
 #[derive(Clone, Debug, Serialize)]
@@ -28,9 +28,9 @@ impl Engine {
     /// Asks the engine what it is.
     ///
     /// # Errors
-    /// [`Error::Docker`].
+    /// [`crate::Error::Engine`].
     pub async fn facts(&self) -> Result<Facts> {
-        let failed = || Error::docker("describe itself");
+        let failed = || failed("describe itself");
         let (version, info) =
             (self.docker.version().await.map_err(failed())?, self.docker.info().await.map_err(failed())?);
         let driver = info.driver.unwrap_or_default();

@@ -9,49 +9,49 @@ use super::{Actor, AppName, names::words};
 
 words! {
     /// What a user is on the server, or for one app.
-    Role, "role" {
+    Role, "role", {
         /// Sees everything but secrets, and changes nothing.
-        Viewer => "viewer",
+        Viewer = "viewer",
         /// Deploys and changes apps, and reads their secrets.
-        Deployer => "deployer",
+        Deployer = "deployer",
         /// May do everything.
-        Admin => "admin",
+        Admin = "admin",
     }
 }
 
 words! {
     /// What a command needs. Each is asked for the server or for one app.
-    Right, "right" {
+    Right, "right", {
         /// Look at it: state, logs, history. Without it, it does not exist for the user.
-        See => "see",
+        See = "see",
         /// Read what is confidential: the values of its secrets, its source.
-        Reveal => "reveal",
+        Reveal = "reveal",
         /// Bring out a version: push, roll back, restart, cancel.
-        Deploy => "deploy",
+        Deploy = "deploy",
         /// Change how it is run: config, properties, scale, lock.
-        Change => "change",
+        Change = "change",
         /// End it, rename it, say who may use it.
-        Own => "own",
+        Own = "own",
         /// Make a new app.
-        Create => "create",
+        Create = "create",
         /// Run the server: settings, keys, cleanup, the audit.
-        Administer => "administer",
+        Administer = "administer",
     }
 }
 
 words! {
     /// The way a request came in.
-    Door, "door" {
+    Door, "door", {
         /// A shell on the server itself.
-        Local => "local",
+        Local = "local",
         /// The SSH server: a command.
-        Ssh => "ssh",
+        Ssh = "ssh",
         /// A git service, and the hooks that it runs.
-        Git => "git",
+        Git = "git",
         /// The HTTP listener.
-        Http => "http",
+        Http = "http",
         /// The daemon, by itself.
-        Daemon => "daemon",
+        Daemon = "daemon",
     }
 }
 

@@ -1,6 +1,6 @@
 use std::{fmt, str::FromStr};
 
-use crate::{Error, Result};
+use super::{Invalid, Result};
 
 /// Who does something: said in locks, deployments and releases.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ impl fmt::Display for Actor {
 }
 
 impl FromStr for Actor {
-    type Err = Error;
+    type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self> {
         match text.split_once(':') {
@@ -35,7 +35,7 @@ impl FromStr for Actor {
             Some(("key", name)) => Ok(Actor::Key(name.to_owned())),
             None if text == "daemon" => Ok(Actor::Daemon),
             None if text == "guest" => Ok(Actor::Guest),
-            _ => Err(Error::InvalidValue {
+            _ => Err(Invalid {
                 what: "actor",
                 value: text.to_owned(),
                 rule: "it is local:USER, key:NAME, daemon or guest".to_owned(),

@@ -4,7 +4,7 @@ use super::{
     BranchName, ReleaseVersion,
     names::{checked_string, is_dns_label},
 };
-use crate::{Error, Result};
+use super::{Invalid, Result};
 
 /// The number of an app, never used again.
 pub type AppId = i64;
@@ -27,10 +27,10 @@ impl AppName {
     /// Refuses the names that no app may have, though they are of the form.
     ///
     /// # Errors
-    /// [`Error::AppNameReserved`].
+    /// [`Invalid`].
     pub fn check_not_reserved(&self) -> Result<()> {
         if RESERVED.contains(&self.as_str()) {
-            return Err(Error::AppNameReserved(self.clone()));
+            return Err(Invalid::new("app name", self.as_str(), "the name is reserved; choose another"));
         }
         Ok(())
     }
@@ -61,19 +61,19 @@ impl AppState {
     /// Reads the stored word; anything else is an error of the database.
     ///
     /// # Errors
-    /// [`Error::Bug`].
+    /// [`Invalid`] where paas does not write such a word.
     pub fn parse(word: &str) -> Result<Self> {
         [AppState::New, AppState::Running, AppState::Stopped]
             .into_iter()
             .find(|state| state.as_str() == word)
-            .ok_or_else(|| Error::bug(format!("app state {word}")))
+            .ok_or_else(|| Invalid::stored("app state", word))
     }
 }
 
-/// That an app was frozen on purpose, so that nothing changes it.
+/// That somebody locked an app, so that nothing changes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Freeze {
-    /// Who froze it.
+pub struct AppLock {
+    /// Who locked it.
     pub actor: String,
     /// When, in milliseconds since 1970.
     pub since: i64,
@@ -94,8 +94,8 @@ pub struct App {
     pub deploy_branch: Option<BranchName>,
     /// The release that serves.
     pub current_release: Option<ReleaseVersion>,
-    /// Who froze it on purpose, where somebody did.
-    pub freeze: Option<Freeze>,
+    /// Who locked it, if somebody did.
+    pub lock: Option<AppLock>,
     /// When it was made, in milliseconds since 1970.
     pub created_at: i64,
 }

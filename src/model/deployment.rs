@@ -3,12 +3,40 @@ use std::fmt;
 use serde::Serialize;
 
 use super::{Actor, BranchName, CommitId, ReleaseVersion};
-use crate::{Error, Result};
+use super::{Invalid, Result};
 
 /// The number of a deployment within the instance, counted from 1.
 pub type DeployId = OperationId;
 /// The number of an operation within the instance, counted from 1.
 pub type OperationId = i64;
+
+/// What stopped a deployment before its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Somebody canceled it.
+    Canceled(Actor),
+    /// A newer push of the same app took its place in line.
+    Superseded(DeployId),
+}
+
+impl Stop {
+    /// The state in which it ends the deployment.
+    pub fn end(&self) -> DeployState {
+        match self {
+            Stop::Canceled(_) => DeployState::Canceled,
+            Stop::Superseded(_) => DeployState::Superseded,
+        }
+    }
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Stop::Canceled(actor) => write!(formatter, "the deploy was canceled by {actor}"),
+            Stop::Superseded(id) => write!(formatter, "superseded by deploy {id}, a newer push of the same app"),
+        }
+    }
+}
 
 /// The states of a deployment, in the order they are gone through; the last four are ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -89,12 +117,12 @@ impl DeployState {
     /// Reads the stored word; anything else is an error of the database.
     ///
     /// # Errors
-    /// [`Error::Bug`].
+    /// [`Invalid`] where paas does not write such a word.
     pub fn parse(word: &str) -> Result<Self> {
         DeployState::ALL
             .into_iter()
             .find(|state| state.as_str() == word)
-            .ok_or_else(|| Error::bug(format!("deploy state {word}")))
+            .ok_or_else(|| Invalid::stored("deploy state", word))
     }
 
     /// What may be done to a deployment in this state.
@@ -174,12 +202,12 @@ impl DeploymentKind {
     /// Reads the stored word; anything else is an error of the database.
     ///
     /// # Errors
-    /// [`Error::Bug`].
+    /// [`Invalid`] where paas does not write such a word.
     pub fn parse(word: &str) -> Result<Self> {
         DeploymentKind::ALL
             .into_iter()
             .find(|kind| kind.as_str() == word)
-            .ok_or_else(|| Error::bug(format!("deployment kind {word}")))
+            .ok_or_else(|| Invalid::stored("deployment kind", word))
     }
 }
 

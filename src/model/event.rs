@@ -4,15 +4,15 @@ use super::{Actor, AppName, Door, KeyName, OperationId, names::words};
 
 words! {
     /// What became of what somebody asked for.
-    Outcome, "outcome" {
+    Outcome, "outcome", {
         /// It was done.
-        Done => "done",
+        Done = "done",
         /// It failed, and nothing has changed.
-        Failed => "failed",
+        Failed = "failed",
         /// Somebody stopped it, or a newer one took its place.
-        Canceled => "canceled",
+        Canceled = "canceled",
         /// They may not do it.
-        Denied => "denied",
+        Denied = "denied",
     }
 }
 

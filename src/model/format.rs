@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::{Error, Result};
+use super::Invalid;
 
 /// A duration for people: `0.4 s`, `12.3 s`, `2 min 5 s`.
 pub fn seconds(duration: Duration) -> String {
@@ -18,9 +18,9 @@ pub fn seconds(duration: Duration) -> String {
 pub struct Age(pub Duration);
 
 impl std::str::FromStr for Age {
-    type Err = Error;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self> {
+    fn from_str(text: &str) -> std::result::Result<Self, Invalid> {
         let digits = text.trim_end_matches(|character: char| character.is_ascii_alphabetic());
         let factor = match &text[digits.len()..] {
             "s" => Some(1),
@@ -30,7 +30,7 @@ impl std::str::FromStr for Age {
             _ => None,
         };
         let seconds = factor.and_then(|factor: u32| digits.parse::<u32>().ok()?.checked_mul(factor));
-        seconds.map(|seconds| Age(Duration::from_secs(seconds.into()))).ok_or_else(|| Error::InvalidValue {
+        seconds.map(|seconds| Age(Duration::from_secs(seconds.into()))).ok_or_else(|| Invalid {
             what: "time",
             value: text.to_owned(),
             rule: "it is a number with s, m, h or d after it, such as 90s, 15m, 12h or 7d".to_owned(),

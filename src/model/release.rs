@@ -3,7 +3,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 use super::{Actor, CommitId, Override, ProcessSpec, ProcessType};
-use crate::{Error, Result};
+use super::{Invalid, Result};
 
 /// The number of a release within its app, counted from 1 and shown as `v1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -17,10 +17,10 @@ impl fmt::Display for ReleaseVersion {
 }
 
 impl FromStr for ReleaseVersion {
-    type Err = Error;
+    type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self> {
-        text.strip_prefix('v').unwrap_or(text).parse().map(ReleaseVersion).map_err(|_| Error::InvalidValue {
+        text.strip_prefix('v').unwrap_or(text).parse().map(ReleaseVersion).map_err(|_| Invalid {
             what: "release",
             value: text.to_owned(),
             rule: "it is a number such as v12".to_owned(),
@@ -64,12 +64,12 @@ impl ReleaseStatus {
     /// Reads the stored word; anything else is an error of the database.
     ///
     /// # Errors
-    /// [`Error::Bug`].
+    /// [`Invalid`] where paas does not write such a word.
     pub fn parse(word: &str) -> Result<Self> {
         [ReleaseStatus::Pending, ReleaseStatus::Good, ReleaseStatus::Failed]
             .into_iter()
             .find(|status| status.as_str() == word)
-            .ok_or_else(|| Error::bug(format!("release status {word}")))
+            .ok_or_else(|| Invalid::stored("release status", word))
     }
 }
 

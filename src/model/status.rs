@@ -4,19 +4,19 @@ use super::names::words;
 
 words! {
     /// How something is that is meant to run: an app, a container; later a service, a certificate, a node.
-    Condition, "status" {
+    Condition, "status", {
         /// It does what it is there for.
-        Live => "live",
+        Live = "live",
         /// It does, but a part of it is down.
-        Degraded => "degraded",
+        Degraded = "degraded",
         /// It is coming up.
-        Starting => "starting",
+        Starting = "starting",
         /// It was stopped on purpose, or was never started.
-        Stopped => "stopped",
+        Stopped = "stopped",
         /// It is meant to run and does not.
-        Failed => "failed",
+        Failed = "failed",
         /// What would know does not answer.
-        Unknown => "unknown",
+        Unknown = "unknown",
     }
 }
 

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::{
+    error::ProxyError,
     Error, Kind, Result, clock,
     context::Context,
     deploy,
@@ -10,7 +11,7 @@ use crate::{
     git,
     instance::Instance,
     model::{
-        App, AppName, AppState, BranchName, Change, DeployId, DeployState, Freeze, Phase, Right, Status, Subject,
+        App, AppName, AppState, BranchName, Change, DeployId, DeployState, AppLock, Phase, Right, Status, Subject,
         app_status,
     },
     proxy,
@@ -54,7 +55,7 @@ impl Show for AppList {
 /// The apps that the caller sees, by name.
 ///
 /// # Errors
-/// [`Error::Database`].
+/// [`Error::Store`].
 pub fn list(context: &Context<'_>) -> Result<AppList> {
     let (apps, health) = context.instance.read(|tables| Ok((tables.apps()?, tables.health_of_apps()?)))?;
     let seen = apps.iter().filter(|app| context.sees(&app.name));
@@ -91,7 +92,7 @@ pub struct LockInfo {
 impl LockInfo {
     /// The lock of an app, if it has one.
     pub(super) fn of(app: &App) -> Option<LockInfo> {
-        app.freeze.as_ref().map(|freeze| LockInfo {
+        app.lock.as_ref().map(|freeze| LockInfo {
             actor: freeze.actor.clone(),
             since_at: clock::rfc3339(freeze.since),
             message: freeze.message.clone(),
@@ -163,7 +164,7 @@ pub const IMAGE_COMMAND: &str = "(the image's own command)";
 /// Looks at an app.
 ///
 /// # Errors
-/// [`Error::AppNotFound`].
+/// [`Error::NotFound`].
 pub fn info(context: &Context<'_>, name: &AppName) -> Result<AppInfo> {
     let (app, release, containers, health) = context.instance.read(|tables| {
         let app = tables.app(name)?;
@@ -212,7 +213,7 @@ pub fn exists(context: &Context<'_>, name: &AppName) -> Result<()> {
 /// Sets the branch whose push deploys.
 ///
 /// # Errors
-/// [`Error::AppNotFound`], [`Error::Frozen`].
+/// [`Error::NotFound`], `DeployError::AppLocked`.
 pub async fn set_deploy_branch(
     context: &Context<'_>,
     name: &AppName,
@@ -242,7 +243,7 @@ impl Show for Created {
 /// Makes an app and its repository. Whoever makes one owns it.
 ///
 /// # Errors
-/// [`Error::AppExists`], [`Error::AppNameReserved`].
+/// [`Error::Exists`], [`Error::Invalid`].
 pub async fn create(context: &Context<'_>, name: &AppName) -> Result<Created> {
     name.check_not_reserved()?;
     let instance = context.instance;
@@ -265,11 +266,11 @@ pub async fn create(context: &Context<'_>, name: &AppName) -> Result<Created> {
 /// Killed in the middle, it leaves a stopped app behind that can be destroyed again.
 ///
 /// # Errors
-/// [`Error::AppNotFound`]; what the engine says.
+/// [`Error::NotFound`]; what the engine says.
 pub async fn destroy(context: &Context<'_>, name: &AppName, waiting: impl FnMut(&str)) -> Result<Destroyed> {
     let instance = context.instance;
     let app = instance.read(|tables| tables.app(name))?;
-    deploy::refuse_frozen(&app)?;
+    deploy::refuse_locked(&app)?;
     let engine = Engine::connect(&instance.settings).await?;
     instance.write(|tables| {
         for deployment in tables.unfinished_deployments(Some(app.id))? {
@@ -337,15 +338,15 @@ impl Show for Locked {
 /// Locks an app on purpose, so that nothing changes it.
 ///
 /// # Errors
-/// [`Error::AppNotFound`]; [`Error::Frozen`] where it is locked already.
+/// [`Error::NotFound`]; `DeployError::AppLocked` where it is locked already.
 pub fn lock(context: &Context<'_>, name: &AppName, message: Option<String>) -> Result<Locked> {
     let mut change = Change::new("apps:lock", Subject::App(name.clone()));
     change.detail.clone_from(&message);
     let running = context.change(&change, |tables| {
         let app = tables.app(name)?;
-        deploy::refuse_frozen(&app)?;
-        let freeze = Freeze { actor: context.actor().to_string(), since: clock::now(), message };
-        tables.set_freeze(app.id, Some(&freeze))?;
+        deploy::refuse_locked(&app)?;
+        let freeze = AppLock { actor: context.actor().to_string(), since: clock::now(), message };
+        tables.set_lock(app.id, Some(&freeze))?;
         let unfinished = tables.unfinished_deployments(Some(app.id))?;
         let running = unfinished
             .iter()
@@ -373,12 +374,12 @@ impl Show for Unlocked {
 /// Lets an app be changed again.
 ///
 /// # Errors
-/// [`Error::AppNotFound`].
+/// [`Error::NotFound`].
 pub fn unlock(context: &Context<'_>, name: &AppName) -> Result<Unlocked> {
     let change = Change::new("apps:unlock", Subject::App(name.clone()));
     let was = context.change(&change, |tables| {
         let app = tables.app(name)?;
-        tables.set_freeze(app.id, None)?;
+        tables.set_lock(app.id, None)?;
         Ok(LockInfo::of(&app))
     })?;
     Ok(Unlocked { app: name.clone(), was })
@@ -387,7 +388,7 @@ pub fn unlock(context: &Context<'_>, name: &AppName) -> Result<Unlocked> {
 /// Where Caddy does not run there are no requests either, and it starts with what the database says then.
 fn unless_caddy_is_down(result: Result<()>) -> Result<()> {
     match result {
-        Err(Error::ProxyUnavailable { .. }) => Ok(()),
+        Err(Error::Proxy(ProxyError::Unavailable { .. })) => Ok(()),
         other => other,
     }
 }
@@ -395,7 +396,7 @@ fn unless_caddy_is_down(result: Result<()>) -> Result<()> {
 /// Removes an app that a push made and then did not use: one that has no config and was never asked to deploy.
 ///
 /// # Errors
-/// [`Error::Database`], [`Error::Io`].
+/// [`Error::Store`], [`Error::Host`].
 pub async fn remove_unused(context: &Context<'_>, name: &AppName) -> Result<bool> {
     let instance = context.instance;
     let removed = instance.write(|tables| {

@@ -8,6 +8,7 @@ use crate::{
     Error, Result,
     buildpack::{self, BuildPlan, Buildpacks, Detected, Shown},
     context::Context,
+    error::Thing,
     tree::Tree,
     ui::{Show, Text},
 };
@@ -74,14 +75,11 @@ impl Show for BuildpackInfo {
 /// Looks at a buildpack.
 ///
 /// # Errors
-/// [`Error::Usage`] where there is none of that name.
+/// [`Error::NotFound`] where there is none of that name.
 pub fn show(context: &Context<'_>, name: &str) -> Result<BuildpackInfo> {
     let BuildpackList(mut all) = list(context)?;
     let known = all.iter().map(|shown| shown.name.as_str()).collect::<Vec<_>>().join(", ");
-    let place = all.iter().position(|shown| shown.name == name).ok_or_else(|| Error::Usage {
-        message: format!("there is no buildpack {name:?}"),
-        hint: format!("buildpacks: {known}"),
-    })?;
+    let place = all.iter().position(|shown| shown.name == name).ok_or_else(|| Error::NotFound(Thing::Buildpack { known }, name.to_owned()))?;
     Ok(BuildpackInfo(all.swap_remove(place)))
 }
 
@@ -121,10 +119,10 @@ fn check_directory(directory: &Path, command: &str) -> Result<()> {
     if directory.is_dir() {
         return Ok(());
     }
-    Err(Error::Usage {
-        message: format!("there is no directory {}", directory.display()),
-        hint: format!("`paas {command} DIR` takes the directory of a repository"),
-    })
+    Err(Error::usage(
+        format!("there is no directory {}", directory.display()),
+        format!("`paas {command} DIR` takes the directory of a repository"),
+    ))
 }
 
 impl Show for BuildPlan {

@@ -4,6 +4,7 @@ use futures_util::future::try_join_all;
 use serde::Serialize;
 
 use crate::{
+    error::DeployError,
     Error, Result,
     context::Context,
     deploy::{self, Target},
@@ -109,13 +110,13 @@ fn describe(probe: &Probe, web_port: u16) -> String {
 /// How an app's containers are checked.
 ///
 /// # Errors
-/// [`Error::AppNotFound`], [`Error::NeverDeployed`].
+/// [`Error::NotFound`], [`DeployError::NeverDeployed`].
 pub fn report(context: &Context<'_>, name: &AppName) -> Result<CheckReports> {
     let (release, containers) = context.instance.read(|tables| {
         let app = tables.app(name)?;
         Ok((tables.current_release(app.id)?, tables.containers_of_app(app.id)?))
     })?;
-    let release = release.ok_or_else(|| Error::NeverDeployed(name.clone()))?;
+    let release = release.ok_or_else(|| DeployError::NeverDeployed { app: name.clone() })?;
     let reports = release.processes.iter().map(|spec| CheckReport {
         process: spec.process.clone(),
         check: spec.run.check.clone(),
@@ -132,7 +133,7 @@ pub fn report(context: &Context<'_>, name: &AppName) -> Result<CheckReports> {
 /// Checks an app's live containers now, each once; of one process type, or all.
 ///
 /// # Errors
-/// [`Error::NeverDeployed`], [`Error::NotRunning`], [`Error::ProcessNotFound`], [`Error::DockerUnavailable`].
+/// [`DeployError::NeverDeployed`], [`Error::NotRunning`], [`Error::NotFound`], [`Error::DockerUnavailable`].
 pub async fn run(context: &Context<'_>, name: &AppName, process: Option<&ProcessType>) -> Result<Verdicts> {
     let instance = context.instance;
     let (app, release, containers) = instance.read(|tables| {
@@ -140,13 +141,13 @@ pub async fn run(context: &Context<'_>, name: &AppName, process: Option<&Process
         let release = tables.current_release(app.id)?;
         Ok((app.clone(), release, tables.containers_of_app(app.id)?))
     })?;
-    let release = release.ok_or_else(|| Error::NeverDeployed(name.clone()))?;
+    let release = release.ok_or_else(|| Error::Deploy(DeployError::NeverDeployed { app: name.clone() }))?;
     if !app.is_running() {
-        return Err(Error::NotRunning(app.name));
+        return Err(Error::Deploy(DeployError::NotRunning { app: app.name }));
     }
     if let Some(process) = process.filter(|process| release.process(process).is_none()) {
         let known = release.process_names();
-        return Err(Error::ProcessNotFound { app: app.name, process: process.clone(), known });
+        return Err(Error::no_process(&app.name, process, known));
     }
     let engine = Engine::connect(&instance.settings).await?;
     let live = containers

@@ -78,7 +78,7 @@ impl Show for Cleaned {
 /// belongs to all users of the engine.
 ///
 /// # Errors
-/// [`Error::Io`], [`Error::Database`]. What the engine says is in the answer, beside what was removed all the same.
+/// [`Error::Host`], [`Error::Store`]. What the engine says is in the answer, beside what was removed all the same.
 pub async fn run(context: &Context<'_>, build_cache: bool) -> Result<Cleaned> {
     let instance = context.instance;
     // The files first: a full disk may be what keeps the engine from answering.
@@ -121,7 +121,7 @@ pub struct InEngine {
 /// Removes files below ROOT that nobody needs: logs of old deploys, and what was killed left behind. Needs no engine.
 ///
 /// # Errors
-/// [`Error::Io`], [`Error::Database`].
+/// [`Error::Host`], [`Error::Store`].
 pub fn files(instance: &Instance) -> Result<Files> {
     let paths = &instance.settings.paths;
     let (apps, unfinished) = instance.read(|tables| Ok((tables.apps()?, tables.unfinished_deployments(None)?)))?;
@@ -152,7 +152,7 @@ pub fn files(instance: &Instance) -> Result<Files> {
 /// the build cache, which belongs to all users of the engine.
 ///
 /// # Errors
-/// [`Error::Docker`], [`Error::Database`].
+/// [`Error::Engine`], [`Error::Store`].
 pub async fn engine(instance: &Instance, engine: &Engine, build_cache: bool) -> Result<InEngine> {
     // The engine first: a container that is made after this has its row already.
     let listed = engine.list(&instance.id).await?;

@@ -5,6 +5,7 @@ use std::{io::Read, time::Duration};
 use serde::Serialize;
 
 use crate::{
+    error::DeployError,
     Error, Result, clock,
     context::Context,
     model::{AppName, Change, DeployId, DeployState, Deployment, Phase, Subject},
@@ -104,7 +105,7 @@ impl Show for DeployList {
 /// An app's newest deploys, newest first.
 ///
 /// # Errors
-/// [`Error::AppNotFound`].
+/// [`Error::NotFound`].
 pub fn list(context: &Context<'_>, app: &AppName, limit: u32) -> Result<DeployList> {
     let deployments = context.instance.read(|tables| {
         let app = tables.app(app)?;
@@ -174,14 +175,14 @@ pub fn info(context: &Context<'_>, target: Option<&str>) -> Result<DeployInfo> {
 /// newest that the caller sees.
 ///
 /// # Errors
-/// [`Error::DeploymentNotFound`], [`Error::AppNotFound`], [`Error::NeverDeployed`].
+/// [`Error::NotFound`], [`Error::NotFound`], [`DeployError::NeverDeployed`].
 pub fn find(context: &Context<'_>, target: Option<&str>) -> Result<Deployment> {
     let Some(target) = target else {
         let newest = context.instance.read(|tables| {
             let apps: Vec<_> = tables.apps()?.into_iter().filter(|app| context.sees(&app.name)).collect();
             tables.newest_deployment(&apps.iter().map(|app| app.id).collect::<Vec<_>>())
         })?;
-        return newest.ok_or_else(|| Error::DeploymentNotFound("yet".to_owned()));
+        return newest.ok_or_else(|| DeployError::NothingDeployed.into());
     };
     if let Ok(id) = target.parse::<DeployId>() {
         return context.instance.read(|tables| tables.deployment(id));
@@ -191,7 +192,7 @@ pub fn find(context: &Context<'_>, target: Option<&str>) -> Result<Deployment> {
         let app = tables.app(&name)?;
         tables.deployments(app.id, 1)
     })?;
-    newest.into_iter().next().ok_or(Error::NeverDeployed(name))
+    newest.into_iter().next().ok_or_else(|| DeployError::NeverDeployed { app: name }.into())
 }
 
 /// The app of a deployment that is named as in [`find`].
@@ -206,7 +207,7 @@ pub fn app_of(context: &Context<'_>, target: &str) -> Result<AppName> {
 /// Gives the log of a deployment to `out`, in pieces; with `follow`, until the deployment is live or over.
 ///
 /// # Errors
-/// As [`find`]; [`Error::Io`], and what `out` returns.
+/// As [`find`]; [`Error::Host`], and what `out` returns.
 pub async fn output(
     context: &Context<'_>,
     target: Option<&str>,
@@ -253,7 +254,7 @@ impl Show for Canceled {
 /// Asks a deployment to stop, and waits until it has.
 ///
 /// # Errors
-/// As [`find`]; [`Error::NotCancelable`].
+/// As [`find`]; [`DeployError::NotCancelable`].
 pub async fn cancel(context: &Context<'_>, target: &str) -> Result<Canceled> {
     let deployment = find(context, Some(target))?;
     let instance = context.instance;

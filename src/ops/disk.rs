@@ -122,7 +122,7 @@ pub struct Space {
 /// Finds out who uses what. Where the engine does not answer, the rest is told.
 ///
 /// # Errors
-/// [`Error::Database`], [`Error::Io`].
+/// [`Error::Store`], [`Error::Host`].
 pub async fn report(context: &Context<'_>) -> Result<Report> {
     let instance = context.instance;
     let paths = &instance.settings.paths;
@@ -155,7 +155,7 @@ pub async fn report(context: &Context<'_>) -> Result<Report> {
 /// The disks of ROOT and, where it is on this machine, of the engine.
 ///
 /// # Errors
-/// [`Error::Io`] where not even ROOT's can be asked.
+/// [`Error::Host`] where not even ROOT's can be asked.
 pub async fn disks(instance: &Instance) -> Result<Vec<Disk>> {
     let root = instance.settings.paths.root();
     let mut disks = vec![Disk { holds: vec![root.to_owned()], space: space(root)? }];
@@ -202,7 +202,7 @@ fn app_usage(
 /// How much room there is on the disk of a path.
 ///
 /// # Errors
-/// [`Error::Io`].
+/// [`Error::Host`].
 pub fn space(path: &Path) -> Result<Space> {
     let status = rustix::fs::statvfs(path)
         .map_err(|error| Error::io(format!("ask how full the disk of {} is", path.display()))(error.into()))?;

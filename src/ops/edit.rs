@@ -68,7 +68,7 @@ pub async fn apply(
     let edited = |outcome| Edited { app: app.clone(), outcome, deploy: None, release: None };
     let found = instance.read(|tables| tables.app(app))?;
     if !changes(instance, &found, edit)? {
-        deploy::refuse_frozen(&found)?;
+        deploy::refuse_locked(&found)?;
         return Ok(edited(Outcome::Unchanged));
     }
     if restart && found.is_running() {

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::{
+    error::Thing,
     Error, Result, clock,
     context::Context,
     model::{Change, KeyName, PublicKey, Role, Subject},
@@ -76,7 +77,7 @@ impl Show for KeyChanged {
 /// Lets the holder of a public key log in, as admin.
 ///
 /// # Errors
-/// [`Error::KeyExists`] where the name or the key is here already; [`Error::Database`].
+/// [`Error::Exists`] where the name or the key is here already; [`Error::Store`].
 pub fn add(context: &Context<'_>, name: &KeyName, key: &PublicKey) -> Result<KeyChanged> {
     let change = Change::new("ssh-keys:add", Subject::Key(name.clone())).with(&key.fingerprint);
     let added = context.change(&change, |tables| tables.add_key(name, &key.fingerprint, &key.line, Role::Admin))?;
@@ -86,7 +87,7 @@ pub fn add(context: &Context<'_>, name: &KeyName, key: &PublicKey) -> Result<Key
 /// The keys that may log in, by name.
 ///
 /// # Errors
-/// [`Error::Database`].
+/// [`Error::Store`].
 #[expect(clippy::redundant_closure_for_method_calls, reason = "the method itself is not general over its lifetime")]
 pub fn list(context: &Context<'_>) -> Result<KeyList> {
     let keys = context.instance.read(|tables| tables.keys())?;
@@ -98,16 +99,16 @@ pub fn list(context: &Context<'_>) -> Result<KeyList> {
 /// Returns the key that was removed.
 ///
 /// # Errors
-/// [`Error::KeyNotFound`], [`Error::Database`].
+/// [`Error::NotFound`], [`Error::Store`].
 pub fn remove(context: &Context<'_>, choice: &KeyChoice) -> Result<KeyChanged> {
     let key = context.instance.read(|tables| {
-        let (key, asked) = match choice {
-            KeyChoice::Name(name) => (tables.find_key(name)?, format!("named {name}")),
+        let (key, thing, name) = match choice {
+            KeyChoice::Name(name) => (tables.find_key(name)?, Thing::Key, name.to_string()),
             KeyChoice::Fingerprint(fingerprint) => {
-                (tables.find_key_by_fingerprint(fingerprint)?, format!("with the fingerprint {fingerprint}"))
+                (tables.find_key_by_fingerprint(fingerprint)?, Thing::Fingerprint, fingerprint.clone())
             }
         };
-        key.ok_or(Error::KeyNotFound(asked))
+        key.ok_or(Error::NotFound(thing, name))
     })?;
     let change = Change::new("ssh-keys:remove", Subject::Key(key.name.clone())).with(&key.fingerprint);
     context.change(&change, |tables| tables.remove_key(key.id))?;

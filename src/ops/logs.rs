@@ -40,7 +40,7 @@ pub struct Selection {
 /// Gives an app's log to `out`, line by line, oldest first; with `follow`, until `out` fails.
 ///
 /// # Errors
-/// [`Error::DockerUnavailable`], [`Error::Io`], and what `out` returns.
+/// `EngineError::Unavailable`, [`Error::Host`], and what `out` returns.
 pub async fn show(
     context: &Context<'_>,
     name: &AppName,
@@ -137,7 +137,7 @@ async fn follow(
 /// Appends the last lines of a container that goes to the file of former lines, and keeps that file within bounds.
 ///
 /// # Errors
-/// [`Error::Io`].
+/// [`Error::Host`].
 pub fn keep(path: &Path, label: &str, lines: &[LogLine]) -> Result<()> {
     let action = || format!("write {}", path.display());
     if let Some(directory) = path.parent() {

@@ -13,6 +13,7 @@ use crate::{
     context::Context,
     deploy,
     engine::{Engine, Running},
+    error::DeployError,
     instance::Instance,
     model::{App, AppName, AppState, Change, Override, ProcessSpec, ProcessType, Setting, Status, Subject, app_status},
     proxy,
@@ -26,12 +27,12 @@ const CRASH_LOOP: u32 = 3;
 /// Stops an app: its address answers with a page that says so, its requests in flight complete, its containers go.
 ///
 /// # Errors
-/// [`Error::NeverDeployed`].
+/// [`DeployError::NeverDeployed`].
 pub async fn stop(context: &Context<'_>, name: &AppName, waiting: impl FnMut(&str)) -> Result<Edited> {
     let instance = context.instance;
     let app = instance.read(|tables| tables.app(name))?;
     if app.current_release.is_none() {
-        return Err(Error::NeverDeployed(app.name));
+        return Err(Error::Deploy(DeployError::NeverDeployed { app: app.name }));
     }
     let engine = Engine::connect(&instance.settings).await?;
     let (app, _lock) = deploy::hold(context, name, "the stop", waiting).await?;
@@ -57,7 +58,7 @@ pub fn unchanged(app: &AppName) -> Edited {
 /// As [`restart`].
 pub async fn start(context: &Context<'_>, name: &AppName, log: &DeployLog) -> Result<Option<Edited>> {
     let app = context.instance.read(|tables| tables.app(name))?;
-    deploy::refuse_frozen(&app)?;
+    deploy::refuse_locked(&app)?;
     if app.is_running() {
         return Ok(None);
     }
@@ -88,7 +89,7 @@ pub async fn rebuild(context: &Context<'_>, name: &AppName, log: &DeployLog) -> 
 /// Scales process types: at once if the app runs and `restart` is wanted, else for its next start.
 ///
 /// # Errors
-/// [`Error::ProcessNotFound`]; whatever fails in the deploy.
+/// [`Error::NotFound`]; whatever fails in the deploy.
 pub async fn scale(
     context: &Context<'_>,
     name: &AppName,
@@ -99,7 +100,7 @@ pub async fn scale(
     let app = context.instance.read(|tables| tables.app(name))?;
     let now = formation(context.instance, &app)?;
     if wanted.iter().all(|entry| now.contains(entry)) {
-        deploy::refuse_frozen(&app)?;
+        deploy::refuse_locked(&app)?;
         return Ok(unchanged(name));
     }
     if app.is_running() && restart {
@@ -135,7 +136,7 @@ impl Show for Formation {
 /// How many containers each process type of an app is meant to have: `web` first, then by name.
 ///
 /// # Errors
-/// [`Error::AppNotFound`].
+/// [`Error::NotFound`].
 pub fn formation_of(context: &Context<'_>, name: &AppName) -> Result<Formation> {
     let app = context.instance.read(|tables| tables.app(name))?;
     let formation = formation(context.instance, &app)?;
@@ -145,7 +146,7 @@ pub fn formation_of(context: &Context<'_>, name: &AppName) -> Result<Formation> 
 /// Scales process types of an app that does not run: for its next start. One that runs is scaled by a deploy.
 ///
 /// # Errors
-/// [`Error::ProcessNotFound`] where it was deployed and has no such type.
+/// [`Error::NotFound`] where it was deployed and has no such type.
 async fn scale_for_later(
     context: &Context<'_>,
     name: &AppName,
@@ -160,7 +161,7 @@ async fn scale_for_later(
         for (process, quantity) in formation {
             if let Some(current) = current.as_ref().filter(|current| current.process(process).is_none()) {
                 let (app, known) = (name.clone(), current.process_names());
-                return Err(Error::ProcessNotFound { app, process: process.clone(), known });
+                return Err(Error::no_process(&app, process, known));
             }
             tables.scale(app.id, process, *quantity)?;
         }
@@ -171,7 +172,7 @@ async fn scale_for_later(
 /// How many containers each process type of an app is meant to have: `web` first, then by name.
 ///
 /// # Errors
-/// [`Error::AppNotFound`], [`Error::Database`].
+/// [`Error::NotFound`], [`Error::Store`].
 pub fn formation(instance: &Instance, app: &App) -> Result<Vec<(ProcessType, u32)>> {
     let (release, scaled) = instance.read(|tables| Ok((tables.current_release(app.id)?, tables.formation(app.id)?)))?;
     let specs = release.map(|release| release.processes).unwrap_or_default();
@@ -190,7 +191,7 @@ fn quantity(spec: &ProcessSpec, scaled: &[(ProcessType, u32)]) -> u32 {
 /// What the server is told about an app's process types, as it would be after some edits, by type and setting.
 ///
 /// # Errors
-/// [`Error::InvalidValue`]; [`Error::ProcessNotFound`] where the app was deployed and has no such type.
+/// [`Error::Invalid`]; [`Error::NotFound`] where the app was deployed and has no such type.
 pub fn edited(
     instance: &Instance,
     app: &App,
@@ -205,7 +206,7 @@ pub fn edited(
             && process.as_str() != ProcessType::RELEASE
         {
             let (app, known) = (app.name.clone(), current.process_names());
-            return Err(Error::ProcessNotFound { app, process: process.clone(), known });
+            return Err(Error::no_process(&app, process, known));
         }
         overrides.retain(|other| (&other.process, other.setting) != (&entry.process, entry.setting));
         overrides.push(entry.clone());
@@ -316,7 +317,7 @@ impl Show for Report {
 /// Reports on an app. What the engine says is missing where it does not answer.
 ///
 /// # Errors
-/// [`Error::AppNotFound`], [`Error::Database`].
+/// [`Error::NotFound`], [`Error::Store`].
 pub async fn report(context: &Context<'_>, name: &AppName) -> Result<Report> {
     let instance = context.instance;
     let (app, release, containers, health) = instance.read(|tables| {
@@ -431,7 +432,7 @@ impl Show for Lines {
 /// Reports on all apps that the caller sees, in one go: one question to the database, one to the engine.
 ///
 /// # Errors
-/// [`Error::Database`].
+/// [`Error::Store`].
 pub async fn report_all(context: &Context<'_>) -> Result<Lines> {
     let instance = context.instance;
     let (apps, containers, health) =

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{apps::IMAGE_COMMAND, edit::Edited};
 use crate::{
+    error::{DeployError, Thing},
     Error, Result, clock,
     context::Context,
     deploy,
@@ -95,7 +96,7 @@ impl Show for ReleaseList {
 /// An app's newest releases, newest first.
 ///
 /// # Errors
-/// [`Error::AppNotFound`], [`Error::Database`].
+/// [`Error::NotFound`], [`Error::Store`].
 pub async fn list(context: &Context<'_>, name: &AppName, limit: u32) -> Result<ReleaseList> {
     let instance = context.instance;
     let (app, releases) = instance.read(|tables| {
@@ -187,7 +188,7 @@ impl Show for ReleaseInfo {
 /// are shown.
 ///
 /// # Errors
-/// [`Error::ReleaseNotFound`], [`Error::NeverDeployed`], [`Error::Unseal`].
+/// [`Error::NotFound`], [`DeployError::NeverDeployed`], [`Error::Store`].
 pub fn info(
     context: &Context<'_>,
     name: &AppName,
@@ -200,8 +201,8 @@ pub fn info(
         let release = match version {
             Some(version) => tables
                 .find_release(app.id, version)?
-                .ok_or_else(|| Error::ReleaseNotFound { app: name.clone(), version })?,
-            None => tables.current_release(app.id)?.ok_or_else(|| Error::NeverDeployed(name.clone()))?,
+                .ok_or_else(|| Error::NotFound(Thing::Release(name.clone()), version.to_string()))?,
+            None => tables.current_release(app.id)?.ok_or_else(|| DeployError::NeverDeployed { app: name.clone() })?,
         };
         let sealed = tables.sealed_config(release.id)?;
         Ok((app, release, sealed))

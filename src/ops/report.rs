@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::disk::{self, Disk, disk_lines};
 use crate::{
+    error::EngineError,
     Error, Result, clock,
     context::Context,
     engine::{Engine, Facts},
@@ -172,7 +173,7 @@ impl<T> Answer<T> {
 /// Looks at everything.
 ///
 /// # Errors
-/// [`Error::Database`], [`Error::Io`] where not even the instance's own files can be read.
+/// [`Error::Store`], [`Error::Host`] where not even the instance's own files can be read.
 pub async fn report(context: &Context<'_>) -> Result<Report> {
     let instance = context.instance;
     let settings = &instance.settings;
@@ -181,9 +182,11 @@ pub async fn report(context: &Context<'_>) -> Result<Report> {
             let engine = Engine::connect(settings).await?;
             Ok((engine.facts().await?, engine))
         };
-        tokio::time::timeout(ENGINE_TIMEOUT, asked)
-            .await
-            .unwrap_or_else(|_| Err(Error::Unsupported(format!("no answer within {} s", ENGINE_TIMEOUT.as_secs()))))
+        tokio::time::timeout(ENGINE_TIMEOUT, asked).await.unwrap_or_else(|_| {
+            Err(Error::Engine(EngineError::Unsupported {
+                reason: format!("no answer within {} s", ENGINE_TIMEOUT.as_secs()),
+            }))
+        })
     };
     let git = async {
         let mut git = exec::command("git");

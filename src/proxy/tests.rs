@@ -18,6 +18,7 @@ use tokio::{
 
 use super::*;
 use crate::{
+    error::{HostError, ProxyError, UsageError},
     http,
     model::{Actor, AppState, DeployId, DeploymentKind, ImageId, ProcessSettings, ProcessType},
     settings::Settings,
@@ -507,11 +508,14 @@ async fn without_the_resolver_the_fallback_serves_and_the_daemon_brings_it_back(
 
     // A Caddyfile that Caddy refuses.
     let admin = Admin::new(&paths).unwrap();
-    assert!(matches!(admin.load("http:// {\n\tno_such_directive\n}\n").await, Err(Error::ProxyRefused(_))));
-    assert!(matches!(admin.adapt("{").await, Err(Error::ProxyRefused(_))));
+    assert!(matches!(
+        admin.load("http:// {\n\tno_such_directive\n}\n").await,
+        Err(Error::Proxy(ProxyError::Refused { .. }))
+    ));
+    assert!(matches!(admin.adapt("{").await, Err(Error::Proxy(ProxyError::Refused { .. }))));
     let before = std::fs::read(paths.caddyfile()).unwrap();
     let refused = write_checked_by_program(&rig.instance, "http:// {\n\tno_such_directive\n}\n").await;
-    assert!(matches!(refused, Err(Error::ProxyRefused(_))), "{refused:?}");
+    assert!(matches!(refused, Err(Error::Proxy(ProxyError::Refused { .. }))), "{refused:?}");
     assert_eq!(std::fs::read(paths.caddyfile()).unwrap(), before);
     assert_eq!(rig.get("blog.localhost").await, (200, "three 0".to_owned()));
 
@@ -607,7 +611,7 @@ async fn what_a_managed_caddy_needs_is_checked_at_once() {
         settings.caddy = caddy.to_owned();
         check_program(&settings)
     };
-    assert!(matches!(write("/r", "/no/such/caddy"), Err(Error::ProgramMissing { .. })));
-    assert!(matches!(write(&format!("/{}", "x".repeat(100)), "caddy"), Err(Error::Settings { .. })));
+    assert!(matches!(write("/r", "/no/such/caddy"), Err(Error::Host(HostError::ProgramMissing { .. }))));
+    assert!(matches!(write(&format!("/{}", "x".repeat(100)), "caddy"), Err(Error::Usage(UsageError::Settings { .. }))));
     assert!(write("/r", "caddy").is_ok());
 }

@@ -5,7 +5,8 @@ use rusqlite::{Row, params};
 use super::{Tables, corrupt, parsed};
 use crate::{
     Error, Result, clock,
-    model::{App, AppId, AppName, AppState, BranchName, Freeze, ReleaseVersion},
+    error::Thing,
+    model::{App, AppId, AppLock, AppName, AppState, BranchName, ReleaseVersion},
 };
 
 const COLUMNS: &str = "apps.id, apps.name, apps.state, apps.deploy_branch, releases.version, apps.created_at, \
@@ -16,10 +17,10 @@ impl Tables<'_> {
     /// Makes an app.
     ///
     /// # Errors
-    /// [`Error::AppExists`].
+    /// [`Error::Exists`].
     pub fn create_app(&self, name: &AppName) -> Result<App> {
         if self.find_app(name)?.is_some() {
-            return Err(Error::AppExists(name.clone()));
+            return Err(Error::Exists(Thing::App, name.to_string()));
         }
         self.execute(
             "INSERT INTO apps (name, state, created_at) VALUES (?1, 'new', ?2)",
@@ -29,9 +30,6 @@ impl Tables<'_> {
     }
 
     /// All apps, by name.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn apps(&self) -> Result<Vec<App>> {
         self.all(&format!("SELECT {COLUMNS} {FROM} ORDER BY apps.name"), [], app)
     }
@@ -51,9 +49,6 @@ impl Tables<'_> {
     }
 
     /// The app of that name, if there is one.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn find_app(&self, name: &AppName) -> Result<Option<App>> {
         self.maybe_one(&format!("SELECT {COLUMNS} {FROM} WHERE apps.name = ?1"), [name.as_str()], app)
     }
@@ -61,15 +56,12 @@ impl Tables<'_> {
     /// The app of that name.
     ///
     /// # Errors
-    /// [`Error::AppNotFound`].
+    /// [`Error::NotFound`].
     pub fn app(&self, name: &AppName) -> Result<App> {
-        self.find_app(name)?.ok_or_else(|| Error::AppNotFound(name.clone()))
+        self.find_app(name)?.ok_or_else(|| Error::no_app(name))
     }
 
     /// The app of that number.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn app_by_id(&self, id: i64) -> Result<App> {
         self.one(&format!("SELECT {COLUMNS} {FROM} WHERE apps.id = ?1"), [id], app)
     }
@@ -77,35 +69,26 @@ impl Tables<'_> {
     /// Removes an app with all that belongs to it in the database, its containers' rows but for.
     ///
     /// # Errors
-    /// [`Error::Database`], also where it still has containers.
+    /// [`Error::Store`], also where it still has containers.
     pub fn delete_app(&self, id: i64) -> Result<()> {
         self.execute("UPDATE apps SET current_release_id = NULL WHERE id = ?1", [id])?;
         self.execute("DELETE FROM apps WHERE id = ?1", [id]).map(drop)
     }
 
     /// Sets the branch whose push deploys.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn set_deploy_branch(&self, id: i64, branch: &BranchName) -> Result<()> {
         self.execute("UPDATE apps SET deploy_branch = ?2 WHERE id = ?1", params![id, branch.as_str()]).map(drop)
     }
 
     /// Sets whether an app is meant to run.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn set_app_state(&self, id: i64, state: AppState) -> Result<()> {
         self.execute("UPDATE apps SET state = ?2 WHERE id = ?1", params![id, state.as_str()]).map(drop)
     }
 
-    /// Freezes an app on purpose, or thaws it.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
-    pub fn set_freeze(&self, id: i64, freeze: Option<&Freeze>) -> Result<()> {
-        let freeze = freeze.map(serde_json::to_string).transpose().map_err(Error::bug)?;
-        self.execute("UPDATE apps SET freeze = ?2 WHERE id = ?1", params![id, freeze]).map(drop)
+    /// Locks an app, or unlocks it.
+    pub fn set_lock(&self, id: i64, lock: Option<&AppLock>) -> Result<()> {
+        let lock = lock.map(serde_json::to_string).transpose().map_err(Error::bug)?;
+        self.execute("UPDATE apps SET freeze = ?2 WHERE id = ?1", params![id, lock]).map(drop)
     }
 }
 
@@ -117,9 +100,6 @@ fn app(row: &Row<'_>) -> rusqlite::Result<App> {
         deploy_branch: row.get::<_, Option<String>>(3)?.map(parsed).transpose()?,
         current_release: row.get::<_, Option<u32>>(4)?.map(ReleaseVersion),
         created_at: row.get(5)?,
-        freeze: row
-            .get::<_, Option<String>>(6)?
-            .map(|text| serde_json::from_str(&text).map_err(corrupt))
-            .transpose()?,
+        lock: row.get::<_, Option<String>>(6)?.map(|text| serde_json::from_str(&text).map_err(corrupt)).transpose()?,
     })
 }

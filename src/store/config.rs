@@ -5,9 +5,6 @@ use crate::{Result, model::EnvKey};
 
 impl Tables<'_> {
     /// An app's variables with their sealed values, by name.
-    ///
-    /// # Errors
-    /// [`crate::Error::Database`].
     pub fn config(&self, app_id: i64) -> Result<Vec<(EnvKey, Vec<u8>)>> {
         self.all("SELECT key, sealed FROM config WHERE app_id = ?1 ORDER BY key", [app_id], |row| {
             Ok((parsed(row.get::<_, String>(0)?)?, row.get(1)?))
@@ -15,9 +12,6 @@ impl Tables<'_> {
     }
 
     /// Makes these an app's variables, with their sealed values.
-    ///
-    /// # Errors
-    /// [`crate::Error::Database`].
     pub fn replace_config(&self, app_id: i64, config: &[(EnvKey, Vec<u8>)]) -> Result<()> {
         self.execute("DELETE FROM config WHERE app_id = ?1", [app_id])?;
         for (key, sealed) in config {
@@ -27,9 +21,6 @@ impl Tables<'_> {
     }
 
     /// Sets a variable to a sealed value.
-    ///
-    /// # Errors
-    /// [`crate::Error::Database`].
     fn set_config(&self, app_id: i64, key: &EnvKey, sealed: &[u8]) -> Result<()> {
         self.execute(
             "INSERT INTO config (app_id, key, sealed) VALUES (?1, ?2, ?3)

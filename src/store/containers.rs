@@ -5,6 +5,7 @@ use rusqlite::{Row, params};
 use super::{Tables, corrupt, parsed};
 use crate::{
     Error, Result, clock,
+    error::UsageError,
     model::{AppName, DeployId, ProcessType, RestartPolicy, RunSettings, Subnet},
 };
 
@@ -130,7 +131,7 @@ impl Tables<'_> {
     /// last minute: round-robin through `subnet`.
     ///
     /// # Errors
-    /// [`Error::Database`] where the subnet is used up.
+    /// [`Error::Store`] where the subnet is used up.
     pub fn add_container(&self, subnet: Subnet, new: &NewContainer<'_>) -> Result<Container> {
         let address = self.next_address(subnet)?;
         let id = self.insert(
@@ -157,17 +158,11 @@ impl Tables<'_> {
     }
 
     /// All containers of all apps.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn containers(&self) -> Result<Vec<Container>> {
         self.all(&format!("{SELECT} ORDER BY containers.id"), [], container)
     }
 
     /// An app's containers, by process type and position.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn containers_of_app(&self, app_id: i64) -> Result<Vec<Container>> {
         self.all(
             &format!("{SELECT} WHERE containers.app_id = ?1 ORDER BY process, position, containers.id"),
@@ -177,18 +172,12 @@ impl Tables<'_> {
     }
 
     /// The containers a deployment made.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn containers_of_deployment(&self, id: DeployId) -> Result<Vec<Container>> {
         self.all(&format!("{SELECT} WHERE containers.deployment_id = ?1 ORDER BY containers.id"), [id], container)
     }
 
     /// The switch, as far as containers go: the app's others drain, but for those of the deployment, which become
     /// live, and those that are kept, which [`Tables::keep_container`] deals with.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn switch_containers(&self, app_id: i64, deployment_id: DeployId, kept: &[i64]) -> Result<()> {
         for container in self.containers_of_app(app_id)? {
             let stays = container.deployment_id == deployment_id || kept.contains(&container.id);
@@ -207,9 +196,6 @@ impl Tables<'_> {
     }
 
     /// Makes a live container one of another release, which runs it in the same way but for these settings.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn keep_container(&self, id: i64, release_id: i64, run: &RunSettings) -> Result<()> {
         self.execute(
             "UPDATE containers SET release_id = ?2, restart = ?3, stop_timeout = ?4, drain_timeout = ?5 WHERE id = ?1",
@@ -229,34 +215,22 @@ impl Tables<'_> {
     }
 
     /// Says what a container is to its app.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn set_container_state(&self, id: i64, state: ContainerState) -> Result<()> {
         self.execute("UPDATE containers SET state = ?2 WHERE id = ?1", params![id, state.as_str()]).map(drop)
     }
 
     /// Says why a container fails its checks, if it does: that decides whether it may get requests.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn set_failing(&self, id: i64, failing: Option<&str>) -> Result<()> {
         self.execute("UPDATE containers SET failing = ?2, healthy = ?2 IS NULL WHERE id = ?1", params![id, failing])
             .map(drop)
     }
 
     /// Says whether a container ended and is meant to stay so.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn set_ended(&self, id: i64, ended: bool) -> Result<()> {
         self.execute("UPDATE containers SET ended = ?2 WHERE id = ?1", params![id, ended]).map(drop)
     }
 
     /// Sends all containers of an app on their way out.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn retire_containers(&self, app_id: i64) -> Result<()> {
         self.execute(
             "UPDATE containers SET state = 'draining', retired_at = ?2 WHERE app_id = ?1 AND state <> 'draining'",
@@ -266,17 +240,11 @@ impl Tables<'_> {
     }
 
     /// Says whether a container may get requests.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn set_healthy(&self, id: i64, healthy: bool) -> Result<()> {
         self.execute("UPDATE containers SET healthy = ?2 WHERE id = ?1", params![id, healthy]).map(drop)
     }
 
     /// Deletes the row of a container that is gone, and lets its address rest.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn remove_container(&self, id: i64) -> Result<()> {
         self.execute(
             "INSERT OR REPLACE INTO released_addresses (address, released_at)
@@ -298,9 +266,9 @@ impl Tables<'_> {
             .map(|offset| (start.wrapping_add(offset)) % subnet.host_count())
             .find(|index| !taken.contains(&subnet.host(*index).to_string()));
         let Some(index) = free else {
-            return Err(Error::Settings {
+            return Err(Error::Usage(UsageError::Settings {
                 message: format!("PAAS_SUBNET: all {} addresses of {subnet} are in use", subnet.host_count()),
-            });
+            }));
         };
         self.set_meta("next_address", &((index + 1) % subnet.host_count()).to_string())?;
         Ok(subnet.host(index))

@@ -3,8 +3,9 @@ use rusqlite::{Row, params};
 use super::{Tables, corrupt, parsed};
 use crate::{
     Error, Result, clock,
+    error::{DeployError, Thing},
     model::{
-        Actor, AppId, BranchName, CommitId, DeployId, DeployState, Deployment, DeploymentKind, Phase, ReleaseVersion,
+        Actor, AppId, BranchName, CommitId, DeployId, DeployState, Deployment, DeploymentKind, Phase, ReleaseVersion, Stop,
     },
 };
 
@@ -35,9 +36,6 @@ const FROM: &str = "FROM deployments LEFT JOIN releases ON releases.id = deploym
 
 impl Tables<'_> {
     /// Opens a deployment, queued.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn open_deployment(&self, app_id: i64, new: &NewDeployment<'_>) -> Result<DeployId> {
         let now = clock::now();
         let id = self.insert(
@@ -59,7 +57,7 @@ impl Tables<'_> {
     /// Moves a deployment on, with its event. A cancelled one moves to no state but an end.
     ///
     /// # Errors
-    /// [`Error::Canceled`], [`Error::Superseded`] where somebody stopped it; [`Error::DeployInterrupted`] where it is
+    /// `Stop::Canceled`, `Stop::Superseded` where somebody stopped it; `DeployError::Died` where it is
     /// not in the state `from` any more, because recovery took it for dead.
     pub fn move_deployment(&self, id: DeployId, from: DeployState, to: DeployState) -> Result<()> {
         let now = clock::now();
@@ -69,7 +67,7 @@ impl Tables<'_> {
             params![id, from.as_str(), to.as_str()],
         )?;
         if moved == 0 {
-            return Err(self.stopped_by(id)?.unwrap_or(Error::DeployInterrupted));
+            return Err(self.stopped_by(id)?.map_or(Error::Deploy(DeployError::Died), Error::from));
         }
         self.add_step(id, to, now)
     }
@@ -77,9 +75,6 @@ impl Tables<'_> {
     /// Ends a deployment, whatever state it is in, unless it is over already.
     ///
     /// `error`: why it failed, in one line; none for one that succeeded.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn end_deployment(&self, id: DeployId, end: DeployState, error: Option<&str>) -> Result<()> {
         let now = clock::now();
         let ended = self.execute(
@@ -94,25 +89,16 @@ impl Tables<'_> {
     }
 
     /// Notes when a deployment became live; its drain goes on after that.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn set_live(&self, id: DeployId) -> Result<()> {
         self.execute("UPDATE deployments SET finished_at = ?2 WHERE id = ?1", params![id, clock::now()]).map(drop)
     }
 
     /// Notes the release a deployment cut.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn set_deployment_release(&self, id: DeployId, release_id: i64) -> Result<()> {
         self.execute("UPDATE deployments SET release_id = ?2 WHERE id = ?1", params![id, release_id]).map(drop)
     }
 
     /// The row of the release a deployment cut, if it came that far.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn deployment_release(&self, id: DeployId) -> Result<Option<i64>> {
         self.one("SELECT release_id FROM deployments WHERE id = ?1", [id], |row| row.get(0))
     }
@@ -120,11 +106,11 @@ impl Tables<'_> {
     /// Asks a deployment to stop; the process that runs it does.
     ///
     /// # Errors
-    /// [`Error::NotCancelable`] where it is over or past the switch.
+    /// `DeployError::NotCancelable` where it is over or past the switch.
     pub fn cancel_deployment(&self, id: DeployId, actor: &Actor) -> Result<()> {
         let deployment = self.deployment(id)?;
         if deployment.state.phase() != Phase::Undoable {
-            return Err(Error::NotCancelable { id, state: deployment.state.to_string() });
+            return Err(Error::Deploy(DeployError::NotCancelable { id, state: deployment.state.to_string() }));
         }
         self.execute(
             "UPDATE deployments SET canceled_by = coalesce(canceled_by, ?2) WHERE id = ?1",
@@ -134,9 +120,6 @@ impl Tables<'_> {
     }
 
     /// Makes a push take the place of those of its app that wait in line before it.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn supersede(&self, app_id: i64, newer: DeployId) -> Result<()> {
         self.execute(
             "UPDATE deployments SET superseded_by = ?2
@@ -146,25 +129,22 @@ impl Tables<'_> {
         .map(drop)
     }
 
-    /// What stopped a deployment, if anything did: [`Error::Canceled`], [`Error::Superseded`].
-    ///
-    /// # Errors
-    /// [`Error::Database`].
-    pub fn stopped_by(&self, id: DeployId) -> Result<Option<Error>> {
+    /// What stopped a deployment, if anything did.
+    pub fn stopped_by(&self, id: DeployId) -> Result<Option<Stop>> {
         self.one("SELECT canceled_by, superseded_by FROM deployments WHERE id = ?1", [id], |row| {
             let canceled: Option<Actor> = row.get::<_, Option<String>>(0)?.map(parsed).transpose()?;
             let superseded: Option<DeployId> = row.get(1)?;
-            Ok(canceled.map(Error::Canceled).or(superseded.map(Error::Superseded)))
+            Ok(canceled.map(Stop::Canceled).or(superseded.map(Stop::Superseded)))
         })
     }
 
     /// The deployment of that number.
     ///
     /// # Errors
-    /// [`Error::DeploymentNotFound`].
+    /// [`Error::NotFound`].
     pub fn deployment(&self, id: DeployId) -> Result<Deployment> {
         self.maybe_one(&format!("SELECT {COLUMNS} {FROM} WHERE deployments.id = ?1"), [id], deployment)?
-            .ok_or_else(|| Error::DeploymentNotFound(id.to_string()))
+            .ok_or_else(|| Error::NotFound(Thing::Deploy, id.to_string()))
     }
 
     /// The newest deployment of these apps, if there is one.
@@ -184,9 +164,6 @@ impl Tables<'_> {
     }
 
     /// An app's newest deployments, newest first.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn deployments(&self, app_id: i64, limit: u32) -> Result<Vec<Deployment>> {
         self.all(
             &format!("SELECT {COLUMNS} {FROM} WHERE deployments.app_id = ?1 ORDER BY deployments.id DESC LIMIT ?2"),
@@ -196,9 +173,6 @@ impl Tables<'_> {
     }
 
     /// The deployments that are not over, oldest first; of one app, or of all.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn unfinished_deployments(&self, app_id: Option<i64>) -> Result<Vec<Deployment>> {
         self.all(
             &format!(
@@ -213,9 +187,6 @@ impl Tables<'_> {
     }
 
     /// When a deployment came into each of its states, in order.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn deployment_events(&self, id: DeployId) -> Result<Vec<(DeployState, i64)>> {
         self.all("SELECT state, at FROM deployment_events WHERE deployment_id = ?1 ORDER BY rowid", [id], |row| {
             Ok((DeployState::parse(&row.get::<_, String>(0)?).map_err(corrupt)?, row.get(1)?))

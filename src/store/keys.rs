@@ -3,6 +3,7 @@ use rusqlite::{Row, params};
 use super::{Tables, parsed};
 use crate::{
     Error, Result, clock,
+    error::Thing,
     model::{Actor, AppId, Grant, KeyName, Role},
 };
 
@@ -32,10 +33,10 @@ impl Tables<'_> {
     /// [`Error::KeyExists`] where the name or the key is taken.
     pub fn add_key(&self, name: &KeyName, fingerprint: &str, public_key: &str, role: Role) -> Result<StoredKey> {
         if let Some(key) = self.find_key_by_fingerprint(fingerprint)? {
-            return Err(Error::KeyExists(format!("this key is already here, named {}", key.name)));
+            return Err(Error::Exists(Thing::Fingerprint, format!("{fingerprint}, named {}", key.name)));
         }
         if self.find_key(name)?.is_some() {
-            return Err(Error::KeyExists(format!("there is already a key named {name}")));
+            return Err(Error::Exists(Thing::Key, name.to_string()));
         }
         self.execute(
             "INSERT INTO ssh_keys (name, fingerprint, public_key, role, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -74,33 +75,21 @@ impl Tables<'_> {
     }
 
     /// All keys, by name.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn keys(&self) -> Result<Vec<StoredKey>> {
         self.all(&format!("SELECT {COLUMNS} FROM ssh_keys ORDER BY name"), [], key)
     }
 
     /// The key of that name, if there is one.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn find_key(&self, name: &KeyName) -> Result<Option<StoredKey>> {
         self.maybe_one(&format!("SELECT {COLUMNS} FROM ssh_keys WHERE name = ?1"), [name.as_str()], key)
     }
 
     /// The key of that fingerprint (`SHA256:...`), if there is one.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn find_key_by_fingerprint(&self, fingerprint: &str) -> Result<Option<StoredKey>> {
         self.maybe_one(&format!("SELECT {COLUMNS} FROM ssh_keys WHERE fingerprint = ?1"), [fingerprint], key)
     }
 
     /// Removes a key by its row.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn remove_key(&self, id: i64) -> Result<()> {
         self.execute("DELETE FROM ssh_keys WHERE id = ?1", [id]).map(drop)
     }

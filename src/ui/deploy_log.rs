@@ -79,7 +79,7 @@ impl DeployLog {
     /// Keeps all that follows in the file at `path`, made anew.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::Host`].
     pub fn open_file(&self, path: &Path) -> Result<()> {
         let action = || format!("write the deploy log {}", path.display());
         if let Some(directory) = path.parent() {
