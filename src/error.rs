@@ -324,7 +324,7 @@ pub enum Error {
     #[error("deploy {id} cannot be canceled: it is {state}")]
     NotCancelable {
         /// The deployment.
-        id: i64,
+        id: DeployId,
         /// The state it is in.
         state: String,
     },

@@ -4,7 +4,7 @@ use serde::Serialize;
 use crate::{
     Result, clock,
     instance::Instance,
-    model::{AppName, DeployState, Deployment},
+    model::{AppName, DeployId, DeployState, Deployment},
     ops,
     ui::Ui,
 };
@@ -23,7 +23,7 @@ pub(super) struct List {
 
 #[derive(Serialize)]
 struct Record {
-    id: i64,
+    id: DeployId,
     app: AppName,
     kind: &'static str,
     state: DeployState,

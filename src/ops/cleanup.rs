@@ -9,7 +9,7 @@ use std::{
 use serde::Serialize;
 
 use super::disk;
-use crate::{Error, Result, clock, deploy, engine::Engine, instance::Instance, settings::Paths};
+use crate::{Error, Result, clock, deploy, engine::Engine, instance::Instance, model::DeployId, settings::Paths};
 
 /// How many logs of an app's deploys are kept.
 const DEPLOY_LOGS_KEPT: usize = 100;
@@ -54,16 +54,16 @@ pub struct InEngine {
 pub fn files(instance: &Instance) -> Result<Files> {
     let paths = &instance.settings.paths;
     let (apps, unfinished) = instance.read(|tables| Ok((tables.apps()?, tables.unfinished_deployments(None)?)))?;
-    let unfinished: HashSet<String> = unfinished.iter().map(|deployment| deployment.id.to_string()).collect();
+    let unfinished: HashSet<DeployId> = unfinished.iter().map(|deployment| deployment.id).collect();
     let mut deploy_logs = Freed::default();
     for app in &apps {
-        let mut logs: Vec<(i64, PathBuf)> = entries(&paths.deploy_logs(&app.name))?
+        let mut logs: Vec<(DeployId, PathBuf)> = entries(&paths.deploy_logs(&app.name))?
             .into_iter()
             .filter_map(|path| Some((path.file_stem()?.to_str()?.parse().ok()?, path)))
             .collect();
         logs.sort_unstable_by_key(|(id, _)| std::cmp::Reverse(*id));
         for (id, path) in logs.into_iter().skip(DEPLOY_LOGS_KEPT) {
-            if !unfinished.contains(&id.to_string()) {
+            if !unfinished.contains(&id) {
                 remove(&path, &mut deploy_logs)?;
             }
         }

@@ -14,7 +14,7 @@ use crate::{
     Error, Result,
     engine::{Engine, LogLine},
     instance::Instance,
-    model::{App, ProcessType},
+    model::{App, ContainerId, ProcessType},
     store::Container,
 };
 
@@ -82,7 +82,7 @@ async fn follow(
     engine: &Engine,
     app: &App,
     wanted: impl Fn(&Container) -> bool,
-    mut seen: HashMap<i64, String>,
+    mut seen: HashMap<ContainerId, String>,
     mut out: impl FnMut(&str) -> Result<()>,
 ) -> Result<()> {
     let (sender, mut receiver) = tokio::sync::mpsc::channel(64);

@@ -1,12 +1,12 @@
 use rusqlite::{Row, params};
 
-use super::{Tables, corrupt, parsed};
+use super::{Tables, corrupt};
 use crate::{
     Error, Result, clock,
-    model::{App, AppName, AppState, BranchName, Freeze, ReleaseVersion},
+    model::{App, AppId, AppName, AppState, BranchName, Freeze},
 };
 
-const COLUMNS: &str = "apps.id, apps.name, apps.state, apps.deploy_branch, releases.version, apps.created_at, \
+const COLUMNS: &str = "apps.id, apps.name, apps.state, apps.deploy_branch, releases.version AS current_release, apps.created_at, \
                        apps.freeze";
 const FROM: &str = "FROM apps LEFT JOIN releases ON releases.id = apps.current_release_id";
 
@@ -19,10 +19,7 @@ impl Tables<'_> {
         if self.find_app(name)?.is_some() {
             return Err(Error::AppExists(name.clone()));
         }
-        self.execute(
-            "INSERT INTO apps (name, state, created_at) VALUES (?1, 'new', ?2)",
-            params![name.as_str(), clock::now()],
-        )?;
+        self.execute("INSERT INTO apps (name, state, created_at) VALUES (?1, 'new', ?2)", params![name, clock::now()])?;
         self.app(name)
     }
 
@@ -39,7 +36,7 @@ impl Tables<'_> {
     /// # Errors
     /// [`Error::Database`].
     pub fn find_app(&self, name: &AppName) -> Result<Option<App>> {
-        self.maybe_one(&format!("SELECT {COLUMNS} {FROM} WHERE apps.name = ?1"), [name.as_str()], app)
+        self.maybe_one(&format!("SELECT {COLUMNS} {FROM} WHERE apps.name = ?1"), [name], app)
     }
 
     /// The app of that name.
@@ -54,7 +51,7 @@ impl Tables<'_> {
     ///
     /// # Errors
     /// [`Error::Database`].
-    pub fn app_by_id(&self, id: i64) -> Result<App> {
+    pub fn app_by_id(&self, id: AppId) -> Result<App> {
         self.one(&format!("SELECT {COLUMNS} {FROM} WHERE apps.id = ?1"), [id], app)
     }
 
@@ -62,7 +59,7 @@ impl Tables<'_> {
     ///
     /// # Errors
     /// [`Error::Database`], also where it still has containers.
-    pub fn delete_app(&self, id: i64) -> Result<()> {
+    pub fn delete_app(&self, id: AppId) -> Result<()> {
         self.execute("UPDATE apps SET current_release_id = NULL WHERE id = ?1", [id])?;
         self.execute("DELETE FROM apps WHERE id = ?1", [id]).map(drop)
     }
@@ -71,23 +68,23 @@ impl Tables<'_> {
     ///
     /// # Errors
     /// [`Error::Database`].
-    pub fn set_deploy_branch(&self, id: i64, branch: &BranchName) -> Result<()> {
-        self.execute("UPDATE apps SET deploy_branch = ?2 WHERE id = ?1", params![id, branch.as_str()]).map(drop)
+    pub fn set_deploy_branch(&self, id: AppId, branch: &BranchName) -> Result<()> {
+        self.execute("UPDATE apps SET deploy_branch = ?2 WHERE id = ?1", params![id, branch]).map(drop)
     }
 
     /// Sets whether an app is meant to run.
     ///
     /// # Errors
     /// [`Error::Database`].
-    pub fn set_app_state(&self, id: i64, state: AppState) -> Result<()> {
-        self.execute("UPDATE apps SET state = ?2 WHERE id = ?1", params![id, state.as_str()]).map(drop)
+    pub fn set_app_state(&self, id: AppId, state: AppState) -> Result<()> {
+        self.execute("UPDATE apps SET state = ?2 WHERE id = ?1", params![id, state]).map(drop)
     }
 
     /// Freezes an app on purpose, or thaws it.
     ///
     /// # Errors
     /// [`Error::Database`].
-    pub fn set_freeze(&self, id: i64, freeze: Option<&Freeze>) -> Result<()> {
+    pub fn set_freeze(&self, id: AppId, freeze: Option<&Freeze>) -> Result<()> {
         let freeze = freeze.map(serde_json::to_string).transpose().map_err(Error::bug)?;
         self.execute("UPDATE apps SET freeze = ?2 WHERE id = ?1", params![id, freeze]).map(drop)
     }
@@ -95,14 +92,14 @@ impl Tables<'_> {
 
 fn app(row: &Row<'_>) -> rusqlite::Result<App> {
     Ok(App {
-        id: row.get(0)?,
-        name: parsed(row.get::<_, String>(1)?)?,
-        state: AppState::parse(&row.get::<_, String>(2)?).map_err(corrupt)?,
-        deploy_branch: row.get::<_, Option<String>>(3)?.map(parsed).transpose()?,
-        current_release: row.get::<_, Option<u32>>(4)?.map(ReleaseVersion),
-        created_at: row.get(5)?,
+        id: row.get("id")?,
+        name: row.get("name")?,
+        state: row.get("state")?,
+        deploy_branch: row.get("deploy_branch")?,
+        current_release: row.get("current_release")?,
+        created_at: row.get("created_at")?,
         freeze: row
-            .get::<_, Option<String>>(6)?
+            .get::<_, Option<String>>("freeze")?
             .map(|text| serde_json::from_str(&text).map_err(corrupt))
             .transpose()?,
     })

@@ -1,6 +1,6 @@
 use rusqlite::{Row, params};
 
-use super::{Tables, parsed};
+use super::Tables;
 use crate::{Error, Result, clock, model::KeyName};
 
 /// A public key that may log in.
@@ -34,7 +34,7 @@ impl Tables<'_> {
         }
         self.execute(
             "INSERT INTO ssh_keys (name, fingerprint, public_key, created_at) VALUES (?1, ?2, ?3, ?4)",
-            params![name.as_str(), fingerprint, public_key, clock::now()],
+            params![name, fingerprint, public_key, clock::now()],
         )
         .map(drop)
     }
@@ -52,7 +52,7 @@ impl Tables<'_> {
     /// # Errors
     /// [`Error::Database`].
     pub fn find_key(&self, name: &KeyName) -> Result<Option<StoredKey>> {
-        self.maybe_one(&format!("SELECT {COLUMNS} FROM ssh_keys WHERE name = ?1"), [name.as_str()], key)
+        self.maybe_one(&format!("SELECT {COLUMNS} FROM ssh_keys WHERE name = ?1"), [name], key)
     }
 
     /// The key of that fingerprint (`SHA256:...`), if there is one.
@@ -74,10 +74,10 @@ impl Tables<'_> {
 
 fn key(row: &Row<'_>) -> rusqlite::Result<StoredKey> {
     Ok(StoredKey {
-        id: row.get(0)?,
-        name: parsed(row.get::<_, String>(1)?)?,
-        fingerprint: row.get(2)?,
-        public_key: row.get(3)?,
-        created_at: row.get(4)?,
+        id: row.get("id")?,
+        name: row.get("name")?,
+        fingerprint: row.get("fingerprint")?,
+        public_key: row.get("public_key")?,
+        created_at: row.get("created_at")?,
     })
 }
