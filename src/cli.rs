@@ -35,9 +35,9 @@ use arguments::Input;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{
-    error::{AccessError, HostError},
     Error, Kind, Result,
     context::Context,
+    error::{AccessError, HostError},
     instance::Instance,
     model::{Access, AppName, Door},
     ops::edit::Edited,
@@ -219,7 +219,10 @@ fn run_session(command: &str) -> u8 {
     let words = match shell_words::split(command) {
         Ok(words) => words,
         Err(_) => {
-            let error = Error::usage("a quote is not closed in this command".to_owned(), "`paas --help` lists the commands".to_owned());
+            let error = Error::usage(
+                "a quote is not closed in this command".to_owned(),
+                "`paas --help` lists the commands".to_owned(),
+            );
             return fail(&error, Ui::default());
         }
     };

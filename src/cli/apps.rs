@@ -2,9 +2,9 @@ use clap::{Args, Subcommand};
 
 use super::arguments::{AppArgument, NamedApp};
 use crate::{
-    error::UsageError,
     Result,
     context::Context,
+    error::UsageError,
     model::{Access, AppName, BranchName, Right},
     ops::apps,
     ui::Ui,

@@ -105,10 +105,10 @@ impl Input {
             }
             // The client's path means nothing on this machine, and this machine's files are not the client's to read.
             Input::File(path) if door != Door::Local => {
-                return Err(Error::usage(format!(
-                        "{} is a file of your machine, and this command runs on the server",
-                        path.display()
-                    ), format!("give it on standard input: `ssh ... - < {}`", path.display())));
+                return Err(Error::usage(
+                    format!("{} is a file of your machine, and this command runs on the server", path.display()),
+                    format!("give it on standard input: `ssh ... - < {}`", path.display()),
+                ));
             }
             Input::File(path) => {
                 let name = path.display().to_string();
@@ -144,7 +144,12 @@ impl Input {
 /// Opens a file of the person who types.
 fn open(path: &std::path::Path) -> Result<File> {
     // A path that was typed wrongly is the user's to mend, not this machine's.
-    let refuse = |reason: std::io::Error| Error::usage(format!("cannot read {}: {reason}", path.display()), "give the path of a file, or `-` for standard input".to_owned());
+    let refuse = |reason: std::io::Error| {
+        Error::usage(
+            format!("cannot read {}: {reason}", path.display()),
+            "give the path of a file, or `-` for standard input".to_owned(),
+        )
+    };
     let file = File::open(path).map_err(refuse)?;
     if file.metadata().map_err(refuse)?.is_dir() {
         return Err(refuse(std::io::ErrorKind::IsADirectory.into()));
@@ -156,7 +161,10 @@ fn read_at_most(source: impl Read, limit: u64, name: &str) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     source.take(limit + 1).read_to_end(&mut bytes).map_err(Error::io(format!("read {name}")))?;
     if bytes.len() as u64 > limit {
-        return Err(Error::usage(format!("{name} is longer than {limit} bytes"), "give the right file; this one is too long for what it should be".to_owned()));
+        return Err(Error::usage(
+            format!("{name} is longer than {limit} bytes"),
+            "give the right file; this one is too long for what it should be".to_owned(),
+        ));
     }
     Ok(bytes)
 }

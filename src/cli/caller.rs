@@ -1,9 +1,9 @@
 //! Who asks, and whether they may: the one place at which every door asks the policy.
 
 use crate::{
-    error::AccessError,
     Error, Result,
     context::Context,
+    error::AccessError,
     instance::Instance,
     model::{Access, Actor, AppName, Caller, Change, Door, Needed, Outcome, Refusal, Role, Subject, allow},
     ops,

@@ -5,10 +5,10 @@ use super::{
     edit::{Setter, apply_edit},
 };
 use crate::{
-    error::DeployError,
     Result,
     context::Context,
     deploy::Edit,
+    error::DeployError,
     model::{Access, CheckMode, DeploymentKind, Override, ProcessType, Right, Setting, SettingGroup},
     ops,
     ui::Ui,

@@ -58,7 +58,8 @@ impl Pair {
                 // What stands there may be a secret that lost its key.
                 value: MASK.to_owned(),
                 rule: "it is KEY=VALUE".to_owned(),
-            }.into());
+            }
+            .into());
         };
         Ok((key.parse()?, value.to_owned()))
     }

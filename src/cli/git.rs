@@ -2,10 +2,11 @@
 
 use super::caller::check;
 use crate::{
-    error::{HostError, PushError},
     Error, Kind, Result,
     context::Context,
-    deploy, exec,
+    deploy,
+    error::{HostError, PushError},
+    exec,
     model::{AppName, Needed, Right},
     ops,
     settings::{ACTOR_VARIABLE, ADDRESS_VARIABLE},

@@ -13,7 +13,7 @@ use crate::{
     engine::{BuildEvent, BuildSpec, Capped},
     error::{DeployError, LikelyCause},
     lock::{self, Holder, Lock},
-    model::{self, DeployState, ImageId},
+    model::{self, DeployId, DeployState, ImageId},
     tree::{DockerIgnore, Tree},
 };
 
@@ -131,7 +131,7 @@ async fn cap(deploying: &Deploying<'_>) -> Option<Capped> {
 }
 
 /// The tag of the image that a deployment builds.
-pub(super) fn image_tag(instance: &str, app: &str, deployment: i64) -> String {
+pub(super) fn image_tag(instance: &str, app: &str, deployment: DeployId) -> String {
     format!("paas-{instance}/{app}:{deployment}")
 }
 

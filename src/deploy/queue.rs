@@ -60,7 +60,7 @@ pub(super) async fn begin<'a>(
         if request.new.kind == DeploymentKind::Push {
             tables.supersede(app.id, id)?;
         }
-        Ok((id, lock::claim(&paths.deployments_lock(), id)?))
+        Ok((id, lock::claim(&paths.deployments_lock(), id.0)?))
     })?;
     let turn = async {
         log.open_file(&paths.deploy_log(&app.name, id))?;
@@ -171,7 +171,8 @@ fn before(instance: &Instance, app: &App, id: DeployId) -> Result<Option<DeployI
     let unfinished = instance.read(|tables| tables.unfinished_deployments(Some(app.id)))?;
     let claims = instance.settings.paths.deployments_lock();
     for deployment in unfinished.iter().rev() {
-        if deployment.id < id && deployment.state == DeployState::Queued && lock::is_claimed(&claims, deployment.id)? {
+        if deployment.id < id && deployment.state == DeployState::Queued && lock::is_claimed(&claims, deployment.id.0)?
+        {
             return Ok(Some(deployment.id));
         }
     }

@@ -31,14 +31,12 @@ pub enum AccessError {
 impl AccessError {
     pub(super) fn advice(&self) -> Advice {
         match self {
-            AccessError::Unknown { .. } => Advice::new(
-                Kind::Denied,
-                "log in again; `paas ssh-keys:list` on the server shows the keys there are",
-            ),
-            AccessError::Lacks { .. } => Advice::new(
-                Kind::Denied,
-                "an admin of the server can do it, or give you a role that has the right",
-            ),
+            AccessError::Unknown { .. } => {
+                Advice::new(Kind::Denied, "log in again; `paas ssh-keys:list` on the server shows the keys there are")
+            }
+            AccessError::Lacks { .. } => {
+                Advice::new(Kind::Denied, "an admin of the server can do it, or give you a role that has the right")
+            }
             AccessError::OnlyHere => Advice::new(Kind::Usage, "log in to the server and type it there"),
         }
     }

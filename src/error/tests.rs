@@ -3,7 +3,7 @@
 use std::{fmt::Write, fs, io, path::Path};
 
 use super::*;
-use crate::model::{Actor, Right};
+use crate::model::{Actor, OperationId, Right};
 
 /// Names the variants of an enum. One that is left out does not compile.
 macro_rules! variants {
@@ -157,7 +157,7 @@ fn of_deploys() -> [DeployError; 19] {
         DeployError::Busy { app: app(), holder: "the deploy of main, 3 s ago".into() },
         DeployError::AppLocked { app: app(), by: "local:root, 1 h ago: not today".into() },
         DeployError::Stopped(Stop::Canceled(Actor::Key("laptop".into()))),
-        DeployError::Stopped(Stop::Superseded(13)),
+        DeployError::Stopped(Stop::Superseded(OperationId(13))),
         DeployError::Died,
         DeployError::NoWayBack {
             app: app(),
@@ -167,7 +167,7 @@ fn of_deploys() -> [DeployError; 19] {
         DeployError::NoFormerRelease { app: app() },
         DeployError::NotRunning { app: app() },
         DeployError::ChecksFailed { failed: 1, total: 2 },
-        DeployError::NotCancelable { id: 12, state: "succeeded".into() },
+        DeployError::NotCancelable { id: OperationId(12), state: "succeeded".into() },
         DeployError::NeverDeployed { app: app() },
         DeployError::NothingDeployed,
     ]
@@ -236,6 +236,7 @@ fn path_of(error: &Error) -> Vec<&'static str> {
     let inner = match error {
         Error::NotFound(thing, _) | Error::Exists(thing, _) => Some(thing.variant()),
         Error::Usage(error) => Some(error.variant()),
+        Error::Access(error) => Some(error.variant()),
         Error::Push(error) => Some(error.variant()),
         Error::Source(error) => Some(error.variant()),
         Error::Deploy(error) => Some(error.variant()),
@@ -255,6 +256,7 @@ fn each_variant_has_a_sample() {
     for (concern, variants) in [
         ("NotFound", Thing::VARIANTS),
         ("Usage", UsageError::VARIANTS),
+        ("Access", AccessError::VARIANTS),
         ("Push", PushError::VARIANTS),
         ("Source", SourceError::VARIANTS),
         ("Deploy", DeployError::VARIANTS),

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{str::FromStr, time::Duration};
 
 use super::Invalid;
 
@@ -17,10 +17,10 @@ pub fn seconds(duration: Duration) -> String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Age(pub Duration);
 
-impl std::str::FromStr for Age {
+impl FromStr for Age {
     type Err = Invalid;
 
-    fn from_str(text: &str) -> std::result::Result<Self, Invalid> {
+    fn from_str(text: &str) -> Result<Self, Invalid> {
         let digits = text.trim_end_matches(|character: char| character.is_ascii_alphabetic());
         let factor = match &text[digits.len()..] {
             "s" => Some(1),

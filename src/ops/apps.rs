@@ -3,15 +3,15 @@
 use serde::Serialize;
 
 use crate::{
-    error::ProxyError,
     Error, Kind, Result, clock,
     context::Context,
     deploy,
     engine::Engine,
+    error::ProxyError,
     git,
     instance::Instance,
     model::{
-        App, AppName, AppState, BranchName, Change, DeployId, DeployState, AppLock, Phase, Right, Status, Subject,
+        App, AppLock, AppName, AppState, BranchName, Change, DeployId, DeployState, Phase, Right, Status, Subject,
         app_status,
     },
     proxy,

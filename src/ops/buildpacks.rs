@@ -79,7 +79,10 @@ impl Show for BuildpackInfo {
 pub fn show(context: &Context<'_>, name: &str) -> Result<BuildpackInfo> {
     let BuildpackList(mut all) = list(context)?;
     let known = all.iter().map(|shown| shown.name.as_str()).collect::<Vec<_>>().join(", ");
-    let place = all.iter().position(|shown| shown.name == name).ok_or_else(|| Error::NotFound(Thing::Buildpack { known }, name.to_owned()))?;
+    let place = all
+        .iter()
+        .position(|shown| shown.name == name)
+        .ok_or_else(|| Error::NotFound(Thing::Buildpack { known }, name.to_owned()))?;
     Ok(BuildpackInfo(all.swap_remove(place)))
 }
 

@@ -4,11 +4,11 @@ use futures_util::future::try_join_all;
 use serde::Serialize;
 
 use crate::{
-    error::DeployError,
     Error, Result,
     context::Context,
     deploy::{self, Target},
     engine::Engine,
+    error::DeployError,
     model::{AppName, Check, Probe, ProcessType},
     ui::{Show, Text},
 };

@@ -15,7 +15,7 @@ use crate::{
     deploy,
     engine::Engine,
     instance::Instance,
-    model::{self, Change, Outcome, Subject},
+    model::{self, Change, DeployId, Outcome, Subject},
     settings::Paths,
     ui::{Show, Text},
 };
@@ -125,16 +125,16 @@ pub struct InEngine {
 pub fn files(instance: &Instance) -> Result<Files> {
     let paths = &instance.settings.paths;
     let (apps, unfinished) = instance.read(|tables| Ok((tables.apps()?, tables.unfinished_deployments(None)?)))?;
-    let unfinished: HashSet<String> = unfinished.iter().map(|deployment| deployment.id.to_string()).collect();
+    let unfinished: HashSet<DeployId> = unfinished.iter().map(|deployment| deployment.id).collect();
     let mut deploy_logs = Freed::default();
     for app in &apps {
-        let mut logs: Vec<(i64, PathBuf)> = entries(&paths.deploy_logs(&app.name))?
+        let mut logs: Vec<(DeployId, PathBuf)> = entries(&paths.deploy_logs(&app.name))?
             .into_iter()
             .filter_map(|path| Some((path.file_stem()?.to_str()?.parse().ok()?, path)))
             .collect();
         logs.sort_unstable_by_key(|(id, _)| std::cmp::Reverse(*id));
         for (id, path) in logs.into_iter().skip(DEPLOY_LOGS_KEPT) {
-            if !unfinished.contains(&id.to_string()) {
+            if !unfinished.contains(&id) {
                 remove(&path, &mut deploy_logs)?;
             }
         }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::{
-    error::Thing,
     Error, Result,
     context::Context,
+    error::Thing,
     instance::Instance,
     model::{App, AppName, ConfigMap, EnvKey, Invalid, MASK},
     ui::{Show, Text},

@@ -5,9 +5,9 @@ use std::{io::Read, time::Duration};
 use serde::Serialize;
 
 use crate::{
-    error::DeployError,
     Error, Result, clock,
     context::Context,
+    error::DeployError,
     model::{AppName, Change, DeployId, DeployState, Deployment, Phase, Subject},
     ui::{Show, Text, or_dash},
 };

@@ -3,9 +3,9 @@
 use serde::Serialize;
 
 use crate::{
-    error::Thing,
     Error, Result, clock,
     context::Context,
+    error::Thing,
     model::{Change, KeyName, PublicKey, Role, Subject},
     store::StoredKey,
     ui::{Show, Text, or_dash},

@@ -15,7 +15,7 @@ use crate::{
     context::Context,
     engine::{Engine, LogLine},
     instance::Instance,
-    model::{App, AppName, ProcessType},
+    model::{App, AppName, ContainerId, ProcessType},
     store::Container,
 };
 
@@ -85,7 +85,7 @@ async fn follow(
     engine: &Engine,
     app: &App,
     wanted: impl Fn(&Container) -> bool,
-    mut seen: HashMap<i64, String>,
+    mut seen: HashMap<ContainerId, String>,
     mut out: impl FnMut(&str) -> Result<()>,
 ) -> Result<()> {
     let (sender, mut receiver) = tokio::sync::mpsc::channel(64);

@@ -111,11 +111,11 @@ fn short(name: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::AppState;
+    use crate::model::{AppId, AppState};
 
     fn refusal(deploy_branch: Option<&str>, updates: &[(&str, &str)]) -> String {
         let app = App {
-            id: 1,
+            id: AppId(1),
             name: "blog".parse().unwrap(),
             state: AppState::New,
             deploy_branch: deploy_branch.map(|branch| branch.parse().unwrap()),

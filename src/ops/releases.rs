@@ -6,11 +6,11 @@ use serde::Serialize;
 
 use super::{apps::IMAGE_COMMAND, edit::Edited};
 use crate::{
-    error::{DeployError, Thing},
     Error, Result, clock,
     context::Context,
     deploy,
     engine::Engine,
+    error::{DeployError, Thing},
     model::{App, AppName, Check, MASK, Override, ProcessType, Release, ReleaseVersion},
     ui::{DeployLog, Show, Text, lines_or_dash, or_dash},
 };

@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use super::disk::{self, Disk, disk_lines};
 use crate::{
-    error::EngineError,
     Error, Result, clock,
     context::Context,
     engine::{Engine, Facts},
+    error::EngineError,
     exec, lock,
     model::{self, AppState, BuildCaps},
     proxy,

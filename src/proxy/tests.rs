@@ -20,7 +20,7 @@ use super::*;
 use crate::{
     error::{HostError, ProxyError, UsageError},
     http,
-    model::{Actor, AppState, DeployId, DeploymentKind, ImageId, ProcessSettings, ProcessType},
+    model::{Actor, AppId, AppState, DeployId, DeploymentKind, ImageId, ProcessSettings, ProcessType, ReleaseId},
     settings::Settings,
     store::{ContainerState, NewContainer, NewDeployment, NewRelease},
 };
@@ -58,14 +58,14 @@ impl Rig {
         rig
     }
 
-    fn app(&self, name: &str) -> (AppName, i64) {
+    fn app(&self, name: &str) -> (AppName, AppId) {
         let name: AppName = name.parse().unwrap();
         let id = self.instance.write(|tables| tables.create_app(&name)).unwrap().id;
         (name, id)
     }
 
     /// Makes a container of a new release and starts something that answers there; it is a candidate yet.
-    async fn candidate(&self, app_id: i64, body: &'static str) -> (DeployId, i64, Upstream) {
+    async fn candidate(&self, app_id: AppId, body: &'static str) -> (DeployId, ReleaseId, Upstream) {
         let port = free_port();
         let (deployment, release, address) = self
             .instance
@@ -107,7 +107,7 @@ impl Rig {
     }
 
     /// The commit of the switch.
-    fn switch(&self, app_id: i64, deployment: DeployId, release: i64) {
+    fn switch(&self, app_id: AppId, deployment: DeployId, release: ReleaseId) {
         self.instance
             .write(|tables| {
                 tables.switch_containers(app_id, deployment, &[])?;
@@ -116,7 +116,7 @@ impl Rig {
             .unwrap();
     }
 
-    async fn deploy(&self, app: &(AppName, i64), body: &'static str) -> Upstream {
+    async fn deploy(&self, app: &(AppName, AppId), body: &'static str) -> Upstream {
         let (deployment, release, upstream) = self.candidate(app.1, body).await;
         self.switch(app.1, deployment, release);
         publish(&self.instance, &app.0).await.unwrap();

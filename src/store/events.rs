@@ -1,6 +1,6 @@
 use rusqlite::{Row, params};
 
-use super::{Tables, corrupt, parsed};
+use super::{Tables, corrupt};
 use crate::{
     Result, clock,
     model::{AppName, Caller, Change, Event, OperationId, Outcome},
@@ -47,13 +47,13 @@ impl Tables<'_> {
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             params![
                 clock::now(),
-                new.caller.actor.to_string(),
-                new.caller.door.as_str(),
+                new.caller.actor,
+                new.caller.door,
                 new.caller.address.map(|address| address.to_string()),
                 new.change.action,
                 new.change.subject.to_string(),
-                new.change.subject.app().map(AppName::as_str),
-                new.outcome.as_str(),
+                new.change.subject.app(),
+                new.outcome,
                 new.change.detail,
                 new.operation,
             ],
@@ -72,15 +72,7 @@ impl Tables<'_> {
                    AND (?3 IS NULL OR action = ?3 OR substr(action, 1, length(?3) + 1) = ?3 || ':')
                    AND (?4 IS NULL OR outcome = ?4) AND (?5 IS NULL OR at >= ?5) AND (?6 IS NULL OR id > ?6)
              ORDER BY id DESC LIMIT ?7",
-            params![
-                filter.app.as_ref().map(AppName::as_str),
-                filter.actor,
-                filter.action,
-                filter.outcome.map(Outcome::as_str),
-                filter.since,
-                filter.after,
-                limit,
-            ],
+            params![filter.app, filter.actor, filter.action, filter.outcome, filter.since, filter.after, limit,],
             event,
         )?;
         events.reverse();
@@ -92,7 +84,7 @@ impl Tables<'_> {
     /// # Errors
     /// [`crate::Error::Database`].
     pub fn newest_event(&self) -> Result<Option<i64>> {
-        self.one("SELECT max(id) FROM events", [], |row| row.get(0))
+        self.one("SELECT max(id) AS newest FROM events", [], |row| row.get("newest"))
     }
 
     /// Removes the oldest events but for the newest `keep`, and returns how many.
@@ -111,13 +103,13 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
     Ok(Event {
         id: row.get("id")?,
         at: row.get("at")?,
-        actor: parsed(row.get::<_, String>("actor")?)?,
-        door: parsed(row.get::<_, String>("door")?)?,
+        actor: row.get("actor")?,
+        door: row.get("door")?,
         address: row.get::<_, Option<String>>("address")?.map(|text| text.parse().map_err(corrupt)).transpose()?,
         action: row.get("action")?,
         subject: row.get("subject")?,
-        app: row.get::<_, Option<String>>("app")?.map(parsed).transpose()?,
-        outcome: parsed(row.get::<_, String>("outcome")?)?,
+        app: row.get("app")?,
+        outcome: row.get("outcome")?,
         detail: row.get("detail")?,
         operation: row.get("operation_id")?,
     })

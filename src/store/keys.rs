@@ -1,6 +1,6 @@
 use rusqlite::{Row, params};
 
-use super::{Tables, parsed};
+use super::Tables;
 use crate::{
     Error, Result, clock,
     error::Thing,
@@ -40,7 +40,7 @@ impl Tables<'_> {
         }
         self.execute(
             "INSERT INTO ssh_keys (name, fingerprint, public_key, role, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![name.as_str(), fingerprint, public_key, role.as_str(), clock::now()],
+            params![name, fingerprint, public_key, role, clock::now()],
         )?;
         self.find_key(name)?.ok_or_else(|| Error::bug("a key that was added is not there"))
     }
@@ -54,10 +54,7 @@ impl Tables<'_> {
             "SELECT apps.name, key_grants.role FROM key_grants JOIN apps ON apps.id = key_grants.app_id
              WHERE key_grants.key_id = ?1",
             [id],
-            |row| {
-                let (app, role): (String, String) = (row.get("name")?, row.get("role")?);
-                Ok(Grant { app: parsed(app)?, role: parsed(role)? })
-            },
+            |row| Ok(Grant { app: row.get("name")?, role: row.get("role")? }),
         )
     }
 
@@ -81,7 +78,7 @@ impl Tables<'_> {
 
     /// The key of that name, if there is one.
     pub fn find_key(&self, name: &KeyName) -> Result<Option<StoredKey>> {
-        self.maybe_one(&format!("SELECT {COLUMNS} FROM ssh_keys WHERE name = ?1"), [name.as_str()], key)
+        self.maybe_one(&format!("SELECT {COLUMNS} FROM ssh_keys WHERE name = ?1"), [name], key)
     }
 
     /// The key of that fingerprint (`SHA256:...`), if there is one.
@@ -98,10 +95,10 @@ impl Tables<'_> {
 fn key(row: &Row<'_>) -> rusqlite::Result<StoredKey> {
     Ok(StoredKey {
         id: row.get("id")?,
-        name: parsed(row.get::<_, String>("name")?)?,
+        name: row.get("name")?,
         fingerprint: row.get("fingerprint")?,
         public_key: row.get("public_key")?,
-        role: row.get::<_, Option<String>>("role")?.map(parsed).transpose()?,
+        role: row.get("role")?,
         created_at: row.get("created_at")?,
     })
 }

@@ -35,5 +35,5 @@ pub(super) fn run(connection: &mut Connection) -> Result<()> {
 }
 
 fn version(connection: &Connection) -> Result<i64> {
-    connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(database("be read"))
+    connection.query_row("PRAGMA user_version", [], |row| row.get("user_version")).map_err(database("be read"))
 }
