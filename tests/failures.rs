@@ -89,7 +89,7 @@ fn what_cannot_be_built_changes_nothing() {
     let image = "127.0.0.1:1/no-such-image:1";
     let pushed = served.push(&[("Dockerfile", &format!("FROM {image}\n"))]);
     let said = format!("cannot pull the image {image}");
-    let hint = format!("check the image's name, and that this server reaches its registry: `docker pull {image}`");
+    let hint = format!("check the image's name, and that this server can reach its registry: `docker pull {image}`");
     assert_refused(pushed, &format!("{said}: v1 still serves"), &hint);
     served.unchanged(&said);
 }

@@ -128,7 +128,7 @@ fn without_docker_nothing_is_deployed_and_everything_else_goes_on() {
 
     docker.shut();
     let said = format!("Docker does not answer at {}", docker.address());
-    let hint = "start it with `systemctl start docker`, or set DOCKER_HOST to where it listens; a user who is not root \
+    let hint = "start it with `systemctl start docker`, or set DOCKER_HOST to the address where it listens; a user other than root \
                 must be in the docker group";
     repository.replace("www/index.html", "v1", "v2").commit("v2");
     let pushed = repository.push().says(&said);
