@@ -461,7 +461,7 @@ fn a_cap_that_cannot_be_had_is_said_and_a_report_tells_what_is_down() {
         "git:        2.",
         "builds:     1 at a time, 0 now\n            capped at 16.0 GB of memory: NOT in force: ",
         "apps:       1, 1 of them running",
-        "containers: 1 serve, 0 of them down; 0 come or go",
+        "containers: 1 live (0 unhealthy), 0 starting or stopping",
     ] {
         assert!(text.contains(line), "{line:?} is not in\n{text}");
     }

@@ -83,7 +83,7 @@ fn a_web_process_and_a_worker() {
             (text("container"), text("status"), text("command"))
         })
         .collect();
-    assert_eq!(running, [("web.1", "running", "node web.js"), ("worker.1", "running", "node worker.js")]);
+    assert_eq!(running, [("web.1", "live", "node web.js"), ("worker.1", "live", "node worker.js")]);
     for (process, command) in [("web", "node web.js"), ("worker", "node worker.js")] {
         let container = container_of(&server, process);
         assert_runs_alone_and_unprivileged(&container, command);
