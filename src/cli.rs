@@ -250,10 +250,10 @@ impl Command {
 }
 
 /// What is generated from the command tree and committed: the completion scripts and the pages of the manual, by path,
-/// whole; and the parts of docs/reference.md, by name.
+/// whole; and the parts of docs/reference.md and README.md, by name.
 ///
 /// # Errors
-/// [`Error::Bug`].
+/// [`Error::Bug`], and [`Error::Buildpack`] if a buildpack of the binary is malformed.
 pub fn generated() -> Result<Generated> {
     let mut files: Vec<(String, String)> =
         completions::Shell::ALL.iter().map(|shell| (format!("completions/{}", shell.file()), shell.script())).collect();
@@ -262,6 +262,7 @@ pub fn generated() -> Result<Generated> {
         ("commands", manual::command_reference()),
         ("settings", manual::setting_reference()),
         ("exit codes", manual::exit_code_reference()),
+        ("buildpacks", crate::buildpack::Buildpacks::load(None)?.table()),
     ];
     Ok(Generated { files, reference })
 }
@@ -271,7 +272,7 @@ pub fn generated() -> Result<Generated> {
 pub struct Generated {
     /// Files, by path from the root of the source.
     pub files: Vec<(String, String)>,
-    /// Parts of docs/reference.md, by name.
+    /// Parts of docs/reference.md and README.md, by name.
     pub reference: Vec<(&'static str, String)>,
 }
 

@@ -61,7 +61,9 @@ fn print(plan: &BuildPlan) -> Result<()> {
     };
     let mut facts = vec![("Buildpack", plan.buildpack.clone()), ("Reason", plan.reason.clone()), ("Port", port)];
     facts.extend(plan.release_command.iter().map(|command| ("Release", command.clone())));
-    facts.extend(plan.choices.iter().map(|choice| (choice.what.as_str(), format!("{}, {}", choice.is, choice.source))));
+    facts.extend(
+        plan.choices.iter().map(|choice| (choice.what.as_str(), format!("{}, {}", choice.option, choice.source))),
+    );
     facts.extend(
         plan.packages
             .describe()
