@@ -23,7 +23,7 @@ pub(super) struct PaasToml {
     pub build: BuildSection,
     /// Variables of the image that runs, which the app's config overrides.
     pub variables: BTreeMap<EnvKey, String>,
-    /// What runs, and how.
+    /// The processes and their settings.
     pub processes: BTreeMap<ProcessType, Declared>,
     /// The port that the web process listens on.
     pub port: Option<u16>,
