@@ -135,7 +135,7 @@ const BANS: &[Ban] = &[
         pattern: r"\b([Tt]he|[Tt]his|[Aa]n|[Yy]our|whole|same|its) engine\b|\bengine's\b",
         instead: "\"Docker\"",
         finds: "the build cache of the whole engine",
-        fine: &["Docker engine"],
+        fine: &[],
     },
     Ban { pattern: r"\banew\b", instead: "\"again\"", finds: "the file is written anew", fine: &[] },
     Ban {
@@ -183,7 +183,7 @@ const BANS: &[Ban] = &[
         fine: &[],
     },
     Ban {
-        pattern: r"\bwants? (a|an|the|another|to|some)\b",
+        pattern: r"(\byou )?\bwants? (a|an|the|another|to|some)\b",
         instead: "\"needs\", \"requires\"",
         finds: "a build that wants a database",
         fine: &["you want to"],

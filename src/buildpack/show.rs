@@ -90,7 +90,10 @@ impl Buildpacks {
                     }
                 }
             }
-            let looks_for = buildpack.manifest.looked_for();
+            // An option such as `x-2` beside `x` is a variant of the same tool.
+            let all = tools.clone();
+            tools.retain(|tool| !tool.rsplit_once('-').is_some_and(|(base, _)| all.contains(&base)));
+            let looks_for = buildpack.manifest.looked_for().replace('*', r"\*");
             table.push_str(&format!("\n| `{}` | {title} | {looks_for} | {} |", buildpack.name, tools.join(", ")));
         }
         table

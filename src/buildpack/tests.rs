@@ -92,8 +92,8 @@ fn the_plans_of_all_fixtures_are_as_they_were() {
     assert!(update || changed.is_empty(), "{}\nhint: UPDATE=1 cargo test plans_of", changed.join("\n\n"));
 }
 
-/// Each file in tests/apps/failures is the output of a failed build and its expected cause. `UPDATE=1 cargo test
-/// failures_mean` writes the causes again.
+/// Each file in tests/apps/failures is the output of a failed build and its expected cause.
+/// `UPDATE=1 cargo test failures_mean` writes the causes again.
 #[test]
 fn the_outputs_of_failures_mean_what_they_did() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/apps/failures");
