@@ -42,7 +42,7 @@ pub use show::{Detected, Shown, ShownVersion};
 use tera::Tera;
 pub use version::Version;
 
-use crate::{Error, Result, clock, tree::Tree};
+use crate::{Error, Result, clock, error::SourceError, tree::Tree};
 
 /// The name of the file that describes a buildpack.
 const MANIFEST: &str = "buildpack.toml";
@@ -83,7 +83,7 @@ impl Buildpacks {
     /// The embedded buildpacks, and those in the folders of `directory`, which may not exist.
     ///
     /// # Errors
-    /// [`Error::Buildpack`] if a folder holds an invalid buildpack, [`Error::Io`] if it cannot be read.
+    /// [`Error::Source`] if a folder holds an invalid buildpack, [`Error::Host`] if it cannot be read.
     pub fn load(directory: Option<&Path>) -> Result<Buildpacks> {
         let mut buildpacks = BTreeMap::new();
         let mut shared = BTreeMap::new();
@@ -111,7 +111,7 @@ impl Buildpacks {
     /// The same buildpacks and one more, from a folder of a repository.
     ///
     /// # Errors
-    /// [`Error::Buildpack`] if it is invalid.
+    /// [`Error::Source`] if it is invalid.
     fn with(&self, tree: &Tree, folder: &str) -> Result<Buildpacks> {
         let mut files = BTreeMap::new();
         for entry in tree.files().iter().filter(|entry| entry.path.parent() == Some(Path::new(folder))) {
@@ -137,7 +137,7 @@ impl Buildpacks {
             templates.iter().map(move |(file, text)| (format!("{folder}/{file}"), text.as_str()))
         });
         self.tera = render::parse(all)
-            .map_err(|message| wrong_template(format!("a template of the buildpacks is malformed: {message}")))?;
+            .map_err(|message| wrong_folder(format!("a template of the buildpacks is malformed: {message}")))?;
         Ok(self)
     }
 
@@ -153,12 +153,7 @@ impl Buildpacks {
 
 impl Buildpack {
     fn new(name: &str, mut files: BTreeMap<String, String>, place: &str, origin: &str) -> Result<Buildpack> {
-        let malformed = |message: String| {
-            Error::Buildpack(
-                format!("the buildpack {place} is malformed: {message}"),
-                format!("correct {MANIFEST} in that folder, or remove the folder"),
-            )
-        };
+        let malformed = |message: String| wrong_folder(format!("the buildpack {place} is malformed: {message}"));
         let text = files.remove(MANIFEST).ok_or_else(|| malformed(format!("it has no {MANIFEST}")))?;
         let manifest: Manifest = toml::from_str(&text).map_err(|error| malformed(error.to_string()))?;
         // A test checks those of the binary: compiling all their patterns would take longer than a plan.
@@ -221,12 +216,12 @@ fn folders(directory: &Path) -> Result<BTreeMap<String, BTreeMap<String, String>
 
 /// The error for a `buildpack.toml` that cannot mean what it says.
 fn wrong_manifest(message: String) -> Error {
-    Error::Buildpack(message, format!("correct the {MANIFEST} of that buildpack"))
+    Error::Source(SourceError::Buildpack { message })
 }
 
-/// The error for a template that cannot be rendered.
-fn wrong_template(message: String) -> Error {
-    Error::Buildpack(message, "correct the folder of that buildpack, or remove it".to_owned())
+/// The error for a folder that is not a buildpack, or whose templates cannot be rendered.
+fn wrong_folder(message: String) -> Error {
+    Error::Source(SourceError::BuildpackFolder { message })
 }
 
 /// The known word that was most likely meant.

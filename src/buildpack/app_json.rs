@@ -58,7 +58,7 @@ struct Header {
 /// Reads how processes run from an `app.json`. All other keys are ignored.
 ///
 /// # Errors
-/// [`crate::Error::SourceFile`] if one of these keys has an invalid value.
+/// `SourceError::File` if one of these keys has an invalid value.
 pub(super) fn parse(text: &str) -> Result<BTreeMap<ProcessType, Declared>> {
     let document: Document = serde_json::from_str(text).map_err(|error| {
         let hint = "paas reads `formation` and `healthchecks` from it: write them as for Dokku, or remove them";
@@ -84,7 +84,7 @@ pub(super) fn parse(text: &str) -> Result<BTreeMap<ProcessType, Declared>> {
         let startup = checks.iter().find(|check| check.kind.as_deref().unwrap_or("startup") == "startup");
         let Some(check) = startup.or_else(|| checks.first()) else { continue };
         let settings = settings(check)
-            .and_then(|settings| settings.resolve(&process).map(|_| settings))
+            .and_then(|settings| Ok(settings.resolve(&process).map(|_| settings)?))
             .map_err(|error| refused(format!("the health check of {process}: {error}"), "correct it, or remove it"))?;
         processes.entry(process).or_default().settings = settings;
     }

@@ -54,7 +54,7 @@ impl Predicate {
     /// Whether it holds, and if so why, e.g. `package.json found`. The reason of a negation is empty.
     ///
     /// # Errors
-    /// [`crate::Error::SourceFile`] if a file it reads does not parse.
+    /// `SourceError::File` if a file it reads does not parse.
     pub fn holds(&self, scope: &Scope<'_>) -> Result<Answer> {
         Ok(match self {
             Predicate::File(paths) => {

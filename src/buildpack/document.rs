@@ -2,7 +2,7 @@
 
 use jsonc_parser::{ParseOptions, parse_to_serde_value};
 
-use crate::{Error, Result, tree::Tree};
+use crate::{Error, Result, error::SourceError, tree::Tree};
 
 /// An error in a file of the source, and the line it is in, if that is known.
 pub(super) fn refused(
@@ -11,7 +11,8 @@ pub(super) fn refused(
     message: impl Into<String>,
     hint: impl Into<String>,
 ) -> Error {
-    Error::SourceFile { file: file.to_owned(), line: line.into(), message: message.into(), hint: hint.into() }
+    let (file, line) = (file.to_owned(), line.into());
+    Error::Source(SourceError::File { file, line, message: message.into(), hint: hint.into() })
 }
 
 /// A JSON file, or nothing if there is none. A file whose name ends in `.jsonc` may have comments and trailing commas.

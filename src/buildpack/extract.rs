@@ -78,7 +78,7 @@ impl Extractor {
     /// Looks for the text; nothing if the file, the key or the match is missing or empty.
     ///
     /// # Errors
-    /// [`crate::Error::SourceFile`] if the file does not parse.
+    /// `SourceError::File` if the file does not parse.
     pub fn find(&self, scope: &Scope<'_>) -> Result<Option<Found>> {
         let found = match self {
             Extractor::Line(file) => scope.text(Path::new(file)).and_then(|text| {

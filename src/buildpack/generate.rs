@@ -67,7 +67,7 @@ struct TemplateContext<'a> {
 /// The Dockerfile of a buildpack: its path, its text and all files that are added to the build context.
 ///
 /// # Errors
-/// [`Error::Buildpack`] if a template is malformed, [`Error::SourceFile`] if a file of the source is.
+/// [`Error::Source`] if a template is malformed, `SourceError::File` if a file of the source is.
 pub(super) fn generate(
     scope: &Scope<'_>,
     buildpacks: &Buildpacks,

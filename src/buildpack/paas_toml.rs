@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    model::{EnvKey, ProcessSettings, ProcessType, Setting, SettingGroup},
+    model::{EnvKey, Invalid, ProcessSettings, ProcessType, Setting, SettingGroup},
 };
 
 /// The file's name.
@@ -115,7 +115,7 @@ struct Build {
 /// Reads a `paas.toml`.
 ///
 /// # Errors
-/// [`Error::SourceFile`] with the line and, for an unknown key, the key that was probably meant.
+/// `SourceError::File` with the line and, for an unknown key, the key that was probably meant.
 pub(super) fn parse(text: &str) -> Result<PaasToml> {
     let document: Document = toml::from_str(text).map_err(|error| {
         let message = error.message();
@@ -240,7 +240,7 @@ fn variables(text: &str, table: BTreeMap<Spanned<String>, Spanned<toml::Value>>)
     for (name, value) in table {
         let offset = name.span().start;
         let hint = "write a name such as `NODE_OPTIONS`";
-        let key: EnvKey = name.get_ref().parse().map_err(|error: Error| refused(offset, error.to_string(), hint))?;
+        let key: EnvKey = name.get_ref().parse().map_err(|error: Invalid| refused(offset, error.to_string(), hint))?;
         let value = match value.into_inner() {
             toml::Value::String(value) => value,
             toml::Value::Integer(value) => value.to_string(),

@@ -71,7 +71,7 @@ impl DependencyRules {
     /// Reads the names.
     ///
     /// # Errors
-    /// [`crate::Error::SourceFile`] if a file does not parse.
+    /// `SourceError::File` if a file does not parse.
     pub fn find(&self, scope: &Scope<'_>) -> Result<Dependencies> {
         let mut dependencies = Dependencies { fold: self.fold, names: BTreeMap::new() };
         let mut add = |name: &str, file: &str| {
@@ -130,7 +130,7 @@ impl SystemPackages {
     /// The packages of the buildpack's rules and of `[build] packages`.
     ///
     /// # Errors
-    /// [`crate::Error::SourceFile`] if a file it reads does not parse.
+    /// `SourceError::File` if a file it reads does not parse.
     pub(super) fn find(scope: &Scope<'_>) -> Result<SystemPackages> {
         let mut packages = SystemPackages::default();
         for rule in &scope.manifest.packages {

@@ -17,7 +17,8 @@ use super::{
 };
 use crate::{
     Error, Result,
-    model::{ProcessSpec, ProcessType},
+    error::SourceError,
+    model::{Invalid, ProcessSpec, ProcessType},
     tree::{DockerIgnore, Tree},
 };
 
@@ -104,7 +105,7 @@ impl BuildPlan {
 /// Decides how a source is built and run: `paas.toml` first, then `Procfile`, then the buildpack that matches.
 ///
 /// # Errors
-/// [`Error::NothingDetected`], [`Error::SourceFile`] if a file of the source is malformed, [`Error::Buildpack`] where
+/// `SourceError::NothingDetected`, `SourceError::File` if a file of the source is malformed, [`Error::Source`] if
 /// the buildpack cannot continue.
 pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
     let paas_toml =
@@ -126,7 +127,8 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
     check_settings(buildpacks, buildpack, &paas_toml)?;
     for refusal in &manifest.refuse {
         if refusal.when.holds(&scope)?.is_some() {
-            return Err(Error::Buildpack(refusal.message.clone(), refusal.hint.clone()));
+            let (message, hint) = (refusal.message.clone(), refusal.hint.clone());
+            return Err(Error::Source(SourceError::Unbuildable { message, hint }));
         }
     }
     let mut notes = Vec::new();
@@ -184,7 +186,7 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
             let declared = declared(&process, &paas_toml, &app_json);
             ProcessSpec::new(process, command, declared.quantity, declared.settings)
         })
-        .collect::<Result<_>>()?;
+        .collect::<Result<_, Invalid>>()?;
 
     Ok(BuildPlan {
         buildpack: buildpack.name.clone(),
@@ -244,10 +246,10 @@ fn choose<'a>(tree: &Tree, buildpacks: &'a Buildpacks, paas_toml: &PaasToml) -> 
     if more > 0 {
         found.push(format!("and {more} more"));
     }
-    Err(Error::NothingDetected {
+    Err(Error::Source(SourceError::NothingDetected {
         looked_for: looked_for.collect::<Vec<_>>().join("\n"),
         found: if found.is_empty() { "no files at all".to_owned() } else { found.join(", ") },
-    })
+    }))
 }
 
 /// The settings of a process type in the source: `paas.toml` before `app.json`.
@@ -274,7 +276,7 @@ impl Buildpack {
     /// Why it matches a source; nothing if it does not.
     ///
     /// # Errors
-    /// [`Error::SourceFile`] if a file it reads does not parse.
+    /// `SourceError::File` if a file it reads does not parse.
     pub(super) fn detects(&self, tree: &Tree, paas_toml: &PaasToml, today: &str) -> Result<Option<String>> {
         let scope = Scope::new(tree, &self.manifest, paas_toml, today)?;
         for predicate in &self.manifest.detect {
@@ -383,10 +385,9 @@ fn processes(
     }
     if commands.is_empty() {
         let why = buildpack.manifest.no_process.clone().unwrap_or_else(|| "nothing says what to run".to_owned());
-        return Err(Error::Buildpack(
-            format!("nothing to run: {why}"),
-            "write a file named Procfile with a line such as `web: COMMAND`, where COMMAND listens on $PORT".to_owned(),
-        ));
+        let message = format!("nothing to run: {why}");
+        let hint = "write a file named Procfile with a line such as `web: COMMAND`, where COMMAND listens on $PORT";
+        return Err(Error::Source(SourceError::Unbuildable { message, hint: hint.to_owned() }));
     }
     let without = paas_toml
         .processes
@@ -439,10 +440,10 @@ fn own_dockerfile(tree: &Tree, paas_toml: &PaasToml, default: &str) -> Result<(S
     let text = if tree.exists(path) { tree.read_text(path)? } else { None };
     let text = text.ok_or_else(|| match &paas_toml.build.dockerfile {
         Some((_, line)) => refused(PAAS_TOML, *line, format!("there is no file {path:?} in the repository"), NOT_THERE),
-        None => Error::Buildpack(
-            format!("there is no {default} in the repository"),
-            format!("add one, or remove `buildpack` from {PAAS_TOML}"),
-        ),
+        None => Error::Source(SourceError::Unbuildable {
+            message: format!("there is no {default} in the repository"),
+            hint: format!("add one, or remove `buildpack` from {PAAS_TOML}"),
+        }),
     })?;
     Ok((path.to_owned(), text))
 }

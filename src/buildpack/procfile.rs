@@ -1,7 +1,10 @@
 use std::collections::BTreeMap;
 
 use super::{did_you_mean, document::refused};
-use crate::{Error, Result, model::ProcessType};
+use crate::{
+    Result,
+    model::{Invalid, ProcessType},
+};
 
 /// The file's name.
 pub(super) const PROCFILE: &str = "Procfile";
@@ -9,7 +12,7 @@ pub(super) const PROCFILE: &str = "Procfile";
 /// Reads a `Procfile`: `NAME: COMMAND` lines, blank lines and `#` comments.
 ///
 /// # Errors
-/// [`Error::SourceFile`] with the line.
+/// `SourceError::File` with the line.
 pub(super) fn parse(text: &str) -> Result<BTreeMap<ProcessType, String>> {
     let mut processes = BTreeMap::new();
     for (index, line) in text.lines().enumerate() {
@@ -48,7 +51,7 @@ pub(super) fn parse(text: &str) -> Result<BTreeMap<ProcessType, String>> {
 
 /// Reads the name of a process type. The error is a message and a hint.
 pub(super) fn process_type(name: &str) -> Result<ProcessType, (String, String)> {
-    name.parse().map_err(|error: Error| {
+    name.parse().map_err(|error: Invalid| {
         let better: String = name.to_ascii_lowercase().replace(['_', ' ', '.'], "-");
         let hint = match better.parse::<ProcessType>() {
             Ok(better) => format!("call it `{better}`"),

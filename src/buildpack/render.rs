@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use tera::{Context, Kwargs, State, Tera};
 
-use super::{Buildpacks, wrong_template};
+use super::{Buildpacks, wrong_folder};
 use crate::{
     Error, Result,
     model::{EnvKey, shell_arguments},
@@ -12,7 +12,7 @@ use crate::{
 /// Renders a template of a buildpack, by its name: `python/Dockerfile.tera`. It can include any other.
 ///
 /// # Errors
-/// [`Error::Buildpack`] if the template is malformed.
+/// [`Error::Source`] if the template is malformed.
 pub(super) fn render(buildpacks: &Buildpacks, name: &str, context: &impl Serialize) -> Result<String> {
     let context = Context::from_serialize(context).map_err(Error::bug)?;
     buildpacks.tera.render(name, &context).map_err(|error| malformed(name, &error))
@@ -35,14 +35,14 @@ pub(super) fn parse<'a>(templates: impl Iterator<Item = (String, &'a str)>) -> R
 /// Renders a short template that is a value of a `buildpack.toml`.
 ///
 /// # Errors
-/// [`Error::Buildpack`] if it is malformed.
+/// [`Error::Source`] if it is malformed.
 pub(super) fn one_off(place: &str, template: &str, context: &impl Serialize) -> Result<String> {
     let context = Context::from_serialize(context).map_err(Error::bug)?;
     Tera::one_off(template, &context, false).map_err(|error| malformed(place, &error))
 }
 
 fn malformed(place: &str, error: &tera::Error) -> Error {
-    wrong_template(format!("the template {place} is malformed: {error}"))
+    wrong_folder(format!("the template {place} is malformed: {error}"))
 }
 
 /// The text before a command line in the forms of [`shell_form`] and [`chain_form`].

@@ -56,7 +56,7 @@ impl<'a> Scope<'a> {
     /// A source, seen by a buildpack.
     ///
     /// # Errors
-    /// [`Error::Buildpack`] if a pattern in the buildpack's `ignore` is malformed.
+    /// [`Error::Source`] if a pattern in the buildpack's `ignore` is malformed.
     pub fn new(tree: &'a Tree, manifest: &'a Manifest, paas_toml: &'a PaasToml, today: &'a str) -> Result<Scope<'a>> {
         let ignore = DockerIgnore::parse("buildpack.toml", &manifest.ignore.join("\n"))?;
         let mut matcher = ignore.matcher();
@@ -110,7 +110,7 @@ impl<'a> Scope<'a> {
     /// A JSON file; nothing if there is none.
     ///
     /// # Errors
-    /// [`Error::SourceFile`] if it does not parse.
+    /// `SourceError::File` if it does not parse.
     pub fn json(&self, file: &str) -> Result<Option<Rc<serde_json::Value>>> {
         if let Some(document) = self.jsons.borrow().get(file) {
             return Ok(document.clone());
@@ -123,7 +123,7 @@ impl<'a> Scope<'a> {
     /// A TOML file; nothing if there is none.
     ///
     /// # Errors
-    /// [`Error::SourceFile`] if it does not parse.
+    /// `SourceError::File` if it does not parse.
     pub fn toml(&self, file: &str) -> Result<Option<Rc<toml::Table>>> {
         if let Some(document) = self.tomls.borrow().get(file) {
             return Ok(document.clone());

@@ -108,7 +108,7 @@ impl VersionRule {
     /// Decides the version; `None` if it is not needed.
     ///
     /// # Errors
-    /// [`crate::Error::SourceFile`] if the deciding file does not name a version, or names one without a base image.
+    /// `SourceError::File` if the deciding file does not name a version, or names one without a base image.
     pub fn resolve(&self, scope: &Scope<'_>) -> Result<Option<Version>> {
         if let Some(when) = &self.when
             && when.holds(scope)?.is_none()

@@ -205,7 +205,7 @@ fn hostile_trees_are_refused() {
     ] {
         let commit = bare.commit(bare.tree(entries));
         let result = Tree::commit(bare.path(), commit, &Submodules::none());
-        assert!(matches!(result, Err(Error::Source(_))), "{entries:?}");
+        assert!(matches!(result, Err(Error::Source(SourceError::Unreadable { .. }))), "{entries:?}");
     }
 }
 
@@ -295,7 +295,7 @@ async fn submodules_are_fetched_once_and_walked() {
     // And the error names a commit that cannot be fetched.
     let missing = link(&outer, "mid", commit, &format!("{}/gone.git", url.replace("//", "//user:secret@")));
     let error = fetch(outer.path(), missing, cache.path()).await.unwrap_err();
-    assert!(matches!(&error, Error::Submodule { path, .. } if path == "mid"), "{error}");
+    assert!(matches!(&error, Error::Source(SourceError::Submodule { path, .. }) if path == "mid"), "{error}");
     assert!(!format!("{error} {:?}", error.hint()).contains("secret"), "{error}");
 }
 
