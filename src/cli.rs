@@ -166,10 +166,10 @@ fn deployed(ui: Ui, edited: Result<Edited>) -> Result<()> {
 }
 
 /// What is generated from the command tree and committed: the completion scripts and the pages of the manual, by path,
-/// whole; and the parts of docs/reference.md, by name.
+/// whole; and the parts of docs/reference.md and README.md, by name.
 ///
 /// # Errors
-/// [`Error::Bug`].
+/// [`Error::Bug`], and [`Error::Buildpack`] if a buildpack of the binary is malformed.
 pub fn generated() -> Result<Generated> {
     let mut files: Vec<(String, String)> =
         completions::Shell::ALL.iter().map(|shell| (format!("completions/{}", shell.file()), shell.script())).collect();
@@ -180,6 +180,7 @@ pub fn generated() -> Result<Generated> {
         ("roles", access::role_reference()),
         ("settings", manual::setting_reference()),
         ("exit codes", manual::exit_code_reference()),
+        ("buildpacks", crate::buildpack::Buildpacks::load(None)?.table()),
     ];
     Ok(Generated { files, reference })
 }
@@ -189,7 +190,7 @@ pub fn generated() -> Result<Generated> {
 pub struct Generated {
     /// Files, by path from the root of the source.
     pub files: Vec<(String, String)>,
-    /// Parts of docs/reference.md, by name.
+    /// Parts of docs/reference.md and README.md, by name.
     pub reference: Vec<(&'static str, String)>,
 }
 

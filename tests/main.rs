@@ -33,6 +33,7 @@ mod languages_native;
 mod languages_script;
 mod outages;
 mod plan;
+mod prose;
 mod push;
 mod queue;
 mod readme;
