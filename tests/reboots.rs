@@ -197,7 +197,7 @@ fn containers_that_are_removed_by_hand_are_made_anew_and_the_others_serve_meanwh
     machine.server.start_daemon();
     machine.server.wait_for("the container that should run", PATIENCE, || machine.server.containers().len() == 4);
     let report = machine.server.paas(&["ps:report", "crew"]).expect_success();
-    assert!(report.stdout.contains("once.1: ended\n"), "{report}");
+    assert!(report.stdout.contains("once.1: stopped: ended\n"), "{report}");
     let log = machine.server.daemon_output();
     assert!(!log.contains("once.1 of crew is gone"), "{log}");
 }
