@@ -30,6 +30,7 @@ use rollout::Keep;
 
 use crate::{
     Error, Result,
+    context::Context,
     error::DeployError,
     instance::Instance,
     model::{
@@ -82,19 +83,19 @@ pub struct Live {
 ///
 /// # Errors
 /// Whatever failed; the release before still serves then, and nothing of this deploy is left.
-pub async fn push(instance: &Instance, push: &Push, log: &DeployLog) -> Result<Live> {
+pub async fn push(context: &Context<'_>, push: &Push, log: &DeployLog) -> Result<Live> {
     let request = Request {
         app: &push.app,
         what: format!("the deploy of {} ({})", push.branch, push.commit.short()),
         wait: push.wait,
         new: NewDeployment {
             kind: DeploymentKind::Push,
-            actor: &instance.actor,
+            actor: context.actor(),
             branch: Some(&push.branch),
             commit: Some(push.commit),
         },
     };
-    let deploying = begin(instance, &request, log).await?;
+    let deploying = begin(context, &request, log).await?;
     let proven = deploying.unless_stopped(async {
         source::check_branch(&deploying, push)?;
         let source = source::checkout(&deploying, push.commit, &format!("from {}", push.branch)).await?;
@@ -111,14 +112,14 @@ pub async fn push(instance: &Instance, push: &Push, log: &DeployLog) -> Result<L
 /// Builds the commit that serves once more, and deploys what comes out.
 ///
 /// # Errors
-/// As [`push`]; `DeployError::NeverDeployed`.
-pub async fn rebuild(instance: &Instance, app: &AppName, log: &DeployLog) -> Result<Live> {
-    let current = current_release(instance, app)?;
-    let commit = current.commit.ok_or_else(|| Error::Deploy(DeployError::NeverDeployed { app: app.clone() }))?;
-    let mut new = NewDeployment::without_source(DeploymentKind::Rebuild, &instance.actor);
+/// As [`push`]; [`Error::NeverDeployed`].
+pub async fn rebuild(context: &Context<'_>, app: &AppName, log: &DeployLog) -> Result<Live> {
+    let current = current_release(context.instance, app)?;
+    let commit = current.commit.ok_or_else(|| DeployError::NeverDeployed { app: app.clone() })?;
+    let mut new = NewDeployment::without_source(DeploymentKind::Rebuild, context.actor());
     new.commit = Some(commit);
     let request = Request { app, what: format!("the rebuild of {}", commit.short()), wait: true, new };
-    let deploying = begin(instance, &request, log).await?;
+    let deploying = begin(context, &request, log).await?;
     let proven = deploying.unless_stopped(async {
         let source = source::checkout(&deploying, commit, "once more").await?;
         let plan = build::plan(&deploying, source)?;
@@ -136,11 +137,11 @@ pub async fn rebuild(instance: &Instance, app: &AppName, log: &DeployLog) -> Res
 /// changed.
 ///
 /// # Errors
-/// As [`push`]; `DeployError::NotRunning`.
-pub async fn edit(instance: &Instance, app: &AppName, edit: &Edit, log: &DeployLog) -> Result<Live> {
-    let new = NewDeployment::without_source(edit.kind, &instance.actor);
+/// As [`push`]; [`Error::NotRunning`].
+pub async fn edit(context: &Context<'_>, app: &AppName, edit: &Edit, log: &DeployLog) -> Result<Live> {
+    let new = NewDeployment::without_source(edit.kind, context.actor());
     let request = Request { app, what: format!("the deploy of {}", edit.reason), wait: true, new };
-    let deploying = begin(instance, &request, log).await?;
+    let deploying = begin(context, &request, log).await?;
     let proven = deploying.unless_stopped(async {
         let release = release::cut_again(&deploying, edit)?;
         let candidate = rollout::start(&deploying, release, &Keep::Same).await?;
@@ -157,15 +158,15 @@ pub async fn edit(instance: &Instance, app: &AppName, edit: &Edit, log: &DeployL
 /// # Errors
 /// As [`push`]; `DeployError::NoFormerRelease`, [`Error::NotFound`], `DeployError::NoWayBack`.
 pub async fn rollback(
-    instance: &Instance,
+    context: &Context<'_>,
     app: &AppName,
     version: Option<ReleaseVersion>,
     log: &DeployLog,
 ) -> Result<Live> {
     let what = version.map_or_else(|| "the rollback".to_owned(), |version| format!("the rollback to {version}"));
-    let new = NewDeployment::without_source(DeploymentKind::Rollback, &instance.actor);
+    let new = NewDeployment::without_source(DeploymentKind::Rollback, context.actor());
     let request = Request { app, what, wait: true, new };
-    let deploying = begin(instance, &request, log).await?;
+    let deploying = begin(context, &request, log).await?;
     let proven = deploying.unless_stopped(async {
         let target = release::to_roll_back_to(&deploying, version).await?;
         let release = release::cut_from(&deploying, &target)?;
@@ -186,15 +187,15 @@ pub async fn rollback(
 /// # Errors
 /// As [`push`]; [`Error::NotFound`], `DeployError::NeverDeployed`.
 pub async fn scale(
-    instance: &Instance,
+    context: &Context<'_>,
     app: &AppName,
     formation: &[(ProcessType, u32)],
     log: &DeployLog,
 ) -> Result<Live> {
     let words: Vec<String> = formation.iter().map(|(process, quantity)| format!("{process}={quantity}")).collect();
-    let new = NewDeployment::without_source(DeploymentKind::Scale, &instance.actor);
+    let new = NewDeployment::without_source(DeploymentKind::Scale, context.actor());
     let request = Request { app, what: format!("the scaling to {}", words.join(" ")), wait: true, new };
-    let deploying = begin(instance, &request, log).await?;
+    let deploying = begin(context, &request, log).await?;
     let proven = deploying.unless_stopped(async {
         let changes = Changes { formation: formation.to_vec(), ..Changes::default() };
         let release = release::again(&deploying, &format!("Scaling to {}", words.join(" ")), changes)?;
@@ -212,18 +213,18 @@ pub async fn scale(
 /// # Errors
 /// As [`push`]; `DeployError::NeverDeployed`, [`Error::NotFound`].
 pub async fn restart(
-    instance: &Instance,
+    context: &Context<'_>,
     app: &AppName,
     process: Option<&ProcessType>,
     log: &DeployLog,
 ) -> Result<Live> {
-    let current = current_release(instance, app)?;
+    let current = current_release(context.instance, app)?;
     if let Some(process) = process.filter(|process| current.process(process).is_none()) {
         let known = current.process_names();
         return Err(Error::no_process(app, process, known));
     }
-    let new = NewDeployment::without_source(DeploymentKind::Restart, &instance.actor);
-    let deploying = begin(instance, &Request { app, what: "the restart".to_owned(), wait: true, new }, log).await?;
+    let new = NewDeployment::without_source(DeploymentKind::Restart, context.actor());
+    let deploying = begin(context, &Request { app, what: "the restart".to_owned(), wait: true, new }, log).await?;
     let proven = deploying.unless_stopped(async {
         let (release, keep) = match process {
             Some(process) => {

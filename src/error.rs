@@ -4,6 +4,7 @@
 //! command that helps; [`Error::kind`] decides the exit code and the HTTP status. Each concern has its enum, with kind
 //! and hint side by side in one match. tests/errors.txt has them all on one page.
 
+mod access;
 mod advice;
 mod deploy;
 mod engine;
@@ -20,6 +21,7 @@ mod usage;
 
 use std::{error::Error as StdError, io};
 
+pub use access::AccessError;
 use advice::Advice;
 pub use deploy::{DeployError, LikelyCause, NeverHealthy};
 pub use engine::EngineError;
@@ -55,6 +57,9 @@ pub enum Error {
     /// Something typed or written for us that we cannot use.
     #[error(transparent)]
     Usage(#[from] UsageError),
+    /// Somebody may not do what they asked for.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// A push that does not deploy.
     #[error(transparent)]
     Push(#[from] PushError),
@@ -129,6 +134,7 @@ impl Error {
             Error::Exists(thing, name) => thing.advice_if_there(name),
             Error::Invalid(_) => Advice::without_hint(Kind::Usage),
             Error::Usage(error) => error.advice(),
+            Error::Access(error) => error.advice(),
             Error::Push(error) => error.advice(),
             Error::Source(error) => error.advice(),
             Error::Deploy(error) => error.advice(),

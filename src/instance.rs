@@ -1,24 +1,21 @@
-//! What every action needs, in one value made once: the settings, the database, the secrets, and who asks.
+//! What every action needs, in one value made once: the settings, the database and the secrets.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::{
     Error, Result,
-    model::Actor,
     secrets::Secrets,
     settings::Settings,
     store::{Store, Tables},
 };
 
-/// An instance, opened by one process for one actor.
+/// An instance, opened by one process.
 #[derive(Debug)]
 pub struct Instance {
     /// Its settings.
     pub settings: Settings,
     /// Its id, eight hexadecimal digits: the label of its containers, images and networks.
     pub id: String,
-    /// Who asks.
-    pub actor: Actor,
     /// What seals and opens secrets.
     pub secrets: Secrets,
     store: Mutex<Store>,
@@ -28,8 +25,8 @@ impl Instance {
     /// Opens the instance that the settings name, and makes it where there is none.
     ///
     /// # Errors
-    /// [`Error::Host`] where its root cannot be made, [`Error::Store`], `StoreError::Sealed`.
-    pub fn open(settings: Settings, actor: Actor) -> Result<Instance> {
+    /// [`Error::Io`] where its root cannot be made, [`Error::Database`], [`Error::Unseal`].
+    pub fn open(settings: Settings) -> Result<Instance> {
         let paths = &settings.paths;
         for directory in [
             paths.root().to_owned(),
@@ -46,7 +43,7 @@ impl Instance {
         let mut store = Store::open(&paths.database())?;
         let id = store.read(|tables| tables.instance_id())?;
         let secrets = Secrets::open(&paths.secret_key())?;
-        Ok(Instance { settings, id, actor, secrets, store: Mutex::new(store) })
+        Ok(Instance { settings, id, secrets, store: Mutex::new(store) })
     }
 
     /// Reads the database, from one snapshot.

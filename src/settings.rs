@@ -17,7 +17,7 @@ pub use paths::Paths;
 use crate::{
     Error, Result,
     error::UsageError,
-    model::{Actor, BuildCaps, Hostname, Subnet},
+    model::{BuildCaps, Hostname, Subnet},
 };
 
 /// A setting: its key in `config.toml`, and what it means. Its variable is `PAAS_` and the key in capitals, but for
@@ -408,11 +408,14 @@ impl Account {
     }
 }
 
-/// What the daemon tells the child process of an SSH session.
+/// What the daemon tells the child process of an SSH session. It is not read further here: what cannot be read is
+/// refused by who opens the instance, and never taken for nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Session {
-    /// Who is on the other end; none: this process was started by a user of this machine.
-    pub actor: Option<Actor>,
+    /// Who is on the other end, as [`crate::model::Actor`] is written; none: a user of this machine started this process.
+    pub actor: Option<String>,
+    /// From where they come.
+    pub address: Option<std::net::IpAddr>,
     /// The command line the client sent. It travels in the environment, not in argv, because it may hold a secret
     /// and argv is for everybody to read.
     pub command: Option<String>,
@@ -420,6 +423,8 @@ pub struct Session {
 
 /// The variable of [`Session::actor`].
 pub const ACTOR_VARIABLE: &str = "PAAS_ACTOR";
+/// The variable of [`Session::address`].
+pub const ADDRESS_VARIABLE: &str = "PAAS_ADDRESS";
 /// The variable of [`Session::command`].
 pub const COMMAND_VARIABLE: &str = "PAAS_SSH_COMMAND";
 
@@ -427,10 +432,17 @@ impl Session {
     /// What the daemon said, if it started this process.
     pub fn from_environment() -> Session {
         Session {
-            actor: variable(ACTOR_VARIABLE).and_then(|text| text.parse().ok()),
+            // An empty one, and one that is no text, says something too: that this is not the owner.
+            actor: std::env::var_os(ACTOR_VARIABLE).map(|actor| actor.to_string_lossy().into_owned()),
+            address: variable(ADDRESS_VARIABLE).and_then(|text| text.parse().ok()),
             command: std::env::var(COMMAND_VARIABLE).ok(),
         }
     }
+}
+
+/// The app that the user works on, where they said so: `PAAS_APP`.
+pub fn app_variable() -> Option<String> {
+    variable("PAAS_APP")
 }
 
 /// Where certificates of authorities are, as far as somebody said: variables that OpenSSL and git read.

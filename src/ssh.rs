@@ -8,7 +8,6 @@ mod bridge;
 mod connection;
 mod gate;
 mod host_key;
-mod public_key;
 #[cfg(test)]
 mod tests;
 
@@ -25,7 +24,6 @@ use tokio::{
     task::JoinSet,
 };
 
-pub use self::public_key::read_public_key;
 use crate::{Error, Result, error::HostError, exec, instance::Instance, store::StoredKey};
 
 /// How many connections may be open without having logged in.

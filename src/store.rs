@@ -2,9 +2,11 @@
 //! immediate transactions. The only module that knows rusqlite; a file a table.
 
 mod apps;
+mod columns;
 mod config;
 mod containers;
 mod deployments;
+mod events;
 mod keys;
 mod migrate;
 mod process_settings;
@@ -15,6 +17,7 @@ use std::path::Path;
 
 pub use containers::{Container, ContainerState, NewContainer};
 pub use deployments::NewDeployment;
+pub use events::{EventFilter, NewEvent};
 pub use keys::StoredKey;
 pub use releases::NewRelease;
 pub use routes::{Route, Standing};
@@ -82,7 +85,7 @@ impl Store {
 
     /// A number that changes whenever another connection has written.
     pub fn data_version(&self) -> Result<i64> {
-        self.connection.query_row("PRAGMA data_version", [], |row| row.get(0)).map_err(database("be read"))
+        self.connection.query_row("PRAGMA data_version", [], |row| row.get("data_version")).map_err(database("be read"))
     }
 }
 
@@ -90,12 +93,12 @@ impl Tables<'_> {
     /// The id of this instance, eight hexadecimal digits chosen when the database was made: it tells this
     /// instance's containers, images and networks from others' on the same engine.
     pub fn instance_id(&self) -> Result<String> {
-        self.one("SELECT value FROM meta WHERE name = 'instance'", [], |row| row.get(0))
+        self.one("SELECT value FROM meta WHERE name = 'instance'", [], |row| row.get("value"))
     }
 
     /// A value kept under a name, if there is one.
     pub(crate) fn meta(&self, name: &str) -> Result<Option<String>> {
-        self.maybe_one("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0))
+        self.maybe_one("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get("value"))
     }
 
     /// Keeps a value under a name.

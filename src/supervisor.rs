@@ -21,7 +21,7 @@ use crate::{
     git, http,
     instance::Instance,
     lock::{self, Holder},
-    model::Actor,
+    model::{Actor, AppId},
     proxy,
     settings::Settings,
     ssh,
@@ -54,8 +54,8 @@ pub fn serve(settings: Settings) -> Result<()> {
         .with_writer(std::io::stderr)
         .with_target(false)
         .init();
-    let instance = Arc::new(Instance::open(settings, Actor::Daemon)?);
-    let holder = Holder::new("paas serve", &instance.actor);
+    let instance = Arc::new(Instance::open(settings)?);
+    let holder = Holder::new("paas serve", &Actor::Daemon);
     let path = instance.settings.paths.daemon_lock();
     let mut lock = lock::try_lock(&path, &holder)?;
     if lock.is_err() {
@@ -199,7 +199,7 @@ async fn with_engine(
 /// The apps whose old containers are being retired: each in a task of its own, because a drain may take its time.
 #[derive(Clone, Default)]
 struct Retiring {
-    apps: Arc<Mutex<HashSet<i64>>>,
+    apps: Arc<Mutex<HashSet<AppId>>>,
 }
 
 impl Retiring {
@@ -220,7 +220,7 @@ impl Retiring {
         Ok(())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<i64>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<AppId>> {
         self.apps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -33,5 +33,5 @@ fn require(path: &Path, free: u64, floor: u64) -> Result<()> {
 }
 
 fn free_mb(path: &Path) -> Result<u64> {
-    Ok(ops::disk::space(path)?.free / 1_000_000)
+    Ok(ops::disk::space(path)?.free_bytes / 1_000_000)
 }

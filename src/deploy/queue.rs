@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Deploying, preflight, recover};
 use crate::{
     Error, Result, clock,
+    context::Context,
     engine::Engine,
     error::DeployError,
     git,
@@ -38,10 +39,11 @@ pub(super) struct Request<'a> {
 /// waits; `EngineError::Unavailable`, `ProxyError::Unavailable`, `HostError::DiskFull` of the machine. The deployment
 /// is over then, and its log has been told.
 pub(super) async fn begin<'a>(
-    instance: &'a Instance,
+    context: &Context<'a>,
     request: &Request<'_>,
     log: &'a DeployLog,
 ) -> Result<Deploying<'a>> {
+    let instance = context.instance;
     let app = instance.read(|tables| tables.app(request.app))?;
     refuse_locked(&app)?;
     // Where there is no room there is none for a deployment's row either.
@@ -58,7 +60,7 @@ pub(super) async fn begin<'a>(
         if request.new.kind == DeploymentKind::Push {
             tables.supersede(app.id, id)?;
         }
-        Ok((id, lock::claim(&paths.deployments_lock(), id)?))
+        Ok((id, lock::claim(&paths.deployments_lock(), id.0)?))
     })?;
     let turn = async {
         log.open_file(&paths.deploy_log(&app.name, id))?;
@@ -66,7 +68,7 @@ pub(super) async fn begin<'a>(
             git::pin(&paths.repository(&app.name), id, commit)?;
         }
         let lock = tokio::select! {
-            lock = wait_for_turn(instance, &app, id, request, log) => lock?,
+            lock = wait_for_turn(context, &app, id, request, log) => lock?,
             _ = tokio::signal::ctrl_c() => return Err(Error::Interrupted),
         };
         let engine = Engine::connect(&instance.settings).await?;
@@ -79,7 +81,7 @@ pub(super) async fn begin<'a>(
         Ok((engine, app, lock))
     };
     match turn.await {
-        Ok((engine, app, lock)) => Ok(Deploying::new(instance, engine, app, id, log, (lock, claim))),
+        Ok((engine, app, lock)) => Ok(Deploying::new(context, engine, app, id, log, (lock, claim))),
         Err(error) => {
             log.error(&error);
             recover::abandon(instance, &app.name, id, end_of(&error), &error.one_line());
@@ -102,11 +104,12 @@ pub(super) fn end_of(error: &Error) -> DeployState {
 /// for whom it waits. What holds it now is read again, and returned.
 ///
 /// # Errors
-/// `DeployError::AppLocked`, [`Error::NotFound`].
-pub async fn hold(instance: &Instance, name: &AppName, what: &str, waiting: impl FnMut(&str)) -> Result<(App, Lock)> {
+/// [`Error::Frozen`], [`Error::AppNotFound`].
+pub async fn hold(context: &Context<'_>, name: &AppName, what: &str, waiting: impl FnMut(&str)) -> Result<(App, Lock)> {
+    let instance = context.instance;
     let app = instance.read(|tables| tables.app(name))?;
     refuse_locked(&app)?;
-    let holder = Holder::new(what, &instance.actor);
+    let holder = Holder::new(what, context.actor());
     let lock = lock::lock(&instance.settings.paths.app_lock(app.id), &holder, waiting).await?;
     // Whoever held it may have changed the app, or destroyed it.
     let app = instance.read(|tables| tables.app(name))?;
@@ -130,13 +133,14 @@ pub fn refuse_locked(app: &App) -> Result<()> {
 }
 
 async fn wait_for_turn(
-    instance: &Instance,
+    context: &Context<'_>,
     app: &App,
     id: DeployId,
     request: &Request<'_>,
     log: &DeployLog,
 ) -> Result<Lock> {
-    let holder = Holder::new(request.what.clone(), &instance.actor);
+    let instance = context.instance;
+    let holder = Holder::new(request.what.clone(), context.actor());
     let path = instance.settings.paths.app_lock(app.id);
     let mut told = None;
     loop {
@@ -167,7 +171,8 @@ fn before(instance: &Instance, app: &App, id: DeployId) -> Result<Option<DeployI
     let unfinished = instance.read(|tables| tables.unfinished_deployments(Some(app.id)))?;
     let claims = instance.settings.paths.deployments_lock();
     for deployment in unfinished.iter().rev() {
-        if deployment.id < id && deployment.state == DeployState::Queued && lock::is_claimed(&claims, deployment.id)? {
+        if deployment.id < id && deployment.state == DeployState::Queued && lock::is_claimed(&claims, deployment.id.0)?
+        {
             return Ok(Some(deployment.id));
         }
     }

@@ -11,7 +11,7 @@ use crate::{
     git,
     instance::Instance,
     lock::{self, Holder},
-    model::{AppName, DeployId, DeployState, Deployment, Phase, RestartPolicy},
+    model::{Actor, AppId, AppName, DeployId, DeployState, Deployment, Phase, RestartPolicy},
     proxy,
     store::{Container, ContainerState},
 };
@@ -23,14 +23,14 @@ pub async fn recover(instance: &Instance, engine: &Engine) -> Result<()> {
     let claims = instance.settings.paths.deployments_lock();
     let mut apps = Vec::new();
     for deployment in unfinished.iter().filter(|deployment| deployment.state != DeployState::Draining) {
-        if !lock::is_claimed(&claims, deployment.id)? {
+        if !lock::is_claimed(&claims, deployment.id.0)? {
             apps.push(deployment.app_id);
         }
     }
     apps.sort_unstable();
     apps.dedup();
     for app_id in apps {
-        let holder = Holder::new("the recovery", &instance.actor);
+        let holder = Holder::new("the recovery", &Actor::Daemon);
         if let Ok(_lock) = lock::try_lock(&instance.settings.paths.app_lock(app_id), &holder)?
             && let Err(error) = leftovers(instance, engine, app_id).await
         {
@@ -41,11 +41,11 @@ pub async fn recover(instance: &Instance, engine: &Engine) -> Result<()> {
 }
 
 /// Undoes or finishes the deploys of an app whose process died. The caller holds the app's lock.
-pub(super) async fn leftovers(instance: &Instance, engine: &Engine, app_id: i64) -> Result<()> {
+pub(super) async fn leftovers(instance: &Instance, engine: &Engine, app_id: AppId) -> Result<()> {
     let claims = instance.settings.paths.deployments_lock();
     for deployment in instance.read(|tables| tables.unfinished_deployments(Some(app_id)))? {
         // One that lives waits in line: the lock is ours, so it can do nothing else.
-        if lock::is_claimed(&claims, deployment.id)? {
+        if lock::is_claimed(&claims, deployment.id.0)? {
             continue;
         }
         match deployment.state.phase() {

@@ -162,7 +162,7 @@ fn current(deploying: &Deploying<'_>) -> Result<Release> {
 
 /// The app's config and settings as they are now.
 fn now(deploying: &Deploying<'_>) -> Result<(ConfigMap, Vec<Override>)> {
-    let config = ops::config::show(deploying.instance, &deploying.app)?;
+    let config = ops::config::in_clear(deploying.instance, &deploying.app)?;
     let overrides = deploying.instance.read(|tables| tables.overrides(deploying.app.id))?;
     Ok((config, overrides))
 }
@@ -255,7 +255,7 @@ fn write(
         declared_port: from.declared_port,
         commit: from.commit,
         reason,
-        actor: &deploying.instance.actor,
+        actor: &deploying.caller.actor,
     };
     let release = deploying.instance.write(|tables| {
         let release = tables.cut_release(deploying.app.id, &new)?;

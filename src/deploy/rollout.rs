@@ -15,7 +15,10 @@ use crate::{
     error::EngineError,
     git,
     instance::Instance,
-    model::{self, CheckMode, ConfigMap, DeployState, ProcessSpec, ProcessType, Release, RestartPolicy, RunSettings},
+    model::{
+        self, CheckMode, ConfigMap, ContainerId, DeployState, ProcessSpec, ProcessType, Release, ReleaseId,
+        RestartPolicy, RunSettings,
+    },
     proxy,
     store::{Container, ContainerState, NewContainer},
 };
@@ -143,7 +146,7 @@ pub(super) async fn switch(deploying: &Deploying<'_>, healthy: Healthy) -> Resul
         for kept in &kept {
             tables.keep_container(kept.container.id, release.id, &kept.spec.run)?;
         }
-        let kept_ids: Vec<i64> = kept.iter().map(|kept| kept.container.id).collect();
+        let kept_ids: Vec<ContainerId> = kept.iter().map(|kept| kept.container.id).collect();
         tables.switch_containers(app_id, deploying.id, &kept_ids)?;
         tables.set_current_release(app_id, release.id)?;
         if let Some(config) = &changes.config {
@@ -221,7 +224,7 @@ fn kept(deploying: &Deploying<'_>, cut: &Cut, keep: &Keep, wanted: &[(ProcessSpe
     }
     let instance = deploying.instance;
     let live = instance.read(|tables| tables.containers_of_app(deploying.app.id))?;
-    let mut releases: HashMap<i64, (Release, ConfigMap)> = HashMap::new();
+    let mut releases: HashMap<ReleaseId, (Release, ConfigMap)> = HashMap::new();
     let mut kept = Vec::new();
     for container in live.into_iter().filter(|container| container.state == ContainerState::Live) {
         let Some((spec, _)) =

@@ -21,7 +21,7 @@ pub struct Facts {
     /// How many processors its machine has.
     pub processors: u64,
     /// How much memory its machine has, in bytes.
-    pub memory: u64,
+    pub memory_bytes: u64,
 }
 
 impl Engine {
@@ -43,7 +43,7 @@ impl Engine {
             cgroup_driver: info.cgroup_driver.map(|driver| driver.to_string()).unwrap_or_default(),
             cgroup_version: info.cgroup_version.map(|version| version.to_string()).unwrap_or_default(),
             processors: u64::try_from(info.ncpu.unwrap_or(0)).unwrap_or(0),
-            memory: u64::try_from(info.mem_total.unwrap_or(0)).unwrap_or(0),
+            memory_bytes: u64::try_from(info.mem_total.unwrap_or(0)).unwrap_or(0),
         })
     }
 }

@@ -35,6 +35,21 @@ impl Kind {
         Kind::Interrupted,
     ];
 
+    /// The word for it, for programs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::App => "app",
+            Kind::Usage => "usage",
+            Kind::NotFound => "not_found",
+            Kind::Conflict => "conflict",
+            Kind::Denied => "denied",
+            Kind::Busy => "busy",
+            Kind::Unavailable => "unavailable",
+            Kind::Bug => "bug",
+            Kind::Interrupted => "interrupted",
+        }
+    }
+
     /// What it means, for docs/reference.md.
     pub fn about(self) -> &'static str {
         match self {

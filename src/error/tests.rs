@@ -3,7 +3,7 @@
 use std::{fmt::Write, fs, io, path::Path};
 
 use super::*;
-use crate::model::Actor;
+use crate::model::{Actor, OperationId, Right};
 
 /// Names the variants of an enum. One that is left out does not compile.
 macro_rules! variants {
@@ -21,9 +21,10 @@ macro_rules! variants {
 }
 
 variants! {
-    Error: NotFound Exists Invalid Usage Push Source Deploy Engine Proxy Store Host Bug Interrupted Told Silent;
+    Error: NotFound Exists Invalid Usage Access Push Source Deploy Engine Proxy Store Host Bug Interrupted Told Silent;
     Thing: App Key Fingerprint ConfigVariable Release Deploy ProcessType Buildpack;
     UsageError: Command Settings NotConfirmed KeyMalformed KeyPrivate;
+    AccessError: Unknown Lacks OnlyHere;
     PushError: WrongBranch Refused NoApp;
     SourceError: Unreadable Submodule File NothingDetected Unbuildable Buildpack BuildpackFolder;
     DeployError: Build AppExited ReleaseCommand NeverHealthy Busy AppLocked Stopped Died NoWayBack NoFormerRelease
@@ -39,6 +40,7 @@ fn samples() -> Vec<Error> {
     samples.extend(missing_and_there());
     samples.push(Invalid::new("app name", "Blog", "it takes lower-case letters").into());
     samples.extend(of_usage().map(Error::from));
+    samples.extend(of_access().map(Error::from));
     samples.extend(of_pushes().map(Error::from));
     samples.extend(of_source().map(Error::from));
     samples.extend(of_deploys().map(Error::from));
@@ -51,6 +53,16 @@ fn samples() -> Vec<Error> {
     samples.push(Error::from(DeployError::Died).told());
     samples.push(Error::Silent(Kind::NotFound));
     samples
+}
+
+fn of_access() -> [AccessError; 4] {
+    let actor = Actor::Key("ann".to_owned());
+    [
+        AccessError::Unknown { actor: "key:ann".to_owned() },
+        AccessError::Lacks { actor: actor.clone(), right: Right::Deploy, app: Some(app()) },
+        AccessError::Lacks { actor, right: Right::Administer, app: None },
+        AccessError::OnlyHere,
+    ]
 }
 
 fn app() -> AppName {
@@ -145,7 +157,7 @@ fn of_deploys() -> [DeployError; 19] {
         DeployError::Busy { app: app(), holder: "the deploy of main, 3 s ago".into() },
         DeployError::AppLocked { app: app(), by: "local:root, 1 h ago: not today".into() },
         DeployError::Stopped(Stop::Canceled(Actor::Key("laptop".into()))),
-        DeployError::Stopped(Stop::Superseded(13)),
+        DeployError::Stopped(Stop::Superseded(OperationId(13))),
         DeployError::Died,
         DeployError::NoWayBack {
             app: app(),
@@ -155,7 +167,7 @@ fn of_deploys() -> [DeployError; 19] {
         DeployError::NoFormerRelease { app: app() },
         DeployError::NotRunning { app: app() },
         DeployError::ChecksFailed { failed: 1, total: 2 },
-        DeployError::NotCancelable { id: 12, state: "succeeded".into() },
+        DeployError::NotCancelable { id: OperationId(12), state: "succeeded".into() },
         DeployError::NeverDeployed { app: app() },
         DeployError::NothingDeployed,
     ]
@@ -224,6 +236,7 @@ fn path_of(error: &Error) -> Vec<&'static str> {
     let inner = match error {
         Error::NotFound(thing, _) | Error::Exists(thing, _) => Some(thing.variant()),
         Error::Usage(error) => Some(error.variant()),
+        Error::Access(error) => Some(error.variant()),
         Error::Push(error) => Some(error.variant()),
         Error::Source(error) => Some(error.variant()),
         Error::Deploy(error) => Some(error.variant()),
@@ -243,6 +256,7 @@ fn each_variant_has_a_sample() {
     for (concern, variants) in [
         ("NotFound", Thing::VARIANTS),
         ("Usage", UsageError::VARIANTS),
+        ("Access", AccessError::VARIANTS),
         ("Push", PushError::VARIANTS),
         ("Source", SourceError::VARIANTS),
         ("Deploy", DeployError::VARIANTS),

@@ -1,10 +1,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BranchName, ReleaseVersion,
-    names::{checked_string, is_dns_label},
+    AppId, BranchName, Invalid, ReleaseVersion, Result,
+    names::{checked_string, is_dns_label, words},
 };
-use super::{Invalid, Result};
 
 checked_string! {
     /// The name of an app, which is also its label in the domain: `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`.
@@ -33,37 +32,15 @@ impl AppName {
     }
 }
 
-/// Whether an app is meant to run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AppState {
-    /// Never deployed.
-    New,
-    /// Meant to run.
-    Running,
-    /// Stopped on purpose.
-    Stopped,
-}
-
-impl AppState {
-    /// The word for it, as stored and shown.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            AppState::New => "new",
-            AppState::Running => "running",
-            AppState::Stopped => "stopped",
-        }
-    }
-
-    /// Reads the stored word; anything else is an error of the database.
-    ///
-    /// # Errors
-    /// [`Invalid`] where paas does not write such a word.
-    pub fn parse(word: &str) -> Result<Self> {
-        [AppState::New, AppState::Running, AppState::Stopped]
-            .into_iter()
-            .find(|state| state.as_str() == word)
-            .ok_or_else(|| Invalid::stored("app state", word))
+words! {
+    /// Whether an app is meant to run.
+    AppState, "app state", {
+        /// Never deployed.
+        New = "new",
+        /// Meant to run.
+        Running = "running",
+        /// Stopped on purpose.
+        Stopped = "stopped",
     }
 }
 
@@ -82,7 +59,7 @@ pub struct AppLock {
 #[derive(Clone, Debug)]
 pub struct App {
     /// Its number, never used again.
-    pub id: i64,
+    pub id: AppId,
     /// Its name.
     pub name: AppName,
     /// Whether it is meant to run.

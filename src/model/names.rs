@@ -58,6 +58,54 @@ macro_rules! checked_string {
 }
 pub(super) use checked_string;
 
+/// Writes a closed set of words as an enum: the words are what is stored, shown, serialised and parsed.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident, $what:literal, { $($(#[$word_doc:meta])* $variant:ident = $word:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name {
+            $($(#[$word_doc])* $variant,)*
+        }
+
+        impl $name {
+            /// All of them, in order.
+            pub const ALL: [$name; [$($word),*].len()] = [$($name::$variant),*];
+
+            /// The word for it, as stored and shown.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $($name::$variant => $word,)*
+                }
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = $crate::model::Invalid;
+
+            fn from_str(word: &str) -> std::result::Result<Self, $crate::model::Invalid> {
+                $name::ALL.into_iter().find(|one| one.as_str() == word).ok_or_else(|| $crate::model::Invalid {
+                    what: $what,
+                    value: word.to_owned(),
+                    rule: format!("it is one of {}", [$($word),*].join(", ")),
+                })
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.pad(self.as_str())
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+    };
+}
+pub(crate) use words;
+
 /// Whether `text` is of `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`: a DNS label (RFC 1123) in lower case.
 pub(super) fn is_dns_label(text: &str) -> bool {
     let plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();

@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -325,7 +325,7 @@ impl ProcessSettings {
             }),
         };
         let restart = match self.get(Setting::Restart) {
-            Some(value) => RestartPolicy::try_from(value.to_owned())?,
+            Some(value) => value.parse()?,
             None => RestartPolicy::Always,
         };
         Ok(RunSettings {
@@ -399,7 +399,7 @@ fn parse(setting: Setting, value: &str) -> Result<Parsed> {
         Setting::CheckInitialDelay | Setting::StopTimeout | Setting::DrainTimeout => time(0),
         Setting::CheckAttempts => number(1..=100, "it is a number from 1 to 100"),
         Setting::CheckMode => one_of(&["enabled", "skipped", "disabled"]),
-        Setting::Restart => RestartPolicy::try_from(value.to_owned()).map(|_| Parsed::Text),
+        Setting::Restart => value.parse::<RestartPolicy>().map(|_| Parsed::Text),
         Setting::Memory => parse_memory_mib(value)
             .filter(|mebibytes| *mebibytes >= 6)
             .map(Parsed::Number)
@@ -489,8 +489,16 @@ impl TryFrom<String> for RestartPolicy {
     type Error = Invalid;
 
     fn try_from(text: String) -> Result<RestartPolicy> {
+        text.parse()
+    }
+}
+
+impl FromStr for RestartPolicy {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<RestartPolicy> {
         let policy = match text.split_once(':') {
-            None => match text.as_str() {
+            None => match text {
                 "always" | "unless-stopped" => Some(RestartPolicy::Always),
                 "on-failure" => Some(RestartPolicy::OnFailure(None)),
                 "no" | "never" => Some(RestartPolicy::No),
@@ -503,7 +511,7 @@ impl TryFrom<String> for RestartPolicy {
         };
         policy.ok_or_else(|| Invalid {
             what: "restart policy",
-            value: text,
+            value: text.to_owned(),
             rule: "it is always, on-failure, on-failure:TIMES or no".to_owned(),
         })
     }

@@ -1,20 +1,71 @@
 //! Config variables: sealed in the database, injected when a container starts.
 
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
 use crate::{
     Error, Result,
+    context::Context,
     error::Thing,
     instance::Instance,
-    model::{App, ConfigMap, EnvKey, Invalid},
+    model::{App, AppName, ConfigMap, EnvKey, Invalid, MASK},
+    ui::{Show, Text},
 };
 
 /// The variables that every container has from paas itself, beside `PORT`.
 const GIVEN: [&str; 3] = ["PAAS_APP", "PAAS_PROCESS", "PAAS_RELEASE"];
 
+/// An app's variables, as a door shows them: the values are masked unless they were asked for.
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
+pub struct ConfigShown(BTreeMap<String, String>);
+
+impl Show for ConfigShown {
+    fn text(&self) -> Text {
+        Text::table(["KEY", "VALUE"], self.0.iter().map(|(key, value)| [key.clone(), value.clone()]))
+    }
+}
+
+/// The variables of an app.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::Store`].
+pub fn show(context: &Context<'_>, name: &AppName, reveal: bool) -> Result<ConfigShown> {
+    let config = in_clear(context.instance, &context.instance.read(|tables| tables.app(name))?)?;
+    let shown = |value: String| if reveal { value } else { MASK.to_owned() };
+    Ok(ConfigShown(config.into_iter().map(|(key, value)| (key.to_string(), shown(value))).collect()))
+}
+
+/// One variable with its value.
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
+pub struct Variable(BTreeMap<String, String>);
+
+impl Show for Variable {
+    fn text(&self) -> Text {
+        // One line, also for an empty value.
+        Text::Line(self.0.values().map(|value| format!("{value}\n")).collect())
+    }
+}
+
+/// The value of a variable of an app.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::NotFound`], [`Error::Store`].
+pub fn get(context: &Context<'_>, name: &AppName, key: &EnvKey) -> Result<Variable> {
+    let mut config = in_clear(context.instance, &context.instance.read(|tables| tables.app(name))?)?;
+    match config.remove(key) {
+        Some(value) => Ok(Variable(BTreeMap::from([(key.to_string(), value)]))),
+        None => Err(Error::NotFound(Thing::ConfigVariable(name.clone()), key.to_string())),
+    }
+}
+
 /// An app's config in clear.
 ///
 /// # Errors
-/// `StoreError::Sealed`.
-pub fn show(instance: &Instance, app: &App) -> Result<ConfigMap> {
+/// [`Error::Store`].
+pub fn in_clear(instance: &Instance, app: &App) -> Result<ConfigMap> {
     instance
         .read(|tables| tables.config(app.id))?
         .into_iter()
@@ -31,7 +82,7 @@ pub fn show(instance: &Instance, app: &App) -> Result<ConfigMap> {
 /// [`Error::Invalid`] for a `PORT` that is none, a value with a NUL, or a variable that paas sets itself;
 /// [`Error::NotFound`] where one that is not set shall be removed.
 pub fn edited(instance: &Instance, app: &App, edits: &[(EnvKey, Option<String>)]) -> Result<ConfigMap> {
-    let mut config = show(instance, app)?;
+    let mut config = in_clear(instance, app)?;
     for (key, value) in edits {
         match value {
             Some(value) => {

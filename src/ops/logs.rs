@@ -12,9 +12,10 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 
 use crate::{
     Error, Result,
+    context::Context,
     engine::{Engine, LogLine},
     instance::Instance,
-    model::{App, ProcessType},
+    model::{App, AppName, ContainerId, ProcessType},
     store::Container,
 };
 
@@ -41,11 +42,13 @@ pub struct Selection {
 /// # Errors
 /// `EngineError::Unavailable`, [`Error::Host`], and what `out` returns.
 pub async fn show(
-    instance: &Instance,
-    app: &App,
+    context: &Context<'_>,
+    name: &AppName,
     selection: &Selection,
     mut out: impl FnMut(&str) -> Result<()>,
 ) -> Result<()> {
+    let instance = context.instance;
+    let app = &instance.read(|tables| tables.app(name))?;
     let engine = Engine::connect(&instance.settings).await?;
     let wanted = |container: &Container| selection.process.as_ref().is_none_or(|process| container.process == *process);
     let containers: Vec<Container> =
@@ -82,7 +85,7 @@ async fn follow(
     engine: &Engine,
     app: &App,
     wanted: impl Fn(&Container) -> bool,
-    mut seen: HashMap<i64, String>,
+    mut seen: HashMap<ContainerId, String>,
     mut out: impl FnMut(&str) -> Result<()>,
 ) -> Result<()> {
     let (sender, mut receiver) = tokio::sync::mpsc::channel(64);

@@ -2,6 +2,7 @@
 
 use crate::{
     Error, Result,
+    context::Context,
     deploy::{self, Live, Push},
     error::PushError,
     git::RefUpdate,
@@ -29,7 +30,7 @@ pub fn check(instance: &Instance, app: &AppName, updates: &[RefUpdate]) -> Resul
 /// # Errors
 /// Whatever fails; nothing has changed then.
 pub async fn deploy(
-    instance: &Instance,
+    context: &Context<'_>,
     app: &AppName,
     update: &RefUpdate,
     options: &[String],
@@ -46,7 +47,7 @@ pub async fn deploy(
         old_commit: (!update.old.is_zero()).then_some(update.old),
         wait: !options.iter().any(|option| option == NO_WAIT),
     };
-    deploy::push(instance, &push, log).await
+    deploy::push(context, &push, log).await
 }
 
 fn check_updates(app: &App, updates: &[RefUpdate]) -> Result<()> {
@@ -110,11 +111,11 @@ fn short(name: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::AppState;
+    use crate::model::{AppId, AppState};
 
     fn refusal(deploy_branch: Option<&str>, updates: &[(&str, &str)]) -> String {
         let app = App {
-            id: 1,
+            id: AppId(1),
             name: "blog".parse().unwrap(),
             state: AppState::New,
             deploy_branch: deploy_branch.map(|branch| branch.parse().unwrap()),

@@ -1,13 +1,15 @@
+use std::collections::HashMap;
+
 use rusqlite::{Row, params};
 
-use super::{Tables, corrupt, parsed};
+use super::{Tables, corrupt};
 use crate::{
     Error, Result, clock,
     error::Thing,
-    model::{App, AppLock, AppName, AppState, BranchName, ReleaseVersion},
+    model::{App, AppId, AppLock, AppName, AppState, BranchName},
 };
 
-const COLUMNS: &str = "apps.id, apps.name, apps.state, apps.deploy_branch, releases.version, apps.created_at, \
+const COLUMNS: &str = "apps.id, apps.name, apps.state, apps.deploy_branch, releases.version AS current_release, apps.created_at, \
                        apps.freeze";
 const FROM: &str = "FROM apps LEFT JOIN releases ON releases.id = apps.current_release_id";
 
@@ -20,10 +22,7 @@ impl Tables<'_> {
         if self.find_app(name)?.is_some() {
             return Err(Error::Exists(Thing::App, name.to_string()));
         }
-        self.execute(
-            "INSERT INTO apps (name, state, created_at) VALUES (?1, 'new', ?2)",
-            params![name.as_str(), clock::now()],
-        )?;
+        self.execute("INSERT INTO apps (name, state, created_at) VALUES (?1, 'new', ?2)", params![name, clock::now()])?;
         self.app(name)
     }
 
@@ -32,9 +31,23 @@ impl Tables<'_> {
         self.all(&format!("SELECT {COLUMNS} {FROM} ORDER BY apps.name"), [], app)
     }
 
+    /// How many live containers each app has, and how many of them are healthy; apps with none are left out.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub fn health_of_apps(&self) -> Result<HashMap<AppId, (u32, u32)>> {
+        let rows = self.all(
+            "SELECT app_id, count(*) AS all_of_them, sum(healthy AND NOT ended) AS healthy FROM containers
+             WHERE state = 'live' GROUP BY app_id",
+            [],
+            |row| Ok((row.get("app_id")?, (row.get("all_of_them")?, row.get("healthy")?))),
+        )?;
+        Ok(rows.into_iter().collect())
+    }
+
     /// The app of that name, if there is one.
     pub fn find_app(&self, name: &AppName) -> Result<Option<App>> {
-        self.maybe_one(&format!("SELECT {COLUMNS} {FROM} WHERE apps.name = ?1"), [name.as_str()], app)
+        self.maybe_one(&format!("SELECT {COLUMNS} {FROM} WHERE apps.name = ?1"), [name], app)
     }
 
     /// The app of that name.
@@ -46,7 +59,7 @@ impl Tables<'_> {
     }
 
     /// The app of that number.
-    pub fn app_by_id(&self, id: i64) -> Result<App> {
+    pub fn app_by_id(&self, id: AppId) -> Result<App> {
         self.one(&format!("SELECT {COLUMNS} {FROM} WHERE apps.id = ?1"), [id], app)
     }
 
@@ -54,23 +67,23 @@ impl Tables<'_> {
     ///
     /// # Errors
     /// [`Error::Store`], also where it still has containers.
-    pub fn delete_app(&self, id: i64) -> Result<()> {
+    pub fn delete_app(&self, id: AppId) -> Result<()> {
         self.execute("UPDATE apps SET current_release_id = NULL WHERE id = ?1", [id])?;
         self.execute("DELETE FROM apps WHERE id = ?1", [id]).map(drop)
     }
 
     /// Sets the branch whose push deploys.
-    pub fn set_deploy_branch(&self, id: i64, branch: &BranchName) -> Result<()> {
-        self.execute("UPDATE apps SET deploy_branch = ?2 WHERE id = ?1", params![id, branch.as_str()]).map(drop)
+    pub fn set_deploy_branch(&self, id: AppId, branch: &BranchName) -> Result<()> {
+        self.execute("UPDATE apps SET deploy_branch = ?2 WHERE id = ?1", params![id, branch]).map(drop)
     }
 
     /// Sets whether an app is meant to run.
-    pub fn set_app_state(&self, id: i64, state: AppState) -> Result<()> {
-        self.execute("UPDATE apps SET state = ?2 WHERE id = ?1", params![id, state.as_str()]).map(drop)
+    pub fn set_app_state(&self, id: AppId, state: AppState) -> Result<()> {
+        self.execute("UPDATE apps SET state = ?2 WHERE id = ?1", params![id, state]).map(drop)
     }
 
     /// Locks an app, or unlocks it.
-    pub fn set_lock(&self, id: i64, lock: Option<&AppLock>) -> Result<()> {
+    pub fn set_lock(&self, id: AppId, lock: Option<&AppLock>) -> Result<()> {
         let lock = lock.map(serde_json::to_string).transpose().map_err(Error::bug)?;
         self.execute("UPDATE apps SET freeze = ?2 WHERE id = ?1", params![id, lock]).map(drop)
     }
@@ -78,12 +91,15 @@ impl Tables<'_> {
 
 fn app(row: &Row<'_>) -> rusqlite::Result<App> {
     Ok(App {
-        id: row.get(0)?,
-        name: parsed(row.get::<_, String>(1)?)?,
-        state: AppState::parse(&row.get::<_, String>(2)?).map_err(corrupt)?,
-        deploy_branch: row.get::<_, Option<String>>(3)?.map(parsed).transpose()?,
-        current_release: row.get::<_, Option<u32>>(4)?.map(ReleaseVersion),
-        created_at: row.get(5)?,
-        lock: row.get::<_, Option<String>>(6)?.map(|text| serde_json::from_str(&text).map_err(corrupt)).transpose()?,
+        id: row.get("id")?,
+        name: row.get("name")?,
+        state: row.get("state")?,
+        deploy_branch: row.get("deploy_branch")?,
+        current_release: row.get("current_release")?,
+        created_at: row.get("created_at")?,
+        lock: row
+            .get::<_, Option<String>>("freeze")?
+            .map(|text| serde_json::from_str(&text).map_err(corrupt))
+            .transpose()?,
     })
 }

@@ -21,14 +21,14 @@ const KEY_TYPES: [&str; 7] = [
 /// Reads exactly one plain public key, and drops its comment.
 ///
 /// # Errors
-/// `UsageError::KeyPrivate`, `UsageError::KeyMalformed` with the reason.
-pub fn read_public_key(text: &[u8]) -> Result<model::PublicKey> {
+/// [`Error::KeyPrivate`], [`Error::KeyMalformed`] with the reason.
+pub fn read(text: &[u8]) -> Result<model::PublicKey> {
     let key = parse(text)?;
     Ok(model::PublicKey { fingerprint: fingerprint(&key), line: key.to_openssh().map_err(Error::bug)? })
 }
 
 /// The fingerprint of a key as `ssh-keygen -l` shows it, `SHA256:...`.
-pub(super) fn fingerprint(key: &PublicKey) -> String {
+pub fn fingerprint(key: &PublicKey) -> String {
     key.fingerprint(HashAlg::Sha256).to_string()
 }
 
