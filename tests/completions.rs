@@ -66,7 +66,7 @@ fn fish_completes_commands_apps_and_values() {
         let script = format!("source completions/paas.fish; complete --do-complete '{line}'");
         run(command.args(["--no-config", "--command", &script])).expect_success().stdout
     };
-    assert_eq!(complete("paas apps:inf"), "apps:info\tShow an app: its address, release, processes and state\n");
+    assert_eq!(complete("paas apps:inf"), "apps:info\tShow an app: its address, release, containers and status\n");
     assert_eq!(complete("paas apps:info "), "blog\nshop\n");
     assert_eq!(complete("paas config:get sh"), "shop\n");
     assert_eq!(complete("paas apps:create bl"), "");

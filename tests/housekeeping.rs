@@ -127,7 +127,7 @@ fn cleanup_removes_what_nobody_needs_and_disturbs_no_running_deploy() {
     {
         assert_eq!(cleaned[kind]["removed"], removed, "{kind} of {cleaned}");
     }
-    assert!(cleaned["temporary_files"]["bytes"].as_u64().unwrap() >= 100_000, "{cleaned}");
+    assert!(cleaned["temporary_files"]["freed_bytes"].as_u64().unwrap() >= 100_000, "{cleaned}");
     assert_eq!(cleaned["build_cache_bytes"], serde_json::Value::Null);
     let exists = |image: &str| run(docker().args(["image", "inspect", image])).code == 0;
     assert!(!exists(&left));

@@ -98,7 +98,7 @@ fn needs(command: &Command) -> (Option<Right>, bool, &'static str) {
         Access::Here | Access::Inside => (None, false, "this machine only"),
         Access::Server(right) => (Some(right), false, "anywhere"),
         Access::App(_, right) => (Some(right), true, "anywhere"),
-        Access::Operation(_, right) => (Some(right), true, "anywhere"),
+        Access::Operation(target, right) => (Some(right), target.is_some(), "anywhere"),
     }
 }
 
