@@ -13,12 +13,14 @@ mod sound;
 mod untouched;
 
 mod apps;
+mod arguments;
 mod architecture;
 mod checks;
 mod commands;
 mod completions;
 mod config;
 mod crashes;
+mod events;
 mod failures;
 mod generated;
 mod housekeeping;
