@@ -16,18 +16,22 @@ mod names;
 mod process;
 mod process_settings;
 mod release;
+mod scheduler;
 
 pub use actor::Actor;
 pub use app::{App, AppName, AppState, Freeze};
 pub use caps::BuildCaps;
 pub use check::{Check, CheckMode, HttpProbe, Probe};
 pub use command_line::shell_arguments;
-pub use config::{ConfigMap, EnvKey};
+pub use config::{ConfigMap, EnvKey, edit_config, port_of};
 pub use deployment::{DeployId, DeployState, Deployment, DeploymentKind, Phase};
 pub use format::{bytes, seconds};
 pub use host::{Hostname, Subnet};
 pub use key::PublicKey;
 pub use names::{BranchName, CommitId, KeyName};
 pub use process::{ProcessSpec, ProcessType};
-pub use process_settings::{Override, ProcessSettings, RestartPolicy, RunSettings, Setting, SettingGroup};
-pub use release::{ImageId, Release, ReleaseStatus, ReleaseVersion};
+pub use process_settings::{
+    Override, ProcessSettings, RestartPolicy, RunSettings, Setting, SettingGroup, edit_overrides,
+};
+pub use release::{ImageId, Release, ReleaseStatus, ReleaseVersion, formation};
+pub use scheduler::Scheduler;

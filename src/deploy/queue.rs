@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Deploying, preflight, recover};
+use super::{
+    deployment::{ActiveDeploy, end_of},
+    preflight, recover,
+};
 use crate::{
     Error, Result, clock,
     engine::Engine,
@@ -16,7 +19,7 @@ use crate::{
 };
 
 /// How often one that waits looks whether it is its turn.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
+const TURN_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// What a deployment is begun with.
 pub(super) struct Request<'a> {
@@ -40,7 +43,7 @@ pub(super) async fn begin<'a>(
     instance: &'a Instance,
     request: &Request<'_>,
     log: &'a DeployLog,
-) -> Result<Deploying<'a>> {
+) -> Result<ActiveDeploy<'a>> {
     let app = instance.read(|tables| tables.app(request.app))?;
     refuse_frozen(&app)?;
     // Where there is no room there is none for a deployment's row either.
@@ -78,22 +81,13 @@ pub(super) async fn begin<'a>(
         Ok((engine, app, lock))
     };
     match turn.await {
-        Ok((engine, app, lock)) => Ok(Deploying::new(instance, engine, app, id, log, (lock, claim))),
+        Ok((engine, app, lock)) => Ok(ActiveDeploy::new(instance, engine, app, id, log, (lock, claim))),
         Err(error) => {
             log.error(&error);
             recover::abandon(instance, &app.name, id, end_of(&error), &error.one_line());
             log.flush();
             Err(error.told())
         }
-    }
-}
-
-/// The state in which an error ends a deployment.
-pub(super) fn end_of(error: &Error) -> DeployState {
-    match error {
-        Error::Canceled(_) | Error::Interrupted => DeployState::Canceled,
-        Error::Superseded(_) => DeployState::Superseded,
-        _ => DeployState::Failed,
     }
 }
 
@@ -157,7 +151,7 @@ async fn wait_for_turn(
             log.step(&format!("Waiting for {}", obstacle.clone().unwrap_or_default()));
             told = obstacle;
         }
-        tokio::time::sleep(LOOK_AGAIN).await;
+        tokio::time::sleep(TURN_POLL_INTERVAL).await;
     }
 }
 

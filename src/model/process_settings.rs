@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Check, CheckMode, HttpProbe, ProcessType};
+use super::{AppName, Check, CheckMode, HttpProbe, ProcessType, Release};
 use crate::{Error, Result, model::Probe};
 
 /// A setting of a process type. A source sets it (`paas.toml`, `app.json`) and so does the server (`checks:set`,
@@ -189,6 +189,37 @@ pub struct Override {
     pub setting: Setting,
     /// Its value, as typed.
     pub value: String,
+}
+
+/// What the server is told about an app's process types after some edits, by type and setting.
+///
+/// `current`: the release that serves, if one does; `untold`: what is reset.
+///
+/// # Errors
+/// [`Error::ProcessNotFound`] for a type that this release does not have; [`Error::InvalidValue`] for settings that do
+/// not fit together, so that they are refused here and not by the next deploy.
+pub fn edit_overrides(
+    mut overrides: Vec<Override>,
+    app: &AppName,
+    current: Option<&Release>,
+    told: &[Override],
+    untold: &[(Option<ProcessType>, Setting)],
+) -> Result<Vec<Override>> {
+    for entry in told {
+        if let (Some(process), Some(current)) = (&entry.process, current)
+            && process.as_str() != ProcessType::RELEASE
+        {
+            current.require(app, process)?;
+        }
+        overrides.retain(|other| (&other.process, other.setting) != (&entry.process, entry.setting));
+        overrides.push(entry.clone());
+    }
+    overrides.retain(|entry| !untold.contains(&(entry.process.clone(), entry.setting)));
+    overrides.sort_by_key(|entry| (entry.process.clone(), entry.setting.stored()));
+    for spec in current.iter().flat_map(|current| &current.processes) {
+        spec.with_overrides(&overrides)?;
+    }
+    Ok(overrides)
 }
 
 /// Settings of a process type, as somebody wrote them; each was checked when it was set.

@@ -2,7 +2,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Actor, CommitId, Override, ProcessSpec, ProcessType};
+use super::{Actor, AppName, CommitId, Override, ProcessSpec, ProcessType};
 use crate::{Error, Result};
 
 /// The number of a release within its app, counted from 1 and shown as `v1`.
@@ -110,9 +110,27 @@ impl Release {
         self.processes.iter().find(|spec| spec.process == *process)
     }
 
+    /// The process type of that name, of the app that is named in the error.
+    ///
+    /// # Errors
+    /// [`Error::ProcessNotFound`] with the types that there are.
+    pub fn require(&self, app: &AppName, process: &ProcessType) -> Result<&ProcessSpec> {
+        self.process(process).ok_or_else(|| {
+            let names: Vec<&str> = self.processes.iter().map(|spec| spec.process.as_str()).collect();
+            Error::ProcessNotFound { app: app.clone(), process: process.clone(), known: names.join(", ") }
+        })
+    }
+
     /// The names of its process types, in a list for people.
     pub fn process_names(&self) -> String {
         let names: Vec<&str> = self.processes.iter().map(|spec| spec.process.as_str()).collect();
         names.join(", ")
     }
+}
+
+/// How many containers each process type of an app is meant to have: the types of the release that serves, then those
+/// that were scaled before the first deploy.
+pub fn formation(current: Option<&Release>, scaled: &[(ProcessType, u32)]) -> Vec<(ProcessType, u32)> {
+    let Some(current) = current else { return scaled.to_vec() };
+    current.processes.iter().map(|spec| (spec.process.clone(), spec.count(scaled))).collect()
 }

@@ -5,7 +5,7 @@ use crate::{
     engine::Engine,
     git,
     instance::Instance,
-    model::{App, AppName, AppState, DeployId, DeployState, Freeze, Phase},
+    model::{App, AppName, AppState, DeployId, DeployState, Freeze, Phase, Scheduler},
     proxy,
 };
 
@@ -48,7 +48,7 @@ pub async fn destroy(instance: &Instance, name: &AppName, waiting: impl FnMut(&s
     // No request may be on its way to a container that goes.
     unless_caddy_is_down(proxy::publish(instance, name).await.map(drop))?;
     for container in instance.read(|tables| tables.containers_of_app(app.id))? {
-        engine.remove(&container.name).await?;
+        Scheduler::Local.remove(&engine, &container.name).await?;
         instance.write(|tables| tables.remove_container(container.id))?;
     }
     for image in engine.images(&instance.id).await?.iter().filter(|image| image.app.as_ref() == Some(name)) {

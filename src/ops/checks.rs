@@ -29,16 +29,13 @@ pub struct Verdict {
 pub async fn run(instance: &Instance, name: &AppName, process: Option<&ProcessType>) -> Result<Vec<Verdict>> {
     let (app, release, containers) = instance.read(|tables| {
         let app = tables.app(name)?;
-        let release = tables.current_release(app.id)?;
-        Ok((app.clone(), release, tables.containers_of_app(app.id)?))
+        Ok((app.clone(), tables.serving(&app)?, tables.containers_of_app(app.id)?))
     })?;
-    let release = release.ok_or_else(|| Error::NeverDeployed(name.clone()))?;
     if !app.is_running() {
         return Err(Error::NotRunning(app.name));
     }
-    if let Some(process) = process.filter(|process| release.process(process).is_none()) {
-        let known = release.process_names();
-        return Err(Error::ProcessNotFound { app: app.name, process: process.clone(), known });
+    if let Some(process) = process {
+        release.require(name, process)?;
     }
     let engine = Engine::connect(&instance.settings).await?;
     let live = containers

@@ -9,7 +9,7 @@ use std::{
 use serde::Serialize;
 
 use super::disk;
-use crate::{Error, Result, clock, deploy, engine::Engine, instance::Instance, settings::Paths};
+use crate::{Error, Result, clock, deploy, engine::Engine, instance::Instance, model::Scheduler, settings::Paths};
 
 /// How many logs of an app's deploys are kept.
 const DEPLOY_LOGS_KEPT: usize = 100;
@@ -90,7 +90,7 @@ pub async fn engine(instance: &Instance, engine: &Engine, build_cache: bool) -> 
     let before = engine.usage(&instance.id).await?;
     let mut containers = Freed::default();
     for stray in listed.iter().filter(|name| !known.contains(*name)) {
-        engine.remove(stray).await?;
+        Scheduler::Local.remove(engine, stray).await?;
         containers.removed += 1;
         let usage = before.containers.iter().find(|container| container.name == *stray);
         containers.bytes += usage.map_or(0, |container| container.written);

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::{
     Error, Result,
+    disk::{Space, space},
     engine::{Engine, Usage},
     instance::Instance,
     model::{App, AppName},
@@ -68,15 +69,6 @@ pub struct Disk {
     /// How much room it has.
     #[serde(flatten)]
     pub space: Space,
-}
-
-/// How much room a disk has, in bytes.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Space {
-    /// What can still be written.
-    pub free: u64,
-    /// All of it.
-    pub total: u64,
 }
 
 /// Finds out who uses what. Where the engine does not answer, the rest is told.
@@ -155,16 +147,6 @@ fn app_usage(
         repository: size(&paths.repository(&app.name)) + size(&paths.submodules(&app.name)),
         deploy_logs: size(&paths.deploy_logs(&app.name)) + size(&paths.former_logs(&app.name)),
     }
-}
-
-/// How much room there is on the disk of a path.
-///
-/// # Errors
-/// [`Error::Io`].
-pub fn space(path: &Path) -> Result<Space> {
-    let status = rustix::fs::statvfs(path)
-        .map_err(|error| Error::io(format!("ask how full the disk of {} is", path.display()))(error.into()))?;
-    Ok(Space { free: status.f_bavail * status.f_frsize, total: status.f_blocks * status.f_frsize })
 }
 
 /// What a file, or a directory with all that is in it, takes on its disk, in bytes. What cannot be read counts nothing.

@@ -2,10 +2,9 @@
 
 use crate::{
     Result,
-    deploy::{self, Edit, Live},
+    deploy::{self, Deployed, Edit},
     instance::Instance,
     model::{App, AppName},
-    ops,
     ui::DeployLog,
 };
 
@@ -17,7 +16,7 @@ pub enum Outcome {
     /// It is kept, for the next start of the app.
     Kept,
     /// The app runs with it.
-    Deployed(Live),
+    Deployed(Deployed),
 }
 
 /// Makes an edit: where the app runs, by a deploy of its own, and only if that succeeds; else for its next start.
@@ -37,8 +36,8 @@ pub async fn apply(instance: &Instance, app: &AppName, edit: &Edit, restart: boo
     }
     let waiting = |holder: &str| log.step(&format!("Waiting for {holder}"));
     let (found, _lock) = deploy::hold(instance, app, &edit.reason, waiting).await?;
-    let config = ops::config::seal(instance, &ops::config::edited(instance, &found, &edit.config)?)?;
-    let overrides = ops::processes::edited(instance, &found, &edit.told, &edit.untold)?;
+    let (config, overrides) = deploy::edited(instance, &found, edit)?;
+    let config = instance.seal(&config)?;
     instance.write(|tables| {
         tables.replace_config(found.id, &config)?;
         tables.set_overrides(found.id, &overrides)
@@ -47,7 +46,6 @@ pub async fn apply(instance: &Instance, app: &AppName, edit: &Edit, restart: boo
 }
 
 fn changes(instance: &Instance, app: &App, edit: &Edit) -> Result<bool> {
-    let config = ops::config::edited(instance, app, &edit.config)? != ops::config::show(instance, app)?;
     let before = instance.read(|tables| tables.overrides(app.id))?;
-    Ok(config || ops::processes::edited(instance, app, &edit.told, &edit.untold)? != before)
+    Ok(deploy::edited(instance, app, edit)? != (instance.config(app.id)?, before))
 }

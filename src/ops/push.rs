@@ -2,7 +2,7 @@
 
 use crate::{
     Error, Result,
-    deploy::{self, Live, Push},
+    deploy::{self, Deployed, Push},
     git::RefUpdate,
     instance::Instance,
     model::{App, AppName},
@@ -33,7 +33,7 @@ pub async fn deploy(
     update: &RefUpdate,
     options: &[String],
     log: &DeployLog,
-) -> Result<Live> {
+) -> Result<Deployed> {
     for option in options.iter().filter(|option| *option != NO_WAIT) {
         log.warn(&format!("the push option {option:?} is not known; there is {NO_WAIT}"));
     }

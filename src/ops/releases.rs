@@ -44,7 +44,7 @@ pub fn find(instance: &Instance, name: &AppName, version: Option<ReleaseVersion>
             Some(version) => tables
                 .find_release(app.id, version)?
                 .ok_or_else(|| Error::ReleaseNotFound { app: name.clone(), version })?,
-            None => tables.current_release(app.id)?.ok_or_else(|| Error::NeverDeployed(name.clone()))?,
+            None => tables.serving(&app)?,
         };
         let sealed = tables.sealed_config(release.id)?;
         Ok((app, release, sealed))

@@ -3,7 +3,7 @@ use rusqlite::{Row, params};
 use super::{Tables, corrupt, parsed};
 use crate::{
     Error, Result, clock,
-    model::{Actor, CommitId, ImageId, Override, ProcessSpec, Release, ReleaseStatus, ReleaseVersion},
+    model::{Actor, App, CommitId, ImageId, Override, ProcessSpec, Release, ReleaseStatus, ReleaseVersion},
 };
 
 /// What a release is cut from.
@@ -82,6 +82,14 @@ impl Tables<'_> {
             [app_id],
             release,
         )
+    }
+
+    /// The release that serves an app.
+    ///
+    /// # Errors
+    /// [`Error::NeverDeployed`] if none does.
+    pub fn serving(&self, app: &App) -> Result<Release> {
+        self.current_release(app.id)?.ok_or_else(|| Error::NeverDeployed(app.name.clone()))
     }
 
     /// An app's newest releases, newest first.
