@@ -19,6 +19,8 @@ mod retire;
 mod rollout;
 mod scheduler;
 mod source;
+#[cfg(test)]
+mod tests;
 
 use deployment::{ActiveDeploy, end_of};
 pub use former_log::FORMER_LINES;

@@ -220,3 +220,67 @@ fn make_private(path: &std::path::Path) -> Result<()> {
         .create(path)
         .map_err(Error::io(format!("make the directory {}", path.display())))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn daemon(directory: &std::path::Path) -> Instance {
+        let file = directory.join("config.toml");
+        std::fs::write(&file, format!("root = {:?}", directory.join("root").display().to_string())).unwrap();
+        Instance::open(Settings::load(Some(file)).unwrap(), Actor::Daemon).unwrap().for_daemon().unwrap()
+    }
+
+    /// The runtime has one thread: if anything waited on it, nothing else would go on.
+    #[tokio::test]
+    async fn the_daemon_goes_on_and_reads_while_another_process_writes() {
+        let directory = tempfile::tempdir().unwrap();
+        let instance = daemon(directory.path());
+        let path = instance.settings.paths.database();
+        let (begun, has_begun) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
+        let other = std::thread::spawn(move || {
+            Store::open(&path).unwrap().write(|_| {
+                begun.send(()).unwrap();
+                let _ = released.recv();
+                Ok(())
+            })
+        });
+        has_begun.recv().unwrap();
+        let write = |name: &'static str| instance.writing(move |tables| tables.set_meta(name, "written"));
+        let mut writes = std::pin::pin!(async { tokio::join!(write("a"), write("b")) });
+        for _ in 0..20 {
+            tokio::select! {
+                biased;
+                _ = &mut writes => panic!("nobody else can write now"),
+                read = instance.reading(|tables| tables.meta("a")) => assert_eq!(read.unwrap(), None),
+            }
+        }
+        release.send(()).unwrap();
+        let (first, second) = writes.await;
+        first.and(second).unwrap();
+        assert_eq!(instance.reading(|tables| tables.meta("b")).await.unwrap().as_deref(), Some("written"));
+        other.join().unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "on a thread that serves")]
+    async fn the_daemon_does_not_wait_for_the_database_on_its_own_threads() {
+        let directory = tempfile::tempdir().unwrap();
+        let _ = daemon(directory.path()).read(|tables| tables.instance_id());
+    }
+
+    #[tokio::test]
+    async fn work_on_the_pool_reads_and_writes_in_place() {
+        let directory = tempfile::tempdir().unwrap();
+        let instance = Arc::new(daemon(directory.path()));
+        let there = Arc::clone(&instance);
+        let work = move || {
+            there.write(|tables| tables.set_meta("a", "1"))?;
+            there.read(|tables| tables.meta("a"))
+        };
+        assert_eq!(on_pool(work).await.unwrap().unwrap().as_deref(), Some("1"));
+    }
+}

@@ -84,7 +84,7 @@ pub(super) async fn begin<'a>(
         Ok((engine, app, lock)) => Ok(ActiveDeploy::new(instance, engine, app, id, log, (lock, claim))),
         Err(error) => {
             log.error(&error);
-            recover::abandon(instance, &app.name, id, end_of(&error), &error.one_line());
+            recover::abandon(instance, id, end_of(&error), &error.one_line());
             log.flush();
             Err(error.told())
         }

@@ -10,9 +10,9 @@ use crate::{
     git,
     instance::Instance,
     lock::{self, Holder},
-    model::{AppName, DeployId, DeployState, Deployment, Phase, Scheduler},
+    model::{App, DeployId, DeployState, Deployment, Phase, Scheduler},
     proxy,
-    store::ContainerState,
+    store::{ContainerState, Tables},
 };
 
 /// Recovers every app whose deploy died: at the start of the daemon, and now and then. An app whose lock is held is
@@ -72,22 +72,53 @@ pub(super) async fn undo(instance: &Instance, engine: &Engine, id: DeployId, end
 }
 
 /// Ends a deployment that made nothing yet. Nothing here fails: what cannot be done now is done by the next to come.
-pub(super) fn abandon(instance: &Instance, app: &AppName, id: DeployId, end: DeployState, reason: &str) {
-    let unpinned = git::unpin(&instance.settings.paths.repository(app), id);
-    let ended = unpinned.and_then(|()| instance.write(|tables| tables.end_deployment(id, end, Some(reason))));
-    if let Err(error) = ended {
+pub(super) fn abandon(instance: &Instance, id: DeployId, end: DeployState, reason: &str) {
+    let abandoned = || {
+        let (deployment, app) = instance.read(|tables| with_app(tables, id))?;
+        unpin(instance, &deployment, &app)?;
+        instance.write(|tables| tables.end_deployment(id, end, Some(reason)))
+    };
+    if let Err(error) = abandoned() {
         warn!("ending deploy {id}: {}", error.one_line());
     }
 }
 
 async fn try_undo(instance: &Instance, engine: &Engine, id: DeployId, end: DeployState, reason: &str) -> Result<()> {
-    let (app, containers) = instance
-        .reading(move |tables| {
-            let app = tables.app_by_id(tables.deployment(id)?.app_id)?;
-            Ok((app, tables.containers_of_deployment(id)?))
-        })
-        .await?;
-    for container in containers {
+    let (deployment, app) = instance.reading(move |tables| with_app(tables, id)).await?;
+    // One that was refused before its first step has made nothing, so its end needs no engine.
+    if deployment.state != DeployState::Queued {
+        remove_made(instance, engine, id, &app).await?;
+    }
+    unpin(instance, &deployment, &app)?;
+    let reason = reason.to_owned();
+    let ended = instance.writing(move |tables| {
+        // A restart works on a release that is good already, which this does not change.
+        if let Some(release) = tables.deployment_release(id)? {
+            tables.fail_release(release)?;
+        }
+        tables.end_deployment(id, end, Some(&reason))
+    });
+    ended.await
+}
+
+/// A deployment and its app.
+fn with_app(tables: &Tables<'_>, id: DeployId) -> Result<(Deployment, App)> {
+    let deployment = tables.deployment(id)?;
+    let app = tables.app_by_id(deployment.app_id)?;
+    Ok((deployment, app))
+}
+
+/// Lets go of the commit that was kept for a deployment, if it has one.
+fn unpin(instance: &Instance, deployment: &Deployment, app: &App) -> Result<()> {
+    match deployment.commit {
+        Some(_) => git::unpin(&instance.settings.paths.repository(&app.name), deployment.id),
+        None => Ok(()),
+    }
+}
+
+/// Removes the containers and the image that a deployment made, and starts again what it stopped.
+async fn remove_made(instance: &Instance, engine: &Engine, id: DeployId, app: &App) -> Result<()> {
+    for container in instance.reading(move |tables| tables.containers_of_deployment(id)).await? {
         Scheduler::Local.remove(engine, &container.name).await?;
         instance.writing(move |tables| tables.remove_container(container.id)).await?;
     }
@@ -102,17 +133,7 @@ async fn try_undo(instance: &Instance, engine: &Engine, id: DeployId, end: Deplo
         proxy::sync(instance).await?;
     }
     // A build that died with its process may have left its image without a release.
-    engine.remove_image(&image_tag(&instance.id, app.name.as_str(), id)).await?;
-    git::unpin(&instance.settings.paths.repository(&app.name), id)?;
-    let reason = reason.to_owned();
-    let ended = instance.writing(move |tables| {
-        // A restart works on a release that is good already, which this does not change.
-        if let Some(release) = tables.deployment_release(id)? {
-            tables.fail_release(release)?;
-        }
-        tables.end_deployment(id, end, Some(&reason))
-    });
-    ended.await
+    engine.remove_image(&image_tag(&instance.id, app.name.as_str(), id)).await.map(drop)
 }
 
 /// Does what follows the commit of a switch, again.
