@@ -7,6 +7,7 @@
 mod build;
 mod container;
 mod deployment;
+mod edited;
 mod former_log;
 mod health;
 mod preflight;
@@ -23,20 +24,22 @@ mod source;
 mod tests;
 
 use deployment::{ActiveDeploy, end_of};
+pub use edited::edited;
 pub use former_log::FORMER_LINES;
 pub use preflight::check_disk;
 pub use probe::{Target, probe};
 pub use prune::prune_images;
 use queue::{Request, begin};
-pub use queue::{hold, refuse_frozen};
+pub use queue::{hold, refuse_locked};
 pub use recover::recover;
 use release::Changes;
-pub use release::edited;
 pub use retire::{apps_to_retire, retire_app};
 use rollout::Reuse;
 
 use crate::{
-    Error, Result,
+    Result,
+    context::Context,
+    error::DeployError,
     instance::Instance,
     model::{
         AppName, BranchName, CommitId, DeployId, DeploymentKind, EnvKey, Override, ProcessType, Release, ReleaseVersion,
@@ -88,19 +91,19 @@ pub struct Deployed {
 ///
 /// # Errors
 /// Whatever failed; the release before still serves then, and nothing of this deploy is left.
-pub async fn push(instance: &Instance, push: &Push, log: &DeployLog) -> Result<Deployed> {
+pub async fn push(context: &Context<'_>, push: &Push, log: &DeployLog) -> Result<Deployed> {
     let request = Request {
         app: &push.app,
         what: format!("the deploy of {} ({})", push.branch, push.commit.short()),
         wait: push.wait,
         new: NewDeployment {
             kind: DeploymentKind::Push,
-            actor: &instance.actor,
+            actor: context.actor(),
             branch: Some(&push.branch),
             commit: Some(push.commit),
         },
     };
-    let deploy = begin(instance, &request, log).await?;
+    let deploy = begin(context, &request, log).await?;
     let proven = deploy.unless_stopped(async {
         source::check_branch(&deploy, push)?;
         let source = source::checkout(&deploy, push.commit, &format!("from {}", push.branch)).await?;
@@ -117,14 +120,14 @@ pub async fn push(instance: &Instance, push: &Push, log: &DeployLog) -> Result<D
 /// Builds the commit that serves once more, and deploys what comes out.
 ///
 /// # Errors
-/// As [`push`]; [`Error::NeverDeployed`].
-pub async fn rebuild(instance: &Instance, app: &AppName, log: &DeployLog) -> Result<Deployed> {
-    let current = current_release(instance, app)?;
-    let commit = current.commit.ok_or_else(|| Error::NeverDeployed(app.clone()))?;
-    let mut new = NewDeployment::without_source(DeploymentKind::Rebuild, &instance.actor);
+/// As [`push`]; [`crate::Error::NeverDeployed`].
+pub async fn rebuild(context: &Context<'_>, app: &AppName, log: &DeployLog) -> Result<Deployed> {
+    let current = current_release(context.instance, app)?;
+    let commit = current.commit.ok_or_else(|| DeployError::NeverDeployed { app: app.clone() })?;
+    let mut new = NewDeployment::without_source(DeploymentKind::Rebuild, context.actor());
     new.commit = Some(commit);
     let request = Request { app, what: format!("the rebuild of {}", commit.short()), wait: true, new };
-    let deploy = begin(instance, &request, log).await?;
+    let deploy = begin(context, &request, log).await?;
     let proven = deploy.unless_stopped(async {
         let source = source::checkout(&deploy, commit, "once more").await?;
         let plan = build::plan(&deploy, source)?;
@@ -142,11 +145,11 @@ pub async fn rebuild(instance: &Instance, app: &AppName, log: &DeployLog) -> Res
 /// changed.
 ///
 /// # Errors
-/// As [`push`]; [`Error::NotRunning`].
-pub async fn edit(instance: &Instance, app: &AppName, edit: &Edit, log: &DeployLog) -> Result<Deployed> {
-    let new = NewDeployment::without_source(edit.kind, &instance.actor);
+/// As [`push`]; [`crate::Error::NotRunning`].
+pub async fn edit(context: &Context<'_>, app: &AppName, edit: &Edit, log: &DeployLog) -> Result<Deployed> {
+    let new = NewDeployment::without_source(edit.kind, context.actor());
     let request = Request { app, what: format!("the deploy of {}", edit.reason), wait: true, new };
-    let deploy = begin(instance, &request, log).await?;
+    let deploy = begin(context, &request, log).await?;
     let proven = deploy.unless_stopped(async {
         let release = release::cut_edited(&deploy, edit)?;
         let candidate = rollout::start(&deploy, release, &Reuse::Unchanged).await?;
@@ -161,17 +164,17 @@ pub async fn edit(instance: &Instance, app: &AppName, edit: &Edit, log: &DeployL
 /// `version`: none takes the release that served before the current one.
 ///
 /// # Errors
-/// As [`push`]; [`Error::NoFormerRelease`], [`Error::ReleaseNotFound`], [`Error::NoWayBack`].
+/// As [`push`]; `DeployError::NoFormerRelease`, [`crate::Error::NotFound`], `DeployError::NoWayBack`.
 pub async fn rollback(
-    instance: &Instance,
+    context: &Context<'_>,
     app: &AppName,
     version: Option<ReleaseVersion>,
     log: &DeployLog,
 ) -> Result<Deployed> {
     let what = version.map_or_else(|| "the rollback".to_owned(), |version| format!("the rollback to {version}"));
-    let new = NewDeployment::without_source(DeploymentKind::Rollback, &instance.actor);
+    let new = NewDeployment::without_source(DeploymentKind::Rollback, context.actor());
     let request = Request { app, what, wait: true, new };
-    let deploy = begin(instance, &request, log).await?;
+    let deploy = begin(context, &request, log).await?;
     let proven = deploy.unless_stopped(async {
         let target = release::rollback_target(&deploy, version).await?;
         let release = release::cut_copy(&deploy, &target)?;
@@ -190,17 +193,17 @@ pub async fn rollback(
 /// is too many is drained.
 ///
 /// # Errors
-/// As [`push`]; [`Error::ProcessNotFound`], [`Error::NeverDeployed`].
+/// As [`push`]; [`crate::Error::NotFound`], `DeployError::NeverDeployed`.
 pub async fn scale(
-    instance: &Instance,
+    context: &Context<'_>,
     app: &AppName,
     formation: &[(ProcessType, u32)],
     log: &DeployLog,
 ) -> Result<Deployed> {
     let words: Vec<String> = formation.iter().map(|(process, quantity)| format!("{process}={quantity}")).collect();
-    let new = NewDeployment::without_source(DeploymentKind::Scale, &instance.actor);
+    let new = NewDeployment::without_source(DeploymentKind::Scale, context.actor());
     let request = Request { app, what: format!("the scaling to {}", words.join(" ")), wait: true, new };
-    let deploy = begin(instance, &request, log).await?;
+    let deploy = begin(context, &request, log).await?;
     let proven = deploy.unless_stopped(async {
         let changes = Changes { formation: formation.to_vec(), ..Changes::default() };
         let release = release::reuse_current(&deploy, &format!("Scaling to {}", words.join(" ")), changes)?;
@@ -216,20 +219,19 @@ pub async fn scale(
 /// `process`: only the containers of this type; none for all.
 ///
 /// # Errors
-/// As [`push`]; [`Error::NeverDeployed`], [`Error::ProcessNotFound`].
+/// As [`push`]; `DeployError::NeverDeployed`, [`crate::Error::NotFound`].
 pub async fn restart(
-    instance: &Instance,
+    context: &Context<'_>,
     app: &AppName,
     process: Option<&ProcessType>,
     log: &DeployLog,
 ) -> Result<Deployed> {
-    let current = current_release(instance, app)?;
-    if let Some(process) = process.filter(|process| current.process(process).is_none()) {
-        let known = current.process_names();
-        return Err(Error::ProcessNotFound { app: app.clone(), process: process.clone(), known });
+    let current = current_release(context.instance, app)?;
+    if let Some(process) = process {
+        current.require(app, process)?;
     }
-    let new = NewDeployment::without_source(DeploymentKind::Restart, &instance.actor);
-    let deploy = begin(instance, &Request { app, what: "the restart".to_owned(), wait: true, new }, log).await?;
+    let new = NewDeployment::without_source(DeploymentKind::Restart, context.actor());
+    let deploy = begin(context, &Request { app, what: "the restart".to_owned(), wait: true, new }, log).await?;
     let proven = deploy.unless_stopped(async {
         let (release, reuse) = match process {
             Some(process) => {
@@ -247,13 +249,9 @@ pub async fn restart(
 /// The release that serves an app.
 ///
 /// # Errors
-/// [`Error::NeverDeployed`], [`Error::AppNotFound`].
+/// `DeployError::NeverDeployed`, [`crate::Error::NotFound`].
 fn current_release(instance: &Instance, app: &AppName) -> Result<Release> {
-    let current = instance.read(|tables| {
-        let app = tables.app(app)?;
-        tables.current_release(app.id)
-    })?;
-    current.ok_or_else(|| Error::NeverDeployed(app.clone()))
+    instance.read(|tables| tables.serving(&tables.app(app)?))
 }
 
 /// Switches to what was proven, or undoes everything.

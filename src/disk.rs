@@ -10,17 +10,17 @@ use crate::{Error, Result};
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Space {
     /// What can still be written.
-    pub free: u64,
+    pub free_bytes: u64,
     /// All of it.
-    pub total: u64,
+    pub total_bytes: u64,
 }
 
 /// How much room there is on the disk of a path.
 ///
 /// # Errors
-/// [`Error::Io`].
+/// [`Error::Host`].
 pub fn space(path: &Path) -> Result<Space> {
     let status = rustix::fs::statvfs(path)
         .map_err(|error| Error::io(format!("ask how full the disk of {} is", path.display()))(error.into()))?;
-    Ok(Space { free: status.f_bavail * status.f_frsize, total: status.f_blocks * status.f_frsize })
+    Ok(Space { free_bytes: status.f_bavail * status.f_frsize, total_bytes: status.f_blocks * status.f_frsize })
 }

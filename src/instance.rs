@@ -1,4 +1,4 @@
-//! What every action needs, in one value made once: the settings, the database, the secrets, and who asks.
+//! What every action needs, in one value made once: the settings, the database and the secrets.
 
 use std::{
     cell::Cell,
@@ -9,21 +9,19 @@ use tokio::sync::Semaphore;
 
 use crate::{
     Error, Result,
-    model::{Actor, ConfigMap, EnvKey},
+    model::{AppId, ConfigMap, EnvKey},
     secrets::Secrets,
     settings::Settings,
     store::{Store, Tables},
 };
 
-/// An instance, opened by one process for one actor.
+/// An instance, opened by one process.
 #[derive(Debug)]
 pub struct Instance {
     /// Its settings.
     pub settings: Settings,
     /// Its id, eight hexadecimal digits: the label of its containers, images and networks.
     pub id: String,
-    /// Who asks.
-    pub actor: Actor,
     /// What seals and opens secrets.
     pub secrets: Secrets,
     store: Arc<Mutex<Store>>,
@@ -88,8 +86,8 @@ impl Instance {
     /// Opens the instance that the settings name, and makes it where there is none.
     ///
     /// # Errors
-    /// [`Error::Io`] where its root cannot be made, [`Error::Database`], [`Error::Unseal`].
-    pub fn open(settings: Settings, actor: Actor) -> Result<Instance> {
+    /// [`Error::Io`] where its root cannot be made, [`Error::Store`], [`Error::Unseal`].
+    pub fn open(settings: Settings) -> Result<Instance> {
         let paths = &settings.paths;
         for directory in [
             paths.root().to_owned(),
@@ -106,7 +104,7 @@ impl Instance {
         let mut store = Store::open(&paths.database())?;
         let id = store.read(|tables| tables.instance_id())?;
         let secrets = Secrets::open(&paths.secret_key())?;
-        Ok(Instance { settings, id, actor, secrets, store: Arc::new(Mutex::new(store)), pool: None })
+        Ok(Instance { settings, id, secrets, store: Arc::new(Mutex::new(store)), pool: None })
     }
 
     /// Makes it the daemon's, whose async threads never wait for the database: [`Instance::reading`] and
@@ -114,7 +112,7 @@ impl Instance {
     /// for [`on_pool`] only.
     ///
     /// # Errors
-    /// [`Error::Database`].
+    /// [`Error::Store`].
     pub fn for_daemon(self) -> Result<Instance> {
         let reader = Arc::new(Mutex::new(Store::open(&self.settings.paths.database())?));
         let pool = Pool { reader: Connection::new(reader), writer: Connection::new(Arc::clone(&self.store)) };
@@ -124,7 +122,7 @@ impl Instance {
     /// Reads the database, from one snapshot. It may have to wait.
     ///
     /// # Errors
-    /// What `work` returns, or [`Error::Database`].
+    /// What `work` returns, or [`Error::Store`].
     pub fn read<T>(&self, work: impl FnOnce(&Tables<'_>) -> Result<T>) -> Result<T> {
         self.check_thread();
         match &self.pool {
@@ -136,7 +134,7 @@ impl Instance {
     /// Reads and writes the database in one transaction. It may have to wait for other processes.
     ///
     /// # Errors
-    /// What `work` returns, or [`Error::Database`].
+    /// What `work` returns, or [`Error::Store`].
     pub fn write<T>(&self, work: impl FnOnce(&Tables<'_>) -> Result<T>) -> Result<T> {
         self.check_thread();
         locked(&self.store).write(work)
@@ -145,7 +143,7 @@ impl Instance {
     /// [`Instance::read`] for code that the daemon runs: there on the blocking pool.
     ///
     /// # Errors
-    /// What `work` returns, or [`Error::Database`].
+    /// What `work` returns, or [`Error::Store`].
     pub async fn reading<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Tables<'_>) -> Result<T> + Send + 'static,
@@ -160,7 +158,7 @@ impl Instance {
     /// that nothing of it is written after it was stopped.
     ///
     /// # Errors
-    /// What `work` returns, or [`Error::Database`].
+    /// What `work` returns, or [`Error::Store`].
     pub async fn writing<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Tables<'_>) -> Result<T> + Send + 'static,
@@ -174,8 +172,8 @@ impl Instance {
     /// An app's config in clear, as it is set now.
     ///
     /// # Errors
-    /// [`Error::Unseal`], [`Error::Database`].
-    pub fn config(&self, app_id: i64) -> Result<ConfigMap> {
+    /// [`Error::Store`].
+    pub fn config(&self, app_id: AppId) -> Result<ConfigMap> {
         let sealed = self.read(|tables| tables.config(app_id))?;
         let unsealed = sealed.into_iter().map(|(key, sealed)| {
             let clear = String::from_utf8(self.secrets.unseal(&sealed)?).map_err(Error::bug)?;
@@ -230,7 +228,7 @@ mod tests {
     fn daemon(directory: &std::path::Path) -> Instance {
         let file = directory.join("config.toml");
         std::fs::write(&file, format!("root = {:?}", directory.join("root").display().to_string())).unwrap();
-        Instance::open(Settings::load(Some(file)).unwrap(), Actor::Daemon).unwrap().for_daemon().unwrap()
+        Instance::open(Settings::load(Some(file)).unwrap()).unwrap().for_daemon().unwrap()
     }
 
     /// The runtime has one thread: if anything waited on it, nothing else would go on.

@@ -14,6 +14,7 @@ use crate::{
     buildpack::{self, BuildPlan, Buildpacks},
     clock,
     engine::{BuildEvent, BuildSpec, Capped},
+    error::{DeployError, LikelyCause},
     lock::{self, Holder, Lock},
     model::{self, DeployState, ImageId},
     tree::{DockerIgnore, Tree},
@@ -89,10 +90,11 @@ pub(super) async fn image(deploy: &ActiveDeploy<'_>, planned: Planned) -> Result
     // What caps the build lives until both are done.
     let (built, _capped) = tokio::join!(built, cap(deploy));
     let image = match built {
-        Err(Error::Build { message, .. }) => {
+        Err(Error::Deploy(DeployError::Build { message, is_killed, .. })) => {
             output.push_back(message.clone());
             let diagnosis = buildpacks.diagnose(&plan.buildpack, output.make_contiguous());
-            return Err(Error::Build { message, likely: diagnosis.map(|found| (found.cause, found.hint)) });
+            let likely = diagnosis.map(|found| LikelyCause { cause: found.cause, hint: found.hint });
+            return Err(Error::Deploy(DeployError::Build { message, is_killed, likely }));
         }
         built => built?,
     };
@@ -103,8 +105,7 @@ pub(super) async fn image(deploy: &ActiveDeploy<'_>, planned: Planned) -> Result
 /// Waits until fewer builds run than may: a small machine has the memory for one. The turn ends when the lock is dropped.
 async fn turn(deploy: &ActiveDeploy<'_>) -> Result<Lock> {
     let settings = &deploy.instance.settings;
-    let holder =
-        Holder::new(format!("the build of {}, deploy {},", deploy.app.name, deploy.id), &deploy.instance.actor);
+    let holder = Holder::new(format!("the build of {}, deploy {},", deploy.app.name, deploy.id), &deploy.caller.actor);
     let locks = settings.paths.build_locks(settings.build_concurrency);
     lock::lock_one_of(&locks, &holder, |others| deploy.log.step(&format!("Waiting for {others}"))).await
 }

@@ -7,6 +7,7 @@ use super::deployment::ActiveDeploy;
 use crate::{
     Error, Result, clock,
     engine::{ContainerSpec, Engine, Labels},
+    error::EngineError,
     instance::Instance,
     model::{ConfigMap, ProcessType, Release, RestartPolicy, RunSettings},
     proxy,
@@ -78,13 +79,13 @@ pub(super) async fn start(
     let (id, subnet) = (container.id, instance.settings.subnet);
     for _ in 0..ADDRESSES_TRIED {
         match engine.start_new(&spec).await {
-            Err(Error::AddressTaken { .. }) => engine.destroy(&spec.name).await?,
+            Err(Error::Engine(EngineError::AddressTaken { .. })) => engine.destroy(&spec.name).await?,
             other => return other.map(|()| container),
         }
         container.address = instance.writing(move |tables| tables.move_container(id, subnet)).await?;
         spec.address = container.address;
     }
-    Err(Error::AddressTaken { address: container.address })
+    Err(Error::Engine(EngineError::AddressTaken { address: container.address }))
 }
 
 /// Starts a container that ended.

@@ -7,10 +7,12 @@ use std::{
 
 use crate::{
     Error, Result, clock,
+    context::Context,
     engine::{Engine, Labels},
+    error::DeployError,
     instance::Instance,
     lock::Lock,
-    model::{App, DeployId, DeployState, Scheduler},
+    model::{App, Caller, DeployId, DeployState, Scheduler},
     settings,
     ui::DeployLog,
 };
@@ -21,6 +23,7 @@ const CANCEL_POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// A deployment that is running, and all its steps need. It holds the app's lock, and the claim on its own number.
 pub(super) struct ActiveDeploy<'a> {
     pub instance: &'a Instance,
+    pub caller: &'a Caller,
     pub engine: Engine,
     pub scheduler: Scheduler,
     pub app: App,
@@ -34,7 +37,7 @@ pub(super) struct ActiveDeploy<'a> {
 impl<'a> ActiveDeploy<'a> {
     /// A deployment that waited its turn and has it.
     pub fn new(
-        instance: &'a Instance,
+        context: &Context<'a>,
         engine: Engine,
         app: App,
         id: DeployId,
@@ -42,7 +45,8 @@ impl<'a> ActiveDeploy<'a> {
         locks: (Lock, Lock),
     ) -> Self {
         let deploy = ActiveDeploy {
-            instance,
+            instance: context.instance,
+            caller: context.caller,
             engine,
             scheduler: Scheduler::Local,
             app,
@@ -87,7 +91,7 @@ impl<'a> ActiveDeploy<'a> {
         };
         tokio::select! {
             result = work => result,
-            error = stopped => Err(error),
+            stop = stopped => Err(stop.into()),
             _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
         }
     }
@@ -112,8 +116,8 @@ pub(super) fn image_tag(instance: &str, app: &str, deployment: DeployId) -> Stri
 /// The state in which an error ends a deployment.
 pub(super) fn end_of(error: &Error) -> DeployState {
     match error {
-        Error::Canceled(_) | Error::Interrupted => DeployState::Canceled,
-        Error::Superseded(_) => DeployState::Superseded,
+        Error::Deploy(DeployError::Stopped(stop)) => stop.end(),
+        Error::Interrupted => DeployState::Canceled,
         _ => DeployState::Failed,
     }
 }

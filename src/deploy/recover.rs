@@ -3,14 +3,15 @@
 
 use tracing::warn;
 
-use super::deployment::{end_of, image_tag};
+use super::deployment::image_tag;
 use crate::{
-    Error, Result,
+    Result,
     engine::Engine,
+    error::DeployError,
     git,
     instance::Instance,
     lock::{self, Holder},
-    model::{App, DeployId, DeployState, Deployment, Phase, Scheduler},
+    model::{Actor, App, AppId, DeployId, DeployState, Deployment, Phase, Scheduler},
     proxy,
     store::{ContainerState, Tables},
 };
@@ -19,20 +20,20 @@ use crate::{
 /// left to its holder.
 ///
 /// # Errors
-/// [`Error::Database`].
+/// [`Error::Store`].
 pub async fn recover(instance: &Instance, engine: &Engine) -> Result<()> {
     let unfinished = instance.reading(|tables| tables.unfinished_deployments(None)).await?;
     let claims = instance.settings.paths.deployments_lock();
     let mut apps = Vec::new();
     for deployment in unfinished.iter().filter(|deployment| deployment.state != DeployState::Draining) {
-        if !lock::is_claimed(&claims, deployment.id)? {
+        if !lock::is_claimed(&claims, deployment.id.0)? {
             apps.push(deployment.app_id);
         }
     }
     apps.sort_unstable();
     apps.dedup();
     for app_id in apps {
-        let holder = Holder::new("the recovery", &instance.actor);
+        let holder = Holder::new("the recovery", &Actor::Daemon);
         if let Ok(_lock) = lock::try_lock(&instance.settings.paths.app_lock(app_id), &holder)?
             && let Err(error) = leftovers(instance, engine, app_id).await
         {
@@ -43,18 +44,21 @@ pub async fn recover(instance: &Instance, engine: &Engine) -> Result<()> {
 }
 
 /// Undoes or finishes the deploys of an app whose process died. The caller holds the app's lock.
-pub(super) async fn leftovers(instance: &Instance, engine: &Engine, app_id: i64) -> Result<()> {
+pub(super) async fn leftovers(instance: &Instance, engine: &Engine, app_id: AppId) -> Result<()> {
     let claims = instance.settings.paths.deployments_lock();
     for deployment in instance.reading(move |tables| tables.unfinished_deployments(Some(app_id))).await? {
         // One that lives waits in line: the lock is ours, so it can do nothing else.
-        if lock::is_claimed(&claims, deployment.id)? {
+        if lock::is_claimed(&claims, deployment.id.0)? {
             continue;
         }
         match deployment.state.phase() {
             Phase::Undoable => {
                 let stopped = instance.reading(move |tables| tables.stopped_by(deployment.id)).await?;
-                let error = stopped.unwrap_or(Error::DeployInterrupted);
-                undo(instance, engine, deployment.id, end_of(&error), &error.one_line()).await;
+                let (end, reason) = match stopped {
+                    Some(stop) => (stop.end(), stop.to_string()),
+                    None => (DeployState::Failed, DeployError::Died.to_string()),
+                };
+                undo(instance, engine, deployment.id, end, &reason).await;
             }
             Phase::Committed => finish(instance, engine, &deployment).await?,
             Phase::Ended => {}

@@ -8,13 +8,14 @@ use super::{
     build::Built,
     container::{self, Program},
     deployment::ActiveDeploy,
+    edited::edited,
 };
 use crate::{
     Error, Result, clock,
-    instance::Instance,
+    error::{DeployError, Thing},
     model::{
-        self, App, CommitId, ConfigMap, DeployState, EnvKey, ImageId, Override, ProcessSettings, ProcessSpec,
-        ProcessType, Release, ReleaseStatus, ReleaseVersion, RestartPolicy,
+        self, CommitId, ConfigMap, DeployState, EnvKey, ImageId, Override, ProcessSettings, ProcessSpec, ProcessType,
+        Release, ReleaseStatus, ReleaseVersion, RestartPolicy,
     },
     store::{NewContainer, NewRelease},
 };
@@ -55,11 +56,11 @@ pub(super) fn cut(deploy: &ActiveDeploy<'_>, built: Built, commit: CommitId, rea
 /// Cuts a release of the image that serves, with the app's config and settings edited.
 ///
 /// # Errors
-/// [`Error::NotRunning`].
+/// `DeployError::NotRunning`.
 pub(super) fn cut_edited(deploy: &ActiveDeploy<'_>, edit: &Edit) -> Result<Prepared> {
     let current = current(deploy)?;
     if !deploy.app.is_running() {
-        return Err(Error::NotRunning(deploy.app.name.clone()));
+        return Err(Error::Deploy(DeployError::NotRunning { app: deploy.app.name.clone() }));
     }
     let instance = deploy.instance;
     let (config, overrides) = edited(instance, &deploy.app, edit)?;
@@ -68,18 +69,6 @@ pub(super) fn cut_edited(deploy: &ActiveDeploy<'_>, edit: &Edit) -> Result<Prepa
     let prepared = write(deploy, &From::release(&current), config, &overrides, &edit.reason)?;
     deploy.log.step(&format!("Releasing {} ({})", prepared.release.version, edit.reason));
     Ok(Prepared { changes, ..prepared })
-}
-
-/// An app's config and what the server is told about its process types, as they are after an edit.
-///
-/// # Errors
-/// What [`model::edit_config`] and [`model::edit_overrides`] refuse.
-pub fn edited(instance: &Instance, app: &App, edit: &Edit) -> Result<(ConfigMap, Vec<Override>)> {
-    let config = model::edit_config(instance.config(app.id)?, &app.name, &edit.config)?;
-    let (overrides, current) =
-        instance.read(|tables| Ok((tables.overrides(app.id)?, tables.current_release(app.id)?)))?;
-    let overrides = model::edit_overrides(overrides, &app.name, current.as_ref(), &edit.told, &edit.untold)?;
-    Ok((config, overrides))
 }
 
 /// Cuts a release that is what a former one was; the app's config and settings become what they were then.
@@ -136,7 +125,7 @@ pub(super) fn reuse_or_cut(deploy: &ActiveDeploy<'_>) -> Result<Prepared> {
 /// The release that a rollback goes to: the one that was asked for, or the one that served before.
 ///
 /// # Errors
-/// [`Error::NoFormerRelease`], [`Error::ReleaseNotFound`], [`Error::NoWayBack`].
+/// `DeployError::NoFormerRelease`, [`Error::NotFound`], `DeployError::NoWayBack`.
 pub(super) async fn rollback_target(deploy: &ActiveDeploy<'_>, version: Option<ReleaseVersion>) -> Result<Release> {
     let app = &deploy.app;
     let found = deploy.instance.read(|tables| match version {
@@ -145,12 +134,12 @@ pub(super) async fn rollback_target(deploy: &ActiveDeploy<'_>, version: Option<R
     })?;
     let target = match (found, version) {
         (Some(target), _) => target,
-        (None, Some(version)) => return Err(Error::ReleaseNotFound { app: app.name.clone(), version }),
-        (None, None) => return Err(Error::NoFormerRelease(app.name.clone())),
+        (None, Some(version)) => return Err(Error::NotFound(Thing::Release(app.name.clone()), version.to_string())),
+        (None, None) => return Err(Error::Deploy(DeployError::NoFormerRelease { app: app.name.clone() })),
     };
     let no_way = |reason: &str| {
         let (app, reason) = (app.name.clone(), reason.to_owned());
-        Err(Error::NoWayBack { app, version: target.version, reason })
+        Err(Error::Deploy(DeployError::NoWayBack { app, version: target.version, reason }))
     };
     if target.status != ReleaseStatus::Good {
         return no_way("it never served");
@@ -180,7 +169,7 @@ fn pending_config(deploy: &ActiveDeploy<'_>) -> Result<(ConfigMap, Vec<Override>
 /// to the log as it comes.
 ///
 /// # Errors
-/// [`Error::ReleaseCommand`] where it exits other than with 0.
+/// `DeployError::ReleaseCommand` where it exits other than with 0.
 pub(super) async fn run_command(deploy: &ActiveDeploy<'_>, prepared: Prepared) -> Result<Prepared> {
     let Some(command) = &prepared.release_command else { return Ok(prepared) };
     deploy.log.step("Running the release command");
@@ -218,7 +207,7 @@ pub(super) async fn run_command(deploy: &ActiveDeploy<'_>, prepared: Prepared) -
     }
     let code = deploy.engine.wait(&name).await?;
     if code != 0 {
-        return Err(Error::ReleaseCommand { code });
+        return Err(Error::Deploy(DeployError::ReleaseCommand { code }));
     }
     container::remove(&deploy.engine, &name).await?;
     instance.write(|tables| tables.remove_container(container.id))?;
@@ -255,7 +244,7 @@ fn write(
 ) -> Result<Prepared> {
     deploy.enter(DeployState::Releasing)?;
     let processes: Vec<ProcessSpec> =
-        from.processes.iter().map(|spec| spec.with_overrides(overrides)).collect::<Result<_>>()?;
+        from.processes.iter().map(|spec| spec.with_overrides(overrides)).collect::<Result<_, model::Invalid>>()?;
     let sealed = deploy.instance.secrets.seal_config(&config)?;
     let new = NewRelease {
         image: &from.image,
@@ -266,7 +255,7 @@ fn write(
         declared_port: from.declared_port,
         commit: from.commit,
         reason,
-        actor: &deploy.instance.actor,
+        actor: &deploy.caller.actor,
     };
     let release = deploy.instance.write(|tables| {
         let release = tables.cut_release(deploy.app.id, &new)?;

@@ -13,7 +13,7 @@ use crate::{
     Result, clock,
     engine::Engine,
     instance::Instance,
-    model::{DeployState, Scheduler},
+    model::{AppId, DeployState, Scheduler},
     proxy,
     store::{Container, ContainerState},
 };
@@ -68,13 +68,13 @@ pub(super) async fn wait_until_drained(deploy: &ActiveDeploy<'_>) -> Result<()> 
 /// The apps that have containers on their way out, or a deployment that waits for none.
 ///
 /// # Errors
-/// [`crate::Error::Database`].
-pub async fn apps_to_retire(instance: &Instance) -> Result<Vec<i64>> {
+/// [`crate::Error::Store`].
+pub async fn apps_to_retire(instance: &Instance) -> Result<Vec<AppId>> {
     let read = instance.reading(|tables| Ok((tables.containers()?, tables.unfinished_deployments(None)?)));
     let (containers, deployments) = read.await?;
     let containers = containers.iter().filter(|container| container.state == ContainerState::Draining);
     let deployments = deployments.iter().filter(|deployment| deployment.state == DeployState::Draining);
-    let mut apps: Vec<i64> =
+    let mut apps: Vec<AppId> =
         containers.map(|container| container.app_id).chain(deployments.map(|deployment| deployment.app_id)).collect();
     apps.sort_unstable();
     apps.dedup();
@@ -85,7 +85,7 @@ pub async fn apps_to_retire(instance: &Instance) -> Result<Vec<i64>> {
 ///
 /// # Errors
 /// What the engine or the database says; the next call goes on where this one stopped.
-pub async fn retire_app(instance: &Instance, engine: &Engine, app_id: i64) -> Result<()> {
+pub async fn retire_app(instance: &Instance, engine: &Engine, app_id: AppId) -> Result<()> {
     let mut draining = instance.reading(move |tables| tables.containers_of_app(app_id)).await?;
     draining.retain(|container| container.state == ContainerState::Draining);
     try_join_all(draining.iter().map(|container| async move {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     Error, Result, clock, git,
-    model::{self, CheckMode, ConfigMap, DeployState, ProcessSpec, ProcessType, Release},
+    model::{self, CheckMode, ConfigMap, ContainerId, DeployState, ProcessSpec, ProcessType, Release, ReleaseId},
     proxy,
     store::{Container, ContainerState, NewContainer},
 };
@@ -130,7 +130,7 @@ pub(super) async fn switch(deploy: &ActiveDeploy<'_>, healthy: Healthy) -> Resul
         for kept in &kept {
             tables.keep_container(kept.container.id, release.id, &kept.spec.run)?;
         }
-        let kept_ids: Vec<i64> = kept.iter().map(|kept| kept.container.id).collect();
+        let kept_ids: Vec<ContainerId> = kept.iter().map(|kept| kept.container.id).collect();
         tables.switch_containers(app_id, deploy.id, &kept_ids)?;
         tables.set_current_release(app_id, release.id)?;
         if let Some(config) = &changes.config {
@@ -209,7 +209,7 @@ fn kept(
     }
     let instance = deploy.instance;
     let live = instance.read(|tables| tables.containers_of_app(deploy.app.id))?;
-    let mut releases: HashMap<i64, (Release, ConfigMap)> = HashMap::new();
+    let mut releases: HashMap<ReleaseId, (Release, ConfigMap)> = HashMap::new();
     let mut kept = Vec::new();
     for container in live.into_iter().filter(|container| container.state == ContainerState::Live) {
         let Some((spec, _)) =

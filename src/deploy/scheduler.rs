@@ -128,7 +128,7 @@ impl Scheduler {
     /// name, and with the same address unless that is taken.
     ///
     /// # Errors
-    /// What the engine says; [`Error::Database`].
+    /// What the engine says; [`Error::Store`].
     pub async fn remake(self, instance: &Instance, engine: &Engine, container: &Container) -> Result<()> {
         match self {
             Scheduler::Local => container::remake(instance, engine, container).await,

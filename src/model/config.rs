@@ -1,7 +1,6 @@
 use std::collections::BTreeMap;
 
-use super::{AppName, names::checked_string};
-use crate::{Error, Result};
+use super::{Invalid, Result, names::checked_string};
 
 /// The variables that every container has from paas itself, beside `PORT`.
 const GIVEN: [&str; 3] = ["PAAS_APP", "PAAS_PROCESS", "PAAS_RELEASE"];
@@ -19,51 +18,38 @@ checked_string! {
     }
 }
 
+/// What is shown in place of a secret value.
+pub const MASK: &str = "********";
+
 /// An app's config: variables and their values in clear. Never printed or logged as a whole.
 pub type ConfigMap = BTreeMap<EnvKey, String>;
-
-/// An app's config as it is after some edits: variables with their new values; none removes one.
-///
-/// # Errors
-/// [`Error::InvalidValue`] for a `PORT` that is no port, a value with a NUL, or a variable that paas sets itself;
-/// [`Error::ConfigNotFound`] for the removal of a variable that is not set.
-pub fn edit_config(mut config: ConfigMap, app: &AppName, edits: &[(EnvKey, Option<String>)]) -> Result<ConfigMap> {
-    for (key, value) in edits {
-        match value {
-            Some(value) => {
-                check(key, value)?;
-                config.insert(key.clone(), value.clone());
-            }
-            None => {
-                config.remove(key).ok_or_else(|| Error::ConfigNotFound { app: app.clone(), key: key.to_string() })?;
-            }
-        }
-    }
-    Ok(config)
-}
 
 /// The port that a config sets, if it does.
 ///
 /// # Errors
-/// [`Error::InvalidValue`].
+/// [`Invalid`].
 pub fn port_of(config: &ConfigMap) -> Result<Option<u16>> {
     let key: EnvKey = "PORT".parse()?;
     config.get(&key).map(|text| parse_port(text)).transpose()
 }
 
-fn check(key: &EnvKey, value: &str) -> Result<()> {
+/// Checks a variable that is to be set.
+///
+/// # Errors
+/// [`Invalid`] for a `PORT` that is no port, a value with a NUL, or a variable that paas sets itself.
+pub fn check_variable(key: &EnvKey, value: &str) -> Result<()> {
     if key.as_str() == "PORT" {
         parse_port(value)?;
     }
     if GIVEN.contains(&key.as_str()) {
-        return Err(Error::InvalidValue {
+        return Err(Invalid {
             what: "variable of the config",
             value: key.to_string(),
             rule: "paas sets it itself".to_owned(),
         });
     }
     if value.contains('\0') {
-        return Err(Error::InvalidValue {
+        return Err(Invalid {
             what: "value",
             value: format!("of {key}"),
             rule: "an environment variable cannot hold a NUL".to_owned(),
@@ -73,7 +59,7 @@ fn check(key: &EnvKey, value: &str) -> Result<()> {
 }
 
 fn parse_port(text: &str) -> Result<u16> {
-    text.parse().ok().filter(|port| *port > 0).ok_or_else(|| Error::InvalidValue {
+    text.parse().ok().filter(|port| *port > 0).ok_or_else(|| Invalid {
         what: "port",
         value: text.to_owned(),
         rule: "it is a number from 1 to 65535".to_owned(),
@@ -85,19 +71,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn edits_set_and_remove_variables_and_refuse_what_paas_sets_itself() {
-        let app: AppName = "blog".parse().unwrap();
+    fn a_variable_is_no_port_out_of_range_and_none_that_paas_sets_itself() {
         let key = |name: &str| name.parse::<EnvKey>().unwrap();
-        let set = |name: &str, value: &str| (key(name), Some(value.to_owned()));
-        let before = ConfigMap::from([(key("A"), "1".to_owned()), (key("B"), "2".to_owned())]);
-        let after = edit_config(before.clone(), &app, &[set("PORT", "8080"), (key("A"), None)]).unwrap();
-        assert_eq!(after, ConfigMap::from([(key("B"), "2".to_owned()), (key("PORT"), "8080".to_owned())]));
-        assert_eq!((port_of(&before).unwrap(), port_of(&after).unwrap()), (None, Some(8080)));
-        let refused = |edit: (EnvKey, Option<String>)| edit_config(before.clone(), &app, &[edit]).unwrap_err();
-        for edit in [set("PORT", "0"), set("PORT", "x"), set("PAAS_APP", "x"), set("C", "a\0b")] {
-            assert!(matches!(refused(edit), Error::InvalidValue { .. }));
+        assert!(check_variable(&key("PORT"), "8080").is_ok());
+        for (name, value) in [("PORT", "0"), ("PORT", "x"), ("PAAS_APP", "x"), ("C", "a\0b")] {
+            assert!(check_variable(&key(name), value).is_err(), "{name}");
         }
-        assert!(matches!(refused((key("C"), None)), Error::ConfigNotFound { .. }));
+        let config = ConfigMap::from([(key("PORT"), "8080".to_owned())]);
+        assert_eq!((port_of(&ConfigMap::new()).unwrap(), port_of(&config).unwrap()), (None, Some(8080)));
     }
 
     #[test]

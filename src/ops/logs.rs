@@ -10,10 +10,11 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 
 use crate::{
     Error, Result,
+    context::Context,
     deploy::FORMER_LINES,
     engine::Engine,
     instance::Instance,
-    model::{App, ProcessType},
+    model::{App, AppName, ContainerId, ProcessType},
     store::Container,
 };
 
@@ -34,13 +35,15 @@ pub struct Selection {
 /// Gives an app's log to `out`, line by line, oldest first; with `follow`, until `out` fails.
 ///
 /// # Errors
-/// [`Error::DockerUnavailable`], [`Error::Io`], and what `out` returns.
+/// `EngineError::Unavailable`, [`Error::Host`], and what `out` returns.
 pub async fn show(
-    instance: &Instance,
-    app: &App,
+    context: &Context<'_>,
+    name: &AppName,
     selection: &Selection,
     mut out: impl FnMut(&str) -> Result<()>,
 ) -> Result<()> {
+    let instance = context.instance;
+    let app = &instance.read(|tables| tables.app(name))?;
     let engine = Engine::connect(&instance.settings).await?;
     let wanted = |container: &Container| selection.process.as_ref().is_none_or(|process| container.process == *process);
     let containers: Vec<Container> =
@@ -77,7 +80,7 @@ async fn follow(
     engine: &Engine,
     app: &App,
     wanted: impl Fn(&Container) -> bool,
-    mut seen: HashMap<i64, String>,
+    mut seen: HashMap<ContainerId, String>,
     mut out: impl FnMut(&str) -> Result<()>,
 ) -> Result<()> {
     let (sender, mut receiver) = tokio::sync::mpsc::channel(64);

@@ -15,7 +15,7 @@ use crate::{
     deploy::{self, Target},
     engine::Engine,
     instance::Instance,
-    model::{Check, CheckMode, Probe, ProcessSpec, Release, RestartPolicy, Scheduler},
+    model::{Check, CheckMode, ContainerId, Probe, ProcessSpec, Release, ReleaseId, RestartPolicy, Scheduler},
     proxy,
     store::Container,
 };
@@ -37,9 +37,9 @@ pub(super) struct Checking {
 
 #[derive(Default)]
 struct State {
-    watches: HashMap<i64, Watch>,
+    watches: HashMap<ContainerId, Watch>,
     /// The process types of releases, by the release's row: they never change.
-    releases: HashMap<i64, Arc<Vec<ProcessSpec>>>,
+    releases: HashMap<ReleaseId, Arc<Vec<ProcessSpec>>>,
 }
 
 /// How a container does.
@@ -62,22 +62,20 @@ impl Watch {
 impl Checking {
     /// Begins the checks that are due, each in a task of its own.
     pub async fn begin(&self, instance: &Arc<Instance>, engine: &Engine) -> Result<()> {
-        let known: HashSet<i64> = self.lock().releases.keys().copied().collect();
+        let known: HashSet<ReleaseId> = self.lock().releases.keys().copied().collect();
         let read = instance.reading(move |tables| {
             let mut live = tables.containers()?;
             live.retain(|container| container.is_live() && !container.ended);
-            let mut unknown: Vec<i64> = live.iter().map(|container| container.release_id).collect();
-            unknown.retain(|id| !known.contains(id));
-            unknown.sort_unstable();
-            unknown.dedup();
+            let unknown: HashSet<ReleaseId> =
+                live.iter().map(|container| container.release_id).filter(|id| !known.contains(id)).collect();
             let releases = unknown.into_iter().map(|id| tables.release(id)).collect::<Result<Vec<Release>>>()?;
             Ok((live, releases))
         });
         let (live, releases) = read.await?;
         let mut state = self.lock();
         state.releases.extend(releases.into_iter().map(|release| (release.id, Arc::new(release.processes))));
-        let ids: HashSet<i64> = live.iter().map(|container| container.id).collect();
-        let releases: HashSet<i64> = live.iter().map(|container| container.release_id).collect();
+        let ids: HashSet<ContainerId> = live.iter().map(|container| container.id).collect();
+        let releases: HashSet<ReleaseId> = live.iter().map(|container| container.release_id).collect();
         state.watches.retain(|id, _| ids.contains(id));
         state.releases.retain(|id, _| releases.contains(id));
         let now = clock::instant();
@@ -93,7 +91,7 @@ impl Checking {
             let interval = Duration::from_secs(check.interval_seconds.into());
             let watch = state.watches.entry(container.id).or_insert_with(|| Watch {
                 // Spread, or all apps of a server would be asked in the same moment after its start.
-                due: now + interval.mul_f64((container.id % 10) as f64 / 10.0),
+                due: now + interval.mul_f64((container.id.0 % 10) as f64 / 10.0),
                 busy: false,
                 failures: 0,
                 restarts: 0,
