@@ -13,8 +13,8 @@ mod sound;
 mod untouched;
 
 mod apps;
-mod arguments;
 mod architecture;
+mod arguments;
 mod checks;
 mod commands;
 mod completions;
