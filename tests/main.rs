@@ -19,6 +19,7 @@ mod commands;
 mod completions;
 mod config;
 mod crashes;
+mod databases;
 mod failures;
 mod generated;
 mod housekeeping;
