@@ -15,6 +15,11 @@ fn instances() -> impl Iterator<Item = (Server, Value)> {
     folders.into_iter().map(|folder| {
         eprintln!("{}", folder.display());
         let server = Server::prepare(&[]);
+        let expected: Value = serde_json::from_str(&fs::read_to_string(folder.join("expected.json")).unwrap()).unwrap();
+        // Their repositories, though without a commit.
+        for name in expected["apps"].as_object().unwrap().keys() {
+            server.paas(&["apps:create", name]).expect_success();
+        }
         let _ = fs::remove_file(server.root().join("paas.db-wal"));
         for file in ["paas.db", "secret.key"] {
             fs::copy(folder.join(file), server.root().join(file)).unwrap();
@@ -23,7 +28,7 @@ fn instances() -> impl Iterator<Item = (Server, Value)> {
         let connection = rusqlite::Connection::open(server.root().join("paas.db")).unwrap();
         let id = format!("{:08x}", std::process::id() * 1000 + u32::from(server.slot));
         connection.execute("UPDATE meta SET value = ?1 WHERE name = 'instance'", [id]).unwrap();
-        (server, serde_json::from_str(&fs::read_to_string(folder.join("expected.json")).unwrap()).unwrap())
+        (server, expected)
     })
 }
 
