@@ -445,9 +445,11 @@ pub fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
         command.envs(std::env::var_os(name).map(|value| (name, value)));
     }
     command.envs([
-        ("HOME", "/nonexistent"),
+        ("HOME", "/dev/null"),
+        // Docker's own client makes itself a directory.
+        ("DOCKER_CONFIG", "/tmp/paas-test-slots/docker"),
         ("PAAS_CONFIG", "/dev/null"),
-        ("PAAS_ROOT", "/nonexistent/paas"),
+        ("PAAS_ROOT", "/dev/null/paas"),
         ("GIT_CONFIG_GLOBAL", "/dev/null"),
         ("GIT_CONFIG_SYSTEM", "/dev/null"),
     ]);

@@ -50,7 +50,7 @@ pub fn with_private_network(name: &str, test: impl FnOnce()) {
     if std::env::var_os(DIRECTORY).is_some() {
         return test();
     }
-    run_again(name, Path::new("/nonexistent"), &format!("unix://{}", docker_socket().display()));
+    run_again(name, Path::new("/dev/null"), &format!("unix://{}", docker_socket().display()));
 }
 
 fn run_again(name: &str, directory: &Path, docker_host: &str) {

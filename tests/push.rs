@@ -413,7 +413,7 @@ fn submodules_are_built_in() {
 
 #[test]
 fn a_large_repository() {
-    const BYTES: u64 = 200_000_000;
+    const BYTES: u64 = 128_000_000;
     let server = Server::start();
     let repository = server.empty_repository("blog");
     repository.git(&["config", "core.compression", "0"]).expect_success();

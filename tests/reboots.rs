@@ -100,6 +100,7 @@ impl Machine {
             let containers = report["containers"].as_array().unwrap().iter();
             let word = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
             found = containers.map(|container| (word(&container["name"]), word(&container["state"]))).collect();
+            std::thread::sleep(Duration::from_millis(100));
         }
         self.sound.wait(&self.server);
         assert!(self.answers(), "{case}");
