@@ -45,7 +45,7 @@ mkdir "$layers/run"
 touch "$layers/run/docker.sock"
 mount --bind "$2" "$layers/run/docker.sock"
 mount --rbind "$layers/run" /run
-sed -i '/^paas:/d; s/\([:,]\)paas,/\1/; s/[:,]paas$//' /etc/passwd /etc/group /etc/shadow /etc/gshadow
+sed -i '/^paas:/d; s/\([:,]\)paas,/\1/; s/,paas$//; s/:paas$/:/' /etc/passwd /etc/group /etc/shadow /etc/gshadow
 echo ready
 exec cat
 "#;
