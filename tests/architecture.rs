@@ -263,7 +263,8 @@ fn tests_see_no_instance_of_this_machine() {
         if entry.file_name().to_string_lossy().ends_with(".rs") {
             let text = fs::read_to_string(entry.path()).unwrap();
             let path = entry.path();
-            let of_tests = if path.ends_with("tests.rs") { Some(&*text) } else { text.split("#[cfg(test)]\nmod").nth(1) };
+            let of_tests =
+                if path.ends_with("tests.rs") { Some(&*text) } else { text.split("#[cfg(test)]\nmod").nth(1) };
             assert!(!of_tests.is_some_and(|text| text.contains("Settings::load(")), "{}", path.display());
         }
     }

@@ -38,12 +38,13 @@ fn facts(server: &Server) -> Value {
     let keys = list(&["ssh-keys:list"]);
     let keys = keys.iter().map(|key| (text(&key["name"]), key["fingerprint"].clone()));
     let apps = list(&["apps:list"]).into_iter().map(|app| {
-        let name = text(&app["name"]);
+        let name = text(&app["app"]);
         let info = server.json(&["apps:info", &name]);
-        let locked = &info["locked"];
+        let lock = &info["lock"];
         let processes = server.json(&["ps:report", &name])["processes"].as_array().unwrap().clone();
         let processes = processes.iter().map(|process| {
-            let names = ["quantity", "memory", "cpus", "restart", "stop_timeout_seconds", "drain_timeout_seconds"];
+            let names =
+                ["quantity", "memory_bytes", "cpus", "restart", "stop_timeout_seconds", "drain_timeout_seconds"];
             (text(&process["process"]), json!(names.map(|name| &process[name])))
         });
         let checks = if app["release"].is_null() { Vec::new() } else { list(&["checks:report", &name]) };
@@ -52,21 +53,22 @@ fn facts(server: &Server) -> Value {
             (text(&check["process"]), json!(names.map(|name| &check[name])))
         });
         let releases = list(&["releases:list", &name]).into_iter().map(|release| {
-            let number = release["version"].as_u64().unwrap();
+            let number = release["release"].as_u64().unwrap();
             let sealed = server.json(&["releases:info", &name, &format!("v{number}")])["config"].clone();
             let keys: Vec<&String> = sealed.as_object().unwrap().keys().collect();
             json!([number, release["status"], short(&release["commit"]), release["actor"], release["reason"], keys])
         });
         let deploys = list(&["deploys:list", &name]).into_iter().map(|deploy| {
             let [id, kind, state, release, actor] =
-                ["id", "kind", "state", "release", "actor"].map(|name| deploy[name].clone());
+                ["deploy", "kind", "state", "release", "actor"].map(|name| deploy[name].clone());
             json!([id, kind, state, release, short(&deploy["commit"]), actor])
         });
         let facts = json!({
-            "state": app["state"],
+            // What its containers do, which are not here, is another matter.
+            "stopped": app["status"] == "stopped",
             "release": app["release"],
             "deploy_branch": info["deploy_branch"],
-            "locked": if locked.is_null() { Value::Null } else { json!([locked["actor"], locked["message"]]) },
+            "lock": if lock.is_null() { Value::Null } else { json!([lock["actor"], lock["message"]]) },
             "config": server.json(&["config:show", &name, "--reveal"]),
             "processes": processes.collect::<Value>(),
             "checks": checks.collect::<Value>(),
