@@ -7,7 +7,7 @@
 //! - [`proxy`]: Caddy and the resolver. [`buildpack`]: what a repository is and how it is built; [`tree`]: its files.
 //! - [`engine`]: Docker. [`cgroup`]: caps on builds. [`store`]: SQLite. [`git`], [`exec`], [`secrets`], [`lock`], [`settings`], [`clock`]: one
 //!   concern each. [`ui`]: all that is printed.
-//! - [`model`]: pure types and rules. [`error`]: what can fail, with all hints.
+//! - [`model`]: pure types and rules. [`error`]: what can fail, with kinds and hints.
 //!
 //! What holds everywhere: only `store` names rusqlite, only `engine` bollard, only `ssh` russh, only `http` axum, only
 //! `exec` makes processes, only `ui` prints, only `settings` reads the environment, only `clock` asks the time; and

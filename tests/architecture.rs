@@ -9,7 +9,7 @@ use std::{
 const RULES: [(&str, &[&str]); 16] = [
     ("rusqlite", &["store"]),
     ("bollard", &["engine"]),
-    ("russh", &["ssh"]),
+    ("russh", &["ssh", "public_key"]),
     ("axum", &["http"]),
     ("Command::new(", &["exec"]),
     ("println!", &["ui"]),
@@ -70,11 +70,12 @@ const OF_BUILDPACKS: [&str; 34] = [
 const COMMON_WORDS: [&str; 6] = ["c", "dockerfile", "go", "shared", "shell", "static"];
 
 /// Modules, in layers: none names one of a layer above its own.
-const LAYERS: [&[&str]; 6] = [
+const LAYERS: [&[&str]; 7] = [
     &["cli", "ssh", "http", "supervisor"],
     &["ops", "deploy"],
-    &["proxy", "buildpack", "instance"],
-    &["engine", "cgroup", "store", "git", "tree", "exec", "secrets", "lock", "settings", "clock", "ui"],
+    &["proxy", "buildpack", "context"],
+    &["instance"],
+    &["engine", "cgroup", "store", "git", "tree", "exec", "secrets", "lock", "settings", "clock", "ui", "public_key"],
     &["error"],
     &["model"],
 ];

@@ -61,8 +61,7 @@ fn values_are_kept_whole_and_shown_only_to_who_asks() {
     let ran = server.paas(&arguments).expect_success().says("saved; the next deploy or restart takes it up");
     assert!(ran.stdout.is_empty() && !ran.stderr.contains(secret), "{ran}");
     for (key, value) in values {
-        let newline = if value.is_empty() { "" } else { "\n" };
-        assert_eq!(server.paas(&["config:get", "web", key]).expect_success().stdout, format!("{value}{newline}"));
+        assert_eq!(server.paas(&["config:get", "web", key]).expect_success().stdout, format!("{value}\n"));
         assert_eq!(server.json(&["config:get", "web", key]), serde_json::json!({ key: value }));
     }
 

@@ -126,11 +126,11 @@ fn refuses() {
     let path = |name: &str| machine.directory.path().join(name).display().to_string();
     for (arguments, message) in [
         (["--colour", "blue"], "there is no option --colour"),
-        (["--ssh-port", "99999"], "'99999' is no port"),
-        (["--ssh-port", "0"], "'0' is no port"),
-        (["--domain", "no domain"], "'no domain' is no domain name"),
-        (["--root", "relative"], "no absolute path"),
-        (["--root", "/with\nline"], "no absolute path"),
+        (["--ssh-port", "99999"], "'99999' is not a port"),
+        (["--ssh-port", "0"], "'0' is not a port"),
+        (["--domain", "no domain"], "'no domain' is not a domain name"),
+        (["--root", "relative"], "is not an absolute path"),
+        (["--root", "/with\nline"], "is not an absolute path"),
         (["--binary", "/nonexistent"], "there is no file /nonexistent"),
         (["--key", "/nonexistent"], "there is no file /nonexistent"),
         (["--purge", "--demo"], "--purge goes with --uninstall"),
@@ -142,10 +142,10 @@ fn refuses() {
     let binary = path("paas");
     let taken = std::net::TcpListener::bind("0.0.0.0:8080").unwrap();
     let ran = install(&machine, &["--binary", &binary, "--root", &path("root"), "--http-port", "8080"]).expect_code(1);
-    ran.says("port 8080 is taken by").says("--http-port PORT");
+    ran.says("port 8080 is in use by").says("--http-port PORT");
     drop(taken);
     let ran = install(&machine, &["--binary", "/etc/hostname", "--root", &path("root")]).expect_code(1);
-    ran.says("does not run here").says("--binary FILE");
+    ran.says("does not run on this machine").says("--binary FILE");
     std::fs::create_dir(path("full")).unwrap();
     std::fs::write(path("full/precious"), "").unwrap();
     let ran = install(&machine, &["--binary", &binary, "--root", &path("full"), "--http-port", "8080"]).expect_code(1);

@@ -59,7 +59,7 @@ fn a_key_comes_in_by_every_door_and_goes_again() {
         .ssh(&format!("ssh-keys:add other {file}"))
         .expect_code(2)
         .says("is a file of your machine")
-        .says("hint: give it on standard input: `ssh ... ssh-keys:add other <");
+        .says("hint: give it on standard input: `ssh ... ssh-keys:add other - <");
 
     let listed = server.json(&["ssh-keys:list"]);
     let field = |name: &str| -> Vec<&str> {

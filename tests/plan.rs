@@ -19,7 +19,10 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 fn plan_of(name: &str, format: &str) -> Ran {
-    plan(&[fixture(name).to_str().unwrap(), "--format", format])
+    match format {
+        "dockerfile" => plan(&[fixture(name).to_str().unwrap(), "--dockerfile"]),
+        _ => plan(&[fixture(name).to_str().unwrap(), "--format", format]),
+    }
 }
 
 #[test]

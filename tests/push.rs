@@ -74,16 +74,16 @@ fn a_web_process_and_a_worker() {
     assert_eq!(server.get("web-worker", "/").body, "Hello from web v1\n");
 
     let info = server.json(&["apps:info", "web-worker"]);
-    let running: Vec<(&str, &str, &str)> = info["processes"]
+    let running: Vec<(&str, &str, &str)> = info["containers"]
         .as_array()
         .unwrap()
         .iter()
         .map(|process| {
             let text = |key: &str| process[key].as_str().unwrap();
-            (text("process"), text("state"), text("command"))
+            (text("container"), text("status"), text("command"))
         })
         .collect();
-    assert_eq!(running, [("web.1", "running", "node web.js"), ("worker.1", "running", "node worker.js")]);
+    assert_eq!(running, [("web.1", "live", "node web.js"), ("worker.1", "live", "node worker.js")]);
     for (process, command) in [("web", "node web.js"), ("worker", "node worker.js")] {
         let container = container_of(&server, process);
         assert_runs_alone_and_unprivileged(&container, command);
@@ -192,7 +192,7 @@ fn a_dockerfile_and_what_its_push_says() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|deploy| (deploy["id"].as_i64(), deploy["state"].as_str(), deploy["release"].as_i64()))
+        .map(|deploy| (deploy["deploy"].as_i64(), deploy["state"].as_str(), deploy["release"].as_i64()))
         .collect();
     assert_eq!(facts, [(Some(2), Some("succeeded"), Some(2)), (Some(1), Some("succeeded"), Some(1))]);
     let info = server.json(&["deploys:info", "2"]);
@@ -210,7 +210,7 @@ fn a_dockerfile_and_what_its_push_says() {
     let info = server.json(&["apps:info", "blog"]);
     assert_eq!(info["url"].as_str().unwrap(), format!("http://blog.localhost:{port}"));
     assert_eq!((info["release"].as_i64(), info["port"].as_i64()), (Some(2), Some(3000)));
-    assert_eq!((&info["state"], &info["deploy_branch"]), (&"running".into(), &"main".into()));
+    assert_eq!((&info["status"], &info["deploy_branch"]), (&"live".into(), &"main".into()));
 
     let again = repository.push().expect_success();
     assert!(again.stderr.contains("Everything up-to-date"), "{again}");

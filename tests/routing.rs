@@ -168,7 +168,7 @@ fn a_deploy_under_load_loses_nothing_and_reloads_nothing() {
     assert_eq!(CaddySeen::now(&server), caddy);
     // While the file it would start from knows the truth.
     server.paas(&["ps:start", "blog"]).expect_success();
-    let address = server.json(&["apps:info", "blog"])["processes"][0]["address"].as_str().unwrap().to_owned();
+    let address = server.json(&["apps:info", "blog"])["containers"][0]["address"].as_str().unwrap().to_owned();
     server.wait_for("the Caddyfile", PATIENCE, || {
         let text = std::fs::read_to_string(server.root().join("caddy/Caddyfile")).unwrap();
         text.contains(&format!("blog {address}:3001"))

@@ -173,7 +173,7 @@ fn commands_work_while_the_daemon_is_down() {
     server.paas(&["apps:exists", "blog"]).expect_success();
     server.paas(&["config:set", "blog", "A=1"]).expect_success();
     assert_eq!(server.paas(&["config:get", "blog", "A"]).stdout, "1\n");
-    assert_eq!(server.json(&["apps:info", "blog"])["name"], "blog");
+    assert_eq!(server.json(&["apps:info", "blog"])["app"], "blog");
     assert_eq!(server.json(&["deploys:list", "blog"]), serde_json::json!([]));
     server.paas(&["ssh-keys:list"]).expect_success();
     server.paas(&["apps:create", "shop"]).expect_success();

@@ -15,7 +15,7 @@ use crate::{
         app_status,
     },
     proxy,
-    store::{Container, ContainerState},
+    store::Container,
     ui::{Show, Text, or_dash},
 };
 
@@ -129,8 +129,9 @@ pub struct AppInfo {
 pub struct ContainerInfo {
     /// The container's label: `web.1`.
     pub container: String,
-    /// What it is to its app, and whether it is healthy.
-    pub state: &'static str,
+    /// How it is, as far as the database knows.
+    #[serde(flatten)]
+    pub status: Status,
     /// Its address in the instance's network.
     pub address: String,
     /// The command it runs; none: that of its image.
@@ -141,7 +142,7 @@ impl Show for AppInfo {
     fn text(&self) -> Text {
         let containers = self.containers.iter().map(|container| {
             let command = container.command.as_deref().unwrap_or(IMAGE_COMMAND);
-            format!("{} {}  {command}", container.container, container.state)
+            format!("{} {}  {command}", container.container, container.status.words())
         });
         Text::facts(vec![
             ("app", self.app.app.to_string()),
@@ -187,11 +188,7 @@ pub fn info(context: &Context<'_>, name: &AppName) -> Result<AppInfo> {
             .iter()
             .map(|container| ContainerInfo {
                 container: container.label(),
-                state: match container.state {
-                    ContainerState::Live if !container.healthy => "unhealthy",
-                    ContainerState::Live => "running",
-                    state => state.as_str(),
-                },
+                status: super::processes::container_status(container, None),
                 address: container.address.to_string(),
                 command: command_of(container),
             })
