@@ -1,14 +1,11 @@
 //! The command tree: the same behind each door, with exit codes and output that programs can rely on.
 
-use std::{
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::{process::Stdio, time::Duration};
 
 use serde_json::Value;
 
 use crate::{
-    harness::{PAAS, Ran, Server, run, run_with_input},
+    harness::{PAAS, Ran, Server, command, run, run_with_input},
     machine::Machine,
 };
 
@@ -266,8 +263,8 @@ fn a_laptop_has_the_same_commands_in_a_clone_with_a_remote() {
 
     let clone = |url: &str| {
         let path = tempfile::tempdir_in(&home).unwrap().keep();
-        run(Command::new("git").args(["init", "-q"]).arg(&path)).expect_success();
-        run(Command::new("git").arg("-C").arg(&path).args(["remote", "add", "paas", url])).expect_success();
+        run(command("git").args(["init", "-q"]).arg(&path)).expect_success();
+        run(command("git").arg("-C").arg(&path).args(["remote", "add", "paas", url])).expect_success();
         std::fs::create_dir(path.join("deep")).unwrap();
         owned(&path);
         path

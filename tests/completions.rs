@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::harness::{PAAS, Ran, Server, run, run_with_input};
+use crate::harness::{PAAS, Ran, Server, command, run, run_with_input};
 
 const SOURCE: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -79,7 +79,7 @@ fn tab_makes_no_instance_and_no_noise() {
     let directory = tempfile::tempdir().unwrap();
     let root: PathBuf = directory.path().join("root");
     let answer = |config: &str| {
-        let mut command = std::process::Command::new(PAAS);
+        let mut command = command(PAAS);
         command.env_clear().env("COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", "2");
         command.env("PAAS_ROOT", &root).env("PAAS_CONFIG", config);
         run(command.args(["--", "paas", "apps:info", "b"])).expect_success()

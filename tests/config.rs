@@ -80,7 +80,7 @@ fn values_are_kept_whole_and_shown_only_to_who_asks() {
     }
 
     // Sealed: it is in no file of the instance.
-    let files = crate::harness::run(std::process::Command::new("grep").args(["-raF", secret]).arg(server.root()));
+    let files = crate::harness::run(crate::harness::command("grep").args(["-raF", secret]).arg(server.root()));
     assert_eq!((files.code, files.stdout.as_str()), (1, ""), "{files}");
 
     server.paas(&["config:unset", "web", "EMPTY", "NOPE"]).expect_code(3).says("web has no config variable NOPE");

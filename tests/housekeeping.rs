@@ -6,7 +6,7 @@ use std::{
     net::Shutdown,
     os::unix::net::{UnixListener, UnixStream},
     path::{Path, PathBuf},
-    process::{Child, Command},
+    process::Child,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -18,7 +18,7 @@ use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 
 use crate::{
-    harness::{PAAS, Ran, Repository, Server, docker, end_processes, locks, run, run_with_input},
+    harness::{PAAS, Ran, Repository, Server, command, docker, end_processes, locks, run, run_with_input},
     processes::{sleeps, unique_seconds},
     untouched::{assert_locks_are_free, wait_until_over},
 };
@@ -119,7 +119,7 @@ fn cleanup_removes_what_nobody_needs_and_disturbs_no_running_deploy() {
     let new = server.root().join("repos/blog.git/objects/pack/tmp_pack_y");
     std::fs::write(&old, vec![1; 100_000]).unwrap();
     std::fs::write(&new, "a push is at it").unwrap();
-    run(Command::new("touch").args(["-d", "2 days ago"]).arg(&old)).expect_success();
+    run(command("touch").args(["-d", "2 days ago"]).arg(&old)).expect_success();
 
     let cleaned = server.json(&["cleanup"]);
     for (kind, removed) in

@@ -21,6 +21,7 @@ mod completions;
 mod config;
 mod crashes;
 mod events;
+mod databases;
 mod failures;
 mod generated;
 mod housekeeping;

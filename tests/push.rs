@@ -12,7 +12,7 @@ use std::{
 
 use regex::Regex;
 
-use crate::harness::{Ran, Repository, Server, docker, run};
+use crate::harness::{Ran, Repository, Server, command, docker, run};
 
 /// For what takes as long as the machine is busy.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -355,7 +355,7 @@ fn what_was_pushed_can_be_cloned() {
     // What a running deploy keeps its commit by.
     let bare = server.root().join("repos/blog.git");
     let pin = ["update-ref", "refs/paas/deploys/99", &commit];
-    run(Command::new("git").arg("--git-dir").arg(&bare).args(pin)).expect_success();
+    run(command("git").arg("--git-dir").arg(&bare).args(pin)).expect_success();
 
     let listed = repository.git(&["ls-remote", "paas"]).expect_success().stdout;
     assert_eq!(listed, format!("{commit}\tHEAD\n{commit}\trefs/heads/main\n"));
@@ -413,7 +413,7 @@ fn submodules_are_built_in() {
 
 #[test]
 fn a_large_repository() {
-    const BYTES: u64 = 200_000_000;
+    const BYTES: u64 = 128_000_000;
     let server = Server::start();
     let repository = server.empty_repository("blog");
     repository.git(&["config", "core.compression", "0"]).expect_success();
@@ -434,7 +434,7 @@ fn a_large_repository() {
     let container = container_of(&server, "web");
     assert_eq!(
         sum(docker().args(["exec", &container, "md5sum", "/www/large"])),
-        sum(Command::new("md5sum").arg(repository.path.join("large")))
+        sum(command("md5sum").arg(repository.path.join("large")))
     );
 }
 
@@ -598,7 +598,7 @@ fn answer_git(mut stream: TcpStream, directory: &PathBuf) -> std::io::Result<()>
     let mut words = request.split_whitespace();
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let mut backend = Command::new("git");
+    let mut backend = command("git");
     backend
         .arg("http-backend")
         .env("GIT_PROJECT_ROOT", directory)

@@ -98,6 +98,7 @@ impl Machine {
                 word(if container["reason"].is_null() { &container["status"] } else { &container["reason"] })
             };
             found = containers.map(|container| (word(&container["container"]), status(container))).collect();
+            std::thread::sleep(Duration::from_millis(100));
         }
         self.sound.wait(&self.server);
         assert!(self.answers(), "{case}");

@@ -4,7 +4,6 @@ use std::{
     io::{self, BufRead, BufReader, Read, Write},
     net::TcpStream,
     os::unix::net::UnixStream,
-    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -12,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use crate::harness::{Ran, Server, run};
+use crate::harness::{Ran, Server, command, run};
 
 /// For what takes as long as the machine is busy.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -182,8 +181,7 @@ fn a_public_domain_has_certificates_for_its_apps_and_for_nothing_else() {
     let server = Server::start_with(&[("PAAS_DOMAIN", "apps.example.test"), ("PAAS_TLS", "internal")]);
     let https = server.port(4);
     let ask = |host: &str, more: &[&str]| -> Ran {
-        run(Command::new("curl")
-            .env_clear()
+        run(command("curl")
             .args(["--silent", "--show-error", "--insecure", "--include", "--max-time", "30", "--noproxy", "*"])
             .args(["--resolve", &format!("{host}:{https}:127.0.0.1")])
             .args(more)
