@@ -21,6 +21,7 @@ mod hook;
 mod inside;
 mod logs;
 mod manual;
+mod operations;
 mod plan;
 mod processes;
 mod releases;
@@ -42,7 +43,6 @@ use crate::{
     error::{AccessError, HostError},
     instance::Instance,
     model::{Access, AppName, Door},
-    ops::edit::Edited,
     settings::{Account, Session, Settings},
     ui::{Format, Ui},
 };
@@ -96,6 +96,8 @@ enum Command {
     #[command(flatten)]
     Deploys(deploys::Command),
     #[command(flatten)]
+    Operations(operations::Command),
+    #[command(flatten)]
     Releases(releases::Command),
     #[command(name = "logs")]
     Logs(logs::Logs),
@@ -111,6 +113,8 @@ enum Command {
     Inside(inside::Command),
     #[command(name = "hook", hide = true)]
     Hook(hook::Hook),
+    #[command(name = "operation", hide = true)]
+    Operation(operations::Run),
 }
 
 impl Command {
@@ -122,6 +126,7 @@ impl Command {
             Command::Ps(it) => it.access(),
             Command::Checks(it) => it.access(),
             Command::Deploys(it) => it.access(),
+            Command::Operations(it) => it.access(),
             Command::Releases(it) => it.access(),
             Command::Logs(it) => it.access(),
             Command::SshKeys(it) => it.access(),
@@ -129,7 +134,7 @@ impl Command {
             Command::Buildpacks(it) => it.access(),
             Command::Here(it) => it.access(),
             Command::Inside(it) => it.access(),
-            Command::Hook(_) => Access::Inside,
+            Command::Hook(_) | Command::Operation(_) => Access::Inside,
         }
     }
 
@@ -149,20 +154,17 @@ impl Command {
             Command::Ps(it) => it.run(context, ui).await,
             Command::Checks(it) => it.run(context, ui).await,
             Command::Deploys(it) => it.run(context, ui).await,
+            Command::Operations(it) => it.run(context, ui).await,
             Command::Releases(it) => it.run(context, ui).await,
             Command::Logs(it) => it.run(context, ui).await,
             Command::SshKeys(it) => it.run(context, ui).await,
             Command::Server(it) => it.run(context, ui).await,
             Command::Buildpacks(it) => it.run(context, ui).await,
             Command::Hook(it) => it.run(context).await,
+            Command::Operation(it) => it.run(context).await,
             Command::Here(_) | Command::Inside(_) => Err(Error::bug("a command without an instance was given one")),
         }
     }
-}
-
-/// Shows what a deploy came to.
-fn deployed(ui: Ui, edited: Result<Edited>) -> Result<()> {
-    ui.show(&edited?)
 }
 
 /// What is generated from the command tree and committed: the completion scripts and the pages of the manual, by path,
@@ -283,10 +285,17 @@ fn execute(arguments: &[OsString], door: Door) -> u8 {
         return fail(&error, ui);
     }
     let name = command_name(&arguments);
+    // What one of ours was asked for came by the door that it was asked for at.
+    let asked_at = match &command {
+        Command::Operation(it) => it.door,
+        _ => door,
+    };
     let force = global.force;
-    let done = in_instance(global.config, door, |context| {
+    let done = in_instance(global.config, asked_at, |context| {
         Box::pin(async move {
-            caller::check_access(context, &name, &command.access())?;
+            if !matches!(command, Command::Operation(_)) {
+                caller::check_access(context, &name, &command.access())?;
+            }
             command.run(context, ui, force).await
         })
     });

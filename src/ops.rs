@@ -11,6 +11,7 @@ pub mod edit;
 pub mod events;
 pub mod keys;
 pub mod logs;
+pub mod operations;
 pub mod processes;
 pub mod push;
 pub mod releases;

@@ -22,6 +22,7 @@ use crate::{
     instance::Instance,
     lock::{self, Holder},
     model::{Actor, AppId},
+    ops::operations,
     proxy,
     settings::Settings,
     ssh,
@@ -180,7 +181,7 @@ async fn with_engine(instance: &Arc<Instance>, engine: &Engine, retiring: &Retir
         };
         let done = match tick {
             Tick::Retire => retiring.begin(instance, engine).await,
-            Tick::Recover => deploy::recover(instance, engine).await,
+            Tick::Recover => put_right(instance, engine).await,
             Tick::Reconcile => reconcile::all(instance, engine, reviving, std::mem::take(&mut first)).await,
             Tick::Happened(event) => reconcile::happened(instance, engine, reviving, &event).await,
             Tick::EngineLost => return,
@@ -229,4 +230,10 @@ impl Retiring {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<AppId>> {
         self.apps.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Puts right what dead processes left: deploys, and all other operations.
+async fn put_right(instance: &Instance, engine: &Engine) -> Result<()> {
+    deploy::recover(instance, engine).await?;
+    operations::recover(instance).await
 }

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::operations::Active;
+
 use crate::{
     Error, Kind, Result, clock,
     context::Context,
@@ -264,7 +266,8 @@ pub async fn create(context: &Context<'_>, name: &AppName) -> Result<Created> {
 ///
 /// # Errors
 /// [`Error::NotFound`]; what the engine says.
-pub async fn destroy(context: &Context<'_>, name: &AppName, waiting: impl FnMut(&str)) -> Result<Destroyed> {
+pub(super) async fn destroy(active: &Active<'_>, name: &AppName) -> Result<Destroyed> {
+    let context = active.context;
     let instance = context.instance;
     let app = instance.read(|tables| tables.app(name))?;
     deploy::refuse_locked(&app)?;
@@ -272,12 +275,13 @@ pub async fn destroy(context: &Context<'_>, name: &AppName, waiting: impl FnMut(
     instance.write(|tables| {
         for deployment in tables.unfinished_deployments(Some(app.id))? {
             if deployment.state.phase() == Phase::Undoable {
-                tables.cancel_deployment(deployment.id, context.actor())?;
+                tables.cancel_operation(deployment.id, context.actor())?;
             }
         }
         Ok(())
     })?;
-    let (app, _lock) = deploy::hold(context, name, "the end of the app", waiting).await?;
+    let (app, _lock) = deploy::hold(context, name, "the end of the app", |holder| active.waiting(holder)).await?;
+    active.enter("removing")?;
     instance.write(|tables| {
         tables.set_app_state(app.id, AppState::Stopped)?;
         tables.retire_containers(app.id)
@@ -293,7 +297,7 @@ pub async fn destroy(context: &Context<'_>, name: &AppName, waiting: impl FnMut(
     }
     remove_directory(&instance.settings.paths.repository(name))?;
     remove_directory(&instance.settings.paths.app(name))?;
-    context.change(&Change::new("apps:destroy", Subject::App(name.clone())), |tables| {
+    instance.write(|tables| {
         for deployment in tables.unfinished_deployments(Some(app.id))? {
             tables.end_deployment(deployment.id, DeployState::Canceled, None)?;
         }

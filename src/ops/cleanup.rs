@@ -8,14 +8,12 @@ use std::{
 
 use serde::Serialize;
 
-use super::disk;
+use super::{disk, operations::Active};
 use crate::{
-    Error, Result, clock,
-    context::Context,
-    deploy,
+    Error, Result, clock, deploy,
     engine::Engine,
     instance::Instance,
-    model::{self, Change, DeployId, Outcome, Scheduler, Subject},
+    model::{self, DeployId, Scheduler},
     settings::Paths,
     ui::{Show, Text},
 };
@@ -79,10 +77,12 @@ impl Show for Cleaned {
 ///
 /// # Errors
 /// [`Error::Host`], [`Error::Store`]. What the engine says is in the answer, beside what was removed all the same.
-pub async fn run(context: &Context<'_>, build_cache: bool) -> Result<Cleaned> {
-    let instance = context.instance;
+pub(super) async fn run(active: &Active<'_>, build_cache: bool) -> Result<Cleaned> {
+    let instance = active.context.instance;
     // The files first: a full disk may be what keeps the engine from answering.
+    active.enter("files")?;
     let files = files(instance)?;
+    active.enter("engine")?;
     let in_engine = async {
         let connected = Engine::connect(&instance.settings).await?;
         engine(instance, &connected, build_cache).await
@@ -91,8 +91,6 @@ pub async fn run(context: &Context<'_>, build_cache: bool) -> Result<Cleaned> {
         Ok(in_engine) => (Some(in_engine), None),
         Err(error) => (None, Some(error)),
     };
-    let outcome = if failed.is_some() { Outcome::Failed } else { Outcome::Done };
-    instance.write(|tables| context.note(tables, &Change::new("cleanup", Subject::Server), outcome))?;
     Ok(Cleaned { files, in_engine, failed })
 }
 

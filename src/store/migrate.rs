@@ -4,7 +4,11 @@ use super::database;
 use crate::{Error, Result, error::StoreError};
 
 /// The migrations, in order: number N brings the database to `user_version` N. Never change one that was released.
-const MIGRATIONS: [&str; 2] = [include_str!("migrations/001_first.sql"), include_str!("migrations/002_callers.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("migrations/001_first.sql"),
+    include_str!("migrations/002_callers.sql"),
+    include_str!("migrations/003_operations.sql"),
+];
 
 /// Brings the database to the newest version.
 ///
