@@ -32,6 +32,10 @@ deploys:info
 deploys:output
 deploys:follow
 deploys:cancel
+operations:list
+operations:info
+operations:follow
+operations:cancel
 releases:list
 releases:info
 releases:rollback

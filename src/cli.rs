@@ -66,7 +66,7 @@ pub struct Cli {
 #[command(next_help_heading = "Global options")]
 struct Global {
     /// The app, in place of the first word
-    #[arg(long, global = true, value_name = "APP", add = clap_complete::ArgValueCandidates::new(completions::app_names))]
+    #[arg(id = "other_app", long = "app", global = true, value_name = "APP", add = clap_complete::ArgValueCandidates::new(completions::app_names))]
     app: Option<AppName>,
     /// Do not ask
     #[arg(long, global = true)]
