@@ -74,7 +74,7 @@ const LAYERS: [&[&str]; 5] = [
     &["cli", "ssh", "http", "supervisor"],
     &["ops", "deploy"],
     &["proxy", "buildpack", "instance"],
-    &["engine", "cgroup", "store", "git", "tree", "exec", "secrets", "lock", "settings", "clock", "ui"],
+    &["engine", "cgroup", "store", "git", "tree", "exec", "files", "secrets", "lock", "settings", "clock", "ui"],
     &["model", "error"],
 ];
 

@@ -3,7 +3,7 @@
 use crate::{
     Error, Result, clock, deploy,
     engine::Engine,
-    git,
+    files, git,
     instance::Instance,
     model::{App, AppName, AppState, DeployId, DeployState, Freeze, Phase},
     proxy,
@@ -54,8 +54,8 @@ pub async fn destroy(instance: &Instance, name: &AppName, waiting: impl FnMut(&s
     for image in engine.images(&instance.id).await?.iter().filter(|image| image.app.as_ref() == Some(name)) {
         engine.remove_image_of(image).await?;
     }
-    remove_directory(&instance.settings.paths.repository(name))?;
-    remove_directory(&instance.settings.paths.app(name))?;
+    files::remove_if_there(&instance.settings.paths.repository(name))?;
+    files::remove_if_there(&instance.settings.paths.app(name))?;
     instance.write(|tables| {
         for deployment in tables.unfinished_deployments(Some(app.id))? {
             tables.end_deployment(deployment.id, DeployState::Canceled, None)?;
@@ -118,17 +118,8 @@ pub async fn remove_unused(instance: &Instance, name: &AppName) -> Result<bool> 
         Ok(true)
     })?;
     if removed {
-        remove_directory(&instance.settings.paths.repository(name))?;
+        files::remove_if_there(&instance.settings.paths.repository(name))?;
         proxy::nudge(instance).await;
     }
     Ok(removed)
-}
-
-fn remove_directory(path: &std::path::Path) -> Result<()> {
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::io(format!("remove {}", path.display()))(error))
-        }
-        _ => Ok(()),
-    }
 }

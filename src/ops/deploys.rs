@@ -3,7 +3,7 @@
 use std::{io::Read, time::Duration};
 
 use crate::{
-    Error, Result,
+    Error, Result, files,
     instance::Instance,
     model::{AppName, DeployId, DeployState, Deployment, Phase},
 };
@@ -46,11 +46,7 @@ pub async fn output(
     let app = instance.read(|tables| tables.app_by_id(deployment.app_id))?;
     let path = instance.settings.paths.deploy_log(&app.name, deployment.id);
     let action = || format!("read the deploy log {}", path.display());
-    let mut file = match std::fs::File::open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(Error::io(action())(error)),
-    };
+    let Some(mut file) = files::open_optional(&path)? else { return Ok(()) };
     loop {
         // Its state before its text: what was written before it ended is then read before this ends.
         // The last lines, with the address, come between the switch and the drain.

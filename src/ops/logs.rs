@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fs::OpenOptions,
-    io::Write,
+    io::{Read, Write},
     path::Path,
     time::Duration,
 };
@@ -13,6 +13,7 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use crate::{
     Error, Result,
     engine::{Engine, LogLine},
+    files,
     instance::Instance,
     model::{App, ContainerId, ProcessType},
     store::Container,
@@ -147,20 +148,16 @@ pub fn keep(path: &Path, label: &str, lines: &[LogLine]) -> Result<()> {
         let text = std::fs::read_to_string(path).map_err(Error::io(action()))?;
         let half = text.char_indices().map(|(index, _)| index).find(|index| *index >= text.len() / 2).unwrap_or(0);
         let start = text[half..].find('\n').map_or(0, |offset| half + offset + 1);
-        let draft = path.with_extension("draft");
-        std::fs::write(&draft, &text[start..])
-            .and_then(|()| std::fs::rename(&draft, path))
-            .map_err(Error::io(action()))?;
+        files::write_whole(path, text[start..].as_bytes(), 0o600)?;
     }
     Ok(())
 }
 
 fn former(path: &Path, process: Option<&ProcessType>) -> Result<Vec<String>> {
-    let text = match std::fs::read(path) {
-        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(Error::io(format!("read {}", path.display()))(error)),
-    };
+    let Some(mut file) = files::open_optional(path)? else { return Ok(Vec::new()) };
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(Error::io(format!("read {}", path.display())))?;
+    let text = String::from_utf8_lossy(&bytes);
     let of_process = |line: &&str| {
         process.is_none_or(|process| {
             line.split(' ').nth(1).is_some_and(|label| {
