@@ -4,7 +4,7 @@ use std::{fmt, io::Read, path::Path};
 
 use age::secrecy::ExposeSecret;
 
-use crate::{Error, Result, files, model::ConfigMap};
+use crate::{Error, Result, error::StoreError, files, model::ConfigMap};
 
 /// The instance's identity, which seals and opens.
 pub struct Secrets {
@@ -15,14 +15,13 @@ impl Secrets {
     /// Reads the identity at `path`; makes one, readable by its owner alone, where there is none.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Unseal`] where the file holds no identity.
+    /// [`Error::Host`]; `StoreError::Sealed` where the file holds no identity.
     pub fn open(path: &Path) -> Result<Secrets> {
         loop {
             if let Some(text) = files::read_optional(path)? {
-                let identity = text
-                    .trim()
-                    .parse()
-                    .map_err(|reason: &str| Error::Unseal(format!("{}: {reason}", path.display())))?;
+                let identity = text.trim().parse().map_err(|reason: &str| {
+                    Error::Store(StoreError::Sealed { reason: format!("{}: {reason}", path.display()) })
+                })?;
                 return Ok(Secrets { identity });
             }
             let identity = age::x25519::Identity::generate();
@@ -41,9 +40,9 @@ impl Secrets {
     /// Opens what [`Secrets::seal`] made.
     ///
     /// # Errors
-    /// [`Error::Unseal`] where it was sealed to another identity or is damaged.
+    /// `StoreError::Sealed` where it was sealed to another identity or is damaged.
     pub fn unseal(&self, sealed: &[u8]) -> Result<Vec<u8>> {
-        let failed = |error: &dyn fmt::Display| Error::Unseal(error.to_string());
+        let failed = |error: &dyn fmt::Display| Error::Store(StoreError::Sealed { reason: error.to_string() });
         let decryptor = age::Decryptor::new(sealed).map_err(|error| failed(&error))?;
         let mut clear = Vec::new();
         decryptor
@@ -65,9 +64,10 @@ impl Secrets {
     /// Opens a release's snapshot.
     ///
     /// # Errors
-    /// [`Error::Unseal`].
+    /// `StoreError::Sealed`.
     pub fn unseal_config(&self, sealed: &[u8]) -> Result<ConfigMap> {
-        serde_json::from_slice(&self.unseal(sealed)?).map_err(|error| Error::Unseal(error.to_string()))
+        serde_json::from_slice(&self.unseal(sealed)?)
+            .map_err(|error| Error::Store(StoreError::Sealed { reason: error.to_string() }))
     }
 }
 

@@ -17,6 +17,7 @@ use tracing::{error, info, warn};
 use crate::{
     Error, Result, deploy,
     engine::{Engine, Event},
+    error::HostError,
     git, http,
     instance::Instance,
     lock::{self, Holder},
@@ -46,15 +47,15 @@ const THREADS: usize = 2;
 /// Runs the daemon until it is told to stop (SIGTERM, SIGINT). Caddy and running deploys outlive it.
 ///
 /// # Errors
-/// [`Error::AlreadyServing`]; [`Error::Listen`] where a port is taken; whatever keeps it from starting.
+/// `HostError::AlreadyServing`; `HostError::Listen` where a port is taken; whatever keeps it from starting.
 pub fn serve(settings: Settings) -> Result<()> {
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(crate::settings::log_filter()))
         .with_writer(std::io::stderr)
         .with_target(false)
         .init();
-    let instance = Arc::new(Instance::open(settings, Actor::Daemon)?);
-    let holder = Holder::new("paas serve", &instance.actor);
+    let instance = Arc::new(Instance::open(settings)?);
+    let holder = Holder::new("paas serve", &Actor::Daemon);
     let path = instance.settings.paths.daemon_lock();
     let mut lock = lock::try_lock(&path, &holder)?;
     if lock.is_err() {
@@ -63,7 +64,7 @@ pub fn serve(settings: Settings) -> Result<()> {
         lock = lock::try_lock(&path, &holder)?;
     }
     let Ok(_lock) = lock else {
-        return Err(Error::AlreadyServing(instance.settings.paths.root().to_owned()));
+        return Err(Error::Host(HostError::AlreadyServing { root: instance.settings.paths.root().to_owned() }));
     };
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)

@@ -3,23 +3,21 @@
 
 use tracing::warn;
 
-use super::{build::image_tag, queue::end_of, retire, rollout};
+use super::{build::image_tag, retire, rollout};
 use crate::{
     Error, Result,
     engine::{Engine, Labels},
+    error::DeployError,
     git,
     instance::Instance,
     lock::{self, Holder},
-    model::{AppId, AppName, DeployId, DeployState, Deployment, Phase, RestartPolicy},
+    model::{Actor, AppId, AppName, DeployId, DeployState, Deployment, Phase, RestartPolicy},
     proxy,
     store::{Container, ContainerState},
 };
 
 /// Recovers every app whose deploy died: at the start of the daemon, and now and then. An app whose lock is held is
 /// left to its holder.
-///
-/// # Errors
-/// [`Error::Database`].
 pub async fn recover(instance: &Instance, engine: &Engine) -> Result<()> {
     let unfinished = instance.read(|tables| tables.unfinished_deployments(None))?;
     let claims = instance.settings.paths.deployments_lock();
@@ -32,7 +30,7 @@ pub async fn recover(instance: &Instance, engine: &Engine) -> Result<()> {
     apps.sort_unstable();
     apps.dedup();
     for app_id in apps {
-        let holder = Holder::new("the recovery", &instance.actor);
+        let holder = Holder::new("the recovery", &Actor::Daemon);
         if let Ok(_lock) = lock::try_lock(&instance.settings.paths.app_lock(app_id), &holder)?
             && let Err(error) = leftovers(instance, engine, app_id).await
         {
@@ -53,8 +51,11 @@ pub(super) async fn leftovers(instance: &Instance, engine: &Engine, app_id: AppI
         match deployment.state.phase() {
             Phase::Undoable => {
                 let stopped = instance.read(|tables| tables.stopped_by(deployment.id))?;
-                let error = stopped.unwrap_or(Error::DeployInterrupted);
-                undo(instance, engine, deployment.id, end_of(&error), &error.one_line()).await;
+                let (end, reason) = match stopped {
+                    Some(stop) => (stop.end(), stop.to_string()),
+                    None => (DeployState::Failed, DeployError::Died.to_string()),
+                };
+                undo(instance, engine, deployment.id, end, &reason).await;
             }
             Phase::Committed => finish(instance, engine, &deployment).await?,
             Phase::Ended => {}
@@ -161,7 +162,7 @@ async fn start_or_remake(instance: &Instance, engine: &Engine, container: &Conta
 /// name, and with the same address unless that is taken.
 ///
 /// # Errors
-/// What the engine says; [`Error::Database`].
+/// What the engine says; [`Error::Store`].
 pub async fn remake(instance: &Instance, engine: &Engine, container: &Container) -> Result<()> {
     let (release, sealed) = instance
         .read(|tables| Ok((tables.release(container.release_id)?, tables.sealed_config(container.release_id)?)))?;

@@ -65,9 +65,6 @@ pub(super) async fn wait_until_drained(deploying: &Deploying<'_>) -> Result<()> 
 }
 
 /// The apps that have containers on their way out, or a deployment that waits for none.
-///
-/// # Errors
-/// [`crate::Error::Database`].
 pub fn apps_to_retire(instance: &Instance) -> Result<Vec<AppId>> {
     instance.read(|tables| {
         let containers = tables.containers()?.into_iter();

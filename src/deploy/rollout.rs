@@ -12,6 +12,7 @@ use super::{
 use crate::{
     Error, Result, clock,
     engine::{ContainerSpec, Engine, Labels},
+    error::EngineError,
     git,
     instance::Instance,
     model::{
@@ -304,13 +305,13 @@ pub(super) async fn start_container(
 ) -> Result<Container> {
     for _ in 0..ADDRESSES_TRIED {
         match engine.start(&spec).await {
-            Err(Error::AddressTaken { .. }) => engine.remove(&spec.name).await?,
+            Err(Error::Engine(EngineError::AddressTaken { .. })) => engine.remove(&spec.name).await?,
             other => return other.map(|()| container),
         }
         container.address = instance.write(|tables| tables.move_container(container.id, instance.settings.subnet))?;
         spec.address = container.address;
     }
-    Err(Error::AddressTaken { address: container.address })
+    Err(Error::Engine(EngineError::AddressTaken { address: container.address }))
 }
 
 /// What a container of a release is made from. It is not started again when it ends: that comes with the switch.

@@ -1,10 +1,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AppId, BranchName, ReleaseVersion,
+    AppId, BranchName, Invalid, ReleaseVersion, Result,
     names::{checked_string, is_dns_label, words},
 };
-use crate::{Error, Result};
 
 checked_string! {
     /// The name of an app, which is also its label in the domain: `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`.
@@ -24,10 +23,10 @@ impl AppName {
     /// Refuses the names that no app may have, though they are of the form.
     ///
     /// # Errors
-    /// [`Error::AppNameReserved`].
+    /// [`Invalid`].
     pub fn check_not_reserved(&self) -> Result<()> {
         if RESERVED.contains(&self.as_str()) {
-            return Err(Error::AppNameReserved(self.clone()));
+            return Err(Invalid::new("app name", self.as_str(), "the name is reserved; choose another"));
         }
         Ok(())
     }
@@ -45,10 +44,10 @@ words! {
     }
 }
 
-/// That an app was frozen on purpose, so that nothing changes it.
+/// That somebody locked an app, so that nothing changes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Freeze {
-    /// Who froze it.
+pub struct AppLock {
+    /// Who locked it.
     pub actor: String,
     /// When, in milliseconds since 1970.
     pub since: i64,
@@ -69,8 +68,8 @@ pub struct App {
     pub deploy_branch: Option<BranchName>,
     /// The release that serves.
     pub current_release: Option<ReleaseVersion>,
-    /// Who froze it on purpose, where somebody did.
-    pub freeze: Option<Freeze>,
+    /// Who locked it, if somebody did.
+    pub lock: Option<AppLock>,
     /// When it was made, in milliseconds since 1970.
     pub created_at: i64,
 }

@@ -1,4 +1,34 @@
+use std::fmt;
+
 use super::{Actor, AppId, BranchName, CommitId, DeployId, ReleaseVersion, names::words};
+
+/// What stopped a deployment before its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Somebody canceled it.
+    Canceled(Actor),
+    /// A newer push of the same app took its place in line.
+    Superseded(DeployId),
+}
+
+impl Stop {
+    /// The state in which it ends the deployment.
+    pub fn end(&self) -> DeployState {
+        match self {
+            Stop::Canceled(_) => DeployState::Canceled,
+            Stop::Superseded(_) => DeployState::Superseded,
+        }
+    }
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Stop::Canceled(actor) => write!(formatter, "the deploy was canceled by {actor}"),
+            Stop::Superseded(id) => write!(formatter, "superseded by deploy {id}, a newer push of the same app"),
+        }
+    }
+}
 
 words! {
     /// The states of a deployment, in the order they are gone through; the last four are ends.
@@ -69,6 +99,21 @@ words! {
         Scale = "scale",
         /// A restart, or a start after a stop.
         Restart = "restart",
+    }
+}
+
+impl DeploymentKind {
+    /// What it is in an event: the command, as it is typed.
+    pub fn action(self) -> &'static str {
+        match self {
+            DeploymentKind::Push => "git:push",
+            DeploymentKind::Rebuild => "ps:rebuild",
+            DeploymentKind::Config => "config:set",
+            DeploymentKind::Settings => "ps:set",
+            DeploymentKind::Rollback => "releases:rollback",
+            DeploymentKind::Scale => "ps:scale",
+            DeploymentKind::Restart => "ps:restart",
+        }
     }
 }
 

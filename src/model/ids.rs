@@ -2,7 +2,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use super::Invalid;
 
 /// Writes the number of a row as a type of its own, so that the number of one table cannot be taken for another's.
 macro_rules! ids {
@@ -30,15 +30,18 @@ ids! {
     /// The row of a container.
     ContainerId
 
-    /// The number of a deployment within the instance, counted from 1.
-    DeployId
+    /// The number of an operation within the instance, counted from 1. A deployment is an operation.
+    OperationId
 }
 
-impl FromStr for DeployId {
-    type Err = Error;
+/// The number of a deployment: that of its operation.
+pub type DeployId = OperationId;
 
-    fn from_str(text: &str) -> Result<Self> {
-        text.parse().map(DeployId).map_err(|_| Error::InvalidValue {
+impl FromStr for OperationId {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        text.parse().map(OperationId).map_err(|_| Invalid {
             what: "deploy",
             value: text.to_owned(),
             rule: "it is a number such as 7".to_owned(),

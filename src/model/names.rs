@@ -1,6 +1,6 @@
 use std::{fmt, str::FromStr};
 
-use crate::{Error, Result};
+use super::{Invalid, Result};
 
 /// Writes the boilerplate of a newtype over `String` whose rule is a function `fn(&str) -> Result<(), String>`.
 macro_rules! checked_string {
@@ -18,21 +18,21 @@ macro_rules! checked_string {
         }
 
         impl std::str::FromStr for $name {
-            type Err = $crate::Error;
+            type Err = $crate::model::Invalid;
 
-            fn from_str(text: &str) -> $crate::Result<Self> {
+            fn from_str(text: &str) -> $crate::model::Result<Self> {
                 let rule: fn(&str) -> std::result::Result<(), String> = $rule;
                 match rule(text) {
                     Ok(()) => Ok($name(text.to_owned())),
-                    Err(rule) => Err($crate::Error::InvalidValue { what: $what, value: text.to_owned(), rule }),
+                    Err(rule) => Err($crate::model::Invalid { what: $what, value: text.to_owned(), rule }),
                 }
             }
         }
 
         impl TryFrom<String> for $name {
-            type Error = $crate::Error;
+            type Error = $crate::model::Invalid;
 
-            fn try_from(text: String) -> $crate::Result<Self> {
+            fn try_from(text: String) -> $crate::model::Result<Self> {
                 text.parse()
             }
         }
@@ -80,10 +80,10 @@ macro_rules! words {
         }
 
         impl std::str::FromStr for $name {
-            type Err = $crate::Error;
+            type Err = $crate::model::Invalid;
 
-            fn from_str(word: &str) -> $crate::Result<Self> {
-                $name::ALL.into_iter().find(|one| one.as_str() == word).ok_or_else(|| $crate::Error::InvalidValue {
+            fn from_str(word: &str) -> std::result::Result<Self, $crate::model::Invalid> {
+                $name::ALL.into_iter().find(|one| one.as_str() == word).ok_or_else(|| $crate::model::Invalid {
                     what: $what,
                     value: word.to_owned(),
                     rule: format!("it is one of {}", [$($word),*].join(", ")),
@@ -176,7 +176,7 @@ impl From<git2::Oid> for CommitId {
 }
 
 impl FromStr for CommitId {
-    type Err = Error;
+    type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self> {
         if text.len() == 40
@@ -184,11 +184,7 @@ impl FromStr for CommitId {
         {
             return Ok(CommitId(oid));
         }
-        Err(Error::InvalidValue {
-            what: "commit id",
-            value: text.to_owned(),
-            rule: "it has 40 hexadecimal digits".to_owned(),
-        })
+        Err(Invalid { what: "commit id", value: text.to_owned(), rule: "it has 40 hexadecimal digits".to_owned() })
     }
 }
 

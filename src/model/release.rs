@@ -2,8 +2,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Actor, AppId, CommitId, Override, ProcessSpec, ProcessType, ReleaseId, names::words};
-use crate::{Error, Result};
+use super::{Actor, AppId, CommitId, Invalid, Override, ProcessSpec, ProcessType, ReleaseId, Result, names::words};
 
 /// The number of a release within its app, counted from 1 and shown as `v1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -17,10 +16,10 @@ impl fmt::Display for ReleaseVersion {
 }
 
 impl FromStr for ReleaseVersion {
-    type Err = Error;
+    type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self> {
-        text.strip_prefix('v').unwrap_or(text).parse().map(ReleaseVersion).map_err(|_| Error::InvalidValue {
+        text.strip_prefix('v').unwrap_or(text).parse().map(ReleaseVersion).map_err(|_| Invalid {
             what: "release",
             value: text.to_owned(),
             rule: "it is a number such as v12".to_owned(),

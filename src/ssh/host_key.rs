@@ -2,17 +2,17 @@ use std::path::Path;
 
 use russh::keys::{Algorithm, PrivateKey, key::safe_rng, ssh_key::LineEnding};
 
-use crate::{Error, Result, files};
+use crate::{Error, Result, error::HostError, files};
 
 /// Reads the host key at `path`; if there is none, makes one that only its owner may read.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::HostKey`] where the file holds something else.
+/// [`Error::Host`]; `HostError::HostKey` where the file holds something else.
 pub(super) fn open(path: &Path) -> Result<PrivateKey> {
     loop {
         if let Some(text) = files::read_optional(path)? {
             return PrivateKey::from_openssh(text.trim())
-                .map_err(|error| Error::HostKey { path: path.to_owned(), reason: error.to_string() });
+                .map_err(|error| Error::Host(HostError::HostKey { path: path.to_owned(), reason: error.to_string() }));
         }
         let key = PrivateKey::random(&mut safe_rng(), Algorithm::Ed25519).map_err(Error::bug)?;
         let text = key.to_openssh(LineEnding::LF).map_err(Error::bug)?;
@@ -44,7 +44,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("key");
         std::fs::write(&path, "not a key").unwrap();
-        assert!(matches!(open(&path), Err(Error::HostKey { .. })));
+        assert!(matches!(open(&path), Err(Error::Host(HostError::HostKey { .. }))));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "not a key");
     }
 }

@@ -7,8 +7,8 @@ use rusqlite::{
 
 use super::ContainerState;
 use crate::model::{
-    Actor, AppId, AppName, AppState, BranchName, CommitId, ContainerId, DeployId, DeployState, DeploymentKind, EnvKey,
-    ImageId, KeyName, ProcessType, ReleaseId, ReleaseStatus, ReleaseVersion, RestartPolicy,
+    Actor, AppId, AppName, AppState, BranchName, CommitId, ContainerId, DeployState, DeploymentKind, Door, EnvKey,
+    ImageId, KeyName, OperationId, Outcome, ProcessType, ReleaseId, ReleaseStatus, ReleaseVersion, RestartPolicy, Role,
 };
 
 /// Keeps a newtype as what it is made of.
@@ -28,7 +28,7 @@ macro_rules! as_its_content {
     )*};
 }
 
-as_its_content! { AppId ReleaseId ContainerId DeployId ReleaseVersion ImageId }
+as_its_content! { AppId ReleaseId ContainerId OperationId ReleaseVersion ImageId }
 
 /// Keeps a type as the text that it is shown as and parsed from.
 macro_rules! as_its_text {
@@ -48,6 +48,6 @@ macro_rules! as_its_text {
 }
 
 as_its_text! {
-    Actor AppName AppState BranchName CommitId ContainerState DeployState DeploymentKind EnvKey KeyName ProcessType
-    ReleaseStatus RestartPolicy
+    Actor AppName AppState BranchName CommitId ContainerState DeployState DeploymentKind Door EnvKey KeyName Outcome
+    ProcessType ReleaseStatus Role RestartPolicy
 }

@@ -8,9 +8,6 @@ use crate::{
 
 impl Tables<'_> {
     /// An app's variables with their sealed values, by name.
-    ///
-    /// # Errors
-    /// [`crate::Error::Database`].
     pub fn config(&self, app_id: AppId) -> Result<Vec<(EnvKey, Vec<u8>)>> {
         self.all("SELECT key, sealed FROM config WHERE app_id = ?1 ORDER BY key", [app_id], |row| {
             Ok((row.get("key")?, row.get("sealed")?))
@@ -18,9 +15,6 @@ impl Tables<'_> {
     }
 
     /// Makes these an app's variables, with their sealed values.
-    ///
-    /// # Errors
-    /// [`crate::Error::Database`].
     pub fn replace_config(&self, app_id: AppId, config: &[(EnvKey, Vec<u8>)]) -> Result<()> {
         self.execute("DELETE FROM config WHERE app_id = ?1", [app_id])?;
         for (key, sealed) in config {
@@ -30,9 +24,6 @@ impl Tables<'_> {
     }
 
     /// Sets a variable to a sealed value.
-    ///
-    /// # Errors
-    /// [`crate::Error::Database`].
     fn set_config(&self, app_id: AppId, key: &EnvKey, sealed: &[u8]) -> Result<()> {
         self.execute(
             "INSERT INTO config (app_id, key, sealed) VALUES (?1, ?2, ?3)

@@ -5,6 +5,7 @@ use rusqlite::{Row, params};
 use super::{Tables, corrupt};
 use crate::{
     Error, Result, clock,
+    error::UsageError,
     model::{AppId, AppName, ContainerId, DeployId, ProcessType, ReleaseId, RestartPolicy, RunSettings, Subnet, words},
 };
 
@@ -112,7 +113,7 @@ impl Tables<'_> {
     /// last minute: round-robin through `subnet`.
     ///
     /// # Errors
-    /// [`Error::Database`] where the subnet is used up.
+    /// [`Error::Store`] where the subnet is used up.
     pub fn add_container(&self, subnet: Subnet, new: &NewContainer<'_>) -> Result<Container> {
         let address = self.next_address(subnet)?;
         let id = self.insert(
@@ -139,17 +140,11 @@ impl Tables<'_> {
     }
 
     /// All containers of all apps.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn containers(&self) -> Result<Vec<Container>> {
         self.all(&format!("{SELECT} ORDER BY containers.id"), [], container)
     }
 
     /// An app's containers, by process type and position.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn containers_of_app(&self, app_id: AppId) -> Result<Vec<Container>> {
         self.all(
             &format!("{SELECT} WHERE containers.app_id = ?1 ORDER BY process, position, containers.id"),
@@ -159,18 +154,12 @@ impl Tables<'_> {
     }
 
     /// The containers a deployment made.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn containers_of_deployment(&self, id: DeployId) -> Result<Vec<Container>> {
         self.all(&format!("{SELECT} WHERE containers.deployment_id = ?1 ORDER BY containers.id"), [id], container)
     }
 
     /// The switch, as far as containers go: the app's others drain, but for those of the deployment, which become
     /// live, and those that are kept, which [`Tables::keep_container`] deals with.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn switch_containers(&self, app_id: AppId, deployment_id: DeployId, kept: &[ContainerId]) -> Result<()> {
         for container in self.containers_of_app(app_id)? {
             let stays = container.deployment_id == deployment_id || kept.contains(&container.id);
@@ -189,9 +178,6 @@ impl Tables<'_> {
     }
 
     /// Makes a live container one of another release, which runs it in the same way but for these settings.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn keep_container(&self, id: ContainerId, release_id: ReleaseId, run: &RunSettings) -> Result<()> {
         self.execute(
             "UPDATE containers SET release_id = ?2, restart = ?3, stop_timeout = ?4, drain_timeout = ?5 WHERE id = ?1",
@@ -211,34 +197,22 @@ impl Tables<'_> {
     }
 
     /// Says what a container is to its app.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn set_container_state(&self, id: ContainerId, state: ContainerState) -> Result<()> {
         self.execute("UPDATE containers SET state = ?2 WHERE id = ?1", params![id, state]).map(drop)
     }
 
     /// Says why a container fails its checks, if it does: that decides whether it may get requests.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn set_failing(&self, id: ContainerId, failing: Option<&str>) -> Result<()> {
         self.execute("UPDATE containers SET failing = ?2, healthy = ?2 IS NULL WHERE id = ?1", params![id, failing])
             .map(drop)
     }
 
     /// Says whether a container ended and is meant to stay so.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn set_ended(&self, id: ContainerId, ended: bool) -> Result<()> {
         self.execute("UPDATE containers SET ended = ?2 WHERE id = ?1", params![id, ended]).map(drop)
     }
 
     /// Sends all containers of an app on their way out.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn retire_containers(&self, app_id: AppId) -> Result<()> {
         self.execute(
             "UPDATE containers SET state = 'draining', retired_at = ?2 WHERE app_id = ?1 AND state <> 'draining'",
@@ -248,17 +222,11 @@ impl Tables<'_> {
     }
 
     /// Says whether a container may get requests.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn set_healthy(&self, id: ContainerId, healthy: bool) -> Result<()> {
         self.execute("UPDATE containers SET healthy = ?2 WHERE id = ?1", params![id, healthy]).map(drop)
     }
 
     /// Deletes the row of a container that is gone, and lets its address rest.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn remove_container(&self, id: ContainerId) -> Result<()> {
         self.execute(
             "INSERT OR REPLACE INTO released_addresses (address, released_at)
@@ -282,9 +250,9 @@ impl Tables<'_> {
             .map(|offset| (start.wrapping_add(offset)) % subnet.host_count())
             .find(|index| !taken.contains(&subnet.host(*index).to_string()));
         let Some(index) = free else {
-            return Err(Error::Settings {
+            return Err(Error::Usage(UsageError::Settings {
                 message: format!("PAAS_SUBNET: all {} addresses of {subnet} are in use", subnet.host_count()),
-            });
+            }));
         };
         self.set_meta("next_address", &((index + 1) % subnet.host_count()).to_string())?;
         Ok(subnet.host(index))

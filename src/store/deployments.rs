@@ -3,7 +3,11 @@ use rusqlite::{Row, params};
 use super::Tables;
 use crate::{
     Error, Result, clock,
-    model::{Actor, AppId, BranchName, CommitId, DeployId, DeployState, Deployment, DeploymentKind, Phase, ReleaseId},
+    error::{DeployError, Thing},
+    model::{
+        Actor, AppId, BranchName, CommitId, DeployId, DeployState, Deployment, DeploymentKind, OperationId, Phase,
+        ReleaseId, Stop,
+    },
 };
 
 /// What a deployment is opened with.
@@ -33,24 +37,21 @@ const FROM: &str = "FROM deployments LEFT JOIN releases ON releases.id = deploym
 
 impl Tables<'_> {
     /// Opens a deployment, queued.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn open_deployment(&self, app_id: AppId, new: &NewDeployment<'_>) -> Result<DeployId> {
         let now = clock::now();
-        let id = DeployId(self.insert(
+        let id = OperationId(self.insert(
             "INSERT INTO deployments (app_id, kind, state, actor, branch, commit_id, created_at)
              VALUES (?1, ?2, 'queued', ?3, ?4, ?5, ?6)",
             params![app_id, new.kind, new.actor, new.branch, new.commit, now,],
         )?);
-        self.add_event(id, DeployState::Queued, now)?;
+        self.add_step(id, DeployState::Queued, now)?;
         Ok(id)
     }
 
     /// Moves a deployment on, with its event. A cancelled one moves to no state but an end.
     ///
     /// # Errors
-    /// [`Error::Canceled`], [`Error::Superseded`] where somebody stopped it; [`Error::DeployInterrupted`] where it is
+    /// `Stop::Canceled`, `Stop::Superseded` where somebody stopped it; `DeployError::Died` where it is
     /// not in the state `from` any more, because recovery took it for dead.
     pub fn move_deployment(&self, id: DeployId, from: DeployState, to: DeployState) -> Result<()> {
         let now = clock::now();
@@ -60,17 +61,14 @@ impl Tables<'_> {
             params![id, from, to],
         )?;
         if moved == 0 {
-            return Err(self.stopped_by(id)?.unwrap_or(Error::DeployInterrupted));
+            return Err(self.stopped_by(id)?.map_or(Error::Deploy(DeployError::Died), Error::from));
         }
-        self.add_event(id, to, now)
+        self.add_step(id, to, now)
     }
 
     /// Ends a deployment, whatever state it is in, unless it is over already.
     ///
     /// `error`: why it failed, in one line; none for one that succeeded.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn end_deployment(&self, id: DeployId, end: DeployState, error: Option<&str>) -> Result<()> {
         let now = clock::now();
         let ended = self.execute(
@@ -79,31 +77,22 @@ impl Tables<'_> {
             params![id, end, error, now],
         )?;
         if ended > 0 {
-            self.add_event(id, end, now)?;
+            self.add_step(id, end, now)?;
         }
         Ok(())
     }
 
     /// Notes when a deployment became live; its drain goes on after that.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn set_live(&self, id: DeployId) -> Result<()> {
         self.execute("UPDATE deployments SET finished_at = ?2 WHERE id = ?1", params![id, clock::now()]).map(drop)
     }
 
     /// Notes the release a deployment cut.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn set_deployment_release(&self, id: DeployId, release_id: ReleaseId) -> Result<()> {
         self.execute("UPDATE deployments SET release_id = ?2 WHERE id = ?1", params![id, release_id]).map(drop)
     }
 
     /// The row of the release a deployment cut, if it came that far.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn deployment_release(&self, id: DeployId) -> Result<Option<ReleaseId>> {
         self.one("SELECT release_id FROM deployments WHERE id = ?1", [id], |row| row.get("release_id"))
     }
@@ -111,20 +100,17 @@ impl Tables<'_> {
     /// Asks a deployment to stop; the process that runs it does.
     ///
     /// # Errors
-    /// [`Error::NotCancelable`] where it is over or past the switch.
+    /// `DeployError::NotCancelable` where it is over or past the switch.
     pub fn cancel_deployment(&self, id: DeployId, actor: &Actor) -> Result<()> {
         let deployment = self.deployment(id)?;
         if deployment.state.phase() != Phase::Undoable {
-            return Err(Error::NotCancelable { id, state: deployment.state.to_string() });
+            return Err(Error::Deploy(DeployError::NotCancelable { id, state: deployment.state.to_string() }));
         }
         self.execute("UPDATE deployments SET canceled_by = coalesce(canceled_by, ?2) WHERE id = ?1", params![id, actor])
             .map(drop)
     }
 
     /// Makes a push take the place of those of its app that wait in line before it.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn supersede(&self, app_id: AppId, newer: DeployId) -> Result<()> {
         self.execute(
             "UPDATE deployments SET superseded_by = ?2
@@ -134,39 +120,41 @@ impl Tables<'_> {
         .map(drop)
     }
 
-    /// What stopped a deployment, if anything did: [`Error::Canceled`], [`Error::Superseded`].
-    ///
-    /// # Errors
-    /// [`Error::Database`].
-    pub fn stopped_by(&self, id: DeployId) -> Result<Option<Error>> {
+    /// What stopped a deployment, if anything did.
+    pub fn stopped_by(&self, id: DeployId) -> Result<Option<Stop>> {
         self.one("SELECT canceled_by, superseded_by FROM deployments WHERE id = ?1", [id], |row| {
             let canceled: Option<Actor> = row.get("canceled_by")?;
             let superseded: Option<DeployId> = row.get("superseded_by")?;
-            Ok(canceled.map(Error::Canceled).or(superseded.map(Error::Superseded)))
+            Ok(canceled.map(Stop::Canceled).or(superseded.map(Stop::Superseded)))
         })
     }
 
     /// The deployment of that number.
     ///
     /// # Errors
-    /// [`Error::DeploymentNotFound`].
+    /// [`Error::NotFound`].
     pub fn deployment(&self, id: DeployId) -> Result<Deployment> {
         self.maybe_one(&format!("SELECT {COLUMNS} {FROM} WHERE deployments.id = ?1"), [id], deployment)?
-            .ok_or_else(|| Error::DeploymentNotFound(id.to_string()))
+            .ok_or_else(|| Error::NotFound(Thing::Deploy, id.to_string()))
     }
 
-    /// The newest deployment of all apps, if there is one.
+    /// The newest deployment of these apps, if there is one.
     ///
     /// # Errors
     /// [`Error::Database`].
-    pub fn newest_deployment(&self) -> Result<Option<Deployment>> {
-        self.maybe_one(&format!("SELECT {COLUMNS} {FROM} ORDER BY deployments.id DESC LIMIT 1"), [], deployment)
+    pub fn newest_deployment(&self, apps: &[AppId]) -> Result<Option<Deployment>> {
+        let apps = serde_json::to_string(apps).map_err(Error::bug)?;
+        self.maybe_one(
+            &format!(
+                "SELECT {COLUMNS} {FROM} WHERE deployments.app_id IN (SELECT value FROM json_each(?1))
+                 ORDER BY deployments.id DESC LIMIT 1"
+            ),
+            [apps],
+            deployment,
+        )
     }
 
     /// An app's newest deployments, newest first.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn deployments(&self, app_id: AppId, limit: u32) -> Result<Vec<Deployment>> {
         self.all(
             &format!("SELECT {COLUMNS} {FROM} WHERE deployments.app_id = ?1 ORDER BY deployments.id DESC LIMIT ?2"),
@@ -176,9 +164,6 @@ impl Tables<'_> {
     }
 
     /// The deployments that are not over, oldest first; of one app, or of all.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn unfinished_deployments(&self, app_id: Option<AppId>) -> Result<Vec<Deployment>> {
         self.all(
             &format!(
@@ -193,16 +178,13 @@ impl Tables<'_> {
     }
 
     /// When a deployment came into each of its states, in order.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn deployment_events(&self, id: DeployId) -> Result<Vec<(DeployState, i64)>> {
         self.all("SELECT state, at FROM deployment_events WHERE deployment_id = ?1 ORDER BY rowid", [id], |row| {
             Ok((row.get("state")?, row.get("at")?))
         })
     }
 
-    fn add_event(&self, id: DeployId, state: DeployState, at: i64) -> Result<()> {
+    fn add_step(&self, id: DeployId, state: DeployState, at: i64) -> Result<()> {
         self.execute(
             "INSERT INTO deployment_events (deployment_id, state, at) VALUES (?1, ?2, ?3)",
             params![id, state, at],

@@ -8,9 +8,6 @@ use crate::{
 
 impl Tables<'_> {
     /// What the server was told about an app's process types, by process type and setting.
-    ///
-    /// # Errors
-    /// [`crate::Error::Database`].
     pub fn overrides(&self, app_id: AppId) -> Result<Vec<Override>> {
         self.all(
             "SELECT process, setting, value FROM process_settings WHERE app_id = ?1 ORDER BY process, setting",
@@ -27,9 +24,6 @@ impl Tables<'_> {
     }
 
     /// Makes these all that the server was told.
-    ///
-    /// # Errors
-    /// [`crate::Error::Database`].
     pub fn set_overrides(&self, app_id: AppId, overrides: &[Override]) -> Result<()> {
         self.execute("DELETE FROM process_settings WHERE app_id = ?1", [app_id])?;
         for entry in overrides {
@@ -48,9 +42,6 @@ impl Tables<'_> {
 
     /// How many containers of each process type an app is scaled to. A type that is not in it is not scaled: its
     /// source says how many, or it has one.
-    ///
-    /// # Errors
-    /// [`crate::Error::Database`].
     pub fn formation(&self, app_id: AppId) -> Result<Vec<(ProcessType, u32)>> {
         self.all("SELECT process, quantity FROM formation WHERE app_id = ?1 ORDER BY process", [app_id], |row| {
             Ok((row.get("process")?, row.get("quantity")?))
@@ -58,9 +49,6 @@ impl Tables<'_> {
     }
 
     /// Scales a process type.
-    ///
-    /// # Errors
-    /// [`crate::Error::Database`].
     pub fn scale(&self, app_id: AppId, process: &ProcessType, quantity: u32) -> Result<()> {
         self.execute(
             "INSERT INTO formation (app_id, process, quantity) VALUES (?1, ?2, ?3)

@@ -34,9 +34,6 @@ const COLUMNS: &str = "id, app_id, version, image, processes, port, commit_id, r
 
 impl Tables<'_> {
     /// Cuts the next release of an app, pending until it serves.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn cut_release(&self, app_id: AppId, new: &NewRelease<'_>) -> Result<Release> {
         self.execute("UPDATE apps SET last_version = last_version + 1 WHERE id = ?1", [app_id])?;
         let processes = serde_json::to_string(new.processes).map_err(Error::bug)?;
@@ -65,17 +62,11 @@ impl Tables<'_> {
     }
 
     /// The release of that row.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn release(&self, id: ReleaseId) -> Result<Release> {
         self.one(&format!("SELECT {COLUMNS} FROM releases WHERE id = ?1"), [id], release)
     }
 
     /// The release that serves an app, if one does.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn current_release(&self, app_id: AppId) -> Result<Option<Release>> {
         self.maybe_one(
             &format!("SELECT {COLUMNS} FROM releases WHERE id = (SELECT current_release_id FROM apps WHERE id = ?1)"),
@@ -85,9 +76,6 @@ impl Tables<'_> {
     }
 
     /// An app's newest releases, newest first.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn releases(&self, app_id: AppId, limit: u32) -> Result<Vec<Release>> {
         self.all(
             &format!("SELECT {COLUMNS} FROM releases WHERE app_id = ?1 ORDER BY version DESC LIMIT ?2"),
@@ -97,9 +85,6 @@ impl Tables<'_> {
     }
 
     /// An app's release of that number, if there is one.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn find_release(&self, app_id: AppId, version: ReleaseVersion) -> Result<Option<Release>> {
         self.maybe_one(
             &format!("SELECT {COLUMNS} FROM releases WHERE app_id = ?1 AND version = ?2"),
@@ -109,9 +94,6 @@ impl Tables<'_> {
     }
 
     /// The release that served before the current one, if one did.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn former_release(&self, app_id: AppId) -> Result<Option<Release>> {
         self.maybe_one(
             &format!(
@@ -126,26 +108,17 @@ impl Tables<'_> {
     }
 
     /// The sealed config of a release.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn sealed_config(&self, release_id: ReleaseId) -> Result<Vec<u8>> {
         self.one("SELECT sealed_config FROM releases WHERE id = ?1", [release_id], |row| row.get("sealed_config"))
     }
 
     /// Marks a release as one that never served.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn fail_release(&self, release_id: ReleaseId) -> Result<()> {
         self.execute("UPDATE releases SET status = 'failed' WHERE id = ?1 AND status = 'pending'", [release_id])
             .map(drop)
     }
 
     /// Makes a release the one that serves.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn set_current_release(&self, app_id: AppId, release_id: ReleaseId) -> Result<()> {
         self.execute("UPDATE releases SET status = 'good' WHERE id = ?1", [release_id])?;
         self.execute(
@@ -159,9 +132,6 @@ impl Tables<'_> {
     /// containers, and of those a deployment is working on.
     ///
     /// Images are counted, not releases: five changes of config must not cost the way back to the code before.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn needed_images(&self, keep: u32) -> Result<Vec<ImageId>> {
         self.all(
             "SELECT image FROM (

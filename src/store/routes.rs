@@ -38,18 +38,12 @@ const SERVING: &str =
 
 impl Tables<'_> {
     /// Every app that takes requests, by name.
-    ///
-    /// # Errors
-    /// [`crate::Error::Database`].
     pub fn routes(&self) -> Result<Vec<Route>> {
         self.routes_where("AND containers.healthy")
     }
 
     /// Every app that is meant to take requests, by name, with its web containers whether or not they are well now, those
     /// that are first: for what is written down and read when that may have changed.
-    ///
-    /// # Errors
-    /// [`crate::Error::Database`].
     pub fn fallbacks(&self) -> Result<Vec<Route>> {
         self.routes_where("")
     }
@@ -76,9 +70,6 @@ impl Tables<'_> {
     }
 
     /// Where an app's requests go now; empty for one that takes none, or does not exist.
-    ///
-    /// # Errors
-    /// [`crate::Error::Database`].
     pub fn upstreams(&self, app: &AppName) -> Result<Vec<SocketAddrV4>> {
         self.all(
             &format!(
@@ -93,9 +84,6 @@ impl Tables<'_> {
     }
 
     /// Whether an app takes requests, and if not, why; nothing for one that does not exist.
-    ///
-    /// # Errors
-    /// [`crate::Error::Database`].
     pub fn standing(&self, app: &AppName) -> Result<Option<Standing>> {
         let Some(found) = self.find_app(app)? else { return Ok(None) };
         let (containers, healthy): (u32, u32) = self.one(

@@ -17,7 +17,7 @@ use crate::{
     engine::{Engine, Event, Status},
     instance::Instance,
     lock::{self, Holder},
-    model::{AppId, ContainerId, RestartPolicy},
+    model::{Actor, AppId, ContainerId, RestartPolicy},
     proxy,
     store::Container,
 };
@@ -256,7 +256,7 @@ async fn started(instance: &Arc<Instance>, engine: &Engine, reviving: &Reviving,
 
 /// Makes a container anew, unless an action holds its app, which may be about to end it. Says whether it did.
 async fn remake(instance: &Instance, engine: &Engine, container: &Container) -> Result<bool> {
-    let holder = Holder::new("making a container anew", &instance.actor);
+    let holder = Holder::new("making a container anew", &Actor::Daemon);
     let Ok(_lock) = lock::try_lock(&instance.settings.paths.app_lock(container.app_id), &holder)? else {
         return Ok(false);
     };
