@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, ErrorKind, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -12,7 +12,7 @@ use crate::{Error, Result};
 /// Opens a file for reading; nothing if it is not there.
 ///
 /// # Errors
-/// [`Error::Io`].
+/// [`Error::Host`].
 pub fn open_optional(path: &Path) -> Result<Option<File>> {
     if_there(File::open(path), || format!("read {}", path.display()))
 }
@@ -20,7 +20,7 @@ pub fn open_optional(path: &Path) -> Result<Option<File>> {
 /// Reads a text file; nothing if it is not there.
 ///
 /// # Errors
-/// [`Error::Io`].
+/// [`Error::Host`].
 pub fn read_optional(path: &Path) -> Result<Option<String>> {
     if_there(fs::read_to_string(path), || format!("read {}", path.display()))
 }
@@ -29,7 +29,7 @@ pub fn read_optional(path: &Path) -> Result<Option<String>> {
 /// time may do this to a path; what a killed one leaves is [`draft`], and the next writes over it.
 ///
 /// # Errors
-/// [`Error::Io`].
+/// [`Error::Host`].
 pub fn write_whole(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     let write = || -> io::Result<()> {
         let draft = draft(path);
@@ -44,7 +44,7 @@ pub fn write_whole(path: &Path, content: &[u8], mode: u32) -> Result<()> {
 /// all of them succeed.
 ///
 /// # Errors
-/// [`Error::Io`].
+/// [`Error::Host`].
 pub fn write_once(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     let mut own = draft(path).into_os_string();
     own.push(format!(".{}", std::process::id()));
@@ -61,6 +61,38 @@ pub fn write_once(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     written.map_err(Error::io(format!("write {}", path.display())))
 }
 
+/// Makes an empty file that only its owner may read, whatever the umask, if there is none. A file that is there is not
+/// opened, and becomes its owner's alone.
+///
+/// # Errors
+/// [`Error::Host`].
+pub fn make_private_file(path: &Path) -> Result<()> {
+    let make = || -> io::Result<()> {
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+            _ => keep_private(path),
+        }
+    };
+    make().map_err(Error::io(format!("make {} private", path.display())))
+}
+
+/// Takes all rights to a file but its owner's away.
+fn keep_private(path: &Path) -> io::Result<()> {
+    match fs::metadata(path)?.permissions().mode() & 0o777 {
+        0o600 => Ok(()),
+        _ => fs::set_permissions(path, fs::Permissions::from_mode(0o600)),
+    }
+}
+
+/// Makes a directory, and those above it, that only its owner may enter, if there is none.
+///
+/// # Errors
+/// [`Error::Host`].
+pub fn make_private_directory(path: &Path) -> Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(path).map_err(Error::io(format!("make {}", path.display())))
+}
+
 /// What [`write_whole`] writes before it gets its name.
 pub fn draft(path: &Path) -> PathBuf {
     let mut draft = path.as_os_str().to_owned();
@@ -71,7 +103,7 @@ pub fn draft(path: &Path) -> PathBuf {
 /// Removes a file, a link, or a directory with all that is in it, and returns whether it was there.
 ///
 /// # Errors
-/// [`Error::Io`].
+/// [`Error::Host`].
 pub fn remove_if_there(path: &Path) -> Result<bool> {
     let is_directory = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir());
     let removed = if is_directory { fs::remove_dir_all(path) } else { fs::remove_file(path) };
@@ -81,7 +113,7 @@ pub fn remove_if_there(path: &Path) -> Result<bool> {
 /// The paths in a directory, in no order; none if there is no directory.
 ///
 /// # Errors
-/// [`Error::Io`].
+/// [`Error::Host`].
 pub fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
     let action = || format!("list {}", directory.display());
     let listed = match fs::read_dir(directory) {
@@ -113,7 +145,7 @@ fn sync_directory_of(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::symlink;
 
     use super::*;
 

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::{
-    Error, Result,
+    Result, files,
     secrets::Secrets,
     settings::Settings,
     store::{Store, Tables},
@@ -37,7 +37,7 @@ impl Instance {
             paths.caddy(),
         ] {
             if !directory.is_dir() {
-                make_private(&directory)?;
+                files::make_private_directory(&directory)?;
             }
         }
         let mut store = Store::open(&paths.database())?;
@@ -71,14 +71,4 @@ impl Instance {
         // A panic inside a transaction rolls it back, so the store is whole after one.
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Makes a directory, and those above it, that only its owner may enter.
-fn make_private(path: &std::path::Path) -> Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(Error::io(format!("make the directory {}", path.display())))
 }

@@ -25,6 +25,7 @@ mod housekeeping;
 mod images;
 mod install;
 mod interruptions;
+mod jobs;
 mod keys;
 mod kills;
 mod languages;
