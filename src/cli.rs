@@ -19,6 +19,7 @@ mod git;
 mod here;
 mod hook;
 mod inside;
+mod jobs;
 mod logs;
 mod manual;
 mod operations;
@@ -104,6 +105,8 @@ enum Command {
     #[command(flatten)]
     SshKeys(ssh_keys::Command),
     #[command(flatten)]
+    Jobs(jobs::Command),
+    #[command(flatten)]
     Server(server::Command),
     #[command(flatten)]
     Buildpacks(buildpacks::Command),
@@ -130,6 +133,7 @@ impl Command {
             Command::Releases(it) => it.access(),
             Command::Logs(it) => it.access(),
             Command::SshKeys(it) => it.access(),
+            Command::Jobs(it) => it.access(),
             Command::Server(it) => it.access(),
             Command::Buildpacks(it) => it.access(),
             Command::Here(it) => it.access(),
@@ -158,6 +162,7 @@ impl Command {
             Command::Releases(it) => it.run(context, ui).await,
             Command::Logs(it) => it.run(context, ui).await,
             Command::SshKeys(it) => it.run(context, ui).await,
+            Command::Jobs(it) => it.run(context, ui),
             Command::Server(it) => it.run(context, ui).await,
             Command::Buildpacks(it) => it.run(context, ui).await,
             Command::Hook(it) => it.run(context).await,

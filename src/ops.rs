@@ -9,6 +9,7 @@ pub mod deploys;
 pub mod disk;
 pub mod edit;
 pub mod events;
+pub mod jobs;
 pub mod keys;
 pub mod logs;
 pub mod operations;

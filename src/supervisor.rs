@@ -2,6 +2,7 @@
 //! written down first, so that it may die at any moment.
 
 mod health;
+mod jobs;
 mod reconcile;
 
 use std::{
@@ -97,9 +98,11 @@ async fn run(instance: Arc<Instance>) -> Result<()> {
         instance.settings.app_url(&"app".parse()?).replace("//app.", "//APP."),
     );
     let supervisor = tokio::spawn(supervise(Arc::clone(&instance)));
+    let jobs = tokio::spawn(jobs::run(Arc::clone(&instance)));
     let signal = wait_for_signal().await?;
     info!("{signal}: stopping; Caddy and running deploys go on");
     supervisor.abort();
+    jobs.abort();
     // Nobody listens where all have ended already.
     let _ = stop.send(true);
     let ended = async {
@@ -113,7 +116,7 @@ async fn run(instance: Arc<Instance>) -> Result<()> {
         Ok(Err(error)) => error!("{error}"),
         Ok(Ok(Ok(()))) | Err(_) => {}
     }
-    Ok(())
+    jobs::checkpoint(&instance).await.map(drop)
 }
 
 async fn wait_for_signal() -> Result<&'static str> {

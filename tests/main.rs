@@ -28,6 +28,7 @@ mod housekeeping;
 mod images;
 mod install;
 mod interruptions;
+mod jobs;
 mod json;
 mod keys;
 mod kills;

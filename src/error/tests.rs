@@ -198,9 +198,19 @@ fn of_proxy() -> [ProxyError; 3] {
     ]
 }
 
-fn of_store() -> [StoreError; 3] {
+fn of_store() -> [StoreError; 8] {
+    let failed = |action: &'static str, fault: StoreFault, source: &str| StoreError::Failed {
+        action,
+        fault,
+        source: source.into(),
+    };
     [
-        StoreError::Failed { action: "be read", source: "disk I/O error".into() },
+        failed("be written", StoreFault::Busy, "database is locked"),
+        failed("be written", StoreFault::ReadOnly, "attempt to write a readonly database"),
+        failed("be written", StoreFault::DiskFull, "database or disk is full"),
+        failed("be read", StoreFault::Disk, "disk I/O error"),
+        failed("be read", StoreFault::Damaged, "database disk image is malformed"),
+        failed("be read", StoreFault::Other, "invalid app state \"x\""),
         StoreError::TooNew { found: 9, known: 1 },
         StoreError::Sealed { reason: "/r/secret.key: it holds no key".into() },
     ]

@@ -10,7 +10,7 @@ use crate::{
     deploy,
     engine::Engine,
     error::ProxyError,
-    git,
+    files, git,
     instance::Instance,
     model::{
         App, AppLock, AppName, AppState, BranchName, Change, DeployId, DeployState, Phase, Right, Scheduler, Status,
@@ -295,8 +295,8 @@ pub(super) async fn destroy(active: &Active<'_>, name: &AppName) -> Result<Destr
     for image in engine.images(&instance.id).await?.iter().filter(|image| image.app.as_ref() == Some(name)) {
         engine.remove_image_of(image).await?;
     }
-    remove_directory(&instance.settings.paths.repository(name))?;
-    remove_directory(&instance.settings.paths.app(name))?;
+    files::remove_if_there(&instance.settings.paths.repository(name))?;
+    files::remove_if_there(&instance.settings.paths.app(name))?;
     instance.write(|tables| {
         for deployment in tables.unfinished_deployments(Some(app.id))? {
             tables.end_deployment(deployment.id, DeployState::Canceled, None)?;
@@ -412,17 +412,8 @@ pub async fn remove_unused(context: &Context<'_>, name: &AppName) -> Result<bool
         Ok(true)
     })?;
     if removed {
-        remove_directory(&instance.settings.paths.repository(name))?;
+        files::remove_if_there(&instance.settings.paths.repository(name))?;
         proxy::nudge(instance).await;
     }
     Ok(removed)
-}
-
-fn remove_directory(path: &std::path::Path) -> Result<()> {
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::io(format!("remove {}", path.display()))(error))
-        }
-        _ => Ok(()),
-    }
 }

@@ -12,6 +12,7 @@ use super::{disk, operations::Active};
 use crate::{
     Error, Result, clock, deploy,
     engine::Engine,
+    files::{self, entries},
     instance::Instance,
     model::{self, DeployId, Scheduler},
     settings::Paths,
@@ -200,19 +201,6 @@ fn temporary(paths: &Paths) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// The paths in a directory; none where there is no directory.
-fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
-    let action = || format!("list {}", directory.display());
-    let listed = match std::fs::read_dir(directory) {
-        Ok(listed) => listed,
-        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
-            return Ok(Vec::new());
-        }
-        Err(error) => return Err(Error::io(action())(error)),
-    };
-    listed.map(|entry| entry.map(|entry| entry.path()).map_err(Error::io(action()))).collect()
-}
-
 /// When something was last changed, or anything in it, in milliseconds since 1970; none where it is gone.
 fn newest_change(path: &Path) -> Option<i64> {
     use std::os::unix::fs::MetadataExt;
@@ -224,17 +212,11 @@ fn newest_change(path: &Path) -> Option<i64> {
 
 fn remove(path: &Path, freed: &mut Freed) -> Result<()> {
     let bytes = disk::size(path);
-    let is_directory = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir());
-    let removed = if is_directory { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
-    match removed {
-        Ok(()) => {
-            freed.removed += 1;
-            freed.freed_bytes += bytes;
-            Ok(())
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(Error::io(format!("remove {}", path.display()))(error)),
+    if files::remove_if_there(path)? {
+        freed.removed += 1;
+        freed.freed_bytes += bytes;
     }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use crate::{
     Error, Result, clock,
     context::Context,
     error::DeployError,
+    files,
     model::{AppName, Change, DeployId, DeployState, Deployment, Phase, Subject},
     ui::{Show, Text, or_dash},
 };
@@ -227,11 +228,7 @@ pub(super) async fn print_file(
     mut out: impl FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
     let action = || format!("read the log {}", path.display());
-    let mut file = match std::fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(Error::io(action())(error)),
-    };
+    let Some(mut file) = files::open_optional(path)? else { return Ok(()) };
     loop {
         let running = running()?;
         let mut buffer = Vec::new();
