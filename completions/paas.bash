@@ -43,6 +43,7 @@ logs
 ssh-keys:add
 ssh-keys:list
 ssh-keys:remove
+jobs:list
 report
 events
 disk

@@ -55,6 +55,7 @@ complete --command paas --condition __fish_use_subcommand --arguments logs --des
 complete --command paas --condition __fish_use_subcommand --arguments ssh-keys:add --description 'Let the holder of a public key push and run commands'
 complete --command paas --condition __fish_use_subcommand --arguments ssh-keys:list --description 'List the public keys that may log in'
 complete --command paas --condition __fish_use_subcommand --arguments ssh-keys:remove --description 'Take a public key\'s access away, and end its open sessions'
+complete --command paas --condition __fish_use_subcommand --arguments jobs:list --description 'List the daemon\'s jobs: how each last went, and when it is due next'
 complete --command paas --condition __fish_use_subcommand --arguments report --description 'Show the server in one look: versions, what answers, room, builds'
 complete --command paas --condition __fish_use_subcommand --arguments events --description 'Show who changed what, when, and by which door'
 complete --command paas --condition __fish_use_subcommand --arguments disk --description 'Show what takes space on the server, and how much is left'
