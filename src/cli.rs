@@ -265,7 +265,7 @@ fn execute(arguments: &[OsString], door: Door) -> u8 {
     let arguments = arguments::with_app(&Cli::command(), arguments, known.as_ref());
     let Cli { global, mut command } = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error, &arguments),
+        Err(error) => return usage(&error, &arguments, known.as_ref()),
     };
     let ui = Ui { format: global.format, quiet: global.quiet };
     if door == Door::Ssh && (global.config.is_some() || matches!(command.access(), Access::Here | Access::Inside)) {
@@ -396,7 +396,7 @@ fn become_owner(settings: &Settings) -> Result<()> {
 }
 
 /// Prints what clap has to say, and returns the exit code: 0 for help and version.
-fn usage(error: &clap::Error, arguments: &[OsString]) -> u8 {
+fn usage(error: &clap::Error, arguments: &[OsString], known: Option<&AppName>) -> u8 {
     if !error.use_stderr() {
         // Where nobody reads it there is nothing more to do.
         drop(error.print());
@@ -409,6 +409,12 @@ fn usage(error: &clap::Error, arguments: &[OsString]) -> u8 {
         return fail(&error, Ui { format: Format::Json, quiet: false });
     }
     drop(error.print());
+    if let (clap::error::ErrorKind::UnknownArgument, Some(app), Some(clap::error::ContextValue::String(word))) =
+        (error.kind(), known, error.get(clap::error::ContextKind::InvalidArg))
+        && word.parse::<AppName>().is_ok()
+    {
+        Ui::default().talk(&format!("\nhint: here the app is {app}; another one is named as `--app {word}`"));
+    }
     Kind::Usage.exit_code()
 }
 
