@@ -81,7 +81,7 @@ fn what_cannot_be_built_changes_nothing() {
     served.unchanged(said);
 
     let said = "paas.toml, line 2: invalid basic string, expected `\"`";
-    let hint = "`paas plan` reads the file on your machine; docs/reference.md describes it";
+    let hint = "docs/reference.md describes the file; check it on your machine with `paas plan`";
     assert_refused(served.push_fixture("broken-toml"), &format!("{said}: v1 still serves"), hint);
     served.unchanged(said);
 
