@@ -14,11 +14,13 @@ mod untouched;
 
 mod apps;
 mod architecture;
+mod arguments;
 mod checks;
 mod commands;
 mod completions;
 mod config;
 mod crashes;
+mod events;
 mod databases;
 mod failures;
 mod generated;

@@ -168,3 +168,26 @@ fn a_rebuild_builds_the_commit_that_serves_and_not_the_branch_pushed_in_vain() {
     server.paas(&["apps:create", "empty"]).expect_success();
     server.paas(&["ps:rebuild", "empty"]).expect_code(3).says("empty was never deployed");
 }
+
+/// Also where no daemon runs that would look, and where there is nothing left to be put back: a refused rollback has
+/// made nothing.
+#[test]
+fn a_refused_rollback_is_over_at_once() {
+    let mut server = Server::start();
+    let repository = repository(&server);
+    repository.push().expect_success();
+    wait_until_over(&server, "shop");
+    let newest = |server: &Server| {
+        let deploy = server.json(&["deploys:info", "shop"]);
+        format!("{} {}: {}", deploy["kind"], deploy["state"], deploy["error"])
+    };
+    server.ssh("releases:rollback shop").expect_code(3);
+    assert_eq!(newest(&server), r#""rollback" "failed": "shop has no release to roll back to""#);
+    server.kill_daemon();
+    server.paas(&["releases:rollback", "shop", "v1"]).expect_code(4);
+    let refused = r#""rollback" "failed": "cannot roll shop back to v1: it is the one that serves""#;
+    assert_eq!(newest(&server), refused);
+    std::fs::remove_dir_all(server.root().join("repos/shop.git")).unwrap();
+    server.paas(&["releases:rollback", "shop", "v99"]).expect_code(3);
+    assert_eq!(newest(&server), r#""rollback" "failed": "shop has no release v99""#);
+}

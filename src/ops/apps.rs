@@ -11,8 +11,8 @@ use crate::{
     git,
     instance::Instance,
     model::{
-        App, AppLock, AppName, AppState, BranchName, Change, DeployId, DeployState, Phase, Right, Status, Subject,
-        app_status,
+        App, AppLock, AppName, AppState, BranchName, Change, DeployId, DeployState, Phase, Right, Scheduler, Status,
+        Subject, app_status,
     },
     proxy,
     store::Container,
@@ -285,7 +285,7 @@ pub async fn destroy(context: &Context<'_>, name: &AppName, waiting: impl FnMut(
     // No request may be on its way to a container that goes.
     unless_caddy_is_down(proxy::publish(instance, name).await.map(drop))?;
     for container in instance.read(|tables| tables.containers_of_app(app.id))? {
-        engine.remove(&container.name).await?;
+        Scheduler::Local.remove(&engine, &container.name).await?;
         instance.write(|tables| tables.remove_container(container.id))?;
     }
     for image in engine.images(&instance.id).await?.iter().filter(|image| image.app.as_ref() == Some(name)) {

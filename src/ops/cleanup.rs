@@ -15,7 +15,7 @@ use crate::{
     deploy,
     engine::Engine,
     instance::Instance,
-    model::{self, Change, DeployId, Outcome, Subject},
+    model::{self, Change, DeployId, Outcome, Scheduler, Subject},
     settings::Paths,
     ui::{Show, Text},
 };
@@ -161,7 +161,7 @@ pub async fn engine(instance: &Instance, engine: &Engine, build_cache: bool) -> 
     let before = engine.usage(&instance.id).await?;
     let mut containers = Freed::default();
     for stray in listed.iter().filter(|name| !known.contains(*name)) {
-        engine.remove(stray).await?;
+        Scheduler::Local.remove(engine, stray).await?;
         containers.removed += 1;
         let usage = before.containers.iter().find(|container| container.name == *stray);
         containers.freed_bytes += usage.map_or(0, |container| container.written);

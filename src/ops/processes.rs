@@ -15,10 +15,7 @@ use crate::{
     engine::{Engine, Running},
     error::DeployError,
     instance::Instance,
-    model::{
-        App, AppName, AppState, Change, Condition, Override, ProcessSpec, ProcessType, Setting, Status, Subject,
-        app_status,
-    },
+    model::{self, App, AppName, AppState, Change, Condition, ProcessType, Status, Subject, app_status},
     proxy,
     store::{Container, ContainerState},
     ui::{DeployLog, Show, Text, lines_or_dash, or_dash},
@@ -162,9 +159,8 @@ async fn scale_for_later(
     context.change(&change, |tables| {
         let current = tables.current_release(app.id)?;
         for (process, quantity) in formation {
-            if let Some(current) = current.as_ref().filter(|current| current.process(process).is_none()) {
-                let (app, known) = (name.clone(), current.process_names());
-                return Err(Error::no_process(&app, process, known));
+            if let Some(current) = &current {
+                current.require(name, process)?;
             }
             tables.scale(app.id, process, *quantity)?;
         }
@@ -178,51 +174,7 @@ async fn scale_for_later(
 /// [`Error::NotFound`], [`Error::Store`].
 pub fn formation(instance: &Instance, app: &App) -> Result<Vec<(ProcessType, u32)>> {
     let (release, scaled) = instance.read(|tables| Ok((tables.current_release(app.id)?, tables.formation(app.id)?)))?;
-    let specs = release.map(|release| release.processes).unwrap_or_default();
-    let known = |process: &ProcessType| specs.iter().any(|spec| spec.process == *process);
-    let mut formation: Vec<(ProcessType, u32)> =
-        specs.iter().map(|spec| (spec.process.clone(), quantity(spec, &scaled))).collect();
-    formation.extend(scaled.iter().filter(|(process, _)| specs.is_empty() && !known(process)).cloned());
-    Ok(formation)
-}
-
-fn quantity(spec: &ProcessSpec, scaled: &[(ProcessType, u32)]) -> u32 {
-    let scaled = scaled.iter().find(|(process, _)| *process == spec.process);
-    scaled.map(|(_, quantity)| *quantity).or(spec.quantity).unwrap_or(1)
-}
-
-/// What the server is told about an app's process types, as it would be after some edits, by type and setting.
-///
-/// # Errors
-/// [`Error::Invalid`]; [`Error::NotFound`] where the app was deployed and has no such type.
-pub fn edited(
-    instance: &Instance,
-    app: &App,
-    told: &[Override],
-    untold: &[(Option<ProcessType>, Setting)],
-) -> Result<Vec<Override>> {
-    let (mut overrides, current) =
-        instance.read(|tables| Ok((tables.overrides(app.id)?, tables.current_release(app.id)?)))?;
-    for entry in told {
-        if let (Some(process), Some(current)) = (&entry.process, &current)
-            && current.process(process).is_none()
-            && process.as_str() != ProcessType::RELEASE
-        {
-            let (app, known) = (app.name.clone(), current.process_names());
-            return Err(Error::no_process(&app, process, known));
-        }
-        overrides.retain(|other| (&other.process, other.setting) != (&entry.process, entry.setting));
-        overrides.push(entry.clone());
-    }
-    overrides.retain(|entry| !untold.contains(&(entry.process.clone(), entry.setting)));
-    overrides.sort_by_key(|entry| (entry.process.clone(), entry.setting.stored()));
-    // What does not fit together is refused here, not by the next deploy.
-    if let Some(current) = current {
-        for spec in &current.processes {
-            spec.with_overrides(&overrides)?;
-        }
-    }
-    Ok(overrides)
+    Ok(model::formation(release.as_ref(), &scaled))
 }
 
 /// An app's processes: how each container is, and how each type is run.

@@ -10,7 +10,7 @@ use crate::{
     context::Context,
     deploy,
     engine::Engine,
-    error::{DeployError, Thing},
+    error::Thing,
     model::{App, AppName, Check, MASK, Override, ProcessType, Release, ReleaseVersion},
     ui::{DeployLog, Show, Text, lines_or_dash, or_dash},
 };
@@ -188,7 +188,7 @@ impl Show for ReleaseInfo {
 /// are shown.
 ///
 /// # Errors
-/// [`Error::NotFound`], [`DeployError::NeverDeployed`], [`Error::Store`].
+/// [`Error::NotFound`], `DeployError::NeverDeployed`, [`Error::Store`].
 pub fn info(
     context: &Context<'_>,
     name: &AppName,
@@ -202,7 +202,7 @@ pub fn info(
             Some(version) => tables
                 .find_release(app.id, version)?
                 .ok_or_else(|| Error::NotFound(Thing::Release(name.clone()), version.to_string()))?,
-            None => tables.current_release(app.id)?.ok_or_else(|| DeployError::NeverDeployed { app: name.clone() })?,
+            None => tables.serving(&app)?,
         };
         let sealed = tables.sealed_config(release.id)?;
         Ok((app, release, sealed))
