@@ -226,9 +226,8 @@ mod tests {
     use super::*;
 
     fn daemon(directory: &std::path::Path) -> Instance {
-        let file = directory.join("config.toml");
-        std::fs::write(&file, format!("root = {:?}", directory.join("root").display().to_string())).unwrap();
-        Instance::open(Settings::load(Some(file)).unwrap()).unwrap().for_daemon().unwrap()
+        let settings = Settings::of_text(&format!("root = {:?}", directory.join("root"))).unwrap();
+        Instance::open(settings).unwrap().for_daemon().unwrap()
     }
 
     /// The runtime has one thread: if anything waited on it, nothing else would go on.
