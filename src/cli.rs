@@ -301,6 +301,8 @@ pub fn run(arguments: &[OsString]) -> u8 {
 
 /// Runs what an SSH client asked for: a git service, or a command of the tree.
 fn run_session(command: &str) -> u8 {
+    // What was begun goes on without its viewer, whether that had a terminal or pipes.
+    crate::exec::outlive_terminal();
     let words = match shell_words::split(command) {
         Ok(words) => words,
         Err(_) => {

@@ -15,6 +15,14 @@ use crate::{
 /// The names under which git runs this binary, as links in the hooks directory.
 pub const HOOKS: [&str; 2] = ["pre-receive", "proc-receive"];
 
+/// What git clients ask for (git-receive-pack(1), git-upload-pack(1), git-upload-archive(1)).
+const SERVICES: [&str; 3] = ["git-receive-pack", "git-upload-pack", "git-upload-archive"];
+
+/// Whether the first word of a session's command is a git service.
+pub fn is_service(word: &str) -> bool {
+    SERVICES.contains(&word)
+}
+
 /// Makes an app's bare repository where it is missing, set up so that a push of a branch is a deploy.
 ///
 /// # Errors

@@ -9,13 +9,7 @@ use crate::{
     ui::{self, Ui},
 };
 
-/// What git clients ask for (git-receive-pack(1), git-upload-pack(1), git-upload-archive(1)).
-const SERVICES: [&str; 3] = ["git-receive-pack", "git-upload-pack", "git-upload-archive"];
-
-/// Whether the first word of a session's command is a git service.
-pub(super) fn is_service(word: &str) -> bool {
-    SERVICES.contains(&word)
-}
+pub(super) use crate::git::is_service;
 
 /// Becomes the git service for the app at `path`: `blog`, `/blog`, `blog.git`. A push creates an app that is not there.
 pub(super) async fn serve(instance: &Instance, service: &str, path: &str) -> Result<()> {
