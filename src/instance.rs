@@ -1,24 +1,21 @@
-//! What every action needs, in one value made once: the settings, the database, the secrets, and who asks.
+//! What every action needs, in one value made once: the settings, the database and the secrets.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::{
     Error, Result,
-    model::Actor,
     secrets::Secrets,
     settings::Settings,
     store::{Store, Tables},
 };
 
-/// An instance, opened by one process for one actor.
+/// An instance, opened by one process.
 #[derive(Debug)]
 pub struct Instance {
     /// Its settings.
     pub settings: Settings,
     /// Its id, eight hexadecimal digits: the label of its containers, images and networks.
     pub id: String,
-    /// Who asks.
-    pub actor: Actor,
     /// What seals and opens secrets.
     pub secrets: Secrets,
     store: Mutex<Store>,
@@ -29,7 +26,7 @@ impl Instance {
     ///
     /// # Errors
     /// [`Error::Io`] where its root cannot be made, [`Error::Database`], [`Error::Unseal`].
-    pub fn open(settings: Settings, actor: Actor) -> Result<Instance> {
+    pub fn open(settings: Settings) -> Result<Instance> {
         let paths = &settings.paths;
         for directory in [
             paths.root().to_owned(),
@@ -46,13 +43,13 @@ impl Instance {
         let mut store = Store::open(&paths.database())?;
         let id = store.read(|tables| tables.instance_id())?;
         let secrets = Secrets::open(&paths.secret_key())?;
-        Ok(Instance { settings, id, actor, secrets, store: Mutex::new(store) })
+        Ok(Instance { settings, id, secrets, store: Mutex::new(store) })
     }
 
     /// Reads the database, from one snapshot.
     ///
     /// # Errors
-    /// What `work` returns, or [`Error::Database`].
+    /// What `work` returns, or [`Error::Store`].
     pub fn read<T>(&self, work: impl FnOnce(&Tables<'_>) -> Result<T>) -> Result<T> {
         self.store().read(work)
     }
@@ -60,7 +57,7 @@ impl Instance {
     /// Reads and writes the database in one transaction.
     ///
     /// # Errors
-    /// What `work` returns, or [`Error::Database`].
+    /// What `work` returns, or [`Error::Store`].
     pub fn write<T>(&self, work: impl FnOnce(&Tables<'_>) -> Result<T>) -> Result<T> {
         self.store().write(work)
     }

@@ -10,7 +10,7 @@ use std::{
 
 use age::secrecy::ExposeSecret;
 
-use crate::{Error, Result, model::ConfigMap};
+use crate::{Error, Result, error::StoreError, model::ConfigMap};
 
 /// The instance's identity, which seals and opens.
 pub struct Secrets {
@@ -21,15 +21,14 @@ impl Secrets {
     /// Reads the identity at `path`; makes one, readable by its owner alone, where there is none.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Unseal`] where the file holds no identity.
+    /// [`Error::Host`]; `StoreError::Sealed` where the file holds no identity.
     pub fn open(path: &Path) -> Result<Secrets> {
         loop {
             match std::fs::read_to_string(path) {
                 Ok(text) => {
-                    let identity = text
-                        .trim()
-                        .parse()
-                        .map_err(|reason: &str| Error::Unseal(format!("{}: {reason}", path.display())))?;
+                    let identity = text.trim().parse().map_err(|reason: &str| {
+                        Error::Store(StoreError::Sealed { reason: format!("{}: {reason}", path.display()) })
+                    })?;
                     return Ok(Secrets { identity });
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => Self::make(path)?,
@@ -73,9 +72,9 @@ impl Secrets {
     /// Opens what [`Secrets::seal`] made.
     ///
     /// # Errors
-    /// [`Error::Unseal`] where it was sealed to another identity or is damaged.
+    /// `StoreError::Sealed` where it was sealed to another identity or is damaged.
     pub fn unseal(&self, sealed: &[u8]) -> Result<Vec<u8>> {
-        let failed = |error: &dyn fmt::Display| Error::Unseal(error.to_string());
+        let failed = |error: &dyn fmt::Display| Error::Store(StoreError::Sealed { reason: error.to_string() });
         let decryptor = age::Decryptor::new(sealed).map_err(|error| failed(&error))?;
         let mut clear = Vec::new();
         decryptor
@@ -97,9 +96,10 @@ impl Secrets {
     /// Opens a release's snapshot.
     ///
     /// # Errors
-    /// [`Error::Unseal`].
+    /// `StoreError::Sealed`.
     pub fn unseal_config(&self, sealed: &[u8]) -> Result<ConfigMap> {
-        serde_json::from_slice(&self.unseal(sealed)?).map_err(|error| Error::Unseal(error.to_string()))
+        serde_json::from_slice(&self.unseal(sealed)?)
+            .map_err(|error| Error::Store(StoreError::Sealed { reason: error.to_string() }))
     }
 }
 

@@ -16,7 +16,8 @@ pub use paths::Paths;
 
 use crate::{
     Error, Result,
-    model::{Actor, BuildCaps, Hostname, Subnet},
+    error::UsageError,
+    model::{BuildCaps, Hostname, Subnet},
 };
 
 /// A setting: its key in `config.toml`, and what it means. Its variable is `PAAS_` and the key in capitals, but for
@@ -166,22 +167,26 @@ impl Settings {
     /// `config`: the path given with `--config`.
     ///
     /// # Errors
-    /// [`Error::Settings`] with the key or the variable at fault.
+    /// `UsageError::Settings` with the key or the variable at fault.
     pub fn load(config: Option<PathBuf>) -> Result<Settings> {
         let named = config.or_else(|| variable("PAAS_CONFIG").map(PathBuf::from));
         let file = named.clone().unwrap_or_else(|| PathBuf::from("/etc/paas/config.toml"));
         let text = match std::fs::read_to_string(&file) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && named.is_none() => String::new(),
-            Err(error) => return Err(Error::Settings { message: format!("{}: {error}", file.display()) }),
+            Err(error) => {
+                return Err(Error::Usage(UsageError::Settings { message: format!("{}: {error}", file.display()) }));
+            }
         };
-        let table: toml::Table = text
-            .parse()
-            .map_err(|error: toml::de::Error| Error::Settings { message: format!("{}: {error}", file.display()) })?;
+        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+            Error::Usage(UsageError::Settings { message: format!("{}: {error}", file.display()) })
+        })?;
         let mut given = BTreeMap::new();
         for (name, value) in &table {
             let Some(key) = KEYS.iter().find(|key| key.name == name) else {
-                return Err(Error::Settings { message: format!("{}: there is no setting {name}", file.display()) });
+                return Err(Error::Usage(UsageError::Settings {
+                    message: format!("{}: there is no setting {name}", file.display()),
+                }));
             };
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             given.insert(variable_of(key), value);
@@ -344,7 +349,7 @@ where
 }
 
 fn bad(name: &str, message: &str) -> Error {
-    Error::Settings { message: format!("{name}: {message}") }
+    Error::Usage(UsageError::Settings { message: format!("{name}: {message}") })
 }
 
 /// A variable of the environment; an empty one counts as not set.
@@ -381,7 +386,7 @@ impl Account {
     /// are threads.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::Host`].
     pub fn become_this(&self) -> Result<()> {
         use nix::unistd::{Gid, Uid, User, initgroups, setgid, setuid};
         let action = || format!("become the user {}", self.name);
@@ -403,11 +408,14 @@ impl Account {
     }
 }
 
-/// What the daemon tells the child process of an SSH session.
+/// What the daemon tells the child process of an SSH session. It is not read further here: what cannot be read is
+/// refused by who opens the instance, and never taken for nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Session {
-    /// Who is on the other end; none: this process was started by a user of this machine.
-    pub actor: Option<Actor>,
+    /// Who is on the other end, as [`crate::model::Actor`] is written; none: a user of this machine started this process.
+    pub actor: Option<String>,
+    /// From where they come.
+    pub address: Option<std::net::IpAddr>,
     /// The command line the client sent. It travels in the environment, not in argv, because it may hold a secret
     /// and argv is for everybody to read.
     pub command: Option<String>,
@@ -415,6 +423,8 @@ pub struct Session {
 
 /// The variable of [`Session::actor`].
 pub const ACTOR_VARIABLE: &str = "PAAS_ACTOR";
+/// The variable of [`Session::address`].
+pub const ADDRESS_VARIABLE: &str = "PAAS_ADDRESS";
 /// The variable of [`Session::command`].
 pub const COMMAND_VARIABLE: &str = "PAAS_SSH_COMMAND";
 
@@ -422,10 +432,17 @@ impl Session {
     /// What the daemon said, if it started this process.
     pub fn from_environment() -> Session {
         Session {
-            actor: variable(ACTOR_VARIABLE).and_then(|text| text.parse().ok()),
+            // An empty one, and one that is no text, says something too: that this is not the owner.
+            actor: std::env::var_os(ACTOR_VARIABLE).map(|actor| actor.to_string_lossy().into_owned()),
+            address: variable(ADDRESS_VARIABLE).and_then(|text| text.parse().ok()),
             command: std::env::var(COMMAND_VARIABLE).ok(),
         }
     }
+}
+
+/// The app that the user works on, where they said so: `PAAS_APP`.
+pub fn app_variable() -> Option<String> {
+    variable("PAAS_APP")
 }
 
 /// Where certificates of authorities are, as far as somebody said: variables that OpenSSL and git read.

@@ -2,9 +2,11 @@
 //! immediate transactions. The only module that knows rusqlite; a file a table.
 
 mod apps;
+mod columns;
 mod config;
 mod containers;
 mod deployments;
+mod events;
 mod keys;
 mod migrate;
 mod process_settings;
@@ -15,12 +17,13 @@ use std::path::Path;
 
 pub use containers::{Container, ContainerState, NewContainer};
 pub use deployments::NewDeployment;
+pub use events::{EventFilter, NewEvent};
 pub use keys::StoredKey;
 pub use releases::NewRelease;
 pub use routes::{Route, Standing};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
-use crate::{Error, Result};
+use crate::{Error, Result, error::StoreError, model::Invalid};
 
 /// How long a process waits for another's write to end, in milliseconds.
 const BUSY_TIMEOUT_MS: u32 = 15_000;
@@ -41,7 +44,7 @@ impl Store {
     /// Opens the database at `path`, makes it where there is none, and brings it to this binary's version.
     ///
     /// # Errors
-    /// [`Error::Database`] where SQLite fails; [`Error::DatabaseTooNew`].
+    /// [`Error::Store`] where SQLite fails; `StoreError::TooNew`.
     pub fn open(path: &Path) -> Result<Store> {
         let mut connection = Connection::open(path).map_err(database("be opened"))?;
         connection
@@ -60,7 +63,7 @@ impl Store {
     /// Reads, from one snapshot.
     ///
     /// # Errors
-    /// What `work` returns, or [`Error::Database`].
+    /// What `work` returns, or [`Error::Store`].
     pub fn read<T>(&mut self, work: impl FnOnce(&Tables<'_>) -> Result<T>) -> Result<T> {
         let transaction = self.connection.transaction().map_err(database("be read"))?;
         work(&Tables { connection: &transaction })
@@ -69,7 +72,7 @@ impl Store {
     /// Reads and writes in one transaction, which is committed where `work` succeeds and undone where it fails.
     ///
     /// # Errors
-    /// What `work` returns, or [`Error::Database`].
+    /// What `work` returns, or [`Error::Store`].
     pub fn write<T>(&mut self, work: impl FnOnce(&Tables<'_>) -> Result<T>) -> Result<T> {
         let transaction = self
             .connection
@@ -81,27 +84,21 @@ impl Store {
     }
 
     /// A number that changes whenever another connection has written.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn data_version(&self) -> Result<i64> {
-        self.connection.query_row("PRAGMA data_version", [], |row| row.get(0)).map_err(database("be read"))
+        self.connection.query_row("PRAGMA data_version", [], |row| row.get("data_version")).map_err(database("be read"))
     }
 }
 
 impl Tables<'_> {
     /// The id of this instance, eight hexadecimal digits chosen when the database was made: it tells this
     /// instance's containers, images and networks from others' on the same engine.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn instance_id(&self) -> Result<String> {
-        self.one("SELECT value FROM meta WHERE name = 'instance'", [], |row| row.get(0))
+        self.one("SELECT value FROM meta WHERE name = 'instance'", [], |row| row.get("value"))
     }
 
     /// A value kept under a name, if there is one.
     pub(crate) fn meta(&self, name: &str) -> Result<Option<String>> {
-        self.maybe_one("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0))
+        self.maybe_one("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get("value"))
     }
 
     /// Keeps a value under a name.
@@ -164,7 +161,7 @@ impl Tables<'_> {
 
 /// Makes a database error, with what was tried after "the database cannot".
 fn database(action: &'static str) -> impl FnOnce(rusqlite::Error) -> Error {
-    move |source| Error::Database { action, source: source.into() }
+    move |source| Error::Store(StoreError::Failed { action, source: source.into() })
 }
 
 /// Turns a stored value that does not parse into an error of the column it is in.
@@ -173,7 +170,7 @@ fn corrupt<E: std::error::Error + Send + Sync + 'static>(error: E) -> rusqlite::
 }
 
 /// Parses a stored text into a checked type.
-fn parsed<T: std::str::FromStr<Err = Error>>(text: impl AsRef<str>) -> rusqlite::Result<T> {
+fn parsed<T: std::str::FromStr<Err = Invalid>>(text: impl AsRef<str>) -> rusqlite::Result<T> {
     text.as_ref().parse().map_err(corrupt)
 }
 

@@ -41,4 +41,5 @@ mod routing;
 mod scaling;
 mod secrets;
 mod serve;
+mod terminals;
 mod under_load;

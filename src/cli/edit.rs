@@ -4,11 +4,12 @@ use std::str::FromStr;
 
 use clap::Args;
 
+use super::arguments::AppArgument;
 use crate::{
     Error, Result,
+    context::Context,
     deploy::Edit,
-    instance::Instance,
-    model::{AppName, DeploymentKind, Override, ProcessType, Setting, SettingGroup},
+    model::{AppName, DeploymentKind, Invalid, Override, ProcessType, Setting, SettingGroup},
     ops::edit::{Outcome, apply},
     ui::{DeployLog, Ui},
 };
@@ -24,10 +25,12 @@ impl FromStr for Pair {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Pair> {
-        let (name, value) = text.split_once('=').ok_or_else(|| Error::InvalidValue {
-            what: "setting",
-            value: text.to_owned(),
-            rule: "it is NAME=VALUE, or NAME= for the default".to_owned(),
+        let (name, value) = text.split_once('=').ok_or_else(|| {
+            Error::Invalid(Invalid {
+                what: "setting",
+                value: text.to_owned(),
+                rule: "it is NAME=VALUE, or NAME= for the default".to_owned(),
+            })
         })?;
         Ok(Pair { name: name.to_owned(), value: value.to_owned() })
     }
@@ -36,8 +39,8 @@ impl FromStr for Pair {
 /// The app and the settings that `ps:set` and `checks:set` take.
 #[derive(Debug, Args)]
 pub(super) struct Setter {
-    /// The app
-    app: AppName,
+    #[command(flatten)]
+    pub(super) app: AppArgument,
     /// Settings and their values; an empty value takes a setting back
     #[arg(required = true, value_name = "NAME=VALUE")]
     pairs: Vec<Pair>,
@@ -50,7 +53,8 @@ impl Setter {
     /// Sets them for a process type, or for all.
     pub(super) async fn run(
         self,
-        instance: &Instance,
+        context: &Context<'_>,
+        ui: Ui,
         group: SettingGroup,
         process: Option<ProcessType>,
         kind: DeploymentKind,
@@ -58,9 +62,11 @@ impl Setter {
         let mut edit = Edit { kind, reason: String::new(), config: Vec::new(), told: Vec::new(), untold: Vec::new() };
         let mut words = Vec::new();
         for Pair { name, value } in &self.pairs {
-            let setting = Setting::find(group, name).ok_or_else(|| Error::Usage {
-                message: format!("there is no setting {name:?}"),
-                hint: format!("the settings: {}", Setting::names(group).join(", ")),
+            let setting = Setting::find(group, name).ok_or_else(|| {
+                Error::usage(
+                    format!("there is no setting {name:?}"),
+                    format!("the settings: {}", Setting::names(group).join(", ")),
+                )
             })?;
             if value.is_empty() {
                 edit.untold.push((process.clone(), setting));
@@ -77,20 +83,19 @@ impl Setter {
             SettingGroup::Processes => "processes",
         };
         edit.reason = format!("{noun}{of}: {}", words.join(" "));
-        apply_edit(instance, &self.app, &edit, !self.no_restart).await
+        apply_edit(context, ui, &self.app.app, &edit, !self.no_restart).await
     }
 }
 
 /// Makes an edit and says what became of it.
-pub(super) async fn apply_edit(instance: &Instance, app: &AppName, edit: &Edit, restart: bool) -> Result<()> {
-    let log = DeployLog::to_stderr();
-    let ui = Ui::default();
-    match apply(instance, app, edit, restart, &log).await? {
-        Outcome::Nothing => ui.talk("nothing to change: it is so already"),
-        Outcome::Kept => ui.talk("saved; the next deploy or restart takes it up"),
-        Outcome::Deployed(_) => {}
+pub(super) async fn apply_edit(context: &Context<'_>, ui: Ui, app: &AppName, edit: &Edit, restart: bool) -> Result<()> {
+    let edited = apply(context, app, edit, restart, &DeployLog::to_stderr(ui)).await?;
+    match edited.outcome {
+        Outcome::Unchanged => ui.talk("nothing to change: these values are already set"),
+        Outcome::Saved => ui.talk("saved; the next deploy or restart takes it up"),
+        Outcome::Deployed => {}
     }
-    Ok(())
+    ui.show(&edited)
 }
 
 /// The settings of a group, for the help of the command that sets them.

@@ -33,7 +33,7 @@ pub(super) async fn after_deploy(instance: &Instance, engine: &Engine) {
 /// Deploys may run meanwhile.
 ///
 /// # Errors
-/// [`crate::Error::Docker`], [`crate::Error::Database`].
+/// [`crate::Error::Engine`], [`crate::Error::Store`].
 pub async fn prune_images(instance: &Instance, engine: &Engine) -> Result<Vec<Image>> {
     // The images first: one built after this is not looked at, and the deployment of one built before is in the
     // database until a release has taken the image over.

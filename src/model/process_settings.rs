@@ -1,9 +1,9 @@
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Check, CheckMode, HttpProbe, ProcessType};
-use crate::{Error, Result, model::Probe};
+use super::{Invalid, Probe, Result};
 
 /// A setting of a process type. A source sets it (`paas.toml`, `app.json`) and so does the server (`checks:set`,
 /// `ps:set`), in the same words.
@@ -165,12 +165,12 @@ impl Setting {
     /// Reads the word it is stored under.
     ///
     /// # Errors
-    /// [`Error::Bug`].
+    /// [`Invalid`] where paas does not write such a word.
     pub fn parse_stored(word: &str) -> Result<Setting> {
         Setting::ALL
             .into_iter()
             .find(|setting| setting.stored() == word)
-            .ok_or_else(|| Error::bug(format!("process setting {word}")))
+            .ok_or_else(|| Invalid::stored("process setting", word))
     }
 }
 
@@ -229,7 +229,7 @@ impl ProcessSettings {
     /// Sets one of them.
     ///
     /// # Errors
-    /// [`Error::InvalidValue`] with the rule.
+    /// [`Invalid`] with the rule.
     pub fn set(&mut self, setting: Setting, value: &str) -> Result<()> {
         let value = value.trim();
         parse(setting, value)?;
@@ -275,7 +275,7 @@ impl ProcessSettings {
     /// Fills in the defaults of a process type.
     ///
     /// # Errors
-    /// [`Error::InvalidValue`] where settings do not fit together.
+    /// [`Invalid`] where settings do not fit together.
     pub fn resolve(&self, process: &ProcessType) -> Result<RunSettings> {
         let number = |setting: Setting, default: u32| match self.get(setting) {
             Some(value) => parse(setting, value).map(Parsed::number),
@@ -304,7 +304,7 @@ impl ProcessSettings {
             None if asks_http => "http",
             None => "up",
         };
-        let invalid = |value: &str, rule: String| Error::InvalidValue { what: "check", value: value.to_owned(), rule };
+        let invalid = |value: &str, rule: String| Invalid { what: "check", value: value.to_owned(), rule };
         let has_port = process.is_web() || port.is_some();
         if matches!(kind, "http" | "tcp") && !has_port {
             return Err(invalid(kind, format!("{process} has no port: set the check's port too")));
@@ -325,7 +325,7 @@ impl ProcessSettings {
             }),
         };
         let restart = match self.get(Setting::Restart) {
-            Some(value) => RestartPolicy::try_from(value.to_owned())?,
+            Some(value) => value.parse()?,
             None => RestartPolicy::Always,
         };
         Ok(RunSettings {
@@ -364,8 +364,7 @@ impl Parsed {
 
 /// Reads a value of a setting; times in seconds, memory in MiB, CPUs in thousandths.
 fn parse(setting: Setting, value: &str) -> Result<Parsed> {
-    let invalid =
-        |rule: &str| Error::InvalidValue { what: setting.name(), value: value.to_owned(), rule: rule.to_owned() };
+    let invalid = |rule: &str| Invalid { what: setting.name(), value: value.to_owned(), rule: rule.to_owned() };
     let number = |range: std::ops::RangeInclusive<u32>, rule: &str| {
         value.parse().ok().filter(|number| range.contains(number)).map(Parsed::Number).ok_or_else(|| invalid(rule))
     };
@@ -400,7 +399,7 @@ fn parse(setting: Setting, value: &str) -> Result<Parsed> {
         Setting::CheckInitialDelay | Setting::StopTimeout | Setting::DrainTimeout => time(0),
         Setting::CheckAttempts => number(1..=100, "it is a number from 1 to 100"),
         Setting::CheckMode => one_of(&["enabled", "skipped", "disabled"]),
-        Setting::Restart => RestartPolicy::try_from(value.to_owned()).map(|_| Parsed::Text),
+        Setting::Restart => value.parse::<RestartPolicy>().map(|_| Parsed::Text),
         Setting::Memory => parse_memory_mib(value)
             .filter(|mebibytes| *mebibytes >= 6)
             .map(Parsed::Number)
@@ -449,7 +448,7 @@ fn parse_memory_mib(text: &str) -> Option<u32> {
 
 /// Reads `Name: value; Other: value`.
 fn parse_headers(text: &str) -> Result<Vec<(String, String)>> {
-    let invalid = |header: &str| Error::InvalidValue {
+    let invalid = |header: &str| Invalid {
         what: "header",
         value: header.to_owned(),
         rule: "it is a name, a colon and a value: `X-Probe: yes`; several are divided by `;`".to_owned(),
@@ -487,11 +486,19 @@ impl fmt::Display for RestartPolicy {
 }
 
 impl TryFrom<String> for RestartPolicy {
-    type Error = Error;
+    type Error = Invalid;
 
     fn try_from(text: String) -> Result<RestartPolicy> {
+        text.parse()
+    }
+}
+
+impl FromStr for RestartPolicy {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<RestartPolicy> {
         let policy = match text.split_once(':') {
-            None => match text.as_str() {
+            None => match text {
                 "always" | "unless-stopped" => Some(RestartPolicy::Always),
                 "on-failure" => Some(RestartPolicy::OnFailure(None)),
                 "no" | "never" => Some(RestartPolicy::No),
@@ -502,9 +509,9 @@ impl TryFrom<String> for RestartPolicy {
             }
             Some(_) => None,
         };
-        policy.ok_or_else(|| Error::InvalidValue {
+        policy.ok_or_else(|| Invalid {
             what: "restart policy",
-            value: text,
+            value: text.to_owned(),
             rule: "it is always, on-failure, on-failure:TIMES or no".to_owned(),
         })
     }

@@ -9,7 +9,16 @@ use std::{
 use serde::Serialize;
 
 use super::disk;
-use crate::{Error, Result, clock, deploy, engine::Engine, instance::Instance, settings::Paths};
+use crate::{
+    Error, Result, clock,
+    context::Context,
+    deploy,
+    engine::Engine,
+    instance::Instance,
+    model::{self, Change, DeployId, Outcome, Subject},
+    settings::Paths,
+    ui::{Show, Text},
+};
 
 /// How many logs of an app's deploys are kept.
 const DEPLOY_LOGS_KEPT: usize = 100;
@@ -23,6 +32,68 @@ pub struct Freed {
     pub removed: u64,
     /// How many bytes that freed; for images what of their layers nothing else has, the build cache included.
     pub bytes: u64,
+}
+
+impl Freed {
+    fn words(self) -> String {
+        match self {
+            Freed { removed: 0, .. } => "nothing to remove".to_owned(),
+            Freed { removed, bytes } => format!("{removed} removed, {} freed", model::bytes(bytes)),
+        }
+    }
+}
+
+/// What a cleanup came to.
+#[derive(Debug, Serialize)]
+pub struct Cleaned {
+    /// Of the files below ROOT.
+    #[serde(flatten)]
+    pub files: Files,
+    /// In the engine; none where it does not answer.
+    #[serde(flatten)]
+    pub in_engine: Option<InEngine>,
+    /// Why nothing was removed in the engine.
+    #[serde(skip)]
+    pub failed: Option<Error>,
+}
+
+impl Show for Cleaned {
+    fn text(&self) -> Text {
+        let mut facts = vec![
+            ("deploy logs", self.files.deploy_logs.words()),
+            ("temporary files", self.files.temporary_files.words()),
+        ];
+        if let Some(in_engine) = self.in_engine {
+            facts.push(("images", in_engine.images.words()));
+            facts.push(("containers", in_engine.containers.words()));
+            facts.push(("networks", in_engine.networks.words()));
+            let cache = in_engine.build_cache_bytes;
+            facts.extend(cache.map(|bytes| ("build cache", format!("{} freed", model::bytes(bytes)))));
+        }
+        Text::facts(facts)
+    }
+}
+
+/// Removes what no app needs any more, below ROOT and in the engine. With `build_cache` also the build cache, which
+/// belongs to all users of the engine.
+///
+/// # Errors
+/// [`Error::Host`], [`Error::Store`]. What the engine says is in the answer, beside what was removed all the same.
+pub async fn run(context: &Context<'_>, build_cache: bool) -> Result<Cleaned> {
+    let instance = context.instance;
+    // The files first: a full disk may be what keeps the engine from answering.
+    let files = files(instance)?;
+    let in_engine = async {
+        let connected = Engine::connect(&instance.settings).await?;
+        engine(instance, &connected, build_cache).await
+    };
+    let (in_engine, failed) = match in_engine.await {
+        Ok(in_engine) => (Some(in_engine), None),
+        Err(error) => (None, Some(error)),
+    };
+    let outcome = if failed.is_some() { Outcome::Failed } else { Outcome::Done };
+    instance.write(|tables| context.note(tables, &Change::new("cleanup", Subject::Server), outcome))?;
+    Ok(Cleaned { files, in_engine, failed })
 }
 
 /// What was removed of the files below ROOT.
@@ -44,26 +115,26 @@ pub struct InEngine {
     /// Networks that are not the instance's.
     pub networks: Freed,
     /// Bytes of the engine's build cache; none where it was not asked for.
-    pub build_cache: Option<u64>,
+    pub build_cache_bytes: Option<u64>,
 }
 
 /// Removes files below ROOT that nobody needs: logs of old deploys, and what was killed left behind. Needs no engine.
 ///
 /// # Errors
-/// [`Error::Io`], [`Error::Database`].
+/// [`Error::Host`], [`Error::Store`].
 pub fn files(instance: &Instance) -> Result<Files> {
     let paths = &instance.settings.paths;
     let (apps, unfinished) = instance.read(|tables| Ok((tables.apps()?, tables.unfinished_deployments(None)?)))?;
-    let unfinished: HashSet<String> = unfinished.iter().map(|deployment| deployment.id.to_string()).collect();
+    let unfinished: HashSet<DeployId> = unfinished.iter().map(|deployment| deployment.id).collect();
     let mut deploy_logs = Freed::default();
     for app in &apps {
-        let mut logs: Vec<(i64, PathBuf)> = entries(&paths.deploy_logs(&app.name))?
+        let mut logs: Vec<(DeployId, PathBuf)> = entries(&paths.deploy_logs(&app.name))?
             .into_iter()
             .filter_map(|path| Some((path.file_stem()?.to_str()?.parse().ok()?, path)))
             .collect();
         logs.sort_unstable_by_key(|(id, _)| std::cmp::Reverse(*id));
         for (id, path) in logs.into_iter().skip(DEPLOY_LOGS_KEPT) {
-            if !unfinished.contains(&id.to_string()) {
+            if !unfinished.contains(&id) {
                 remove(&path, &mut deploy_logs)?;
             }
         }
@@ -81,7 +152,7 @@ pub fn files(instance: &Instance) -> Result<Files> {
 /// the build cache, which belongs to all users of the engine.
 ///
 /// # Errors
-/// [`Error::Docker`], [`Error::Database`].
+/// [`Error::Engine`], [`Error::Store`].
 pub async fn engine(instance: &Instance, engine: &Engine, build_cache: bool) -> Result<InEngine> {
     // The engine first: a container that is made after this has its row already.
     let listed = engine.list(&instance.id).await?;
@@ -103,11 +174,11 @@ pub async fn engine(instance: &Instance, engine: &Engine, build_cache: bool) -> 
         _ => before.layers.saturating_sub(engine.usage(&instance.id).await?.layers),
     };
     let images = Freed { removed, bytes };
-    let build_cache = match build_cache {
+    let build_cache_bytes = match build_cache {
         true => Some(engine.prune_build_cache(0).await?),
         false => None,
     };
-    Ok(InEngine { images, containers, networks, build_cache })
+    Ok(InEngine { images, containers, networks, build_cache_bytes })
 }
 
 /// Where a process that is killed leaves files behind, and the files that are there, old or in use.

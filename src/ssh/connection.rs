@@ -27,13 +27,13 @@ use super::{
     Shared, WINDOW,
     bridge::{self, Outlet},
     gate::{Chunk, Gate, Gated},
-    public_key,
     terminal::{Size, Terminal},
 };
 use crate::{
     Result, clock, exec, git,
     model::Actor,
-    settings::{ACTOR_VARIABLE, COMMAND_VARIABLE},
+    public_key,
+    settings::{ACTOR_VARIABLE, ADDRESS_VARIABLE, COMMAND_VARIABLE},
     store::StoredKey,
 };
 
@@ -250,6 +250,7 @@ impl Connection {
         command
             .envs(self.shared.instance.settings.child_environment())
             .env(ACTOR_VARIABLE, actor.to_string())
+            .env(ADDRESS_VARIABLE, self.peer.ip().to_string())
             .env(COMMAND_VARIABLE, typed);
         tokio::spawn(bridge::run(command, terminal, chunks, client_gone, outlet));
         Ok(())
@@ -258,7 +259,7 @@ impl Connection {
 
 /// Whether what a client typed is a git service, read as the child will read it.
 fn is_git_service(typed: &str) -> bool {
-    shell_words::split(typed).is_ok_and(|words| words.first().is_some_and(|word| git::is_service(word)))
+    shell_words::split(typed).is_ok_and(|words| words.first().is_some_and(|word| git::Service::of(word).is_some()))
 }
 
 impl Handler for Connection {

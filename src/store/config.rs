@@ -1,24 +1,21 @@
 use rusqlite::params;
 
-use super::{Tables, parsed};
-use crate::{Result, model::EnvKey};
+use super::Tables;
+use crate::{
+    Result,
+    model::{AppId, EnvKey},
+};
 
 impl Tables<'_> {
     /// An app's variables with their sealed values, by name.
-    ///
-    /// # Errors
-    /// [`crate::Error::Database`].
-    pub fn config(&self, app_id: i64) -> Result<Vec<(EnvKey, Vec<u8>)>> {
+    pub fn config(&self, app_id: AppId) -> Result<Vec<(EnvKey, Vec<u8>)>> {
         self.all("SELECT key, sealed FROM config WHERE app_id = ?1 ORDER BY key", [app_id], |row| {
-            Ok((parsed(row.get::<_, String>(0)?)?, row.get(1)?))
+            Ok((row.get("key")?, row.get("sealed")?))
         })
     }
 
     /// Makes these an app's variables, with their sealed values.
-    ///
-    /// # Errors
-    /// [`crate::Error::Database`].
-    pub fn replace_config(&self, app_id: i64, config: &[(EnvKey, Vec<u8>)]) -> Result<()> {
+    pub fn replace_config(&self, app_id: AppId, config: &[(EnvKey, Vec<u8>)]) -> Result<()> {
         self.execute("DELETE FROM config WHERE app_id = ?1", [app_id])?;
         for (key, sealed) in config {
             self.set_config(app_id, key, sealed)?;
@@ -27,14 +24,11 @@ impl Tables<'_> {
     }
 
     /// Sets a variable to a sealed value.
-    ///
-    /// # Errors
-    /// [`crate::Error::Database`].
-    fn set_config(&self, app_id: i64, key: &EnvKey, sealed: &[u8]) -> Result<()> {
+    fn set_config(&self, app_id: AppId, key: &EnvKey, sealed: &[u8]) -> Result<()> {
         self.execute(
             "INSERT INTO config (app_id, key, sealed) VALUES (?1, ?2, ?3)
              ON CONFLICT (app_id, key) DO UPDATE SET sealed = excluded.sealed",
-            params![app_id, key.as_str(), sealed],
+            params![app_id, key, sealed],
         )
         .map(drop)
     }

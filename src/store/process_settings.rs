@@ -3,34 +3,28 @@ use rusqlite::params;
 use super::{Tables, corrupt, parsed};
 use crate::{
     Result,
-    model::{Override, ProcessType, Setting},
+    model::{AppId, Override, ProcessType, Setting},
 };
 
 impl Tables<'_> {
     /// What the server was told about an app's process types, by process type and setting.
-    ///
-    /// # Errors
-    /// [`crate::Error::Database`].
-    pub fn overrides(&self, app_id: i64) -> Result<Vec<Override>> {
+    pub fn overrides(&self, app_id: AppId) -> Result<Vec<Override>> {
         self.all(
             "SELECT process, setting, value FROM process_settings WHERE app_id = ?1 ORDER BY process, setting",
             [app_id],
             |row| {
-                let process: String = row.get(0)?;
+                let process: String = row.get("process")?;
                 Ok(Override {
                     process: if process.is_empty() { None } else { Some(parsed(process)?) },
-                    setting: Setting::parse_stored(&row.get::<_, String>(1)?).map_err(corrupt)?,
-                    value: row.get(2)?,
+                    setting: Setting::parse_stored(&row.get::<_, String>("setting")?).map_err(corrupt)?,
+                    value: row.get("value")?,
                 })
             },
         )
     }
 
     /// Makes these all that the server was told.
-    ///
-    /// # Errors
-    /// [`crate::Error::Database`].
-    pub fn set_overrides(&self, app_id: i64, overrides: &[Override]) -> Result<()> {
+    pub fn set_overrides(&self, app_id: AppId, overrides: &[Override]) -> Result<()> {
         self.execute("DELETE FROM process_settings WHERE app_id = ?1", [app_id])?;
         for entry in overrides {
             self.execute(
@@ -48,24 +42,18 @@ impl Tables<'_> {
 
     /// How many containers of each process type an app is scaled to. A type that is not in it is not scaled: its
     /// source says how many, or it has one.
-    ///
-    /// # Errors
-    /// [`crate::Error::Database`].
-    pub fn formation(&self, app_id: i64) -> Result<Vec<(ProcessType, u32)>> {
+    pub fn formation(&self, app_id: AppId) -> Result<Vec<(ProcessType, u32)>> {
         self.all("SELECT process, quantity FROM formation WHERE app_id = ?1 ORDER BY process", [app_id], |row| {
-            Ok((parsed(row.get::<_, String>(0)?)?, row.get(1)?))
+            Ok((row.get("process")?, row.get("quantity")?))
         })
     }
 
     /// Scales a process type.
-    ///
-    /// # Errors
-    /// [`crate::Error::Database`].
-    pub fn scale(&self, app_id: i64, process: &ProcessType, quantity: u32) -> Result<()> {
+    pub fn scale(&self, app_id: AppId, process: &ProcessType, quantity: u32) -> Result<()> {
         self.execute(
             "INSERT INTO formation (app_id, process, quantity) VALUES (?1, ?2, ?3)
              ON CONFLICT (app_id, process) DO UPDATE SET quantity = excluded.quantity",
-            params![app_id, process.as_str(), quantity],
+            params![app_id, process, quantity],
         )
         .map(drop)
     }
