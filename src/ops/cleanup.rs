@@ -15,7 +15,7 @@ use crate::{
     deploy,
     engine::Engine,
     instance::Instance,
-    model::{self, Change, DeployId, Outcome, Subject},
+    model::{self, Change, DeployId, Outcome, Scheduler, Subject},
     settings::Paths,
     ui::{Show, Text},
 };
@@ -31,14 +31,14 @@ pub struct Freed {
     /// How many.
     pub removed: u64,
     /// How many bytes that freed; for images what of their layers nothing else has, the build cache included.
-    pub bytes: u64,
+    pub freed_bytes: u64,
 }
 
 impl Freed {
     fn words(self) -> String {
         match self {
             Freed { removed: 0, .. } => "nothing to remove".to_owned(),
-            Freed { removed, bytes } => format!("{removed} removed, {} freed", model::bytes(bytes)),
+            Freed { removed, freed_bytes: bytes } => format!("{removed} removed, {} freed", model::bytes(bytes)),
         }
     }
 }
@@ -161,19 +161,19 @@ pub async fn engine(instance: &Instance, engine: &Engine, build_cache: bool) -> 
     let before = engine.usage(&instance.id).await?;
     let mut containers = Freed::default();
     for stray in listed.iter().filter(|name| !known.contains(*name)) {
-        engine.remove(stray).await?;
+        Scheduler::Local.remove(engine, stray).await?;
         containers.removed += 1;
         let usage = before.containers.iter().find(|container| container.name == *stray);
-        containers.bytes += usage.map_or(0, |container| container.written);
+        containers.freed_bytes += usage.map_or(0, |container| container.written);
     }
-    let networks = Freed { removed: engine.remove_stray_networks(&instance.id).await?, bytes: 0 };
+    let networks = Freed { removed: engine.remove_stray_networks(&instance.id).await?, freed_bytes: 0 };
     let removed = deploy::prune_images(instance, engine).await?.len() as u64;
     let bytes = match removed {
         0 => 0,
         // A build that ran meanwhile may have added more than was freed.
         _ => before.layers.saturating_sub(engine.usage(&instance.id).await?.layers),
     };
-    let images = Freed { removed, bytes };
+    let images = Freed { removed, freed_bytes: bytes };
     let build_cache_bytes = match build_cache {
         true => Some(engine.prune_build_cache(0).await?),
         false => None,
@@ -231,7 +231,7 @@ fn remove(path: &Path, freed: &mut Freed) -> Result<()> {
     match removed {
         Ok(()) => {
             freed.removed += 1;
-            freed.bytes += bytes;
+            freed.freed_bytes += bytes;
             Ok(())
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
