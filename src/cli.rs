@@ -16,6 +16,7 @@ mod config;
 mod deploys;
 mod edit;
 mod git;
+mod help;
 mod here;
 mod hook;
 mod inside;
@@ -75,7 +76,7 @@ struct Global {
     /// Print only data and errors
     #[arg(long, global = true)]
     quiet: bool,
-    /// Print for people or for programs; with json, an error is a JSON document on standard error
+    /// Print for people or for programs; json also makes a JSON document of an error
     #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     format: Format,
     /// Read the settings from this file instead of /etc/paas/config.toml
@@ -227,6 +228,8 @@ pub fn run(arguments: &[OsString]) -> u8 {
 
 /// Runs what an SSH client asked for: a git service, or a command of the tree.
 fn run_session(command: &str) -> u8 {
+    // What was begun goes on without its viewer, whether that had a terminal or pipes.
+    crate::exec::outlive_terminal();
     let words = match shell_words::split(command) {
         Ok(words) => words,
         Err(_) => {
@@ -397,6 +400,10 @@ fn become_owner(settings: &Settings) -> Result<()> {
 
 /// Prints what clap has to say, and returns the exit code: 0 for help and version.
 fn usage(error: &clap::Error, arguments: &[OsString], known: Option<&AppName>) -> u8 {
+    if let Some(answered) = help::answer(error, arguments) {
+        let format = if arguments::asks_for_json(arguments) { Format::Json } else { Format::Text };
+        return finish(answered, Ui { format, quiet: false });
+    }
     if !error.use_stderr() {
         // Where nobody reads it there is nothing more to do.
         drop(error.print());
