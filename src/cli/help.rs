@@ -7,7 +7,7 @@
 use std::{ffi::OsString, fmt::Write};
 
 use clap::{
-    Arg, Command, CommandFactory, Subcommand,
+    Arg, Command as Tree, CommandFactory, Subcommand,
     builder::{StyledStr, Styles},
     error::{ContextKind, ContextValue, ErrorKind},
 };
@@ -31,7 +31,7 @@ struct Group {
     /// What it says of itself.
     about: String,
     /// Its commands.
-    commands: Vec<Command>,
+    commands: Vec<Tree>,
 }
 
 /// Answers a command line that asks for help, or whose command does not exist. None: clap's own answer is the right one.
@@ -91,7 +91,7 @@ fn about(topic: &str) -> Result<()> {
 /// Prints a page as clap prints its own: with colours where they are wanted.
 fn show(page: StyledStr) -> Result<()> {
     // As above.
-    drop(Command::new("paas").override_help(page).print_help());
+    drop(Tree::new("paas").override_help(page).print_help());
     Ok(())
 }
 
@@ -164,7 +164,7 @@ fn groups() -> Vec<Group> {
             .into_iter()
             .partition(|command| command.get_name().split_once(':').is_none_or(|(noun, _)| noun == group.name));
         group.commands = own;
-        let other: Vec<Command> = other;
+        let other: Vec<Tree> = other;
         moved.extend(other);
     }
     for command in moved {
@@ -178,13 +178,13 @@ fn groups() -> Vec<Group> {
 
 /// The group that an enum of commands makes.
 fn group<Commands: Subcommand>(name: &'static str) -> Group {
-    let tree = Commands::augment_subcommands(Command::new(name));
+    let tree = Commands::augment_subcommands(Tree::new(name));
     let commands = tree.get_subcommands().filter(|command| !command.is_hide_set()).cloned().collect();
     Group { name, about: tree.get_about().map(ToString::to_string).unwrap_or_default(), commands }
 }
 
 /// One command of the tree, as a list.
-fn command(name: &str) -> Vec<Command> {
+fn command(name: &str) -> Vec<Tree> {
     Cli::command().find_subcommand(name).cloned().into_iter().collect()
 }
 
