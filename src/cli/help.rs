@@ -151,10 +151,12 @@ fn groups() -> Vec<Group> {
         group::<super::checks::Command>("checks"),
         group::<super::deploys::Command>("deploys"),
         group::<super::releases::Command>("releases"),
+        group::<super::operations::Command>("operations"),
         Group { name: "logs", about: "Logs: what processes print".to_owned(), commands: command("logs") },
         group::<super::ssh_keys::Command>("ssh-keys"),
         group::<super::buildpacks::Command>("buildpacks"),
         group::<super::server::Command>("server"),
+        group::<super::jobs::Command>("jobs"),
         group::<super::here::Command>("here"),
     ];
     // A command that works elsewhere than the others of its noun is still of that noun.
