@@ -10,24 +10,26 @@ mod completions;
 mod config;
 mod deploys;
 mod disk;
-mod edit;
 mod git;
 mod hook;
 mod logs;
 mod manual;
 mod plan;
 mod processes;
+mod properties;
 mod releases;
 mod remote;
 mod report;
 mod resolver;
+mod secrets;
 mod serve;
+mod settings;
 mod ssh_keys;
 
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::{CommandFactory, Parser, Subcommand};
-use edit::{Setter, apply_edit, setting_help};
+use properties::{Reporter, Setter, apply_edit};
 
 use crate::{
     Error, Kind, Result,
@@ -79,6 +81,8 @@ enum Command {
     AppsExists(apps::Exists),
     #[command(name = "apps:set")]
     AppsSet(apps::Set),
+    #[command(name = "apps:report")]
+    AppsReport(apps::Report),
     #[command(name = "apps:destroy")]
     AppsDestroy(apps::Destroy),
     #[command(name = "apps:lock")]
@@ -143,6 +147,14 @@ enum Command {
     SshKeysList(ssh_keys::List),
     #[command(name = "ssh-keys:remove")]
     SshKeysRemove(ssh_keys::Remove),
+    #[command(name = "settings:list")]
+    SettingsList(settings::List),
+    #[command(name = "settings:set")]
+    SettingsSet(settings::Set),
+    #[command(name = "settings:unset")]
+    SettingsUnset(settings::Unset),
+    #[command(name = "secrets:rotate")]
+    SecretsRotate(secrets::Rotate),
     #[command(name = "report")]
     Report(report::Report),
     #[command(name = "disk")]
@@ -187,6 +199,11 @@ impl Command {
             Command::AppsInfo(command) => command.run(instance),
             Command::AppsExists(command) => command.run(instance),
             Command::AppsSet(command) => command.run(instance).await,
+            Command::AppsReport(command) => command.run(instance),
+            Command::SettingsList(command) => command.run(instance),
+            Command::SettingsSet(command) => command.run(instance),
+            Command::SettingsUnset(command) => command.run(instance),
+            Command::SecretsRotate(command) => command.run(instance),
             Command::AppsLock(command) => command.run(instance).await,
             Command::AppsUnlock(command) => command.run(instance),
             Command::ChecksReport(command) => command.run(instance),

@@ -9,7 +9,6 @@ mod deployment;
 mod health;
 mod preflight;
 mod probe;
-mod prune;
 mod queue;
 mod recover;
 mod release;
@@ -20,7 +19,6 @@ mod source;
 use deployment::Deploying;
 pub use preflight::check_disk;
 pub use probe::{Target, probe};
-pub use prune::prune_images;
 use queue::{Request, begin};
 pub use queue::{hold, refuse_frozen};
 pub use recover::{recover, remake};
@@ -32,7 +30,8 @@ use crate::{
     Error, Result,
     instance::Instance,
     model::{
-        AppName, BranchName, CommitId, DeployId, DeploymentKind, EnvKey, Override, ProcessType, Release, ReleaseVersion,
+        AppName, BranchName, CommitId, DeployId, DeploymentKind, EnvKey, ProcessType, PropertyChange, Release,
+        ReleaseVersion,
     },
     store::NewDeployment,
     ui::DeployLog,
@@ -53,7 +52,7 @@ pub struct Push {
     pub wait: bool,
 }
 
-/// A change of what an app is run with: of its config, of what the server is told about its process types.
+/// A change of what an app is run with: of its config, of its properties.
 #[derive(Clone, Debug)]
 pub struct Edit {
     /// What kind of deployment it makes.
@@ -62,10 +61,8 @@ pub struct Edit {
     pub reason: String,
     /// Variables with their new values; none removes one.
     pub config: Vec<(EnvKey, Option<String>)>,
-    /// What is told, replacing what was told of the same process type and setting.
-    pub told: Vec<Override>,
-    /// What is told no longer.
-    pub untold: Vec<(Option<ProcessType>, crate::model::Setting)>,
+    /// Properties of the app and of its process types.
+    pub properties: Vec<PropertyChange>,
 }
 
 /// What a deploy came to.

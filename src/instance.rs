@@ -4,7 +4,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::{
     Error, Result,
-    model::Actor,
+    model::{
+        Actor, BuildCaps, Override, Property, Scope,
+        property::{self, Default, Value},
+    },
     secrets::Secrets,
     settings::Settings,
     store::{Store, Tables},
@@ -63,6 +66,74 @@ impl Instance {
     /// What `work` returns, or [`Error::Database`].
     pub fn write<T>(&self, work: impl FnOnce(&Tables<'_>) -> Result<T>) -> Result<T> {
         self.store().write(work)
+    }
+
+    /// The value of a property that is no process type's: the one that is set for the app, else the one that the
+    /// settings file or a variable gives, else the one for all apps, else the default; none where that depends.
+    ///
+    /// # Errors
+    /// [`Error::Database`]; [`Error::InvalidValue`] where what is stored is none.
+    pub fn value(&self, property: &'static Property, app_id: Option<i64>) -> Result<Option<Value>> {
+        let rows: Vec<Override> =
+            self.read(|tables| tables.properties(app_id))?.into_iter().map(|row| row.set).collect();
+        let set = property::nearest(&rows, property, None);
+        let given = self.settings.given(property.name).filter(|_| set.is_none_or(|set| set.scope == Scope::Global));
+        let default = match property.default {
+            Default::Is(value) => Some(value),
+            Default::Depends(_) => None,
+        };
+        let text = given.map(|given| given.value.as_str()).or(set.map(|set| set.value.as_str())).or(default);
+        text.map(|text| property.value(text)).transpose()
+    }
+
+    /// The value of a property that is a number; none where none is set and there is no default.
+    ///
+    /// # Errors
+    /// As [`Instance::value`].
+    pub fn maybe_number(&self, property: &'static Property, app_id: Option<i64>) -> Result<Option<u64>> {
+        match self.value(property, app_id)? {
+            Some(Value::Number(number)) => Ok(Some(number)),
+            Some(Value::Switch(_) | Value::Text(_)) => Err(Error::bug(format!("{property} is no number"))),
+            None => Ok(None),
+        }
+    }
+
+    /// The value of a property that is a number and has a default.
+    ///
+    /// # Errors
+    /// As [`Instance::value`].
+    pub fn number(&self, property: &'static Property, app_id: Option<i64>) -> Result<u64> {
+        self.maybe_number(property, app_id)?.ok_or_else(|| Error::bug(format!("{property} has no default")))
+    }
+
+    /// Whether a property of the server that is yes or no is yes.
+    ///
+    /// # Errors
+    /// As [`Instance::value`].
+    pub fn is_on(&self, property: &'static Property) -> Result<bool> {
+        Ok(self.value(property, None)? == Some(Value::Switch(true)))
+    }
+
+    /// The locks of those who build: as many as may do it at a time.
+    ///
+    /// # Errors
+    /// As [`Instance::value`].
+    pub fn build_locks(&self) -> Result<Vec<std::path::PathBuf>> {
+        let builds = self.number(&property::BUILD_CONCURRENCY, None)?;
+        Ok(self.settings.paths.build_locks(u16::try_from(builds).unwrap_or(1)))
+    }
+
+    /// What builds may take of the machine.
+    ///
+    /// # Errors
+    /// As [`Instance::value`].
+    pub fn build_caps(&self) -> Result<BuildCaps> {
+        let memory = self.maybe_number(&property::BUILD_MEMORY_MB, None)?;
+        let cpus = self.maybe_number(&property::BUILD_CPUS, None)?;
+        Ok(BuildCaps {
+            memory: memory.map(|megabytes| megabytes * 1_000_000),
+            cpus: cpus.map(|millis| millis as f64 / 1000.0),
+        })
     }
 
     /// Whether a daemon looks after this instance; where that cannot be told, none does.

@@ -15,7 +15,9 @@ mod key;
 mod names;
 mod process;
 mod process_settings;
+pub mod property;
 mod release;
+mod value;
 
 pub use actor::Actor;
 pub use app::{App, AppName, AppState, Freeze};
@@ -29,5 +31,6 @@ pub use host::{Hostname, Subnet};
 pub use key::PublicKey;
 pub use names::{BranchName, CommitId, KeyName};
 pub use process::{ProcessSpec, ProcessType};
-pub use process_settings::{Override, ProcessSettings, RestartPolicy, RunSettings, Setting, SettingGroup};
+pub use process_settings::{ProcessSettings, RestartPolicy, RunSettings};
+pub use property::{Effect, MASK, Noun, Override, Property, PropertyChange, PropertyRow, Scope};
 pub use release::{ImageId, Release, ReleaseStatus, ReleaseVersion};

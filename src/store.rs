@@ -2,14 +2,15 @@
 //! immediate transactions. The only module that knows rusqlite; a file a table.
 
 mod apps;
-mod config;
 mod containers;
 mod deployments;
+mod formation;
 mod keys;
 mod migrate;
-mod process_settings;
+mod properties;
 mod releases;
 mod routes;
+mod secrets;
 
 use std::path::Path;
 
@@ -29,6 +30,15 @@ const BUSY_TIMEOUT_MS: u32 = 15_000;
 #[derive(Debug)]
 pub struct Store {
     connection: Connection,
+}
+
+/// How many rows there are of what grows with use.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub struct RowCounts {
+    /// Releases.
+    pub releases: u64,
+    /// Deploys.
+    pub operations: u64,
 }
 
 /// The tables, within one transaction: what is read or written through it belongs together.
@@ -111,6 +121,16 @@ impl Tables<'_> {
             [name, value],
         )
         .map(drop)
+    }
+
+    /// How many rows the tables have that grow with use.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub fn row_counts(&self) -> Result<RowCounts> {
+        self.one("SELECT (SELECT count(*) FROM releases), (SELECT count(*) FROM deployments)", [], |row| {
+            Ok(RowCounts { releases: row.get::<_, i64>(0)? as u64, operations: row.get::<_, i64>(1)? as u64 })
+        })
     }
 
     fn execute(&self, sql: &str, parameters: impl rusqlite::Params) -> Result<usize> {

@@ -73,7 +73,7 @@ const COMMON_WORDS: [&str; 6] = ["c", "dockerfile", "go", "shared", "shell", "st
 const LAYERS: [&[&str]; 5] = [
     &["cli", "ssh", "http", "supervisor"],
     &["ops", "deploy"],
-    &["proxy", "buildpack", "instance"],
+    &["proxy", "buildpack", "sweep", "instance"],
     &["engine", "cgroup", "store", "git", "tree", "exec", "secrets", "lock", "settings", "clock", "ui"],
     &["model", "error"],
 ];

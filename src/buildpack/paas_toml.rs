@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    model::{EnvKey, ProcessSettings, ProcessType, Setting, SettingGroup},
+    model::{EnvKey, Noun, ProcessSettings, ProcessType, Property, property},
 };
 
 /// The file's name.
@@ -148,7 +148,7 @@ pub(super) fn parse(text: &str) -> Result<PaasToml> {
     let mut checks = ProcessSettings::default();
     for (name, value) in document.checks {
         let offset = name.span().start;
-        set(&mut checks, SettingGroup::Checks, name.get_ref(), &value)
+        set(&mut checks, Noun::Checks, name.get_ref(), &value)
             .map_err(|(message, hint)| refused(offset, message, &hint))?;
     }
 
@@ -298,14 +298,14 @@ fn declared(process: &ProcessType, value: toml::Value) -> Result<Declared, (Stri
             }
             ("checks", toml::Value::Table(checks)) => {
                 for (name, value) in checks {
-                    set(&mut declared.settings, SettingGroup::Checks, name, value)?;
+                    set(&mut declared.settings, Noun::Checks, name, value)?;
                 }
             }
             ("command" | "scale" | "checks", other) => {
                 let hint = "command is a text, scale a number, checks a table".to_owned();
                 return Err((format!("{name} of {process} is {}", article(other)), hint));
             }
-            _ => set(&mut declared.settings, SettingGroup::Processes, &name, &value)?,
+            _ => set(&mut declared.settings, Noun::Ps, &name, &value)?,
         }
     }
     declared.settings.resolve(process).map_err(|error| (error.to_string(), "see docs/reference.md".to_owned()))?;
@@ -321,15 +321,10 @@ fn command(process: &ProcessType, line: &str) -> Result<String, (String, String)
 }
 
 /// Sets a setting to a value of a TOML file; else what is wrong, and what to write.
-fn set(
-    settings: &mut ProcessSettings,
-    group: SettingGroup,
-    name: &str,
-    value: &toml::Value,
-) -> Result<(), (String, String)> {
-    let Some(setting) = Setting::find(group, name) else {
-        let mut known = Setting::names(group);
-        if group == SettingGroup::Processes {
+fn set(settings: &mut ProcessSettings, noun: Noun, name: &str, value: &toml::Value) -> Result<(), (String, String)> {
+    let Some(property) = Property::find(noun, name) else {
+        let mut known = noun.properties().map(|property| property.name).collect::<Vec<_>>();
+        if noun == Noun::Ps {
             known.extend(["command", "scale", "checks"]);
         }
         let known: Vec<String> = known.into_iter().map(|name| name.replace('-', "_")).collect();
@@ -340,16 +335,16 @@ fn set(
         toml::Value::String(text) => text.clone(),
         toml::Value::Integer(number) => number.to_string(),
         toml::Value::Float(number) => number.to_string(),
-        toml::Value::Table(headers) if setting == Setting::CheckHeaders => {
+        toml::Value::Table(headers) if *property == property::CHECK_HEADERS => {
             let pair = |(name, value): (&String, &toml::Value)| Some(format!("{name}: {}", value.as_str()?));
             let pairs: Option<Vec<String>> = headers.iter().map(pair).collect();
             pairs
                 .ok_or_else(|| ("a header is no text".to_owned(), "write `headers = { Name = \"value\" }`".to_owned()))?
                 .join("; ")
         }
-        other => return Err((format!("{name} is {}", article(other)), format!("{name}: {}", setting.about()))),
+        other => return Err((format!("{name} is {}", article(other)), format!("{name}: {}", property.about))),
     };
-    settings.set(setting, &text).map_err(|error| (error.to_string(), format!("{name}: {}", setting.about())))
+    settings.set(property, &text).map_err(|error| (error.to_string(), format!("{name}: {}", property.about)))
 }
 
 /// What kind of value it is, for people.
@@ -389,10 +384,10 @@ timeout = "2m"
         assert_eq!(paas_toml.port, Some(3000));
         let checks: Vec<_> = paas_toml.checks.iter().collect();
         let expected = [
-            (Setting::CheckType, "tcp"),
-            (Setting::CheckPath, "/health"),
-            (Setting::CheckStatus, "204"),
-            (Setting::CheckTimeout, "2m"),
+            (&property::CHECK_TYPE, "tcp"),
+            (&property::CHECK_PATH, "/health"),
+            (&property::CHECK_STATUS, "204"),
+            (&property::CHECK_TIMEOUT, "2m"),
         ];
         assert_eq!(checks, expected);
         Ok(())

@@ -1,11 +1,11 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::Output;
+use super::{Output, Reporter, Setter};
 use crate::{
-    Error, Kind, Result, clock, deploy,
+    Error, Kind, Result, clock,
     instance::Instance,
-    model::{App, AppName, BranchName, Freeze},
+    model::{App, AppName, BranchName, Freeze, Noun},
     ops,
     store::{Container, ContainerState},
     ui::Ui,
@@ -184,39 +184,32 @@ impl Exists {
     }
 }
 
-/// Set a property of an app
+/// Set properties of an app: the branch that deploys, what is kept
 ///
 /// `paas apps:set blog deploy-branch dev`: from now on, pushes of the branch dev deploy the app blog.
 #[derive(Debug, Args)]
+#[command(after_help = ops::properties::help(Noun::Apps))]
 pub(super) struct Set {
-    /// The app
-    app: AppName,
-    /// The property
-    #[arg(value_enum)]
-    property: Property,
-    /// Its new value
-    value: String,
-}
-
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Property {
-    /// The branch that deploys; that of the first push, if not set
-    DeployBranch,
+    #[command(flatten)]
+    setter: Setter,
 }
 
 impl Set {
     pub(super) async fn run(self, instance: &Instance) -> Result<()> {
-        let ui = Ui::default();
-        match self.property {
-            Property::DeployBranch => {
-                let branch: BranchName = self.value.parse()?;
-                let waiting = |holder: &str| ui.talk(&format!("waiting for {holder}"));
-                let (app, _lock) = deploy::hold(instance, &self.app, "a new deploy branch", waiting).await?;
-                instance.write(|tables| tables.set_deploy_branch(app.id, &branch))?;
-                ui.talk(&format!("{} deploys from {branch}", self.app));
-                Ok(())
-            }
-        }
+        self.setter.run(instance, Noun::Apps, None).await
+    }
+}
+
+/// Show the properties of an app: what is set, by whom, and what holds
+#[derive(Debug, Args)]
+pub(super) struct Report {
+    #[command(flatten)]
+    reporter: Reporter,
+}
+
+impl Report {
+    pub(super) fn run(self, instance: &Instance) -> Result<()> {
+        self.reporter.run(instance, Noun::Apps)
     }
 }
 

@@ -1,33 +1,36 @@
 use clap::Args;
-use serde::Serialize;
 
-use super::{Output, Setter, apply_edit};
+use super::{
+    Output, Reporter, Setter, apply_edit,
+    properties::{self, Subject},
+};
 use crate::{
     Error, Result,
     deploy::Edit,
     instance::Instance,
-    model::{AppName, Check, CheckMode, DeploymentKind, Override, Probe, ProcessType, Setting, SettingGroup},
+    model::{AppName, CheckMode, DeploymentKind, Noun, Probe, ProcessType, PropertyChange, Scope, property},
     ops,
+    ui::Format,
 };
 
 /// Set how an app's containers are checked
 ///
-/// `paas checks:set blog path=/health timeout=2m`; an empty value, `path=`, goes back to what the source says, or to the
-/// default. Where the app runs, its containers are checked in the new way at once; if they do not pass, nothing has
-/// changed. Other settings than checks are those of `ps:set`.
+/// `paas checks:set blog path=/health timeout=2m`, or `checks:set blog path /health`; a name alone, or `path=`, goes back
+/// to what the source says, or to the default. Where the app runs, its containers are checked in the new way at once; if
+/// they do not pass, nothing has changed. Other settings than checks are those of `ps:set`.
 #[derive(Debug, Args)]
-#[command(after_help = super::setting_help(SettingGroup::Checks))]
+#[command(after_help = ops::properties::help(Noun::Checks))]
 pub(super) struct Set {
     #[command(flatten)]
     setter: Setter,
-    /// The process type
-    #[arg(short, long, value_name = "TYPE", default_value = ProcessType::WEB)]
-    process: ProcessType,
+    /// The process type [default: web]
+    #[arg(short, long, value_name = "TYPE")]
+    process: Option<ProcessType>,
 }
 
 impl Set {
     pub(super) async fn run(self, instance: &Instance) -> Result<()> {
-        self.setter.run(instance, SettingGroup::Checks, Some(self.process), DeploymentKind::Settings).await
+        self.setter.run(instance, Noun::Checks, self.process).await
     }
 }
 
@@ -43,13 +46,16 @@ struct Mode {
 
 impl Mode {
     async fn set(self, instance: &Instance, mode: CheckMode) -> Result<()> {
-        let (process, setting) = (Some(self.process.clone()), Setting::CheckMode);
+        let change = PropertyChange {
+            scope: Scope::Process(self.process.clone()),
+            property: &property::CHECK_MODE,
+            value: Some(mode.as_str().to_owned()),
+        };
         let edit = Edit {
             kind: DeploymentKind::Settings,
             reason: format!("checks of {} {}", self.process, mode.as_str()),
             config: Vec::new(),
-            told: vec![Override { process, setting, value: mode.as_str().to_owned() }],
-            untold: Vec::new(),
+            properties: vec![change],
         };
         apply_edit(instance, &self.app, &edit, true).await
     }
@@ -99,64 +105,53 @@ impl Enable {
     }
 }
 
-/// Show how an app's containers are checked
+/// Show how an app's containers are checked, and what is set about it
 #[derive(Debug, Args)]
 pub(super) struct Report {
-    /// The app
-    app: AppName,
     #[command(flatten)]
-    output: Output,
-}
-
-#[derive(Serialize)]
-struct Record {
-    process: ProcessType,
-    #[serde(flatten)]
-    check: Check,
-    containers: Vec<Standing>,
-}
-
-#[derive(Serialize)]
-struct Standing {
-    container: String,
-    healthy: bool,
+    reporter: Reporter,
 }
 
 impl Report {
     pub(super) fn run(self, instance: &Instance) -> Result<()> {
-        let (release, containers) = instance.read(|tables| {
-            let app = tables.app(&self.app)?;
-            Ok((tables.current_release(app.id)?, tables.containers_of_app(app.id)?))
-        })?;
-        let release = release.ok_or_else(|| Error::NeverDeployed(self.app.clone()))?;
-        let records: Vec<Record> = release
+        let ui = self.reporter.output.ui();
+        let global = self.reporter.global;
+        let Subject { app, key } = self.reporter.subject()?;
+        let lines = ops::properties::report(instance, Noun::Checks, app.as_ref(), key.as_deref())?;
+        let app = match app {
+            Some(app) if key.is_none() => app,
+            None if !global => {
+                return Err(Error::Usage {
+                    message: "the report is of an app, or with --global of all".to_owned(),
+                    hint: "`paas apps:list` lists the apps".to_owned(),
+                });
+            }
+            _ => return properties::show(ui, &lines),
+        };
+        let report = ops::checks::report(instance, &app, lines)?;
+        if ui.format == Format::Json {
+            return ui.json(&report);
+        }
+        let rows: Vec<[String; 6]> = report
             .processes
             .iter()
-            .map(|spec| Record {
-                process: spec.process.clone(),
-                check: spec.run.check.clone(),
-                containers: containers
-                    .iter()
-                    .filter(|container| container.is_live() && container.process == spec.process)
-                    .map(|container| Standing { container: container.label(), healthy: container.healthy })
-                    .collect(),
-            })
-            .collect();
-        let rows: Vec<[String; 6]> = records
-            .iter()
             .map(|record| {
-                let healthy = record.containers.iter().filter(|standing| standing.healthy).count();
+                let healthy = record.containers.iter().filter(|container| container.healthy).count();
                 [
                     record.process.to_string(),
                     record.check.mode.as_str().to_owned(),
-                    describe(&record.check.probe, release.port),
+                    describe(&record.check.probe, record.web_port),
                     format!("{} s", record.check.timeout_seconds),
                     format!("every {} s, {} times", record.check.interval_seconds, record.check.attempts),
                     format!("{healthy} of {}", record.containers.len()),
                 ]
             })
             .collect();
-        self.output.ui().table(["PROCESS", "MODE", "CHECK", "TIMEOUT", "LATER", "HEALTHY"], &rows, &records)
+        ui.table(["PROCESS", "MODE", "CHECK", "TIMEOUT", "WHILE SERVING", "HEALTHY"], &rows, &report.processes)?;
+        if rows.is_empty() {
+            return properties::show(ui, &report.properties);
+        }
+        properties::show_below(ui, &report.properties)
     }
 }
 

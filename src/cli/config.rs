@@ -8,12 +8,9 @@ use crate::{
     Error, Result,
     deploy::Edit,
     instance::Instance,
-    model::{AppName, DeploymentKind, EnvKey},
+    model::{AppName, DeploymentKind, EnvKey, MASK},
     ops,
 };
-
-/// What is shown in place of a value.
-const MASK: &str = "********";
 
 /// A variable and its value, as typed: `KEY=VALUE`. Parsed by us, because clap repeats in its message what it cannot
 /// parse, and that may be a secret.
@@ -156,6 +153,6 @@ async fn apply(
     config: Vec<(EnvKey, Option<String>)>,
     no_restart: bool,
 ) -> Result<()> {
-    let edit = Edit { kind: DeploymentKind::Config, reason, config, told: Vec::new(), untold: Vec::new() };
+    let edit = Edit { kind: DeploymentKind::Config, reason, config, properties: Vec::new() };
     super::apply_edit(instance, app, &edit, !no_restart).await
 }

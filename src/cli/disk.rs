@@ -11,8 +11,8 @@ use crate::{
 /// Show what takes space on the server, and how much is left
 ///
 /// By app: its images (what they have for themselves, and what they share with others, which is on the disk once), what
-/// its containers have written, their logs, its repository, the logs of its deploys. The build cache is that of the whole
-/// engine, whoever built.
+/// its containers have written, their logs, its repository, the logs of its deploys and of its former containers. The
+/// build cache is that of the whole engine, whoever built.
 #[derive(Debug, Args)]
 pub(super) struct Disk {
     #[command(flatten)]
@@ -30,7 +30,8 @@ impl Disk {
         if !report.apps.is_empty() {
             ui.line("\n")?;
         }
-        let mut facts = vec![("database", model::bytes(report.database))];
+        let rows = format!("{} releases, {} deploys", report.rows.releases, report.rows.operations);
+        let mut facts = vec![("database", format!("{}: {rows}", model::bytes(report.database)))];
         if let Some(engine) = report.engine {
             facts.push(("images", format!("{} in the whole engine", model::bytes(engine.images))));
             facts.push(("build cache", format!("{} in the whole engine", model::bytes(engine.build_cache))));
@@ -59,7 +60,7 @@ pub(super) fn disk_lines(disks: &[ops::disk::Disk]) -> String {
 
 fn apps(ui: Ui, report: &Report) -> Result<()> {
     let known = |size: Option<u64>| size.map_or_else(|| "-".to_owned(), model::bytes);
-    let rows: Vec<[String; 8]> = report
+    let rows: Vec<[String; 9]> = report
         .apps
         .iter()
         .map(|app| {
@@ -72,9 +73,10 @@ fn apps(ui: Ui, report: &Report) -> Result<()> {
                 known(app.container_logs),
                 model::bytes(app.repository),
                 model::bytes(app.deploy_logs),
+                model::bytes(app.former_logs),
             ]
         })
         .collect();
-    let header = ["APP", "IMAGES", "OWN", "SHARED", "CONTAINERS", "LOGS", "REPOSITORY", "DEPLOY LOGS"];
+    let header = ["APP", "IMAGES", "OWN", "SHARED", "CONTAINERS", "LOGS", "REPOSITORY", "DEPLOY LOGS", "FORMER LOGS"];
     ui.table(header, &rows, &report.apps)
 }

@@ -3,7 +3,7 @@
 use crate::{
     Error, Kind, Result, deploy, exec,
     instance::Instance,
-    model::AppName,
+    model::{AppName, property},
     ops,
     settings::ACTOR_VARIABLE,
     ui::{self, Ui},
@@ -26,7 +26,7 @@ pub(super) async fn serve(instance: &Instance, service: &str, path: &str) -> Res
         if service != "git-receive-pack" {
             return Err(Error::AppNotFound(app));
         }
-        if !instance.settings.create_on_push {
+        if !instance.is_on(&property::CREATE_ON_PUSH)? {
             return Err(Error::AppNotCreatedOnPush(app));
         }
         match ops::apps::create(instance, &app).await {

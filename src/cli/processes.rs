@@ -3,13 +3,13 @@ use std::str::FromStr;
 use clap::Args;
 use serde::Serialize;
 
-use super::{Output, Setter};
+use super::{Output, Reporter, Setter, properties};
 use crate::{
     Error, Result, clock, deploy,
     instance::Instance,
-    model::{AppName, DeploymentKind, ProcessType, SettingGroup},
+    model::{AppName, Noun, ProcessType},
     ops,
-    ui::{DeployLog, Ui},
+    ui::{DeployLog, Format, Ui},
 };
 
 /// Stop an app
@@ -141,8 +141,16 @@ impl Scale {
                 now.into_iter().map(|(process, quantity)| QuantityRecord { process, quantity }).collect();
             return self.output.ui().table(["PROCESS", "QUANTITY"], &rows, &records);
         }
-        let wanted: Vec<(ProcessType, u32)> =
-            self.quantities.into_iter().map(|entry| (entry.process, entry.quantity)).collect();
+        let mut wanted: Vec<(ProcessType, u32)> = Vec::new();
+        for Quantity { process, quantity } in self.quantities {
+            if wanted.iter().any(|(known, _)| *known == process) {
+                return Err(Error::Usage {
+                    message: format!("{process} is there twice"),
+                    hint: "give each process type one number".to_owned(),
+                });
+            }
+            wanted.push((process, quantity));
+        }
         if wanted.iter().all(|entry| now.contains(entry)) {
             deploy::refuse_frozen(&app)?;
             Ui::default().talk("nothing to change: that is how it is scaled already");
@@ -161,11 +169,11 @@ impl Scale {
 
 /// Set how processes are run: limits, stop timeout, restart policy
 ///
-/// `paas ps:set blog memory=512m stop-timeout=60s`; an empty value, `memory=`, goes back to what the source says, or to
-/// the default. Where the app runs, what changed is restarted without losing a request, as a new release; if that does
-/// not become healthy, nothing has changed.
+/// `paas ps:set blog memory=512m stop-timeout=60s`, or `ps:set blog memory 512m`; a name alone, or `memory=`, goes back to
+/// what the source says, or to the default. Where the app runs, what changed is restarted without losing a request, as a
+/// new release; if that does not become healthy, nothing has changed.
 #[derive(Debug, Args)]
-#[command(after_help = super::setting_help(SettingGroup::Processes))]
+#[command(after_help = ops::properties::help(Noun::Ps))]
 pub(super) struct Set {
     #[command(flatten)]
     setter: Setter,
@@ -176,17 +184,17 @@ pub(super) struct Set {
 
 impl Set {
     pub(super) async fn run(self, instance: &Instance) -> Result<()> {
-        self.setter.run(instance, SettingGroup::Processes, self.process, DeploymentKind::Settings).await
+        self.setter.run(instance, Noun::Ps, self.process).await
     }
 }
 
-/// Show an app's processes: how each container is, and how each type is run
+/// Show an app's processes: how each container is, how each type is run, and what is set
+///
+/// Without an app: a line for each container of all apps.
 #[derive(Debug, Args)]
 pub(super) struct Report {
-    /// The app; all apps where none is given
-    app: Option<AppName>,
     #[command(flatten)]
-    output: Output,
+    reporter: Reporter,
 }
 
 #[derive(Serialize)]
@@ -197,6 +205,7 @@ struct Record {
     locked: Option<String>,
     processes: Vec<TypeRecord>,
     containers: Vec<ContainerRecord>,
+    properties: Vec<ops::properties::Line>,
 }
 
 #[derive(Serialize)]
@@ -224,7 +233,7 @@ struct ContainerRecord {
 }
 
 impl Record {
-    fn new(report: &ops::processes::Report) -> Record {
+    fn new(report: &ops::processes::Report, properties: Vec<ops::properties::Line>) -> Record {
         let specs = report.release.iter().flat_map(|release| &release.processes);
         let quantity_of = |process: &ProcessType| {
             let entry = report.formation.iter().find(|(known, _)| known == process);
@@ -261,6 +270,7 @@ impl Record {
                     address: container.address.to_string(),
                 })
                 .collect(),
+            properties,
         }
     }
 
@@ -301,11 +311,20 @@ impl Record {
 
 impl Report {
     pub(super) async fn run(self, instance: &Instance) -> Result<()> {
-        let ui = self.output.ui();
-        if let Some(app) = &self.app {
+        let ui = self.reporter.output.ui();
+        if self.reporter.global {
+            return self.reporter.run(instance, Noun::Ps);
+        }
+        let subject = self.reporter.subject()?;
+        if let Some(app) = &subject.app {
+            let lines = ops::properties::report(instance, Noun::Ps, Some(app), subject.key.as_deref())?;
+            if subject.key.is_some() {
+                return properties::show(ui, &lines);
+            }
             let report = ops::processes::report(instance, app).await?;
-            let record = Record::new(&report);
-            return ui.facts(&record.facts(&report), &record);
+            let record = Record::new(&report, lines);
+            ui.facts(&record.facts(&report), &record)?;
+            return if ui.format == Format::Text { properties::show_below(ui, &record.properties) } else { Ok(()) };
         }
         let records = ops::processes::report_all(instance).await?;
         let rows: Vec<[String; 5]> = records

@@ -5,13 +5,10 @@ use super::Output;
 use crate::{
     Result, clock, deploy,
     instance::Instance,
-    model::{App, AppName, Override, Release, ReleaseStatus, ReleaseVersion},
+    model::{App, AppName, MASK, Override, Release, ReleaseStatus, ReleaseVersion, Scope},
     ops,
     ui::DeployLog,
 };
-
-/// What is shown in place of a value.
-const MASK: &str = "********";
 
 /// List an app's releases, newest first
 ///
@@ -112,7 +109,7 @@ struct InfoRecord {
     port: u16,
     processes: Vec<ProcessRecord>,
     config: std::collections::BTreeMap<String, String>,
-    told: Vec<Override>,
+    overrides: Vec<Override>,
 }
 
 #[derive(Serialize)]
@@ -144,19 +141,23 @@ impl Info {
                     cpu_millis: spec.run.cpu_millis,
                     restart: spec.run.restart.to_string(),
                     stop_timeout_seconds: spec.run.stop_timeout_seconds,
-                    check: spec.run.check.clone(),
+                    check: spec.run.check.masked(),
                 })
                 .collect(),
             config: config.into_iter().map(|(key, value)| (key.to_string(), shown(value))).collect(),
-            told: release.overrides.clone(),
+            overrides: release.overrides.iter().map(Override::masked).collect(),
         };
         let or_dash = |lines: Vec<String>| if lines.is_empty() { "-".to_owned() } else { lines.join("\n") };
         let processes = record.processes.iter().map(|process| {
             format!("{}: {}", process.process, process.command.as_deref().unwrap_or("(the image's own command)"))
         });
-        let told = record.told.iter().map(|entry| {
-            let of = entry.process.as_ref().map(|process| format!("{process}: ")).unwrap_or_default();
-            format!("{of}{}={}", entry.setting.stored(), entry.value)
+        let overrides = record.overrides.iter().map(|entry| {
+            let of = match &entry.scope {
+                Scope::Process(process) => format!("{process}: "),
+                Scope::App => String::new(),
+                scope => format!("{}: ", scope.as_str()),
+            };
+            format!("{of}{}={}", entry.property, entry.value)
         });
         let status = match (record.record.current, release.status) {
             (true, _) => "current",
@@ -174,7 +175,7 @@ impl Info {
             ("image", release.image.to_string()),
             ("port", release.port.to_string()),
             ("processes", or_dash(processes.collect())),
-            ("settings", or_dash(told.collect())),
+            ("settings", or_dash(overrides.collect())),
             ("config", or_dash(record.config.iter().map(|(key, value)| format!("{key}={value}")).collect())),
         ];
         self.output.ui().facts(&facts, &record)

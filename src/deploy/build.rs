@@ -99,12 +99,11 @@ pub(super) async fn image(deploying: &Deploying<'_>, planned: Planned) -> Result
 
 /// Waits until fewer builds run than may: a small machine has the memory for one. The turn ends when the lock is dropped.
 async fn turn(deploying: &Deploying<'_>) -> Result<Lock> {
-    let settings = &deploying.instance.settings;
     let holder = Holder::new(
         format!("the build of {}, deploy {},", deploying.app.name, deploying.id),
         &deploying.instance.actor,
     );
-    let locks = settings.paths.build_locks(settings.build_concurrency);
+    let locks = deploying.instance.build_locks()?;
     lock::lock_one_of(&locks, &holder, |others| deploying.log.step(&format!("Waiting for {others}"))).await
 }
 
@@ -112,7 +111,13 @@ async fn turn(deploying: &Deploying<'_>) -> Result<Lock> {
 /// so.
 async fn cap(deploying: &Deploying<'_>) -> Option<Capped> {
     let instance = deploying.instance;
-    let caps = instance.settings.build_caps;
+    let caps = match instance.build_caps() {
+        Ok(caps) => caps,
+        Err(error) => {
+            deploying.log.warn(&format!("this build is not capped: {}", error.one_line()));
+            return None;
+        }
+    };
     let capping = async {
         let were_set = instance.read(|tables| tables.meta(CAPPED))?.is_some_and(|value| value == "yes");
         if caps.is_empty() && !were_set {

@@ -8,7 +8,7 @@ use crate::{
     Error, Result, clock,
     model::{
         self, CommitId, ConfigMap, DeployState, EnvKey, ImageId, Override, ProcessSettings, ProcessSpec, ProcessType,
-        Release, ReleaseStatus, ReleaseVersion,
+        PropertyChange, Release, ReleaseStatus, ReleaseVersion, Scope, property,
     },
     ops,
     store::{NewContainer, NewRelease},
@@ -28,10 +28,10 @@ pub(super) struct Cut {
 /// What changes with the switch, in the same commit, beside the release that serves.
 #[derive(Default)]
 pub(super) struct Changes {
-    /// The app's whole config, sealed value by value.
-    pub config: Option<Vec<(EnvKey, Vec<u8>)>>,
-    /// All that the server is told about the app's process types.
-    pub overrides: Option<Vec<Override>>,
+    /// Variables with their new values; none removes one.
+    pub config: Vec<(EnvKey, Option<String>)>,
+    /// Properties of the app and of its process types.
+    pub properties: Vec<PropertyChange>,
     /// Process types that are scaled.
     pub formation: Vec<(ProcessType, u32)>,
 }
@@ -58,29 +58,30 @@ pub(super) fn cut_again(deploying: &Deploying<'_>, edit: &Edit) -> Result<Cut> {
     }
     let instance = deploying.instance;
     let config = ops::config::edited(instance, &deploying.app, &edit.config)?;
-    let overrides = ops::processes::edited(instance, &deploying.app, &edit.told, &edit.untold)?;
-    let changes = Changes {
-        config: Some(ops::config::seal(instance, &config)?),
-        overrides: Some(overrides.clone()),
-        formation: Vec::new(),
-    };
+    let overrides = ops::properties::edited(instance, &deploying.app, &edit.properties)?;
+    let changes = Changes { config: edit.config.clone(), properties: edit.properties.clone(), formation: Vec::new() };
     let cut = write(deploying, &From::release(&current), config, &overrides, &edit.reason)?;
     deploying.log.step(&format!("Releasing {} ({})", cut.release.version, edit.reason));
     Ok(Cut { changes, ..cut })
 }
 
-/// Cuts a release that is what a former one was; the app's config and settings become what they were then.
+/// Cuts a release that is what a former one was; the app's config and properties become what they were then. What is set
+/// for all apps is not the app's, and stays.
 pub(super) fn cut_from(deploying: &Deploying<'_>, target: &Release) -> Result<Cut> {
     let instance = deploying.instance;
     let sealed = instance.read(|tables| tables.sealed_config(target.id))?;
     let config = instance.secrets.unseal_config(&sealed)?;
+    let (config_now, overrides_now) = now(deploying)?;
+    let is_own = |entry: &&Override| matches!(entry.scope, Scope::App | Scope::Process(_));
+    let for_all = overrides_now.iter().filter(|entry| !is_own(entry));
+    let overrides: Vec<Override> = for_all.chain(target.overrides.iter().filter(is_own)).cloned().collect();
     let changes = Changes {
-        config: Some(ops::config::seal(instance, &config)?),
-        overrides: Some(target.overrides.clone()),
+        config: ops::config::edits_between(&config_now, &config),
+        properties: property::changes_between(&overrides_now, &overrides),
         formation: Vec::new(),
     };
     let reason = format!("rollback to {}", target.version);
-    let cut = write(deploying, &From::release(target), config, &target.overrides, &reason)?;
+    let cut = write(deploying, &From::release(target), config, &overrides, &reason)?;
     deploying.log.step(&format!(
         "Releasing {} (rollback to {}: {}, {})",
         cut.release.version,
@@ -248,19 +249,19 @@ fn write(
     deploying.enter(DeployState::Releasing)?;
     let processes: Vec<ProcessSpec> =
         from.processes.iter().map(|spec| spec.with_overrides(overrides)).collect::<Result<_>>()?;
-    let sealed = deploying.instance.secrets.seal_config(&config)?;
-    let new = NewRelease {
-        image: &from.image,
-        sealed_config: &sealed,
-        processes: &processes,
-        overrides,
-        port: port(&config)?.or(from.declared_port).unwrap_or(DEFAULT_PORT),
-        declared_port: from.declared_port,
-        commit: from.commit,
-        reason,
-        actor: &deploying.instance.actor,
-    };
+    let port = port(&config)?.or(from.declared_port).unwrap_or(DEFAULT_PORT);
     let release = deploying.instance.write(|tables| {
+        let new = NewRelease {
+            image: &from.image,
+            sealed_config: &deploying.instance.secrets.seal_config(tables, &config)?,
+            processes: &processes,
+            overrides,
+            port,
+            declared_port: from.declared_port,
+            commit: from.commit,
+            reason,
+            actor: &deploying.instance.actor,
+        };
         let release = tables.cut_release(deploying.app.id, &new)?;
         tables.set_deployment_release(deploying.id, release.id)?;
         Ok(release)

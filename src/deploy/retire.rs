@@ -5,14 +5,15 @@ use std::{net::SocketAddrV4, time::Duration};
 use futures_util::StreamExt;
 use tracing::warn;
 
-use super::{Deploying, deployment::die_where_told, prune};
+use super::{Deploying, deployment::die_where_told};
 use crate::{
     Result, clock,
     engine::Engine,
     instance::Instance,
-    model::{AppName, DeployState, RestartPolicy},
+    model::{AppName, DeployState, RestartPolicy, property},
     ops, proxy,
     store::{Container, ContainerState},
+    sweep,
 };
 
 /// How long Caddy may go on sending requests to an address after the resolver left it out: its refresh, twice.
@@ -114,7 +115,7 @@ pub async fn retire_app(instance: &Instance, engine: &Engine, app_id: i64) -> Re
         proxy::sync(instance).await?;
     }
     if ended {
-        prune::after_deploy(instance, engine).await;
+        sweep::after_deploy(instance, engine).await;
     }
     Ok(())
 }
@@ -160,9 +161,14 @@ pub(super) async fn drain(instance: &Instance, container: &Container) {
 /// Keeps the last lines of a container that goes, for `paas logs`. A log that cannot be kept is no reason to keep the
 /// container.
 async fn keep_log(instance: &Instance, engine: &Engine, app: &AppName, container: &Container) {
-    let lines = engine.logs(&container.name, Some(ops::logs::FORMER_LINES), false);
-    let lines: Vec<_> = lines.filter_map(|line| async { line.ok() }).collect().await;
-    if let Err(error) = ops::logs::keep(&instance.settings.paths.former_logs(app), &container.label(), &lines) {
+    let kept = async {
+        let lines = instance.number(&property::KEEP_FORMER_LINES, Some(container.app_id))?;
+        let bound = instance.number(&property::KEEP_FORMER_LOG, Some(container.app_id))?;
+        let lines = engine.logs(&container.name, Some(u32::try_from(lines).unwrap_or(u32::MAX)), false);
+        let lines: Vec<_> = lines.filter_map(|line| async { line.ok() }).collect().await;
+        ops::logs::keep(&instance.settings.paths.former_logs(app), &container.label(), &lines, bound)
+    };
+    if let Err(error) = kept.await {
         warn!("the log of {} is lost: {}", container.name, error.one_line());
     }
 }

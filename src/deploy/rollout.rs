@@ -14,8 +14,11 @@ use crate::{
     engine::{ContainerSpec, Engine, Labels},
     git,
     instance::Instance,
-    model::{self, CheckMode, ConfigMap, DeployState, ProcessSpec, ProcessType, Release, RestartPolicy, RunSettings},
-    proxy,
+    model::{
+        self, CheckMode, ConfigMap, DeployState, ProcessSpec, ProcessType, PropertyChange, Release, RestartPolicy,
+        RunSettings, Scope, property,
+    },
+    ops, proxy,
     store::{Container, ContainerState, NewContainer},
 };
 
@@ -145,19 +148,17 @@ pub(super) async fn switch(deploying: &Deploying<'_>, healthy: Healthy) -> Resul
         let kept_ids: Vec<i64> = kept.iter().map(|kept| kept.container.id).collect();
         tables.switch_containers(app_id, deploying.id, &kept_ids)?;
         tables.set_current_release(app_id, release.id)?;
-        if let Some(config) = &changes.config {
-            tables.replace_config(app_id, config)?;
-        }
-        if let Some(overrides) = &changes.overrides {
-            tables.set_overrides(app_id, overrides)?;
-        }
+        ops::config::write(instance, tables, app_id, &changes.config)?;
+        tables.change_properties(Some(app_id), &changes.properties, &instance.actor)?;
         for (process, quantity) in &changes.formation {
             tables.scale(app_id, process, *quantity)?;
         }
         tables.set_live(deploying.id)?;
         let deployment = tables.deployment(deploying.id)?;
         if let (None, Some(branch)) = (&deploying.app.deploy_branch, &deployment.branch) {
-            tables.set_deploy_branch(app_id, branch)?;
+            let value = Some(branch.to_string());
+            let change = PropertyChange { scope: Scope::App, property: &property::DEPLOY_BRANCH, value };
+            tables.change_properties(Some(app_id), &[change], &instance.actor)?;
         }
         Ok(deployment)
     })?;

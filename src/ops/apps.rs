@@ -5,7 +5,7 @@ use crate::{
     engine::Engine,
     git,
     instance::Instance,
-    model::{App, AppName, AppState, DeployId, DeployState, Freeze, Phase},
+    model::{App, AppName, AppState, DeployId, DeployState, Freeze, Phase, Scope},
     proxy,
 };
 
@@ -111,7 +111,8 @@ fn unless_caddy_is_down(result: Result<()>) -> Result<()> {
 pub async fn remove_unused(instance: &Instance, name: &AppName) -> Result<bool> {
     let removed = instance.write(|tables| {
         let Some(app) = tables.find_app(name)?.filter(|app| app.state == AppState::New) else { return Ok(false) };
-        if !tables.deployments(app.id, 1)?.is_empty() || !tables.config(app.id)?.is_empty() {
+        let is_set_up = tables.properties(Some(app.id))?.iter().any(|row| row.set.scope != Scope::Global);
+        if is_set_up || !tables.deployments(app.id, 1)?.is_empty() || !tables.config(app.id)?.is_empty() {
             return Ok(false);
         }
         tables.delete_app(app.id)?;

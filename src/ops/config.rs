@@ -4,6 +4,7 @@ use crate::{
     Error, Result,
     instance::Instance,
     model::{App, ConfigMap, EnvKey},
+    store::Tables,
 };
 
 /// The variables that every container has from paas itself, beside `PORT`.
@@ -47,12 +48,23 @@ pub fn edited(instance: &Instance, app: &App, edits: &[(EnvKey, Option<String>)]
     Ok(config)
 }
 
-/// A config with its values sealed one by one, as an app's is kept.
+/// Writes edits to the database, each value sealed.
 ///
 /// # Errors
-/// [`Error::Bug`].
-pub fn seal(instance: &Instance, config: &ConfigMap) -> Result<Vec<(EnvKey, Vec<u8>)>> {
-    config.iter().map(|(key, value)| Ok((key.clone(), instance.secrets.seal(value.as_bytes())?))).collect()
+/// [`Error::Unseal`] where the key is not there; [`Error::Database`].
+pub fn write(instance: &Instance, tables: &Tables<'_>, app_id: i64, edits: &[(EnvKey, Option<String>)]) -> Result<()> {
+    for (key, value) in edits {
+        let sealed = value.as_ref().map(|value| instance.secrets.seal(tables, value.as_bytes())).transpose()?;
+        tables.set_config(app_id, key, sealed.as_deref(), &instance.actor)?;
+    }
+    Ok(())
+}
+
+/// The edits that make of a config another.
+pub fn edits_between(from: &ConfigMap, to: &ConfigMap) -> Vec<(EnvKey, Option<String>)> {
+    let removed = from.keys().filter(|key| !to.contains_key(*key)).map(|key| (key.clone(), None));
+    let set = to.iter().filter(|(key, value)| from.get(*key) != Some(*value));
+    removed.chain(set.map(|(key, value)| (key.clone(), Some(value.clone())))).collect()
 }
 
 fn check(key: &EnvKey, value: &str) -> Result<()> {

@@ -12,6 +12,8 @@ use crate::{
     engine::{Engine, Usage},
     instance::Instance,
     model::{App, AppName},
+    store::RowCounts,
+    sweep::size,
 };
 
 /// What takes space, in bytes.
@@ -21,6 +23,8 @@ pub struct Report {
     pub apps: Vec<AppUsage>,
     /// The database, with its journal.
     pub database: u64,
+    /// How many rows of what grows the database has.
+    pub rows: RowCounts,
     /// What the whole engine has, whoever made it; none where it does not answer.
     pub engine: Option<EngineUsage>,
     /// The disks of ROOT and of the engine.
@@ -47,8 +51,10 @@ pub struct AppUsage {
     pub container_logs: Option<u64>,
     /// Its repository, and the submodules fetched for it.
     pub repository: u64,
-    /// The logs of its deploys and of its former containers.
+    /// The logs of its deploys.
     pub deploy_logs: u64,
+    /// The logs of its former containers.
+    pub former_logs: u64,
 }
 
 /// What the whole engine has, in bytes.
@@ -104,6 +110,7 @@ pub async fn report(instance: &Instance) -> Result<Report> {
     Ok(Report {
         apps,
         database: database.iter().sum(),
+        rows: instance.read(|tables| tables.row_counts())?,
         engine: usage.map(|usage| EngineUsage { images: usage.layers, build_cache: usage.build_cache }),
         disks: disks(instance).await?,
         engine_error,
@@ -153,7 +160,8 @@ fn app_usage(
         containers: containers.map(|container| container.written).sum(),
         container_logs: logs.iter().filter(|(of, _)| is_its(of)).map(|(_, size)| *size).sum(),
         repository: size(&paths.repository(&app.name)) + size(&paths.submodules(&app.name)),
-        deploy_logs: size(&paths.deploy_logs(&app.name)) + size(&paths.former_logs(&app.name)),
+        deploy_logs: size(&paths.deploy_logs(&app.name)),
+        former_logs: size(&paths.former_logs(&app.name)),
     }
 }
 
@@ -165,15 +173,4 @@ pub fn space(path: &Path) -> Result<Space> {
     let status = rustix::fs::statvfs(path)
         .map_err(|error| Error::io(format!("ask how full the disk of {} is", path.display()))(error.into()))?;
     Ok(Space { free: status.f_bavail * status.f_frsize, total: status.f_blocks * status.f_frsize })
-}
-
-/// What a file, or a directory with all that is in it, takes on its disk, in bytes. What cannot be read counts nothing.
-pub(super) fn size(path: &Path) -> u64 {
-    let Ok(metadata) = std::fs::symlink_metadata(path) else { return 0 };
-    let own = metadata.blocks() * 512;
-    if !metadata.is_dir() {
-        return own;
-    }
-    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-    own + entries.map(|entry| size(&entry.path())).sum::<u64>()
 }

@@ -1,11 +1,11 @@
-//! Edits of what an app is run with: its config, and what the server is told about its process types.
+//! Edits of an app: of its config, and of what is set on the server about it and its process types.
 
 use crate::{
     Result,
     deploy::{self, Edit, Live},
     instance::Instance,
-    model::{App, AppName},
-    ops,
+    model::{App, AppName, Effect, Override, PropertyChange, property},
+    ops, proxy,
     ui::DeployLog,
 };
 
@@ -14,40 +14,54 @@ use crate::{
 pub enum Outcome {
     /// All is so already; nothing was done.
     Nothing,
-    /// It is kept, for the next start of the app.
-    Kept,
+    /// It is saved; what it needs to hold, if that is more than nothing, comes later.
+    Saved(Effect),
     /// The app runs with it.
     Deployed(Live),
 }
 
-/// Makes an edit: where the app runs, by a deploy of its own, and only if that succeeds; else for its next start.
+/// Makes an edit. One that needs a restart is a deploy where the app runs, and holds only if that succeeds.
 ///
-/// `restart`: whether what runs shall take it up now.
+/// `restart`: whether what runs takes it up now.
 ///
 /// # Errors
 /// Whatever fails; nothing has changed then.
 pub async fn apply(instance: &Instance, app: &AppName, edit: &Edit, restart: bool, log: &DeployLog) -> Result<Outcome> {
     let found = instance.read(|tables| tables.app(app))?;
-    if !changes(instance, &found, edit)? {
+    let Some(effect) = effect(instance, &found, edit)? else {
         deploy::refuse_frozen(&found)?;
         return Ok(Outcome::Nothing);
-    }
-    if restart && found.is_running() {
+    };
+    if effect == Effect::Restart && restart && found.is_running() {
         return deploy::edit(instance, app, edit, log).await.map(Outcome::Deployed);
     }
     let waiting = |holder: &str| log.step(&format!("Waiting for {holder}"));
     let (found, _lock) = deploy::hold(instance, app, &edit.reason, waiting).await?;
-    let config = ops::config::seal(instance, &ops::config::edited(instance, &found, &edit.config)?)?;
-    let overrides = ops::processes::edited(instance, &found, &edit.told, &edit.untold)?;
+    // Both once more: another edit may have come before.
+    ops::config::edited(instance, &found, &edit.config)?;
+    ops::properties::edited(instance, &found, &edit.properties)?;
     instance.write(|tables| {
-        tables.replace_config(found.id, &config)?;
-        tables.set_overrides(found.id, &overrides)
+        ops::config::write(instance, tables, found.id, &edit.config)?;
+        tables.change_properties(Some(found.id), &edit.properties, &instance.actor)
     })?;
-    Ok(Outcome::Kept)
+    if effect == Effect::Route {
+        proxy::publish(instance, app).await?;
+    }
+    Ok(Outcome::Saved(effect))
 }
 
-fn changes(instance: &Instance, app: &App, edit: &Edit) -> Result<bool> {
+/// The most that any of some changes needs.
+pub fn effect_of(changes: &[PropertyChange]) -> Effect {
+    changes.iter().map(|change| change.property.effect).max().unwrap_or(Effect::Nothing)
+}
+
+/// What an edit needs; none where it changes nothing.
+fn effect(instance: &Instance, app: &App, edit: &Edit) -> Result<Option<Effect>> {
     let config = ops::config::edited(instance, app, &edit.config)? != ops::config::show(instance, app)?;
-    let before = instance.read(|tables| tables.overrides(app.id))?;
-    Ok(config || ops::processes::edited(instance, app, &edit.told, &edit.untold)? != before)
+    ops::properties::edited(instance, app, &edit.properties)?;
+    let before: Vec<Override> =
+        instance.read(|tables| tables.properties(Some(app.id)))?.into_iter().map(|row| row.set).collect();
+    let changes = property::changes_between(&before, &property::changed(before.clone(), &edit.properties));
+    let effect = if config { Effect::Restart } else { effect_of(&changes) };
+    Ok((config || !changes.is_empty()).then_some(effect))
 }

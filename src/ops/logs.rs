@@ -16,12 +16,11 @@ use crate::{
     instance::Instance,
     model::{App, ProcessType},
     store::Container,
+    sweep,
 };
 
-/// How many of a container's last lines are kept when it goes.
-pub const FORMER_LINES: u32 = 2000;
-/// How large the file of former lines may become, in bytes, before its older half is dropped.
-const FORMER_BYTES: u64 = 4_000_000;
+/// How many lines of the past a follower asks for, to find where it stopped.
+const LINES_BACK: u32 = 2000;
 /// How often a follower looks for new containers.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -92,7 +91,7 @@ async fn follow(
         let sender = sender.clone();
         async move {
             let mut last = after.clone();
-            let mut stream = std::pin::pin!(engine.logs(&container.name, after.as_ref().map(|_| FORMER_LINES), true));
+            let mut stream = std::pin::pin!(engine.logs(&container.name, after.as_ref().map(|_| LINES_BACK), true));
             while let Some(Ok(line)) = stream.next().await {
                 if after.as_ref().is_some_and(|after| line.time <= *after) {
                     continue;
@@ -131,11 +130,12 @@ async fn follow(
     }
 }
 
-/// Appends the last lines of a container that goes to the file of former lines, and keeps that file within bounds.
+/// Appends the last lines of a container that goes to the file of former lines, and drops that file's older half where it
+/// is larger than `bound`, in bytes.
 ///
 /// # Errors
 /// [`Error::Io`].
-pub fn keep(path: &Path, label: &str, lines: &[LogLine]) -> Result<()> {
+pub fn keep(path: &Path, label: &str, lines: &[LogLine], bound: u64) -> Result<()> {
     let action = || format!("write {}", path.display());
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory).map_err(Error::io(action()))?;
@@ -143,16 +143,7 @@ pub fn keep(path: &Path, label: &str, lines: &[LogLine]) -> Result<()> {
     let text: String = lines.iter().map(|line| format(label, line) + "\n").collect();
     let mut file = OpenOptions::new().append(true).create(true).open(path).map_err(Error::io(action()))?;
     file.write_all(text.as_bytes()).map_err(Error::io(action()))?;
-    if file.metadata().map_err(Error::io(action()))?.len() > FORMER_BYTES {
-        let text = std::fs::read_to_string(path).map_err(Error::io(action()))?;
-        let half = text.char_indices().map(|(index, _)| index).find(|index| *index >= text.len() / 2).unwrap_or(0);
-        let start = text[half..].find('\n').map_or(0, |offset| half + offset + 1);
-        let draft = path.with_extension("draft");
-        std::fs::write(&draft, &text[start..])
-            .and_then(|()| std::fs::rename(&draft, path))
-            .map_err(Error::io(action()))?;
-    }
-    Ok(())
+    sweep::shorten(path, bound).map(drop)
 }
 
 fn former(path: &Path, process: Option<&ProcessType>) -> Result<Vec<String>> {
@@ -191,13 +182,13 @@ mod tests {
         let lines: Vec<LogLine> = (0..3000)
             .map(|number| LogLine { time: format!("2026-01-01T00:00:00.{number:09}Z"), text: "x".repeat(1000) })
             .collect();
-        keep(&path, "web.1", &lines)?;
-        keep(&path, "worker.1", &lines)?;
+        keep(&path, "web.1", &lines, 4_000_000)?;
+        keep(&path, "worker.1", &lines, 4_000_000)?;
         let size = std::fs::metadata(&path).map_err(Error::io("stat"))?.len();
-        assert!(size < FORMER_BYTES, "{size}");
+        assert!(size < 4_000_000, "{size}");
         let all = former(&path, None)?;
         assert!(all.iter().all(|line| line.starts_with("2026-01-01T00:00:00.")));
-        assert!(former(&path, Some(&"worker".parse()?))?.len() > 2000);
+        assert!(former(&path, Some(&"worker".parse()?))?.len() > 1500);
         assert!(former(&path, Some(&"work".parse()?))?.is_empty());
         Ok(())
     }

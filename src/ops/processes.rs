@@ -8,7 +8,7 @@ use crate::{
     Error, Result, deploy,
     engine::{Engine, Running},
     instance::Instance,
-    model::{App, AppName, AppState, Override, ProcessSpec, ProcessType, Release, ReleaseVersion, Setting},
+    model::{App, AppName, AppState, ProcessSpec, ProcessType, Release, ReleaseVersion},
     proxy,
     store::{Container, ContainerState},
 };
@@ -79,40 +79,6 @@ pub fn formation(instance: &Instance, app: &App) -> Result<Vec<(ProcessType, u32
 fn quantity(spec: &ProcessSpec, scaled: &[(ProcessType, u32)]) -> u32 {
     let scaled = scaled.iter().find(|(process, _)| *process == spec.process);
     scaled.map(|(_, quantity)| *quantity).or(spec.quantity).unwrap_or(1)
-}
-
-/// What the server is told about an app's process types, as it would be after some edits, by type and setting.
-///
-/// # Errors
-/// [`Error::InvalidValue`]; [`Error::ProcessNotFound`] where the app was deployed and has no such type.
-pub fn edited(
-    instance: &Instance,
-    app: &App,
-    told: &[Override],
-    untold: &[(Option<ProcessType>, Setting)],
-) -> Result<Vec<Override>> {
-    let (mut overrides, current) =
-        instance.read(|tables| Ok((tables.overrides(app.id)?, tables.current_release(app.id)?)))?;
-    for entry in told {
-        if let (Some(process), Some(current)) = (&entry.process, &current)
-            && current.process(process).is_none()
-            && process.as_str() != ProcessType::RELEASE
-        {
-            let (app, known) = (app.name.clone(), current.process_names());
-            return Err(Error::ProcessNotFound { app, process: process.clone(), known });
-        }
-        overrides.retain(|other| (&other.process, other.setting) != (&entry.process, entry.setting));
-        overrides.push(entry.clone());
-    }
-    overrides.retain(|entry| !untold.contains(&(entry.process.clone(), entry.setting)));
-    overrides.sort_by_key(|entry| (entry.process.clone(), entry.setting.stored()));
-    // What does not fit together is refused here, not by the next deploy.
-    if let Some(current) = current {
-        for spec in &current.processes {
-            spec.with_overrides(&overrides)?;
-        }
-    }
-    Ok(overrides)
 }
 
 /// An app's containers and how each of them is.

@@ -3,11 +3,13 @@ use rusqlite::{Row, params};
 use super::{Tables, corrupt, parsed};
 use crate::{
     Error, Result, clock,
-    model::{App, AppName, AppState, BranchName, Freeze, ReleaseVersion},
+    model::{App, AppName, AppState, Freeze, ReleaseVersion},
 };
 
-const COLUMNS: &str = "apps.id, apps.name, apps.state, apps.deploy_branch, releases.version, apps.created_at, \
-                       apps.freeze";
+const COLUMNS: &str = "apps.id, apps.name, apps.state, \
+                       (SELECT value FROM properties WHERE coalesce(app_id, 0) IN (apps.id, 0) AND process = '' AND \
+                               noun = 'apps' AND properties.name = 'deploy-branch' ORDER BY app_id DESC LIMIT 1), \
+                       releases.version, apps.created_at, apps.freeze";
 const FROM: &str = "FROM apps LEFT JOIN releases ON releases.id = apps.current_release_id";
 
 impl Tables<'_> {
@@ -65,14 +67,6 @@ impl Tables<'_> {
     pub fn delete_app(&self, id: i64) -> Result<()> {
         self.execute("UPDATE apps SET current_release_id = NULL WHERE id = ?1", [id])?;
         self.execute("DELETE FROM apps WHERE id = ?1", [id]).map(drop)
-    }
-
-    /// Sets the branch whose push deploys.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
-    pub fn set_deploy_branch(&self, id: i64, branch: &BranchName) -> Result<()> {
-        self.execute("UPDATE apps SET deploy_branch = ?2 WHERE id = ?1", params![id, branch.as_str()]).map(drop)
     }
 
     /// Sets whether an app is meant to run.

@@ -72,6 +72,20 @@ impl Tables<'_> {
         self.add_event(id, to, now)
     }
 
+    /// Removes an app's deployments that are over, beyond the newest `keep`. Returns how many.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub fn prune_deployments(&self, app_id: i64, keep: u64) -> Result<u64> {
+        let removed = self.execute(
+            "DELETE FROM deployments
+             WHERE app_id = ?1 AND finished_at IS NOT NULL AND id NOT IN (SELECT deployment_id FROM containers)
+                   AND id NOT IN (SELECT id FROM deployments WHERE app_id = ?1 ORDER BY id DESC LIMIT ?2)",
+            params![app_id, keep as i64],
+        )?;
+        Ok(removed as u64)
+    }
+
     /// Ends a deployment, whatever state it is in, unless it is over already.
     ///
     /// `error`: why it failed, in one line; none for one that succeeded.

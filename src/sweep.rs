@@ -1,0 +1,349 @@
+//! The one sweeper: what is kept of everything that grows, by the properties `keep.*`, and what nobody needs any more.
+//! Deploys, pushes and the daemon may run meanwhile.
+
+use std::{
+    collections::HashSet,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::Serialize;
+use tracing::warn;
+
+use crate::{
+    Error, Result, clock,
+    engine::{Engine, Image},
+    instance::Instance,
+    model::{App, ImageId, property},
+    settings::Paths,
+};
+
+/// How long after its last change a temporary file has no owner any more: no push and no build takes that long.
+const TEMPORARY_AFTER: Duration = Duration::from_secs(24 * 3600);
+/// How long pruning the build cache may hold up the drain of the app's next deploy. The next deploy goes on where this
+/// one was stopped.
+const BUILD_CACHE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What was removed of a kind, and what that freed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Freed {
+    /// How many.
+    pub removed: u64,
+    /// How many bytes that freed; for images what of their layers nothing else has, the build cache included.
+    pub bytes: u64,
+}
+
+/// What was removed of the files below ROOT.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Files {
+    /// Logs of old deploys.
+    pub deploy_logs: Freed,
+    /// The older lines of containers that are gone.
+    pub former_logs: Freed,
+    /// Files that a killed push, deploy or daemon left behind.
+    pub temporary_files: Freed,
+}
+
+/// What was removed in the engine.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct InEngine {
+    /// Images that no release in reach needs.
+    pub images: Freed,
+    /// Containers that no deploy knows.
+    pub containers: Freed,
+    /// Networks that are not the instance's.
+    pub networks: Freed,
+    /// Bytes of the engine's build cache; none where it was not asked for.
+    pub build_cache: Option<u64>,
+}
+
+/// How many rows were removed from the database.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Rows {
+    /// Releases that nobody can go back to.
+    pub releases: u64,
+    /// Old deploys.
+    pub operations: u64,
+}
+
+/// Sweeps after a deploy, which is over: what fails here is done by the next one.
+pub async fn after_deploy(instance: &Instance, engine: &Engine) {
+    if let Err(error) = files(instance) {
+        warn!("sweeping files: {}", error.one_line());
+    }
+    if let Err(error) = images(instance, engine).await {
+        warn!("pruning images: {}", error.one_line());
+    }
+    if let Err(error) = rows(instance) {
+        warn!("sweeping the database: {}", error.one_line());
+    }
+    match instance.maybe_number(&property::BUILD_CACHE_MAX_GB, None) {
+        Ok(None) => {}
+        Ok(Some(keep)) => {
+            let pruned = engine.prune_build_cache(keep * 1_000_000_000);
+            if let Ok(Err(error)) = tokio::time::timeout(BUILD_CACHE_TIMEOUT, pruned).await {
+                warn!("pruning the build cache: {}", error.one_line());
+            }
+        }
+        Err(error) => warn!("pruning the build cache: {}", error.one_line()),
+    }
+}
+
+/// Removes files below ROOT beyond those that are kept, what was killed left behind, and a key that a rotation which was
+/// killed left beside the one that is used. Needs no engine.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::Database`].
+pub fn files(instance: &Instance) -> Result<Files> {
+    let paths = &instance.settings.paths;
+    instance.write(|tables| instance.secrets.tidy(tables))?;
+    let (apps, unfinished) = instance.read(|tables| Ok((tables.apps()?, tables.unfinished_deployments(None)?)))?;
+    let unfinished: HashSet<String> = unfinished.iter().map(|deployment| deployment.id.to_string()).collect();
+    let mut deploy_logs = Freed::default();
+    let mut former_logs = Freed::default();
+    for app in &apps {
+        let mut logs: Vec<(i64, PathBuf)> = entries(&paths.deploy_logs(&app.name))?
+            .into_iter()
+            .filter_map(|path| Some((path.file_stem()?.to_str()?.parse().ok()?, path)))
+            .collect();
+        logs.sort_unstable_by_key(|(id, _)| std::cmp::Reverse(*id));
+        let keep = instance.number(&property::KEEP_DEPLOY_LOGS, Some(app.id))? as usize;
+        for (id, path) in logs.into_iter().skip(keep) {
+            if !unfinished.contains(&id.to_string()) {
+                remove(&path, &mut deploy_logs)?;
+            }
+        }
+        let former = paths.former_logs(&app.name);
+        let before = size(&former);
+        if shorten(&former, instance.number(&property::KEEP_FORMER_LOG, Some(app.id))?)? {
+            former_logs.removed += 1;
+            former_logs.bytes += before.saturating_sub(size(&former));
+        }
+    }
+    let mut temporary_files = Freed::default();
+    for path in temporary(paths)? {
+        if newest_change(&path).is_some_and(|changed| clock::since(changed) > TEMPORARY_AFTER) {
+            remove(&path, &mut temporary_files)?;
+        }
+    }
+    Ok(Files { deploy_logs, former_logs, temporary_files })
+}
+
+/// Cuts a file of lines to the newer half of a bound, where it is larger than that. Returns whether it was.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn shorten(path: &Path, bound: u64) -> Result<bool> {
+    let action = || format!("write {}", path.display());
+    match std::fs::metadata(path) {
+        Ok(metadata) if metadata.len() > bound => {}
+        Ok(_) => return Ok(false),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(Error::io(action())(error)),
+    }
+    let text = std::fs::read(path).map_err(Error::io(action()))?;
+    let half = text.len().saturating_sub(bound as usize / 2);
+    let start = text[half..].iter().position(|byte| *byte == b'\n').map_or(text.len(), |offset| half + offset + 1);
+    let draft = path.with_extension("draft");
+    std::fs::write(&draft, &text[start..]).and_then(|()| std::fs::rename(&draft, path)).map_err(Error::io(action()))?;
+    Ok(true)
+}
+
+/// Removes rows of the database beyond those that are kept: releases that nobody can go back to, deploys that are over.
+///
+/// # Errors
+/// [`Error::Database`].
+pub fn rows(instance: &Instance) -> Result<Rows> {
+    let mut removed = Rows::default();
+    let apps = instance.read(|tables| tables.apps())?;
+    let kept_images = needed_images(instance, &apps)?;
+    for app in apps {
+        let releases = instance.number(&property::KEEP_RELEASES, Some(app.id))?;
+        let operations = instance.number(&property::KEEP_OPERATIONS, Some(app.id))?;
+        let (releases, operations) = instance.write(|tables| {
+            Ok((tables.prune_releases(app.id, releases, &kept_images)?, tables.prune_deployments(app.id, operations)?))
+        })?;
+        removed.releases += releases;
+        removed.operations += operations;
+    }
+    Ok(removed)
+}
+
+/// Removes what the instance has in the engine and does not need: images, containers, networks. With `build_cache` also
+/// the build cache, which belongs to all users of the engine.
+///
+/// # Errors
+/// [`Error::Docker`], [`Error::Database`].
+pub async fn engine(instance: &Instance, engine: &Engine, build_cache: bool) -> Result<InEngine> {
+    // The engine first: a container that is made after this has its row already.
+    let listed = engine.list(&instance.id).await?;
+    let known: HashSet<String> =
+        instance.read(|tables| tables.containers())?.into_iter().map(|container| container.name).collect();
+    let before = engine.usage(&instance.id).await?;
+    let mut containers = Freed::default();
+    for stray in listed.iter().filter(|name| !known.contains(*name)) {
+        engine.remove(stray).await?;
+        containers.removed += 1;
+        let usage = before.containers.iter().find(|container| container.name == *stray);
+        containers.bytes += usage.map_or(0, |container| container.written);
+    }
+    let networks = Freed { removed: engine.remove_stray_networks(&instance.id).await?, bytes: 0 };
+    let removed = images(instance, engine).await?.len() as u64;
+    let bytes = match removed {
+        0 => 0,
+        // A build that ran meanwhile may have added more than was freed.
+        _ => before.layers.saturating_sub(engine.usage(&instance.id).await?.layers),
+    };
+    let images = Freed { removed, bytes };
+    let build_cache = match build_cache {
+        true => Some(engine.prune_build_cache(0).await?),
+        false => None,
+    };
+    Ok(InEngine { images, containers, networks, build_cache })
+}
+
+/// Removes the images of the instance that no app needs: those beyond the last good releases that keep theirs, and what
+/// builds that were cut off left behind. Returns those that are gone.
+///
+/// # Errors
+/// [`Error::Docker`], [`Error::Database`].
+pub async fn images(instance: &Instance, engine: &Engine) -> Result<Vec<Image>> {
+    // The images first: one built after this is not looked at, and the deployment of one built before is in the
+    // database until a release has taken the image over.
+    let images = engine.images(&instance.id).await?;
+    let unfinished = instance.read(|tables| tables.unfinished_deployments(None))?;
+    let needed = needed_images(instance, &instance.read(|tables| tables.apps())?)?;
+    let is_needed = |image: &Image| {
+        needed.contains(&image.id) || unfinished.iter().any(|deployment| image.deployment == Some(deployment.id))
+    };
+    let mut removed = Vec::new();
+    for image in images.into_iter().filter(|image| !is_needed(image)) {
+        if engine.remove_image_of(&image).await? {
+            removed.push(image);
+        }
+    }
+    Ok(removed)
+}
+
+fn needed_images(instance: &Instance, apps: &[App]) -> Result<HashSet<ImageId>> {
+    let mut needed = HashSet::new();
+    for app in apps {
+        let keep = instance.number(&property::KEEP_IMAGES, Some(app.id))?;
+        needed.extend(instance.read(|tables| tables.needed_images(app.id, keep))?);
+    }
+    Ok(needed)
+}
+
+/// Where a process that is killed leaves files behind, and the files that are there, old or in use.
+fn temporary(paths: &Paths) -> Result<Vec<PathBuf>> {
+    let mut found = entries(&paths.temporary())?;
+    let mut in_directory = |directory: &Path, is_temporary: &dyn Fn(&str) -> bool| -> Result<()> {
+        let is_temporary = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).is_some_and(is_temporary);
+        found.extend(entries(directory)?.into_iter().filter(is_temporary));
+        Ok(())
+    };
+    in_directory(&paths.hooks(), &|name| name.rsplit_once('.').is_some_and(|(_, id)| id.parse::<u32>().is_ok()))?;
+    let mut repositories = entries(&paths.repositories())?;
+    for app in entries(&paths.root().join("apps"))? {
+        repositories.extend(entries(&app.join("submodules"))?);
+    }
+    for objects in repositories.iter().map(|repository| repository.join("objects")) {
+        // What a push brought that was killed before git took it in.
+        in_directory(&objects, &|name| name.starts_with("tmp_") || name.starts_with("incoming-"))?;
+        in_directory(&objects.join("pack"), &|name| name.starts_with("tmp_") || name.starts_with(".tmp-"))?;
+    }
+    Ok(found)
+}
+
+/// The paths in a directory; none where there is no directory.
+fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
+    let action = || format!("list {}", directory.display());
+    let listed = match std::fs::read_dir(directory) {
+        Ok(listed) => listed,
+        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(Error::io(action())(error)),
+    };
+    listed.map(|entry| entry.map(|entry| entry.path()).map_err(Error::io(action()))).collect()
+}
+
+/// When something was last changed, or anything in it, in milliseconds since 1970; none where it is gone.
+fn newest_change(path: &Path) -> Option<i64> {
+    let metadata = std::fs::symlink_metadata(path).ok()?;
+    let own = metadata.mtime() * 1000;
+    let inner = if metadata.is_dir() { entries(path).ok()? } else { Vec::new() };
+    inner.iter().filter_map(|path| newest_change(path)).chain([own]).max()
+}
+
+fn remove(path: &Path, freed: &mut Freed) -> Result<()> {
+    let bytes = size(path);
+    let is_directory = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir());
+    let removed = if is_directory { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+    match removed {
+        Ok(()) => {
+            freed.removed += 1;
+            freed.bytes += bytes;
+            Ok(())
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Error::io(format!("remove {}", path.display()))(error)),
+    }
+}
+
+/// What a file, or a directory with all that is in it, takes on its disk, in bytes. What cannot be read counts nothing.
+pub fn size(path: &Path) -> u64 {
+    let Ok(metadata) = std::fs::symlink_metadata(path) else { return 0 };
+    let own = metadata.blocks() * 512;
+    if !metadata.is_dir() {
+        return own;
+    }
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    own + entries.map(|entry| size(&entry.path())).sum::<u64>()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink, process::Command};
+
+    use super::*;
+
+    #[test]
+    fn only_temporary_files_that_nobody_changes_any_more_are_removed() -> Result<()> {
+        let directory = tempfile::tempdir().map_err(Error::io("make a directory"))?;
+        let paths = Paths::new(directory.path().to_owned());
+        let left = [
+            "tmp/build/part",
+            "hooks/pre-receive.4711",
+            "repos/blog.git/objects/tmp_objdir-incoming-x/pack/half",
+            "repos/blog.git/objects/pack/tmp_pack_x",
+            "apps/blog/submodules/0.git/objects/pack/tmp_pack_y",
+        ];
+        let used = ["caddy/Caddyfile", "repos/blog.git/objects/pack/pack-1.pack", "apps/blog/submodules/0.git/HEAD"];
+        for path in left.iter().chain(&used) {
+            let path = directory.path().join(path);
+            fs::create_dir_all(path.parent().unwrap_or(&path)).map_err(Error::io("make a directory"))?;
+            fs::write(&path, "x").map_err(Error::io("write"))?;
+        }
+        symlink("/bin/true", directory.path().join("hooks/pre-receive")).map_err(Error::io("link"))?;
+        let old = |paths: &[PathBuf]| -> Vec<PathBuf> {
+            let is_old = |path: &&PathBuf| newest_change(path).is_some_and(|at| clock::since(at) > TEMPORARY_AFTER);
+            paths.iter().filter(is_old).cloned().collect()
+        };
+        let found = temporary(&paths)?;
+        assert_eq!(found.len(), left.len(), "{found:?}");
+        assert_eq!(old(&found), Vec::<PathBuf>::new());
+
+        // All are old, but in the one that a push is writing something is new.
+        let everything = Command::new("find")
+            .arg(directory.path())
+            .args(["-exec", "touch", "-h", "-d", "2 days ago", "{}", "+"])
+            .status();
+        assert!(everything.is_ok_and(|status| status.success()));
+        assert_eq!(old(&found).len(), left.len());
+        fs::write(directory.path().join(left[3]), "more").map_err(Error::io("write"))?;
+        assert_eq!(old(&found).len(), left.len() - 1);
+        Ok(())
+    }
+}
