@@ -20,7 +20,7 @@ complete --command paas --condition __fish_use_subcommand --arguments apps:info 
 complete --command paas --condition __fish_use_subcommand --arguments apps:exists --description 'Tell by the exit code whether an app exists: 0 if it does, 3 if not'
 complete --command paas --condition __fish_use_subcommand --arguments apps:set --description 'Set a property of an app'
 complete --command paas --condition __fish_use_subcommand --arguments apps:destroy --description 'Remove an app with everything that belongs to it'
-complete --command paas --condition __fish_use_subcommand --arguments apps:lock --description 'Freeze an app on purpose: nothing changes it until `apps:unlock`'
+complete --command paas --condition __fish_use_subcommand --arguments apps:lock --description 'Lock an app: nothing changes it until `apps:unlock`'
 complete --command paas --condition __fish_use_subcommand --arguments apps:unlock --description 'Let an app that was locked be changed again'
 complete --command paas --condition __fish_use_subcommand --arguments checks:report --description 'Show how an app\'s containers are checked'
 complete --command paas --condition __fish_use_subcommand --arguments checks:run --description 'Check an app\'s containers now'

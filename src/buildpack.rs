@@ -40,7 +40,7 @@ pub use show::{Detected, Shown, ShownVersion};
 use tera::Tera;
 pub use version::Version;
 
-use crate::{Error, Result, clock, tree::Tree};
+use crate::{Error, Result, clock, error::SourceError, tree::Tree};
 
 /// The name of the file that describes a buildpack.
 const MANIFEST: &str = "buildpack.toml";
@@ -81,7 +81,7 @@ impl Buildpacks {
     /// The embedded buildpacks, and those in the folders of `directory`, which may not exist.
     ///
     /// # Errors
-    /// [`Error::Buildpack`] where one of the folders holds no good buildpack, [`Error::Io`] where it cannot be read.
+    /// [`Error::Source`] where one of the folders holds no good buildpack, [`Error::Host`] where it cannot be read.
     pub fn load(directory: Option<&Path>) -> Result<Buildpacks> {
         let mut buildpacks = BTreeMap::new();
         let mut shared = BTreeMap::new();
@@ -109,7 +109,7 @@ impl Buildpacks {
     /// The same with one more, which is in a folder of a repository.
     ///
     /// # Errors
-    /// [`Error::Buildpack`] where it is none.
+    /// [`Error::Source`] where it is none.
     fn with(&self, tree: &Tree, folder: &str) -> Result<Buildpacks> {
         let mut files = BTreeMap::new();
         for entry in tree.files().iter().filter(|entry| entry.path.parent() == Some(Path::new(folder))) {
@@ -135,10 +135,9 @@ impl Buildpacks {
             templates.iter().map(move |(file, text)| (format!("{folder}/{file}"), text.as_str()))
         });
         self.tera = render::parse(all).map_err(|message| {
-            Error::Buildpack(
-                format!("a template of the buildpacks is malformed: {message}"),
-                "correct the buildpack's folder, or remove it".to_owned(),
-            )
+            Error::Source(SourceError::BuildpackFolder {
+                message: format!("a template of the buildpacks is malformed: {message}"),
+            })
         })?;
         Ok(self)
     }
@@ -156,10 +155,9 @@ impl Buildpacks {
 impl Buildpack {
     fn new(name: &str, mut files: BTreeMap<String, String>, place: &str, origin: &str) -> Result<Buildpack> {
         let malformed = |message: String| {
-            Error::Buildpack(
-                format!("the buildpack {place} is malformed: {message}"),
-                format!("correct {MANIFEST} in that folder, or remove the folder"),
-            )
+            Error::Source(SourceError::BuildpackFolder {
+                message: format!("the buildpack {place} is malformed: {message}"),
+            })
         };
         let text = files.remove(MANIFEST).ok_or_else(|| malformed(format!("it has no {MANIFEST}")))?;
         let manifest: Manifest = toml::from_str(&text).map_err(|error| malformed(error.to_string()))?;

@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Error, Result, model::BuildCaps};
+use crate::{Error, Result, error::EngineError, model::BuildCaps};
 
 /// Where the machine's cgroups are mounted in the container.
 pub const MOUNT: &str = "/cgroup";
@@ -35,7 +35,7 @@ const PERIOD: u64 = 100_000;
 /// Puts caps in force, says so by `ready`, and looks after them until `input` ends.
 ///
 /// # Errors
-/// [`Error::Unsupported`] where this engine's builds cannot be capped; [`Error::Io`] where the kernel refuses.
+/// `EngineError::Unsupported` where this engine's builds cannot be capped; [`Error::Host`] where the kernel refuses.
 pub fn cap(caps: BuildCaps, input: impl Read + Send + 'static, ready: impl FnOnce() -> Result<()>) -> Result<()> {
     let own = std::fs::read_to_string("/proc/self/cgroup").map_err(Error::io("read /proc/self/cgroup"))?;
     let mount = Path::new(MOUNT);
@@ -107,17 +107,19 @@ impl Place {
                 groups.push(Group { hierarchy: Hierarchy::Processor(controllers.to_owned()), path: builds() });
             }
             if path.ends_with(".scope") && !controllers.is_empty() && has("memory") {
-                return Err(Error::Unsupported(
-                    "the engine uses cgroup v1 by way of systemd, where no cgroup is above the steps of builds"
+                return Err(Error::Engine(EngineError::Unsupported {
+                    reason: "the engine uses cgroup v1 by way of systemd, where no cgroup is above the steps of builds"
                         .to_owned(),
-                ));
+                }));
             }
         }
         match (unified, groups.is_empty()) {
             (_, false) => Ok(Place::Above(groups)),
             (Some((path, _)), true) if path.ends_with(".scope") => Ok(Place::Among),
             (Some((_, path)), true) => Ok(Place::Above(vec![Group { hierarchy: Hierarchy::Unified, path }])),
-            (None, true) => Err(Error::Unsupported("the machine has no cgroups of memory and processors".to_owned())),
+            (None, true) => Err(Error::Engine(EngineError::Unsupported {
+                reason: "the machine has no cgroups of memory and processors".to_owned(),
+            })),
         }
     }
 }
@@ -247,7 +249,7 @@ mod tests {
         assert_eq!(place("0::/a/b/0a\n"), Place::Above(vec![group(Hierarchy::Unified, "a/b/buildkit")]));
         assert_eq!(place("0::/system.slice/docker-0a.scope\n"), Place::Among);
         for own in ["", "4:memory:/system.slice/docker-0a.scope\n"] {
-            assert!(matches!(Place::of(own), Err(Error::Unsupported(_))), "{own}");
+            assert!(matches!(Place::of(own), Err(Error::Engine(EngineError::Unsupported { .. }))), "{own}");
         }
     }
 

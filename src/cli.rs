@@ -1,17 +1,22 @@
-//! The command tree: one file a noun, one variant and one arm a command. It has three doors (this machine, SSH, a
-//! laptop) and is the same behind each.
+//! The command tree: one file a noun, which owns its commands. It has three doors (this machine, SSH, a laptop) and is
+//! the same behind each.
+//!
+//! A command is its arguments, what it does, and who may do it ([`Access`]): `access` has no wildcard arm, so that a
+//! command that does not say so does not compile. [`execute`] asks the policy before anything is run.
 
 mod apps;
+mod arguments;
 mod build_caps;
 mod buildpacks;
+mod caller;
 mod checks;
-mod cleanup;
 mod completions;
 mod config;
 mod deploys;
-mod disk;
 mod git;
+mod here;
 mod hook;
+mod inside;
 mod logs;
 mod manual;
 mod plan;
@@ -19,22 +24,25 @@ mod processes;
 mod properties;
 mod releases;
 mod remote;
-mod report;
 mod resolver;
 mod secrets;
 mod serve;
+mod server;
 mod settings;
 mod ssh_keys;
 
 use std::{ffi::OsString, path::PathBuf};
 
+use arguments::Input;
 use clap::{CommandFactory, Parser, Subcommand};
-use properties::{Reporter, Setter, apply_edit};
 
 use crate::{
     Error, Kind, Result,
+    context::Context,
+    error::{AccessError, HostError},
     instance::Instance,
-    model::Actor,
+    model::{Access, AppName, Door},
+    ops::edit::Edited,
     settings::{Account, Session, Settings},
     ui::{Format, Ui},
 };
@@ -47,223 +55,123 @@ use crate::{
 #[derive(Debug, Parser)]
 #[command(name = "paas", version, disable_help_subcommand = true, max_term_width = 100)]
 pub struct Cli {
-    /// Read the settings from this file instead of /etc/paas/config.toml
-    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    global: Global,
     #[command(subcommand)]
     command: Command,
 }
 
-/// How a command that prints data prints it.
-#[derive(Clone, Copy, Debug, clap::Args)]
-struct Output {
-    /// Print for people or for programs
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+/// Options of every command, before it or after it.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Global options")]
+struct Global {
+    /// The app, in place of the first word
+    #[arg(long, global = true, value_name = "APP", add = clap_complete::ArgValueCandidates::new(completions::app_names))]
+    app: Option<AppName>,
+    /// Do not ask
+    #[arg(long, global = true)]
+    force: bool,
+    /// Print only data and errors
+    #[arg(long, global = true)]
+    quiet: bool,
+    /// Print for people or for programs; with json, an error is a JSON document on standard error
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     format: Format,
+    /// Read the settings from this file instead of /etc/paas/config.toml
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
-impl Output {
-    fn ui(self) -> Ui {
-        Ui { format: self.format }
-    }
-}
-
-/// Every command there is. Hidden ones are run by git and by the shell.
+/// Every noun there is, and what is not about one.
 #[derive(Debug, Subcommand)]
 enum Command {
-    #[command(name = "apps:create")]
-    AppsCreate(apps::Create),
-    #[command(name = "apps:list")]
-    AppsList(apps::List),
-    #[command(name = "apps:info")]
-    AppsInfo(apps::Info),
-    #[command(name = "apps:exists")]
-    AppsExists(apps::Exists),
-    #[command(name = "apps:set")]
-    AppsSet(apps::Set),
-    #[command(name = "apps:report")]
-    AppsReport(apps::Report),
-    #[command(name = "apps:destroy")]
-    AppsDestroy(apps::Destroy),
-    #[command(name = "apps:lock")]
-    AppsLock(apps::Lock),
-    #[command(name = "apps:unlock")]
-    AppsUnlock(apps::Unlock),
-    #[command(name = "checks:report")]
-    ChecksReport(checks::Report),
-    #[command(name = "checks:run")]
-    ChecksRun(checks::Run),
-    #[command(name = "checks:set")]
-    ChecksSet(checks::Set),
-    #[command(name = "checks:skip")]
-    ChecksSkip(checks::Skip),
-    #[command(name = "checks:disable")]
-    ChecksDisable(checks::Disable),
-    #[command(name = "checks:enable")]
-    ChecksEnable(checks::Enable),
-    #[command(name = "config:show")]
-    ConfigShow(config::Show),
-    #[command(name = "config:get")]
-    ConfigGet(config::Get),
-    #[command(name = "config:set")]
-    ConfigSet(config::Set),
-    #[command(name = "config:unset")]
-    ConfigUnset(config::Unset),
-    #[command(name = "deploys:list")]
-    DeploysList(deploys::List),
-    #[command(name = "deploys:info")]
-    DeploysInfo(deploys::Info),
-    #[command(name = "deploys:output")]
-    DeploysOutput(deploys::Output),
-    #[command(name = "deploys:follow")]
-    DeploysFollow(deploys::Follow),
-    #[command(name = "deploys:cancel")]
-    DeploysCancel(deploys::Cancel),
+    #[command(flatten)]
+    Apps(apps::Command),
+    #[command(flatten)]
+    Config(config::Command),
+    #[command(flatten)]
+    Ps(processes::Command),
+    #[command(flatten)]
+    Checks(checks::Command),
+    #[command(flatten)]
+    Deploys(deploys::Command),
+    #[command(flatten)]
+    Releases(releases::Command),
     #[command(name = "logs")]
     Logs(logs::Logs),
-    #[command(name = "ps:report")]
-    PsReport(processes::Report),
-    #[command(name = "ps:scale")]
-    PsScale(processes::Scale),
-    #[command(name = "ps:stop")]
-    PsStop(processes::Stop),
-    #[command(name = "ps:start")]
-    PsStart(processes::Start),
-    #[command(name = "ps:restart")]
-    PsRestart(processes::Restart),
-    #[command(name = "ps:rebuild")]
-    PsRebuild(processes::Rebuild),
-    #[command(name = "ps:set")]
-    PsSet(processes::Set),
-    #[command(name = "releases:list")]
-    ReleasesList(releases::List),
-    #[command(name = "releases:info")]
-    ReleasesInfo(releases::Info),
-    #[command(name = "releases:rollback")]
-    ReleasesRollback(releases::Rollback),
-    #[command(name = "ssh-keys:add")]
-    SshKeysAdd(ssh_keys::Add),
-    #[command(name = "ssh-keys:list")]
-    SshKeysList(ssh_keys::List),
-    #[command(name = "ssh-keys:remove")]
-    SshKeysRemove(ssh_keys::Remove),
-    #[command(name = "settings:list")]
-    SettingsList(settings::List),
-    #[command(name = "settings:set")]
-    SettingsSet(settings::Set),
-    #[command(name = "settings:unset")]
-    SettingsUnset(settings::Unset),
-    #[command(name = "secrets:rotate")]
-    SecretsRotate(secrets::Rotate),
-    #[command(name = "report")]
-    Report(report::Report),
-    #[command(name = "disk")]
-    Disk(disk::Disk),
-    #[command(name = "cleanup")]
-    Cleanup(cleanup::Cleanup),
-    #[command(name = "plan")]
-    Plan(plan::Plan),
-    #[command(name = "buildpacks:list")]
-    BuildpacksList(buildpacks::List),
-    #[command(name = "buildpacks:show")]
-    BuildpacksShow(buildpacks::Show),
-    #[command(name = "buildpacks:detect")]
-    BuildpacksDetect(buildpacks::Detect),
-    #[command(name = "serve")]
-    Serve(serve::Serve),
-    #[command(name = "completions")]
-    Completions(completions::Completions),
-    #[command(name = "resolver", hide = true)]
-    Resolver(resolver::Resolver),
-    #[command(name = "build-caps", hide = true)]
-    BuildCaps(build_caps::BuildCaps),
+    #[command(flatten)]
+    SshKeys(ssh_keys::Command),
+    #[command(flatten)]
+    Settings(settings::Command),
+    #[command(flatten)]
+    Secrets(secrets::Command),
+    #[command(flatten)]
+    Server(server::Command),
+    #[command(flatten)]
+    Buildpacks(buildpacks::Command),
+    #[command(flatten)]
+    Here(here::Command),
+    #[command(flatten)]
+    Inside(inside::Command),
     #[command(name = "hook", hide = true)]
     Hook(hook::Hook),
 }
 
-/// Where a command line came from, and who may therefore run what.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Door {
-    /// This machine's own command line.
-    Local,
-    /// An SSH session.
-    Ssh,
-}
-
 impl Command {
-    /// Runs on an open instance.
-    async fn run(self, instance: &Instance) -> Result<()> {
+    /// Who may run it.
+    fn access(&self) -> Access<'_> {
         match self {
-            Command::AppsCreate(command) => command.run(instance).await,
-            Command::AppsList(command) => command.run(instance),
-            Command::AppsInfo(command) => command.run(instance),
-            Command::AppsExists(command) => command.run(instance),
-            Command::AppsSet(command) => command.run(instance).await,
-            Command::AppsReport(command) => command.run(instance),
-            Command::SettingsList(command) => command.run(instance),
-            Command::SettingsSet(command) => command.run(instance),
-            Command::SettingsUnset(command) => command.run(instance),
-            Command::SecretsRotate(command) => command.run(instance),
-            Command::AppsLock(command) => command.run(instance).await,
-            Command::AppsUnlock(command) => command.run(instance),
-            Command::ChecksReport(command) => command.run(instance),
-            Command::ChecksRun(command) => command.run(instance).await,
-            Command::ChecksSet(command) => command.run(instance).await,
-            Command::ChecksSkip(command) => command.run(instance).await,
-            Command::ChecksDisable(command) => command.run(instance).await,
-            Command::ChecksEnable(command) => command.run(instance).await,
-            Command::AppsDestroy(command) => command.run(instance).await,
-            Command::ConfigShow(command) => command.run(instance),
-            Command::ConfigGet(command) => command.run(instance),
-            Command::ConfigSet(command) => command.run(instance).await,
-            Command::ConfigUnset(command) => command.run(instance).await,
-            Command::DeploysList(command) => command.run(instance),
-            Command::DeploysInfo(command) => command.run(instance),
-            Command::DeploysOutput(command) => command.run(instance).await,
-            Command::DeploysFollow(command) => command.run(instance).await,
-            Command::DeploysCancel(command) => command.run(instance).await,
-            Command::Logs(command) => command.run(instance).await,
-            Command::PsReport(command) => command.run(instance).await,
-            Command::PsScale(command) => command.run(instance).await,
-            Command::PsStop(command) => command.run(instance).await,
-            Command::PsStart(command) => command.run(instance).await,
-            Command::PsRestart(command) => command.run(instance).await,
-            Command::PsRebuild(command) => command.run(instance).await,
-            Command::PsSet(command) => command.run(instance).await,
-            Command::ReleasesList(command) => command.run(instance).await,
-            Command::ReleasesInfo(command) => command.run(instance),
-            Command::ReleasesRollback(command) => command.run(instance).await,
-            Command::SshKeysList(command) => command.run(instance),
-            Command::SshKeysRemove(command) => command.run(instance),
-            Command::Report(command) => command.run(instance).await,
-            Command::Disk(command) => command.run(instance).await,
-            Command::Cleanup(command) => command.run(instance).await,
-            Command::BuildpacksList(command) => command.run(instance),
-            Command::BuildpacksShow(command) => command.run(instance),
-            Command::Hook(command) => command.run(instance).await,
-            Command::SshKeysAdd(_)
-            | Command::Plan(_)
-            | Command::BuildpacksDetect(_)
-            | Command::Serve(_)
-            | Command::Resolver(_)
-            | Command::BuildCaps(_)
-            | Command::Completions(_) => Err(Error::bug("a command without an instance was given one")),
+            Command::Apps(it) => it.access(),
+            Command::Config(it) => it.access(),
+            Command::Ps(it) => it.access(),
+            Command::Checks(it) => it.access(),
+            Command::Deploys(it) => it.access(),
+            Command::Releases(it) => it.access(),
+            Command::Logs(it) => it.access(),
+            Command::SshKeys(it) => it.access(),
+            Command::Settings(it) => it.access(),
+            Command::Secrets(it) => it.access(),
+            Command::Server(it) => it.access(),
+            Command::Buildpacks(it) => it.access(),
+            Command::Here(it) => it.access(),
+            Command::Inside(it) => it.access(),
+            Command::Hook(_) => Access::Inside,
         }
     }
 
-    /// Whether the command may come over SSH: what reads this machine's files or runs the daemon may not.
-    fn is_remote(&self) -> bool {
-        !matches!(
-            self,
-            Command::Plan(_)
-                | Command::BuildpacksDetect(_)
-                | Command::Serve(_)
-                | Command::Resolver(_)
-                | Command::BuildCaps(_)
-                | Command::Hook(_)
-                | Command::Completions(_)
-        )
+    /// The file of the person who types that it takes, with the most bytes it may have, and what to say if it is to be
+    /// typed on a terminal.
+    fn input(&mut self) -> Option<(&mut Input, u64, &'static str)> {
+        match self {
+            Command::SshKeys(it) => it.input(),
+            _ => None,
+        }
     }
+
+    /// Runs it. Whoever calls has asked [`Command::access`].
+    async fn run(self, context: &Context<'_>, ui: Ui, force: bool) -> Result<()> {
+        match self {
+            Command::Apps(it) => it.run(context, ui, force).await,
+            Command::Config(it) => it.run(context, ui).await,
+            Command::Ps(it) => it.run(context, ui).await,
+            Command::Checks(it) => it.run(context, ui).await,
+            Command::Deploys(it) => it.run(context, ui).await,
+            Command::Releases(it) => it.run(context, ui).await,
+            Command::Logs(it) => it.run(context, ui).await,
+            Command::SshKeys(it) => it.run(context, ui).await,
+            Command::Settings(it) => it.run(context, ui),
+            Command::Secrets(it) => it.run(context, ui),
+            Command::Server(it) => it.run(context, ui).await,
+            Command::Buildpacks(it) => it.run(context, ui).await,
+            Command::Hook(it) => it.run(context).await,
+            Command::Here(_) | Command::Inside(_) => Err(Error::bug("a command without an instance was given one")),
+        }
+    }
+}
+
+/// Shows what a deploy came to.
+fn deployed(ui: Ui, edited: Result<Edited>) -> Result<()> {
+    ui.show(&edited?)
 }
 
 /// What is generated from the command tree and committed: the completion scripts and the pages of the manual, by path,
@@ -304,13 +212,13 @@ pub fn run(arguments: &[OsString]) -> u8 {
     let program = arguments.first().map(PathBuf::from).unwrap_or_default();
     let program = program.file_name().and_then(|name| name.to_str()).unwrap_or("paas").to_owned();
     if crate::git::HOOKS.contains(&program.as_str()) {
-        return execute(&["paas", "hook", &program].map(OsString::from), Door::Local);
+        return execute(&["paas", "hook", &program].map(OsString::from), Door::Git);
     }
     let session = Session::from_environment();
     match session.command {
         Some(command) => run_session(&command),
         None => {
-            clap_complete::CompleteEnv::with_factory(completions::tree).complete();
+            clap_complete::CompleteEnv::with_factory(Cli::command).complete();
             execute(arguments, Door::Local)
         }
     }
@@ -321,16 +229,21 @@ fn run_session(command: &str) -> u8 {
     let words = match shell_words::split(command) {
         Ok(words) => words,
         Err(_) => {
-            return fail(&Error::Usage {
-                message: "a quote is not closed in this command".to_owned(),
-                hint: "`paas --help` lists the commands".to_owned(),
-            });
+            let error = Error::usage(
+                "a quote is not closed in this command".to_owned(),
+                "`paas --help` lists the commands".to_owned(),
+            );
+            return fail(&error, Ui::default());
         }
     };
     match words.split_first() {
-        Some((service, [path])) if git::is_service(service) => {
-            let (service, path) = (service.clone(), path.clone());
-            finish(in_instance(None, |instance| Box::pin(async move { git::serve(instance, &service, &path).await })))
+        Some((first, [path])) if git::Service::of(first).is_some() => {
+            let path = path.clone();
+            let Some(service) = git::Service::of(first) else { return fail(&Error::bug("no service"), Ui::default()) };
+            let served = in_instance(None, Door::Git, |context| {
+                Box::pin(async move { git::serve(context, service, &path).await })
+            });
+            finish(served, Ui::default())
         }
         // Nothing, or `paas ...` as on the server, or the command alone.
         _ => {
@@ -343,39 +256,68 @@ fn run_session(command: &str) -> u8 {
 }
 
 fn execute(arguments: &[OsString], door: Door) -> u8 {
-    let cli = match Cli::try_parse_from(arguments) {
-        Ok(cli) => cli,
-        Err(error) => return usage(&error),
+    let clone = if door == Door::Local { remote::Server::of_this_clone() } else { None };
+    let known = match known_app(door, clone.as_ref()) {
+        Ok(known) => known,
+        Err(error) => return fail(&error, Ui::default()),
     };
-    if door == Door::Ssh && (cli.config.is_some() || !cli.command.is_remote()) {
-        return fail(&Error::Usage {
-            message: "this works on the server itself, not over SSH".to_owned(),
-            hint: "log in to the server and type it there".to_owned(),
-        });
+    let arguments = arguments::with_app(&Cli::command(), arguments, known.as_ref());
+    let Cli { global, mut command } = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error, &arguments),
+    };
+    let ui = Ui { format: global.format, quiet: global.quiet };
+    if door == Door::Ssh && (global.config.is_some() || matches!(command.access(), Access::Here | Access::Inside)) {
+        return fail(&AccessError::OnlyHere.into(), ui);
     }
-    if door == Door::Local && cli.command.is_remote() && cli.config.is_none() {
-        match elsewhere() {
+    match command {
+        Command::Here(command) => return finish(command.run(global.config, ui), ui),
+        Command::Inside(command) => return finish(command.run(global.config, ui), ui),
+        _ => {}
+    }
+    if door == Door::Local && global.config.is_none() {
+        match elsewhere(clone) {
             Ok(None) => {}
-            Ok(Some(server)) => return fail(&server.run(arguments)),
-            Err(error) => return fail(&error),
+            Ok(Some(server)) => return fail(&send(&server, &mut command, arguments), ui),
+            Err(error) => return fail(&error, ui),
         }
     }
-    finish(match cli.command {
-        Command::Completions(command) => command.run(),
-        Command::BuildCaps(command) => command.run(),
-        Command::Plan(command) => {
-            Settings::load(cli.config).and_then(|settings| command.run(Ui::default(), &settings.paths.buildpacks()))
-        }
-        Command::BuildpacksDetect(command) => {
-            Settings::load(cli.config).and_then(|settings| command.run(&settings.paths.buildpacks()))
-        }
-        Command::Serve(command) => Settings::load(cli.config).and_then(|settings| command.run(settings)),
-        Command::Resolver(command) => Settings::load(cli.config).and_then(|settings| command.run(&settings)),
-        Command::SshKeysAdd(command) => command
-            .read(door)
-            .and_then(|command| in_instance(cli.config, |instance| Box::pin(async move { command.run(instance) }))),
-        command => in_instance(cli.config, |instance| Box::pin(command.run(instance))),
-    })
+    // Before root becomes the owner of the root directory, who may not be able to read root's files.
+    if let Some((input, limit, prompt)) = command.input()
+        && let Err(error) = input.read(door, limit, prompt, ui)
+    {
+        return fail(&error, ui);
+    }
+    let name = command_name(&arguments);
+    let force = global.force;
+    let done = in_instance(global.config, door, |context| {
+        Box::pin(async move {
+            caller::check_access(context, &name, &command.access())?;
+            command.run(context, ui, force).await
+        })
+    });
+    finish(done, ui)
+}
+
+/// The name of the command in a command line that clap has read, for events.
+fn command_name(arguments: &[OsString]) -> String {
+    let tree = Cli::command();
+    let words = arguments.iter().skip(1).filter_map(|word| word.to_str());
+    words.into_iter().find(|word| tree.find_subcommand(word).is_some()).unwrap_or("paas").to_owned()
+}
+
+/// The app that is known without being typed: that of `PAAS_APP`, or of the clone.
+///
+/// # Errors
+/// [`Error::InvalidValue`] for a `PAAS_APP` that cannot be one.
+fn known_app(door: Door, clone: Option<&remote::Server>) -> Result<Option<AppName>> {
+    if door != Door::Local {
+        return Ok(None);
+    }
+    match crate::settings::app_variable() {
+        Some(app) => Ok(Some(app.parse()?)),
+        None => Ok(clone.and_then(|server| server.app.clone())),
+    }
 }
 
 /// The server that a command line is for, where it is not for this machine: who has no instance here means the one
@@ -383,32 +325,45 @@ fn execute(arguments: &[OsString], door: Door) -> u8 {
 ///
 /// # Errors
 /// [`Error::NoInstance`] where there is neither; [`Error::Settings`].
-fn elsewhere() -> Result<Option<remote::Server>> {
+fn elsewhere(clone: Option<remote::Server>) -> Result<Option<remote::Server>> {
     let settings = Settings::load(None)?;
     if settings.names_its_root() || settings.paths.root().exists() {
         return Ok(None);
     }
-    match remote::Server::of_this_clone() {
+    match clone {
         Some(server) => Ok(Some(server)),
         None if Account::current().is_server() => Ok(None),
-        None => Err(Error::NoInstance(settings.paths.root().to_owned())),
+        None => Err(Error::Host(HostError::NoInstance { root: settings.paths.root().to_owned() })),
     }
 }
 
-/// Opens the instance, as its owner, and does the work in it.
-fn in_instance<F>(config: Option<PathBuf>, work: F) -> Result<()>
+/// Sends a command line to a server, with the file that it names as standard input. Returns only where that fails.
+fn send(server: &remote::Server, command: &mut Command, mut arguments: Vec<OsString>) -> Error {
+    let file = match command.input() {
+        Some((input, _, _)) => input.send(&mut arguments),
+        None => Ok(None),
+    };
+    match file {
+        Ok(file) => server.run(&arguments, file),
+        Err(error) => error,
+    }
+}
+
+/// Opens the instance, as its owner, for whoever asks, and does the work in it.
+fn in_instance<F>(config: Option<PathBuf>, door: Door, work: F) -> Result<()>
 where
-    F: for<'a> FnOnce(&'a Instance) -> std::pin::Pin<Box<dyn Future<Output = Result<()>> + 'a>>,
+    F: for<'a> FnOnce(&'a Context<'a>) -> std::pin::Pin<Box<dyn Future<Output = Result<()>> + 'a>>,
 {
     let settings = Settings::load(config)?;
     become_owner(&settings)?;
-    let actor = Session::from_environment().actor.unwrap_or_else(|| Actor::Local(Account::current().name));
-    let instance = Instance::open(settings, actor)?;
+    let instance = Instance::open(settings)?;
+    let caller = caller::caller(&instance, &Session::from_environment(), door)?;
+    let context = Context { instance: &instance, caller: &caller };
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(Error::io("start"))?
-        .block_on(work(&instance))
+        .block_on(work(&context))
 }
 
 /// Root becomes the owner of the root directory, so that everything in it stays his; anybody else who is not the
@@ -429,27 +384,40 @@ fn become_owner(settings: &Settings) -> Result<()> {
         return Account::of(owner).become_this();
     }
     let owner = if owner == u32::MAX { "somebody else".to_owned() } else { Account::of(owner).name };
-    Err(Error::RootDenied { path: root.to_owned(), owner })
+    Err(Error::Host(HostError::RootDenied { path: root.to_owned(), owner }))
 }
 
 /// Prints what clap has to say, and returns the exit code: 0 for help and version.
-fn usage(error: &clap::Error) -> u8 {
-    // Where nobody reads it there is nothing more to do.
+fn usage(error: &clap::Error, arguments: &[OsString]) -> u8 {
+    if !error.use_stderr() {
+        // Where nobody reads it there is nothing more to do.
+        drop(error.print());
+        return 0;
+    }
+    if arguments::asks_for_json(arguments) {
+        let text = error.to_string();
+        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let error = Error::usage(message, "`--help` after the command shows how it is typed");
+        return fail(&error, Ui { format: Format::Json, quiet: false });
+    }
     drop(error.print());
-    if error.use_stderr() { Kind::Usage.exit_code() } else { 0 }
+    Kind::Usage.exit_code()
 }
 
-fn finish(result: Result<()>) -> u8 {
+fn finish(result: Result<()>, ui: Ui) -> u8 {
     match result {
         Ok(()) => 0,
-        Err(error) => fail(&error),
+        Err(error) => fail(&error, ui),
     }
 }
 
 /// Says what went wrong, unless it was said or is only an exit code.
-fn fail(error: &Error) -> u8 {
-    if !error.is_told() {
-        Ui::default().error(error);
+fn fail(error: &Error, ui: Ui) -> u8 {
+    let is_silent = matches!(error, Error::Silent(_));
+    // What a deploy's log has said, it has said to people only.
+    let was_said = error.is_told() && ui.talks();
+    if !is_silent && !was_said {
+        ui.error(error);
     }
     error.kind().exit_code()
 }

@@ -20,7 +20,7 @@ use deployment::Deploying;
 pub use preflight::check_disk;
 pub use probe::{Target, probe};
 use queue::{Request, begin};
-pub use queue::{hold, refuse_frozen};
+pub use queue::{hold, refuse_locked};
 pub use recover::{recover, remake};
 use release::Changes;
 pub use retire::{apps_to_retire, retire_app};
@@ -28,6 +28,8 @@ use rollout::Keep;
 
 use crate::{
     Error, Result,
+    context::Context,
+    error::DeployError,
     instance::Instance,
     model::{
         AppName, BranchName, CommitId, DeployId, DeploymentKind, EnvKey, ProcessType, PropertyChange, Release,
@@ -78,19 +80,19 @@ pub struct Live {
 ///
 /// # Errors
 /// Whatever failed; the release before still serves then, and nothing of this deploy is left.
-pub async fn push(instance: &Instance, push: &Push, log: &DeployLog) -> Result<Live> {
+pub async fn push(context: &Context<'_>, push: &Push, log: &DeployLog) -> Result<Live> {
     let request = Request {
         app: &push.app,
         what: format!("the deploy of {} ({})", push.branch, push.commit.short()),
         wait: push.wait,
         new: NewDeployment {
             kind: DeploymentKind::Push,
-            actor: &instance.actor,
+            actor: context.actor(),
             branch: Some(&push.branch),
             commit: Some(push.commit),
         },
     };
-    let deploying = begin(instance, &request, log).await?;
+    let deploying = begin(context, &request, log).await?;
     let proven = deploying.unless_stopped(async {
         source::check_branch(&deploying, push)?;
         let source = source::checkout(&deploying, push.commit, &format!("from {}", push.branch)).await?;
@@ -108,13 +110,13 @@ pub async fn push(instance: &Instance, push: &Push, log: &DeployLog) -> Result<L
 ///
 /// # Errors
 /// As [`push`]; [`Error::NeverDeployed`].
-pub async fn rebuild(instance: &Instance, app: &AppName, log: &DeployLog) -> Result<Live> {
-    let current = current_release(instance, app)?;
-    let commit = current.commit.ok_or_else(|| Error::NeverDeployed(app.clone()))?;
-    let mut new = NewDeployment::without_source(DeploymentKind::Rebuild, &instance.actor);
+pub async fn rebuild(context: &Context<'_>, app: &AppName, log: &DeployLog) -> Result<Live> {
+    let current = current_release(context.instance, app)?;
+    let commit = current.commit.ok_or_else(|| DeployError::NeverDeployed { app: app.clone() })?;
+    let mut new = NewDeployment::without_source(DeploymentKind::Rebuild, context.actor());
     new.commit = Some(commit);
     let request = Request { app, what: format!("the rebuild of {}", commit.short()), wait: true, new };
-    let deploying = begin(instance, &request, log).await?;
+    let deploying = begin(context, &request, log).await?;
     let proven = deploying.unless_stopped(async {
         let source = source::checkout(&deploying, commit, "once more").await?;
         let plan = build::plan(&deploying, source)?;
@@ -133,10 +135,10 @@ pub async fn rebuild(instance: &Instance, app: &AppName, log: &DeployLog) -> Res
 ///
 /// # Errors
 /// As [`push`]; [`Error::NotRunning`].
-pub async fn edit(instance: &Instance, app: &AppName, edit: &Edit, log: &DeployLog) -> Result<Live> {
-    let new = NewDeployment::without_source(edit.kind, &instance.actor);
+pub async fn edit(context: &Context<'_>, app: &AppName, edit: &Edit, log: &DeployLog) -> Result<Live> {
+    let new = NewDeployment::without_source(edit.kind, context.actor());
     let request = Request { app, what: format!("the deploy of {}", edit.reason), wait: true, new };
-    let deploying = begin(instance, &request, log).await?;
+    let deploying = begin(context, &request, log).await?;
     let proven = deploying.unless_stopped(async {
         let release = release::cut_again(&deploying, edit)?;
         let candidate = rollout::start(&deploying, release, &Keep::Same).await?;
@@ -151,17 +153,17 @@ pub async fn edit(instance: &Instance, app: &AppName, edit: &Edit, log: &DeployL
 /// `version`: none takes the release that served before the current one.
 ///
 /// # Errors
-/// As [`push`]; [`Error::NoFormerRelease`], [`Error::ReleaseNotFound`], [`Error::NoWayBack`].
+/// As [`push`]; `DeployError::NoFormerRelease`, [`Error::NotFound`], `DeployError::NoWayBack`.
 pub async fn rollback(
-    instance: &Instance,
+    context: &Context<'_>,
     app: &AppName,
     version: Option<ReleaseVersion>,
     log: &DeployLog,
 ) -> Result<Live> {
     let what = version.map_or_else(|| "the rollback".to_owned(), |version| format!("the rollback to {version}"));
-    let new = NewDeployment::without_source(DeploymentKind::Rollback, &instance.actor);
+    let new = NewDeployment::without_source(DeploymentKind::Rollback, context.actor());
     let request = Request { app, what, wait: true, new };
-    let deploying = begin(instance, &request, log).await?;
+    let deploying = begin(context, &request, log).await?;
     let proven = deploying.unless_stopped(async {
         let target = release::to_roll_back_to(&deploying, version).await?;
         let release = release::cut_from(&deploying, &target)?;
@@ -180,17 +182,17 @@ pub async fn rollback(
 /// is too many is drained.
 ///
 /// # Errors
-/// As [`push`]; [`Error::ProcessNotFound`], [`Error::NeverDeployed`].
+/// As [`push`]; [`Error::NotFound`], `DeployError::NeverDeployed`.
 pub async fn scale(
-    instance: &Instance,
+    context: &Context<'_>,
     app: &AppName,
     formation: &[(ProcessType, u32)],
     log: &DeployLog,
 ) -> Result<Live> {
     let words: Vec<String> = formation.iter().map(|(process, quantity)| format!("{process}={quantity}")).collect();
-    let new = NewDeployment::without_source(DeploymentKind::Scale, &instance.actor);
+    let new = NewDeployment::without_source(DeploymentKind::Scale, context.actor());
     let request = Request { app, what: format!("the scaling to {}", words.join(" ")), wait: true, new };
-    let deploying = begin(instance, &request, log).await?;
+    let deploying = begin(context, &request, log).await?;
     let proven = deploying.unless_stopped(async {
         let changes = Changes { formation: formation.to_vec(), ..Changes::default() };
         let release = release::again(&deploying, &format!("Scaling to {}", words.join(" ")), changes)?;
@@ -206,20 +208,20 @@ pub async fn scale(
 /// `process`: only the containers of this type; none for all.
 ///
 /// # Errors
-/// As [`push`]; [`Error::NeverDeployed`], [`Error::ProcessNotFound`].
+/// As [`push`]; `DeployError::NeverDeployed`, [`Error::NotFound`].
 pub async fn restart(
-    instance: &Instance,
+    context: &Context<'_>,
     app: &AppName,
     process: Option<&ProcessType>,
     log: &DeployLog,
 ) -> Result<Live> {
-    let current = current_release(instance, app)?;
+    let current = current_release(context.instance, app)?;
     if let Some(process) = process.filter(|process| current.process(process).is_none()) {
         let known = current.process_names();
-        return Err(Error::ProcessNotFound { app: app.clone(), process: process.clone(), known });
+        return Err(Error::no_process(app, process, known));
     }
-    let new = NewDeployment::without_source(DeploymentKind::Restart, &instance.actor);
-    let deploying = begin(instance, &Request { app, what: "the restart".to_owned(), wait: true, new }, log).await?;
+    let new = NewDeployment::without_source(DeploymentKind::Restart, context.actor());
+    let deploying = begin(context, &Request { app, what: "the restart".to_owned(), wait: true, new }, log).await?;
     let proven = deploying.unless_stopped(async {
         let (release, keep) = match process {
             Some(process) => {
@@ -237,13 +239,13 @@ pub async fn restart(
 /// The release that serves an app.
 ///
 /// # Errors
-/// [`Error::NeverDeployed`], [`Error::AppNotFound`].
+/// `DeployError::NeverDeployed`, [`Error::NotFound`].
 fn current_release(instance: &Instance, app: &AppName) -> Result<Release> {
     let current = instance.read(|tables| {
         let app = tables.app(app)?;
         tables.current_release(app.id)
     })?;
-    current.ok_or_else(|| Error::NeverDeployed(app.clone()))
+    current.ok_or_else(|| Error::Deploy(DeployError::NeverDeployed { app: app.clone() }))
 }
 
 /// Switches to what was proven, or undoes everything.

@@ -4,6 +4,7 @@
 mod build;
 mod caps;
 mod facts;
+mod fault;
 mod images;
 mod listen;
 mod spec;
@@ -21,6 +22,7 @@ use bollard::{
 pub use build::{BuildEvent, BuildSpec, Context};
 pub use caps::Capped;
 pub use facts::Facts;
+use fault::failed;
 use futures_util::{Stream, StreamExt, TryStreamExt};
 pub use images::Image;
 pub use spec::{ContainerSpec, Labels};
@@ -28,6 +30,7 @@ pub use usage::Usage;
 
 use crate::{
     Error, Result, clock,
+    error::EngineError,
     model::{ImageId, RestartPolicy, Subnet},
     settings::Settings,
 };
@@ -116,11 +119,13 @@ impl Engine {
     /// Connects, and settles on the newest API version that both sides speak.
     ///
     /// # Errors
-    /// [`Error::DockerUnavailable`].
+    /// `EngineError::Unavailable`.
     pub async fn connect(settings: &Settings) -> Result<Engine> {
-        let unavailable = |source: bollard::errors::Error| Error::DockerUnavailable {
-            address: settings.docker_address().to_owned(),
-            source: source.into(),
+        let unavailable = |source: bollard::errors::Error| {
+            Error::Engine(EngineError::Unavailable {
+                address: settings.docker_address().to_owned(),
+                source: source.into(),
+            })
         };
         let docker = Docker::connect_with_host(settings.docker_address()).map_err(unavailable)?;
         let docker = docker.negotiate_version().await.map_err(unavailable)?;
@@ -130,22 +135,22 @@ impl Engine {
     /// Where the engine keeps its data, on its own host.
     ///
     /// # Errors
-    /// [`Error::Docker`].
+    /// [`Error::Engine`].
     pub async fn data_root(&self) -> Result<Option<String>> {
-        Ok(self.docker.info().await.map_err(Error::docker("describe itself"))?.docker_root_dir)
+        Ok(self.docker.info().await.map_err(failed("describe itself"))?.docker_root_dir)
     }
 
     /// Makes the instance's network where it is missing: a bridge with our subnet, on which containers do not reach
     /// each other.
     ///
     /// # Errors
-    /// [`Error::Docker`], for example where the subnet overlaps with another network.
+    /// [`Error::Engine`], for example where the subnet overlaps with another network.
     pub async fn ensure_network(&self, instance: &str, subnet: Subnet) -> Result<()> {
         let name = spec::network_name(instance);
         match self.docker.inspect_network(&name, None::<query::InspectNetworkOptions>).await {
             Ok(_) => return Ok(()),
             Err(error) if is_status(&error, 404) => {}
-            Err(error) => return Err(Error::docker("inspect the network")(error)),
+            Err(error) => return Err(failed("inspect the network")(error)),
         }
         let request = NetworkCreateRequest {
             name: name.clone(),
@@ -167,11 +172,9 @@ impl Engine {
             // Another process was quicker.
             Err(error) if is_status(&error, 409) => Ok(()),
             Err(error) if error.to_string().contains("overlaps") => {
-                Err(Error::SubnetTaken { subnet: subnet.to_string() })
+                Err(Error::Engine(EngineError::SubnetTaken { subnet: subnet.to_string() }))
             }
-            Err(error) => {
-                Err(Error::docker(format!("make the network {name} with the subnet {subnet} (PAAS_SUBNET)"))(error))
-            }
+            Err(error) => Err(failed(format!("make the network {name} with the subnet {subnet} (PAAS_SUBNET)"))(error)),
         }
     }
 
@@ -179,10 +182,10 @@ impl Engine {
     /// version made them. Those that containers use stay. Returns how many are gone.
     ///
     /// # Errors
-    /// [`Error::Docker`].
+    /// [`Error::Engine`].
     pub async fn remove_stray_networks(&self, instance: &str) -> Result<u64> {
         let options = query::ListNetworksOptions { filters: Some(label_filter(&[(spec::INSTANCE_LABEL, instance)])) };
-        let networks = self.docker.list_networks(Some(options)).await.map_err(Error::docker("list networks"))?;
+        let networks = self.docker.list_networks(Some(options)).await.map_err(failed("list networks"))?;
         let own = spec::network_name(instance);
         let mut removed = 0;
         for network in networks.into_iter().filter(|network| network.name.as_ref() != Some(&own)) {
@@ -191,7 +194,7 @@ impl Engine {
                 Ok(()) => removed += 1,
                 // It has containers, or somebody else was quicker.
                 Err(error) if is_status(&error, 403) || is_status(&error, 404) => {}
-                Err(error) => return Err(Error::docker(format!("remove the network {id}"))(error)),
+                Err(error) => return Err(failed(format!("remove the network {id}"))(error)),
             }
         }
         Ok(removed)
@@ -200,42 +203,42 @@ impl Engine {
     /// Makes and starts a container.
     ///
     /// # Errors
-    /// [`Error::AddressTaken`] where another container has its address; it is made then. [`Error::Docker`].
+    /// `EngineError::AddressTaken` where another container has its address; it is made then. [`Error::Engine`].
     pub async fn start(&self, spec: &ContainerSpec) -> Result<()> {
         let options = query::CreateContainerOptions { name: Some(spec.name.clone()), ..Default::default() };
         self.docker
             .create_container(Some(options), spec.body())
             .await
-            .map_err(Error::docker(format!("make the container {}", spec.name)))?;
+            .map_err(failed(format!("make the container {}", spec.name)))?;
         match self.docker.start_container(&spec.name, None::<query::StartContainerOptions>).await {
             // It publishes no port, so it is none on the host that is meant.
             Err(error) if error.to_string().contains("Address already in use") => {
-                Err(Error::AddressTaken { address: spec.address })
+                Err(Error::Engine(EngineError::AddressTaken { address: spec.address }))
             }
-            other => other.map_err(Error::docker(format!("start the container {}", spec.name))),
+            other => other.map_err(failed(format!("start the container {}", spec.name))),
         }
     }
 
     /// Starts a container that ended.
     ///
     /// # Errors
-    /// [`Error::Docker`].
+    /// [`Error::Engine`].
     pub async fn start_again(&self, name: &str) -> Result<()> {
         self.docker
             .start_container(name, None::<query::StartContainerOptions>)
             .await
-            .map_err(Error::docker(format!("start the container {name}")))
+            .map_err(failed(format!("start the container {name}")))
     }
 
     /// How a container is.
     ///
     /// # Errors
-    /// [`Error::Docker`].
+    /// [`Error::Engine`].
     pub async fn status(&self, name: &str) -> Result<Status> {
         let inspected = match self.docker.inspect_container(name, None::<query::InspectContainerOptions>).await {
             Ok(inspected) => inspected,
             Err(error) if is_status(&error, 404) => return Ok(Status::Missing),
-            Err(error) => return Err(Error::docker(format!("inspect the container {name}"))(error)),
+            Err(error) => return Err(failed(format!("inspect the container {name}"))(error)),
         };
         let state = inspected.state.unwrap_or_default();
         let word = state.status.map(|status| status.to_string()).unwrap_or_default();
@@ -250,12 +253,12 @@ impl Engine {
     /// What the engine says of a container; nothing where there is none of that name.
     ///
     /// # Errors
-    /// [`Error::Docker`].
+    /// [`Error::Engine`].
     pub async fn running(&self, name: &str) -> Result<Option<Running>> {
         let inspected = match self.docker.inspect_container(name, None::<query::InspectContainerOptions>).await {
             Ok(inspected) => inspected,
             Err(error) if is_status(&error, 404) => return Ok(None),
-            Err(error) => return Err(Error::docker(format!("inspect the container {name}"))(error)),
+            Err(error) => return Err(failed(format!("inspect the container {name}"))(error)),
         };
         let restarts = inspected.restart_count.and_then(|count| u32::try_from(count).ok()).unwrap_or(0);
         let state = inspected.state.unwrap_or_default();
@@ -271,13 +274,13 @@ impl Engine {
     /// Waits until a container ends, and returns its exit code.
     ///
     /// # Errors
-    /// [`Error::Docker`].
+    /// [`Error::Engine`].
     pub async fn wait(&self, name: &str) -> Result<i64> {
         let mut answers = std::pin::pin!(self.docker.wait_container(name, None::<query::WaitContainerOptions>));
         match answers.next().await {
             Some(Ok(answer)) => Ok(answer.status_code),
             Some(Err(bollard::errors::Error::DockerContainerWaitError { code, .. })) => Ok(code),
-            Some(Err(error)) => Err(Error::docker(format!("wait for the container {name}"))(error)),
+            Some(Err(error)) => Err(failed(format!("wait for the container {name}"))(error)),
             None => Err(Error::bug(format!("no answer to the wait for {name}"))),
         }
     }
@@ -285,9 +288,9 @@ impl Engine {
     /// Runs a command in a running container; returns its exit code and the end of what it printed.
     ///
     /// # Errors
-    /// [`Error::Docker`].
+    /// [`Error::Engine`].
     pub async fn exec(&self, name: &str, arguments: [String; 3]) -> Result<(i64, String)> {
-        let failed = || Error::docker(format!("run a command in the container {name}"));
+        let failed = || failed(format!("run a command in the container {name}"));
         let config = ExecConfig {
             cmd: Some(arguments.to_vec()),
             attach_stdout: Some(true),
@@ -313,19 +316,19 @@ impl Engine {
     /// Whether the engine has an image.
     ///
     /// # Errors
-    /// [`Error::Docker`].
+    /// [`Error::Engine`].
     pub async fn has_image(&self, image: &ImageId) -> Result<bool> {
         match self.docker.inspect_image(&image.0).await {
             Ok(_) => Ok(true),
             Err(error) if is_status(&error, 404) => Ok(false),
-            Err(error) => Err(Error::docker(format!("inspect the image {image}"))(error)),
+            Err(error) => Err(failed(format!("inspect the image {image}"))(error)),
         }
     }
 
     /// Sets whether the engine starts a container again when it ends. One that is gone or going is fine.
     ///
     /// # Errors
-    /// [`Error::Docker`].
+    /// [`Error::Engine`].
     pub async fn set_restart(&self, name: &str, restart: RestartPolicy) -> Result<()> {
         let body = ContainerUpdateBody {
             restart_policy: Some(spec::restart_policy(restart)),
@@ -334,7 +337,7 @@ impl Engine {
         match self.docker.update_container(name, body).await {
             // A command removes what the daemon retires: the engine calls that its own error.
             Err(error) if !is_status(&error, 404) && !error.to_string().contains("marked for removal") => {
-                Err(Error::docker(format!("set the restart policy of {name}"))(error))
+                Err(failed(format!("set the restart policy of {name}"))(error))
             }
             _ => Ok(()),
         }
@@ -343,12 +346,12 @@ impl Engine {
     /// Asks a container to end and kills it after `timeout`. One that is gone or ended is fine.
     ///
     /// # Errors
-    /// [`Error::Docker`].
+    /// [`Error::Engine`].
     pub async fn stop(&self, name: &str, timeout: Duration) -> Result<()> {
         let options = query::StopContainerOptions { t: i32::try_from(timeout.as_secs()).ok(), signal: None };
         match self.docker.stop_container(name, Some(options)).await {
             Err(error) if !is_status(&error, 404) && !is_status(&error, 304) => {
-                Err(Error::docker(format!("stop the container {name}"))(error))
+                Err(failed(format!("stop the container {name}"))(error))
             }
             _ => Ok(()),
         }
@@ -357,19 +360,19 @@ impl Engine {
     /// Stops a running container and starts it again.
     ///
     /// # Errors
-    /// [`Error::Docker`].
+    /// [`Error::Engine`].
     pub async fn restart(&self, name: &str, timeout: Duration) -> Result<()> {
         let options = query::RestartContainerOptions { t: i32::try_from(timeout.as_secs()).ok(), signal: None };
         self.docker
             .restart_container(name, Some(options))
             .await
-            .map_err(Error::docker(format!("restart the container {name}")))
+            .map_err(failed(format!("restart the container {name}")))
     }
 
     /// Removes a container with its anonymous volumes, running or not. One that is gone is fine.
     ///
     /// # Errors
-    /// [`Error::Docker`].
+    /// [`Error::Engine`].
     pub async fn remove(&self, name: &str) -> Result<()> {
         let options = query::RemoveContainerOptions { force: true, v: true, ..Default::default() };
         for _ in 0..50 {
@@ -378,7 +381,7 @@ impl Engine {
                 Err(error) if is_status(&error, 404) => return Ok(()),
                 // The engine is already at it: wait until it is done.
                 Err(error) if is_status(&error, 409) => tokio::time::sleep(Duration::from_millis(100)).await,
-                Err(error) => return Err(Error::docker(format!("remove the container {name}"))(error)),
+                Err(error) => return Err(failed(format!("remove the container {name}"))(error)),
             }
         }
         Err(Error::bug(format!("the container {name} is being removed for ever")))
@@ -387,14 +390,14 @@ impl Engine {
     /// The names of the instance's containers, running or not, but for those that serve a build.
     ///
     /// # Errors
-    /// [`Error::Docker`].
+    /// [`Error::Engine`].
     pub async fn list(&self, instance: &str) -> Result<Vec<String>> {
         let options = query::ListContainersOptions {
             all: true,
             filters: Some(label_filter(&[(spec::INSTANCE_LABEL, instance)])),
             ..Default::default()
         };
-        let listed = self.docker.list_containers(Some(options)).await.map_err(Error::docker("list containers"))?;
+        let listed = self.docker.list_containers(Some(options)).await.map_err(failed("list containers"))?;
         Ok(listed
             .into_iter()
             .filter(|summary| !is_at_work(summary))
@@ -406,14 +409,14 @@ impl Engine {
     /// The state of each of the instance's containers in the engine's word, by name: `running`, `restarting`, ...
     ///
     /// # Errors
-    /// [`Error::Docker`].
+    /// [`Error::Engine`].
     pub async fn states(&self, instance: &str) -> Result<HashMap<String, String>> {
         let options = query::ListContainersOptions {
             all: true,
             filters: Some(label_filter(&[(spec::INSTANCE_LABEL, instance)])),
             ..Default::default()
         };
-        let listed = self.docker.list_containers(Some(options)).await.map_err(Error::docker("list containers"))?;
+        let listed = self.docker.list_containers(Some(options)).await.map_err(failed("list containers"))?;
         Ok(listed
             .into_iter()
             .filter_map(|summary| {
@@ -430,7 +433,7 @@ impl Engine {
         let now = clock::now();
         let since = format!("{}.{:03}000000", now / 1000, now % 1000);
         let options = query::EventsOptions { since: Some(since), filters: Some(filters), ..Default::default() };
-        self.docker.events(Some(options)).map_err(Error::docker("report events")).map_ok(|message| Event {
+        self.docker.events(Some(options)).map_err(failed("report events")).map_ok(|message| Event {
             container: message
                 .actor
                 .and_then(|actor| actor.attributes)
@@ -450,18 +453,16 @@ impl Engine {
             tail: tail.map_or_else(|| "all".to_owned(), |lines| lines.to_string()),
             ..Default::default()
         };
-        self.docker.logs(name, Some(options)).map_err(Error::docker(format!("read the log of {name}"))).map_ok(
-            |output| {
-                let message = match &output {
-                    LogOutput::StdErr { message }
-                    | LogOutput::StdOut { message }
-                    | LogOutput::StdIn { message }
-                    | LogOutput::Console { message } => String::from_utf8_lossy(message),
-                };
-                let (time, text) = message.split_once(' ').unwrap_or((&message, ""));
-                LogLine { time: time.to_owned(), text: text.trim_end_matches(['\r', '\n']).to_owned() }
-            },
-        )
+        self.docker.logs(name, Some(options)).map_err(failed(format!("read the log of {name}"))).map_ok(|output| {
+            let message = match &output {
+                LogOutput::StdErr { message }
+                | LogOutput::StdOut { message }
+                | LogOutput::StdIn { message }
+                | LogOutput::Console { message } => String::from_utf8_lossy(message),
+            };
+            let (time, text) = message.split_once(' ').unwrap_or((&message, ""));
+            LogLine { time: time.to_owned(), text: text.trim_end_matches(['\r', '\n']).to_owned() }
+        })
     }
 
     /// The last lines a container printed, as one text; empty where there are none or the container is gone.

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::process::Command;
 
-use crate::{Error, Result, settings};
+use crate::{Error, Result, error::HostError, settings};
 
 /// How much of a failed program's standard error goes into the error, in bytes.
 const STDERR_TAIL: usize = 2000;
@@ -40,7 +40,7 @@ pub fn command_of_user(program: &str) -> Command {
 /// Runs a command to its end and returns its standard output.
 ///
 /// # Errors
-/// [`Error::ProgramMissing`] where it cannot be started, [`Error::Program`] where it exits other than with 0.
+/// `HostError::ProgramMissing` where it cannot be started, `HostError::Program` where it exits other than with 0.
 pub async fn output(mut command: Command) -> Result<Vec<u8>> {
     let name = describe(&command);
     let output = command
@@ -59,7 +59,11 @@ pub async fn output(mut command: Command) -> Result<Vec<u8>> {
     while !stderr.is_char_boundary(start) {
         start += 1;
     }
-    Err(Error::Program { program: name, status: output.status.to_string(), stderr: stderr[start..].to_owned() })
+    Err(Error::Host(HostError::Program {
+        program: name,
+        status: output.status.to_string(),
+        stderr: stderr[start..].to_owned(),
+    }))
 }
 
 /// Becomes another program, with the command's arguments and environment, this standard input, and our own standard
@@ -69,26 +73,29 @@ pub fn replace(command: Command, input: impl Into<Stdio>) -> Error {
     let mut command = command.into_std();
     command.stdin(input);
     let source = command.exec();
-    Error::ProgramMissing { program: command.get_program().to_string_lossy().into_owned(), source }
+    Error::Host(HostError::ProgramMissing { program: command.get_program().to_string_lossy().into_owned(), source })
 }
 
 /// Runs a command to its end with our own standard streams.
 ///
 /// # Errors
-/// [`Error::ProgramMissing`] where it cannot be started.
+/// `HostError::ProgramMissing` where it cannot be started.
 pub async fn attached(mut command: Command) -> Result<ExitStatus> {
     command.stdin(Stdio::inherit()).status().await.map_err(|source| missing(&command, source))
 }
 
 /// The error for a program that could not be started.
 pub fn missing(command: &Command, source: std::io::Error) -> Error {
-    Error::ProgramMissing { program: command.as_std().get_program().to_string_lossy().into_owned(), source }
+    Error::Host(HostError::ProgramMissing {
+        program: command.as_std().get_program().to_string_lossy().into_owned(),
+        source,
+    })
 }
 
 /// The path of the running `paas` binary, good even after it was replaced by an upgrade.
 ///
 /// # Errors
-/// [`Error::Io`] where the kernel does not tell.
+/// [`Error::Host`] where the kernel does not tell.
 pub fn own_binary() -> Result<PathBuf> {
     let path = std::env::current_exe().map_err(Error::io("find the path of the running paas"))?;
     // After an upgrade the kernel says `/usr/bin/paas (deleted)`; the new binary is at the same place.

@@ -7,7 +7,9 @@ use std::{os::unix::fs::symlink, path::Path};
 pub use receive::{ProcReceive, RefUpdate, read_updates, refuse_service};
 
 use crate::{
-    Error, Result, exec,
+    Error, Result,
+    error::{SourceError, UsageError},
+    exec,
     model::{AppName, BranchName, CommitId, DeployId},
     settings::Paths,
 };
@@ -18,20 +20,24 @@ pub const HOOKS: [&str; 2] = ["pre-receive", "proc-receive"];
 /// Makes an app's bare repository where it is missing, set up so that a push of a branch is a deploy.
 ///
 /// # Errors
-/// [`Error::Io`], [`Error::Source`].
+/// [`Error::Host`], `SourceError::Unreadable`.
 pub fn create_repository(paths: &Paths, app: &AppName) -> Result<()> {
     install_hooks(paths)?;
     let path = paths.repository(app);
     if path.join("HEAD").exists() {
         return Ok(());
     }
-    let failed = |error: git2::Error| Error::Source(format!("{}: {}", path.display(), error.message()));
+    let failed = |error: git2::Error| {
+        Error::Source(SourceError::Unreadable { reason: format!("{}: {}", path.display(), error.message()) })
+    };
     let mut options = git2::RepositoryInitOptions::new();
     options.bare(true).external_template(false).initial_head("main");
     let repository = git2::Repository::init_opts(&path, &options).map_err(failed)?;
     let mut config = repository.config().map_err(failed)?;
     let hooks = paths.hooks();
-    let hooks = hooks.to_str().ok_or_else(|| Error::Settings { message: "PAAS_ROOT is not UTF-8".to_owned() })?;
+    let hooks = hooks
+        .to_str()
+        .ok_or_else(|| Error::Usage(UsageError::Settings { message: "PAAS_ROOT is not UTF-8".to_owned() }))?;
     config.set_str("core.hooksPath", hooks).map_err(failed)?;
     // The proc-receive hook moves the branches itself; git moves the rest.
     config.set_str("receive.procReceiveRefs", "refs/heads/").map_err(failed)?;
@@ -46,7 +52,7 @@ pub fn create_repository(paths: &Paths, app: &AppName) -> Result<()> {
 /// Makes the links by which git finds this binary as its hooks, or sets them right after the binary moved.
 ///
 /// # Errors
-/// [`Error::Io`].
+/// [`Error::Host`].
 pub fn install_hooks(paths: &Paths) -> Result<()> {
     let binary = exec::own_binary()?;
     for name in HOOKS {
@@ -68,7 +74,7 @@ pub fn install_hooks(paths: &Paths) -> Result<()> {
 /// Keeps a deployment's commit from being collected, whatever happens to the branch.
 ///
 /// # Errors
-/// [`Error::Source`].
+/// `SourceError::Unreadable`.
 pub fn pin(repository: &Path, deployment: DeployId, commit: CommitId) -> Result<()> {
     set_reference(repository, &pin_name(deployment), commit)
 }
@@ -76,7 +82,7 @@ pub fn pin(repository: &Path, deployment: DeployId, commit: CommitId) -> Result<
 /// Lets go of what [`pin`] kept. Only for who alone may do so.
 ///
 /// # Errors
-/// [`Error::Source`], [`Error::Io`].
+/// `SourceError::Unreadable`, [`Error::Host`].
 pub fn unpin(repository: &Path, deployment: DeployId) -> Result<()> {
     free(repository, &pin_name(deployment))?;
     let repository = open(repository)?;
@@ -91,7 +97,7 @@ pub fn unpin(repository: &Path, deployment: DeployId) -> Result<()> {
 /// holds the app's lock.
 ///
 /// # Errors
-/// [`Error::Source`], [`Error::Io`].
+/// `SourceError::Unreadable`, [`Error::Host`].
 pub fn move_branch(path: &Path, branch: &BranchName, commit: CommitId) -> Result<()> {
     free(path, &branch.reference())?;
     free(path, "HEAD")?;
@@ -103,7 +109,7 @@ pub fn move_branch(path: &Path, branch: &BranchName, commit: CommitId) -> Result
 /// waited for another one is judged by what that one left.
 ///
 /// # Errors
-/// [`Error::Source`].
+/// `SourceError::Unreadable`.
 pub fn moved_away(
     path: &Path,
     branch: &BranchName,
@@ -148,5 +154,5 @@ fn open(path: &Path) -> Result<git2::Repository> {
 }
 
 fn failed(error: &git2::Error) -> Error {
-    Error::Source(error.message().to_owned())
+    Error::Source(SourceError::Unreadable { reason: error.message().to_owned() })
 }

@@ -7,28 +7,37 @@ use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     Router,
-    extract::{Query, State},
+    extract::{Query, Request, State},
     http::{HeaderMap, StatusCode, header},
+    middleware::{Next, from_fn},
     response::{IntoResponse, Response},
-    routing::any,
+    routing::{MethodRouter, any},
 };
 use serde::Deserialize;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use self::page::Page;
-use crate::{Error, Result, instance::Instance, model::AppName, settings::Settings};
+use crate::{
+    Error, Result,
+    error::HostError,
+    instance::Instance,
+    model::{AppName, Caller, Needed, Refusal, allow},
+    settings::Settings,
+};
 
 /// Listens at once, and serves until `stop` turns true; requests under way are answered.
 ///
 /// # Errors
-/// [`Error::Listen`] where the address is taken.
+/// `HostError::Listen` where the address is taken.
 pub async fn start(instance: Arc<Instance>, mut stop: watch::Receiver<bool>) -> Result<JoinHandle<()>> {
     let address = instance.settings.http_listen;
-    let listener = TcpListener::bind(address).await.map_err(|source| Error::Listen {
-        address: address.to_string(),
-        what: "the pages for apps that take no requests",
-        setting: "PAAS_HTTP_LISTEN",
-        source,
+    let listener = TcpListener::bind(address).await.map_err(|source| {
+        Error::Host(HostError::Listen {
+            address: address.to_string(),
+            what: "the pages for apps that take no requests",
+            setting: "PAAS_HTTP_LISTEN",
+            source,
+        })
     })?;
     let router = router(instance);
     Ok(tokio::spawn(async move {
@@ -39,9 +48,28 @@ pub async fn start(instance: Arc<Instance>, mut stop: watch::Receiver<bool>) -> 
     }))
 }
 
-/// Every route there is.
+/// Every route there is, each with who may use it.
 fn router(instance: Arc<Instance>) -> Router {
-    Router::new().route("/-/ask", any(ask)).fallback(show).with_state(instance)
+    Router::new()
+        .route("/-/ask", guarded(Needed::Anybody, any(ask)))
+        .fallback_service(guarded(Needed::Anybody, any(show)).with_state(Arc::clone(&instance)))
+        .with_state(instance)
+}
+
+/// A route that asks the policy before anything else. Nobody says who they are yet: all are guests.
+fn guarded(needed: Needed, route: MethodRouter<Arc<Instance>>) -> MethodRouter<Arc<Instance>> {
+    route.layer(from_fn(move |request: Request, next: Next| {
+        let allowed = allow(&Caller::guest(None), &needed);
+        async move {
+            match allowed {
+                Ok(()) => next.run(request).await,
+                // Which of the two it is, is nobody's to know.
+                Err(Refusal::Hidden(_) | Refusal::OnlyHere | Refusal::Lacks { .. }) => {
+                    StatusCode::NOT_FOUND.into_response()
+                }
+            }
+        }
+    }))
 }
 
 /// Anything else: says why the app at that host takes no requests.

@@ -1,11 +1,11 @@
-//! What every action needs, in one value made once: the settings, the database, the secrets, and who asks.
+//! What every action needs, in one value made once: the settings, the database and the secrets.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::{
     Error, Result,
     model::{
-        Actor, BuildCaps, Override, Property, Scope,
+        AppId, BuildCaps, Override, Property, Scope,
         property::{self, Default, Value},
     },
     secrets::Secrets,
@@ -13,15 +13,13 @@ use crate::{
     store::{Store, Tables},
 };
 
-/// An instance, opened by one process for one actor.
+/// An instance, opened by one process.
 #[derive(Debug)]
 pub struct Instance {
     /// Its settings.
     pub settings: Settings,
     /// Its id, eight hexadecimal digits: the label of its containers, images and networks.
     pub id: String,
-    /// Who asks.
-    pub actor: Actor,
     /// What seals and opens secrets.
     pub secrets: Secrets,
     store: Mutex<Store>,
@@ -32,7 +30,7 @@ impl Instance {
     ///
     /// # Errors
     /// [`Error::Io`] where its root cannot be made, [`Error::Database`], [`Error::Unseal`].
-    pub fn open(settings: Settings, actor: Actor) -> Result<Instance> {
+    pub fn open(settings: Settings) -> Result<Instance> {
         let paths = &settings.paths;
         for directory in [
             paths.root().to_owned(),
@@ -49,13 +47,13 @@ impl Instance {
         let mut store = Store::open(&paths.database())?;
         let id = store.read(|tables| tables.instance_id())?;
         let secrets = Secrets::open(&paths.secret_key())?;
-        Ok(Instance { settings, id, actor, secrets, store: Mutex::new(store) })
+        Ok(Instance { settings, id, secrets, store: Mutex::new(store) })
     }
 
     /// Reads the database, from one snapshot.
     ///
     /// # Errors
-    /// What `work` returns, or [`Error::Database`].
+    /// What `work` returns, or [`Error::Store`].
     pub fn read<T>(&self, work: impl FnOnce(&Tables<'_>) -> Result<T>) -> Result<T> {
         self.store().read(work)
     }
@@ -63,7 +61,7 @@ impl Instance {
     /// Reads and writes the database in one transaction.
     ///
     /// # Errors
-    /// What `work` returns, or [`Error::Database`].
+    /// What `work` returns, or [`Error::Store`].
     pub fn write<T>(&self, work: impl FnOnce(&Tables<'_>) -> Result<T>) -> Result<T> {
         self.store().write(work)
     }
@@ -72,8 +70,8 @@ impl Instance {
     /// settings file or a variable gives, else the one for all apps, else the default; none where that depends.
     ///
     /// # Errors
-    /// [`Error::Database`]; [`Error::InvalidValue`] where what is stored is none.
-    pub fn value(&self, property: &'static Property, app_id: Option<i64>) -> Result<Option<Value>> {
+    /// [`Error::Store`]; [`Error::Invalid`] where what is stored is none.
+    pub fn value(&self, property: &'static Property, app_id: Option<AppId>) -> Result<Option<Value>> {
         let rows: Vec<Override> =
             self.read(|tables| tables.properties(app_id))?.into_iter().map(|row| row.set).collect();
         let set = property::nearest(&rows, property, None);
@@ -83,14 +81,14 @@ impl Instance {
             Default::Depends(_) => None,
         };
         let text = given.map(|given| given.value.as_str()).or(set.map(|set| set.value.as_str())).or(default);
-        text.map(|text| property.value(text)).transpose()
+        Ok(text.map(|text| property.value(text)).transpose()?)
     }
 
     /// The value of a property that is a number; none where none is set and there is no default.
     ///
     /// # Errors
     /// As [`Instance::value`].
-    pub fn maybe_number(&self, property: &'static Property, app_id: Option<i64>) -> Result<Option<u64>> {
+    pub fn maybe_number(&self, property: &'static Property, app_id: Option<AppId>) -> Result<Option<u64>> {
         match self.value(property, app_id)? {
             Some(Value::Number(number)) => Ok(Some(number)),
             Some(Value::Switch(_) | Value::Text(_)) => Err(Error::bug(format!("{property} is no number"))),
@@ -102,7 +100,7 @@ impl Instance {
     ///
     /// # Errors
     /// As [`Instance::value`].
-    pub fn number(&self, property: &'static Property, app_id: Option<i64>) -> Result<u64> {
+    pub fn number(&self, property: &'static Property, app_id: Option<AppId>) -> Result<u64> {
         self.maybe_number(property, app_id)?.ok_or_else(|| Error::bug(format!("{property} has no default")))
     }
 

@@ -55,7 +55,7 @@ impl Holder {
 /// Takes the lock at `path` if it is free; else returns who holds it, where that can be read.
 ///
 /// # Errors
-/// [`Error::Io`].
+/// [`Error::Host`].
 pub fn try_lock(path: &Path, holder: &Holder) -> Result<Result<Lock, Option<Holder>>> {
     let action = || format!("lock {}", path.display());
     let mut file = OpenOptions::new()
@@ -84,7 +84,7 @@ pub fn try_lock(path: &Path, holder: &Holder) -> Result<Result<Lock, Option<Hold
 /// Who holds the lock at `path`; none where nobody does, or the holder has not said yet.
 ///
 /// # Errors
-/// [`Error::Io`].
+/// [`Error::Host`].
 pub fn holder(path: &Path) -> Result<Option<Holder>> {
     let action = || format!("look at the lock {}", path.display());
     let mut file = match File::open(path) {
@@ -105,7 +105,7 @@ pub fn holder(path: &Path) -> Result<Option<Holder>> {
 /// Takes the lock at `path`, and waits for it as long as it takes. `waiting` is told, once for each holder, who it is.
 ///
 /// # Errors
-/// [`Error::Io`].
+/// [`Error::Host`].
 pub async fn lock(path: &Path, holder: &Holder, waiting: impl FnMut(&str)) -> Result<Lock> {
     lock_one_of(&[path.to_owned()], holder, waiting).await
 }
@@ -114,7 +114,7 @@ pub async fn lock(path: &Path, holder: &Holder, waiting: impl FnMut(&str)) -> Re
 /// them, once for each such party.
 ///
 /// # Errors
-/// [`Error::Io`].
+/// [`Error::Host`].
 pub async fn lock_one_of(paths: &[PathBuf], holder: &Holder, mut waiting: impl FnMut(&str)) -> Result<Lock> {
     let mut told: Vec<(String, i64)> = Vec::new();
     loop {
@@ -139,7 +139,7 @@ pub async fn lock_one_of(paths: &[PathBuf], holder: &Holder, mut waiting: impl F
 /// byte of that number (fcntl(2), open file description locks), so that one file does for all numbers.
 ///
 /// # Errors
-/// [`Error::Io`], also where somebody else has claimed it.
+/// [`Error::Host`], also where somebody else has claimed it.
 pub fn claim(path: &Path, number: i64) -> Result<Lock> {
     let file = open_claims(path)?;
     fcntl(&file, FcntlArg::F_OFD_SETLK(&byte(number))).map_err(|errno| claim_error(path)(errno.into()))?;
@@ -149,7 +149,7 @@ pub fn claim(path: &Path, number: i64) -> Result<Lock> {
 /// Whether a living process has claimed a number.
 ///
 /// # Errors
-/// [`Error::Io`].
+/// [`Error::Host`].
 pub fn is_claimed(path: &Path, number: i64) -> Result<bool> {
     let file = open_claims(path)?;
     let mut wanted = byte(number);

@@ -2,6 +2,7 @@
 //!
 //! A value from outside is parsed once into one of these types and is a raw string no more.
 
+mod access;
 mod actor;
 mod app;
 mod caps;
@@ -9,28 +10,39 @@ mod check;
 mod command_line;
 mod config;
 mod deployment;
+mod event;
 mod format;
 mod host;
+mod ids;
+mod invalid;
 mod key;
 mod names;
 mod process;
 mod process_settings;
 pub mod property;
 mod release;
+mod status;
 mod value;
 
+pub use access::{Access, Caller, Door, Grant, Needed, Refusal, Right, Role, allow};
 pub use actor::Actor;
-pub use app::{App, AppName, AppState, Freeze};
+pub use app::{App, AppLock, AppName, AppState};
 pub use caps::BuildCaps;
 pub use check::{Check, CheckMode, HttpProbe, Probe};
 pub use command_line::shell_arguments;
-pub use config::{ConfigMap, EnvKey};
-pub use deployment::{DeployId, DeployState, Deployment, DeploymentKind, Phase};
-pub use format::{bytes, seconds};
+pub use config::{ConfigMap, EnvKey, MASK};
+pub use deployment::{DeployState, Deployment, DeploymentKind, Phase, Stop};
+pub use event::{Change, Event, Outcome, Subject};
+pub use format::{Age, bytes, seconds};
 pub use host::{Hostname, Subnet};
+pub use ids::{AppId, ContainerId, DeployId, OperationId, ReleaseId};
+pub use invalid::Invalid;
+pub(crate) use invalid::Result;
 pub use key::PublicKey;
+pub(crate) use names::words;
 pub use names::{BranchName, CommitId, KeyName};
 pub use process::{ProcessSpec, ProcessType};
 pub use process_settings::{ProcessSettings, RestartPolicy, RunSettings};
-pub use property::{Effect, MASK, Noun, Override, Property, PropertyChange, PropertyRow, Scope};
+pub use property::{Effect, Noun, Override, Property, PropertyChange, PropertyRow, Scope};
 pub use release::{ImageId, Release, ReleaseStatus, ReleaseVersion};
+pub use status::{Condition, Status, app_status};

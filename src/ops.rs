@@ -1,12 +1,14 @@
 //! Every business action, a file a noun: what the command line, SSH and HTTP all call.
 
 pub mod apps;
+pub mod buildpacks;
 pub mod checks;
 pub mod cleanup;
 pub mod config;
 pub mod deploys;
 pub mod disk;
 pub mod edit;
+pub mod events;
 pub mod keys;
 pub mod logs;
 pub mod processes;

@@ -31,7 +31,9 @@ pub use resolver_process::{
 
 use self::{admin::Admin, caddyfile::Variant};
 use crate::{
-    Error, Result, clock, exec,
+    Error, Result, clock,
+    error::{HostError, ProxyError},
+    exec,
     instance::Instance,
     model::AppName,
     settings::{Paths, ProxyMode},
@@ -56,17 +58,22 @@ pub enum Published {
 /// Waits until Caddy answers: the daemon may be restarting it.
 ///
 /// # Errors
-/// [`Error::ProxyUnavailable`] where it does not within three seconds.
+/// `ProxyError::Unavailable` where it does not within three seconds.
 pub async fn ready(instance: &Instance) -> Result<()> {
     let admin = Admin::new(&instance.settings.paths)?;
     let deadline = clock::instant() + READY;
     loop {
         match admin.ping().await {
-            Err(Error::ProxyUnavailable { .. }) if clock::instant() < deadline => {
+            Err(Error::Proxy(ProxyError::Unavailable { .. })) if clock::instant() < deadline => {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
-            Err(Error::ProxyUnavailable { reason, .. }) if instance.settings.proxy_mode == ProxyMode::External => {
-                return Err(Error::ProxyUnavailable { reason, caddyfile: Some(instance.settings.paths.caddyfile()) });
+            Err(Error::Proxy(ProxyError::Unavailable { reason, .. }))
+                if instance.settings.proxy_mode == ProxyMode::External =>
+            {
+                return Err(Error::Proxy(ProxyError::Unavailable {
+                    reason,
+                    caddyfile: Some(instance.settings.paths.caddyfile()),
+                }));
             }
             result => return result,
         }
@@ -77,8 +84,8 @@ pub async fn ready(instance: &Instance) -> Result<()> {
 /// replaces nothing, neither in Caddy nor on disk.
 ///
 /// # Errors
-/// [`Error::ProxyRefused`]; [`Error::ProxyUnavailable`] where it is written but could not be loaded; [`Error::Io`],
-/// [`Error::Database`].
+/// `ProxyError::Refused`; `ProxyError::Unavailable` where it is written but could not be loaded; [`Error::Host`],
+/// [`Error::Store`].
 pub async fn sync(instance: &Instance) -> Result<()> {
     apply(instance, None).await
 }
@@ -90,7 +97,7 @@ pub async fn sync(instance: &Instance) -> Result<()> {
 /// The Caddyfile on disk is not written: call [`sync`] afterwards, when nobody waits any more.
 ///
 /// # Errors
-/// [`Error::ProxyUnavailable`], [`Error::ProxyRefused`] where neither way was open; [`Error::Database`].
+/// `ProxyError::Unavailable`, `ProxyError::Refused` where neither way was open; [`Error::Store`].
 pub async fn publish(instance: &Instance, app: &AppName) -> Result<Published> {
     let deadline = clock::instant() + PUBLISH;
     let mut expected = BTreeSet::from_iter(instance.read(|tables| tables.upstreams(app))?);
@@ -119,7 +126,7 @@ pub async fn publish(instance: &Instance, app: &AppName) -> Result<Published> {
 /// because some requests go by the fallback, under whose name all of them are counted.
 ///
 /// # Errors
-/// [`Error::ProxyUnavailable`].
+/// `ProxyError::Unavailable`.
 pub async fn in_flight(instance: &Instance, upstream: SocketAddrV4) -> Result<Option<u64>> {
     let upstreams = Admin::new(&instance.settings.paths)?.upstreams().await?;
     let by_fallback = upstreams.iter().any(|upstream| upstream.address == "{fallback}" && upstream.num_requests > 0);
@@ -176,7 +183,7 @@ async fn apply(instance: &Instance, variant: Option<Variant>) -> Result<()> {
                 write_atomically(&paths.caddyfile(), &text)?;
                 write_atomically(&paths.caddyfile_loaded(), &text)
             }
-            Err(unavailable @ Error::ProxyUnavailable { .. }) => {
+            Err(unavailable @ Error::Proxy(ProxyError::Unavailable { .. })) => {
                 write_checked_by_program(instance, &text).await?;
                 Err(unavailable)
             }
@@ -187,7 +194,7 @@ async fn apply(instance: &Instance, variant: Option<Variant>) -> Result<()> {
     } else {
         match admin.adapt(&text).await {
             Ok(()) => write_atomically(&paths.caddyfile(), &text),
-            Err(Error::ProxyUnavailable { .. }) => write_checked_by_program(instance, &text).await,
+            Err(Error::Proxy(ProxyError::Unavailable { .. })) => write_checked_by_program(instance, &text).await,
             Err(error) => Err(error),
         }
     }
@@ -203,7 +210,9 @@ async fn write_checked_by_program(instance: &Instance, text: &str) -> Result<()>
     match exec::output(command).await {
         Ok(_) => std::fs::rename(&candidate, paths.caddyfile())
             .map_err(Error::io(format!("write {}", paths.caddyfile().display()))),
-        Err(Error::Program { stderr, .. }) => Err(Error::ProxyRefused(stderr)),
+        Err(Error::Host(HostError::Program { stderr, .. })) => {
+            Err(Error::Proxy(ProxyError::Refused { reason: stderr }))
+        }
         Err(error) => Err(error),
     }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use age::{secrecy::ExposeSecret, x25519::Identity};
 
-use crate::{Error, Result, model::ConfigMap, settings, store::Tables};
+use crate::{Error, Result, error::StoreError, model::ConfigMap, settings, store::Tables};
 
 /// Under which name the database keeps the public half of the identity that everything in it is sealed to.
 const SEALED_TO: &str = "sealed_to";
@@ -27,13 +27,16 @@ impl Secrets {
     /// Reads the identities at `path`; makes one, readable by its owner alone, where there is none.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Unseal`] where the file holds no identity.
+    /// [`Error::Host`]; `StoreError::Sealed` where the file holds no identity.
     pub fn open(path: &Path) -> Result<Secrets> {
         loop {
-            match read(path) {
-                Ok(identities) => return Ok(Secrets { path: path.to_owned(), identities: Mutex::new(identities) }),
-                Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Self::make(path)?,
-                Err(error) => return Err(error),
+            match std::fs::read_to_string(path) {
+                Ok(text) => {
+                    let identities = Mutex::new(parse(path, &text)?);
+                    return Ok(Secrets { path: path.to_owned(), identities });
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Self::make(path)?,
+                Err(error) => return Err(Error::io(format!("read {}", path.display()))(error)),
             }
         }
     }
@@ -55,7 +58,7 @@ impl Secrets {
     /// between this and the row.
     ///
     /// # Errors
-    /// [`Error::Unseal`] where the file does not hold that identity; [`Error::Database`].
+    /// `StoreError::Sealed` where the file does not hold that identity; [`Error::Store`].
     pub fn seal(&self, tables: &Tables<'_>, clear: &[u8]) -> Result<Vec<u8>> {
         let to = match tables.meta(SEALED_TO)? {
             Some(to) => self.find(&to)?.to_public(),
@@ -73,7 +76,7 @@ impl Secrets {
     /// Opens what [`Secrets::seal`] made.
     ///
     /// # Errors
-    /// [`Error::Unseal`] where it was sealed to another identity or is damaged.
+    /// `StoreError::Sealed` where it was sealed to another identity or is damaged.
     pub fn unseal(&self, sealed: &[u8]) -> Result<Vec<u8>> {
         let opened = open_with(&self.identities(), sealed);
         // The identity may have been rotated since the file was read.
@@ -86,7 +89,7 @@ impl Secrets {
     /// Within a transaction that writes; it must be committed. Returns how many values were sealed.
     ///
     /// # Errors
-    /// [`Error::Unseal`] where a value does not open; [`Error::Io`], [`Error::Database`].
+    /// `StoreError::Sealed` where a value does not open; [`Error::Host`], [`Error::Store`].
     pub fn rotate(&self, tables: &Tables<'_>) -> Result<u64> {
         let former = match tables.meta(SEALED_TO)? {
             Some(to) => self.find(&to)?,
@@ -106,7 +109,7 @@ impl Secrets {
     /// names. Within a transaction that writes, so that no rotation runs meanwhile. Returns whether there was anything.
     ///
     /// # Errors
-    /// [`Error::Unseal`] where the file does not hold that identity; [`Error::Io`], [`Error::Database`].
+    /// `StoreError::Sealed` where the file does not hold that identity; [`Error::Host`], [`Error::Store`].
     pub fn tidy(&self, tables: &Tables<'_>) -> Result<bool> {
         let held = read(&self.path)?;
         let Some(to) = tables.meta(SEALED_TO)?.filter(|_| held.len() > 1) else { return Ok(false) };
@@ -118,7 +121,7 @@ impl Secrets {
     /// The public half of the identity that the database names: the fingerprint that it is known by.
     ///
     /// # Errors
-    /// [`Error::Database`].
+    /// [`Error::Store`].
     pub fn fingerprint(tables: &Tables<'_>) -> Result<Option<String>> {
         tables.meta(SEALED_TO)
     }
@@ -134,7 +137,7 @@ impl Secrets {
     }
 
     fn is_not_there(&self) -> Error {
-        Error::Unseal(format!("{} does not hold the key that the database is sealed to", self.path.display()))
+        sealed(&format!("{} does not hold the key that the database is sealed to", self.path.display()))
     }
 
     /// Reads the file once more and keeps what it did not know; returns whether there was anything.
@@ -176,9 +179,9 @@ impl Secrets {
     /// Opens a release's snapshot.
     ///
     /// # Errors
-    /// [`Error::Unseal`].
-    pub fn unseal_config(&self, sealed: &[u8]) -> Result<ConfigMap> {
-        serde_json::from_slice(&self.unseal(sealed)?).map_err(|error| Error::Unseal(error.to_string()))
+    /// `StoreError::Sealed`.
+    pub fn unseal_config(&self, bytes: &[u8]) -> Result<ConfigMap> {
+        serde_json::from_slice(&self.unseal(bytes)?).map_err(|error| sealed(&error))
     }
 }
 
@@ -190,8 +193,11 @@ impl fmt::Debug for Secrets {
 
 /// The identities in a file, a line each.
 fn read(path: &Path) -> Result<Vec<Identity>> {
-    let text = std::fs::read_to_string(path).map_err(Error::io(format!("read {}", path.display())))?;
-    let failed = |reason: &str| Error::Unseal(format!("{}: {reason}", path.display()));
+    parse(path, &std::fs::read_to_string(path).map_err(Error::io(format!("read {}", path.display())))?)
+}
+
+fn parse(path: &Path, text: &str) -> Result<Vec<Identity>> {
+    let failed = |reason: &str| sealed(&format!("{}: {reason}", path.display()));
     let identities: Vec<Identity> =
         text.split_whitespace().map(|line| line.parse().map_err(failed)).collect::<Result<_>>()?;
     if identities.is_empty() { Err(failed("it is empty")) } else { Ok(identities) }
@@ -216,9 +222,13 @@ fn write_draft(path: &Path, identities: &[&Identity]) -> Result<PathBuf> {
     Ok(draft)
 }
 
-fn open_with(identities: &[Identity], sealed: &[u8]) -> Result<Vec<u8>> {
-    let failed = |error: &dyn fmt::Display| Error::Unseal(error.to_string());
-    let decryptor = age::Decryptor::new(sealed).map_err(|error| failed(&error))?;
+fn sealed(reason: &dyn fmt::Display) -> Error {
+    Error::Store(StoreError::Sealed { reason: reason.to_string() })
+}
+
+fn open_with(identities: &[Identity], bytes: &[u8]) -> Result<Vec<u8>> {
+    let failed = |error: &dyn fmt::Display| sealed(error);
+    let decryptor = age::Decryptor::new(bytes).map_err(|error| failed(&error))?;
     let mut clear = Vec::new();
     decryptor
         .decrypt(identities.iter().map(|identity| identity as &dyn age::Identity))
@@ -234,12 +244,12 @@ mod tests {
 
     use super::*;
     use crate::{
-        model::Actor,
+        model::{Actor, AppId},
         store::{Store, Tables},
     };
 
     /// A database with an app that has one variable.
-    fn store(directory: &Path, secrets: &Secrets) -> Result<(Store, i64)> {
+    fn store(directory: &Path, secrets: &Secrets) -> Result<(Store, AppId)> {
         let mut store = Store::open(&directory.join("db"))?;
         let app = store.write(|tables| {
             let app = tables.create_app(&"blog".parse()?)?.id;
@@ -251,7 +261,7 @@ mod tests {
         Ok((store, app))
     }
 
-    fn value(store: &mut Store, app: i64, secrets: &Secrets) -> Result<Vec<u8>> {
+    fn value(store: &mut Store, app: AppId, secrets: &Secrets) -> Result<Vec<u8>> {
         let config = store.read(|tables: &Tables<'_>| tables.config(app))?;
         secrets.unseal(&config[0].1)
     }

@@ -17,7 +17,8 @@ pub use paths::Paths;
 
 use crate::{
     Error, Result,
-    model::{Actor, Hostname, Noun, Property, Subnet, property},
+    error::UsageError,
+    model::{Hostname, Noun, Property, Subnet, property},
 };
 
 /// The file that is read where none is named.
@@ -286,7 +287,7 @@ fn port(text: Option<&str>) -> Result<u16, String> {
 }
 
 fn bad(source: &Source, value: &str, rule: &str) -> Error {
-    Error::Settings { message: format!("{source}: {value:?}: {rule}") }
+    Error::Usage(UsageError::Settings { message: format!("{source}: {value:?}: {rule}") })
 }
 
 impl Settings {
@@ -295,7 +296,7 @@ impl Settings {
     /// `config`: the path given with `--config`.
     ///
     /// # Errors
-    /// [`Error::Settings`] with the file or the variable at fault.
+    /// `UsageError::Settings` with the file or the variable at fault.
     pub fn load(config: Option<PathBuf>) -> Result<Settings> {
         let named = config.or_else(|| variable("PAAS_CONFIG").map(PathBuf::from));
         let named = named.map(std::path::absolute).transpose().map_err(Error::io("find the settings"))?;
@@ -303,7 +304,9 @@ impl Settings {
         let text = match std::fs::read_to_string(&file) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && named.is_none() => String::new(),
-            Err(error) => return Err(Error::Settings { message: format!("{}: {error}", file.display()) }),
+            Err(error) => {
+                return Err(Error::Usage(UsageError::Settings { message: format!("{}: {error}", file.display()) }));
+            }
         };
         let mut given = in_file(&file, &text)?;
         for setting in Setting::all() {
@@ -369,7 +372,8 @@ impl Settings {
 
 /// What a file gives, by name.
 fn in_file(file: &Path, text: &str) -> Result<BTreeMap<&'static str, Given>> {
-    let failed = |message: String| Error::Settings { message: format!("{}: {message}", file.display()) };
+    let failed =
+        |message: String| Error::Usage(UsageError::Settings { message: format!("{}: {message}", file.display()) });
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| failed(error.to_string()))?;
     // `keep.images = 3`, which TOML takes for a table.
     let mut values: Vec<(String, toml::Value)> = Vec::new();
@@ -426,7 +430,7 @@ impl Account {
     /// are threads.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::Host`].
     pub fn become_this(&self) -> Result<()> {
         use nix::unistd::{Gid, Uid, User, initgroups, setgid, setuid};
         let action = || format!("become the user {}", self.name);
@@ -448,11 +452,14 @@ impl Account {
     }
 }
 
-/// What the daemon tells the child process of an SSH session.
+/// What the daemon tells the child process of an SSH session. It is not read further here: what cannot be read is
+/// refused by who opens the instance, and never taken for nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Session {
-    /// Who is on the other end; none: this process was started by a user of this machine.
-    pub actor: Option<Actor>,
+    /// Who is on the other end, as [`crate::model::Actor`] is written; none: a user of this machine started this process.
+    pub actor: Option<String>,
+    /// From where they come.
+    pub address: Option<std::net::IpAddr>,
     /// The command line the client sent. It travels in the environment, not in argv, because it may hold a secret
     /// and argv is for everybody to read.
     pub command: Option<String>,
@@ -460,6 +467,8 @@ pub struct Session {
 
 /// The variable of [`Session::actor`].
 pub const ACTOR_VARIABLE: &str = "PAAS_ACTOR";
+/// The variable of [`Session::address`].
+pub const ADDRESS_VARIABLE: &str = "PAAS_ADDRESS";
 /// The variable of [`Session::command`].
 pub const COMMAND_VARIABLE: &str = "PAAS_SSH_COMMAND";
 
@@ -467,10 +476,17 @@ impl Session {
     /// What the daemon said, if it started this process.
     pub fn from_environment() -> Session {
         Session {
-            actor: variable(ACTOR_VARIABLE).and_then(|text| text.parse().ok()),
+            // An empty one, and one that is no text, says something too: that this is not the owner.
+            actor: std::env::var_os(ACTOR_VARIABLE).map(|actor| actor.to_string_lossy().into_owned()),
+            address: variable(ADDRESS_VARIABLE).and_then(|text| text.parse().ok()),
             command: std::env::var(COMMAND_VARIABLE).ok(),
         }
     }
+}
+
+/// The app that the user works on, where they said so: `PAAS_APP`.
+pub fn app_variable() -> Option<String> {
+    variable("PAAS_APP")
 }
 
 /// Where certificates of authorities are, as far as somebody said: variables that OpenSSL and git read.

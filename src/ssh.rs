@@ -8,7 +8,6 @@ mod bridge;
 mod connection;
 mod gate;
 mod host_key;
-mod public_key;
 #[cfg(test)]
 mod tests;
 
@@ -25,8 +24,7 @@ use tokio::{
     task::JoinSet,
 };
 
-pub use self::public_key::read_public_key;
-use crate::{Error, Result, exec, instance::Instance, store::StoredKey};
+use crate::{Error, Result, error::HostError, exec, instance::Instance, store::StoredKey};
 
 /// How many connections may be open without having logged in.
 const MAX_UNKNOWN: usize = 64;
@@ -68,7 +66,7 @@ impl Server {
     /// Listens on the address of the settings, with the instance's host key, which is made where there is none.
     ///
     /// # Errors
-    /// [`Error::Listen`]; [`Error::HostKey`] and [`Error::Io`] where the host key cannot be read or made.
+    /// `HostError::Listen`; `HostError::HostKey` and [`Error::Host`] where the host key cannot be read or made.
     pub async fn bind(instance: Arc<Instance>) -> Result<Server> {
         Server::bind_with(instance, exec::own_binary()?, LOGIN_GRACE).await
     }
@@ -77,8 +75,14 @@ impl Server {
     async fn bind_with(instance: Arc<Instance>, program: PathBuf, login_grace: Duration) -> Result<Server> {
         let host_key = host_key::open(&instance.settings.paths.host_key())?;
         let wanted = instance.settings.ssh_listen;
-        let listen =
-            |source| Error::Listen { address: wanted.to_string(), what: "SSH", setting: "PAAS_SSH_LISTEN", source };
+        let listen = |source| {
+            Error::Host(HostError::Listen {
+                address: wanted.to_string(),
+                what: "SSH",
+                setting: "PAAS_SSH_LISTEN",
+                source,
+            })
+        };
         let listener = TcpListener::bind(wanted).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let shared = Arc::new(Shared { instance, config: Arc::new(config(host_key)), program, login_grace });

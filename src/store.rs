@@ -2,8 +2,10 @@
 //! immediate transactions. The only module that knows rusqlite; a file a table.
 
 mod apps;
+mod columns;
 mod containers;
 mod deployments;
+mod events;
 mod formation;
 mod keys;
 mod migrate;
@@ -16,12 +18,13 @@ use std::path::Path;
 
 pub use containers::{Container, ContainerState, NewContainer};
 pub use deployments::NewDeployment;
+pub use events::{EventFilter, NewEvent};
 pub use keys::StoredKey;
 pub use releases::NewRelease;
 pub use routes::{Route, Standing};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
-use crate::{Error, Result};
+use crate::{Error, Result, error::StoreError, model::Invalid};
 
 /// How long a process waits for another's write to end, in milliseconds.
 const BUSY_TIMEOUT_MS: u32 = 15_000;
@@ -36,9 +39,11 @@ pub struct Store {
 #[derive(Clone, Copy, Debug, serde::Serialize)]
 pub struct RowCounts {
     /// Releases.
-    pub releases: u64,
+    pub releases: u32,
     /// Deploys.
-    pub operations: u64,
+    pub deploys: u32,
+    /// Events.
+    pub events: u32,
 }
 
 /// The tables, within one transaction: what is read or written through it belongs together.
@@ -51,7 +56,7 @@ impl Store {
     /// Opens the database at `path`, makes it where there is none, and brings it to this binary's version.
     ///
     /// # Errors
-    /// [`Error::Database`] where SQLite fails; [`Error::DatabaseTooNew`].
+    /// [`Error::Store`] where SQLite fails; `StoreError::TooNew`.
     pub fn open(path: &Path) -> Result<Store> {
         let mut connection = Connection::open(path).map_err(database("be opened"))?;
         connection
@@ -70,7 +75,7 @@ impl Store {
     /// Reads, from one snapshot.
     ///
     /// # Errors
-    /// What `work` returns, or [`Error::Database`].
+    /// What `work` returns, or [`Error::Store`].
     pub fn read<T>(&mut self, work: impl FnOnce(&Tables<'_>) -> Result<T>) -> Result<T> {
         let transaction = self.connection.transaction().map_err(database("be read"))?;
         work(&Tables { connection: &transaction })
@@ -79,7 +84,7 @@ impl Store {
     /// Reads and writes in one transaction, which is committed where `work` succeeds and undone where it fails.
     ///
     /// # Errors
-    /// What `work` returns, or [`Error::Database`].
+    /// What `work` returns, or [`Error::Store`].
     pub fn write<T>(&mut self, work: impl FnOnce(&Tables<'_>) -> Result<T>) -> Result<T> {
         let transaction = self
             .connection
@@ -91,27 +96,21 @@ impl Store {
     }
 
     /// A number that changes whenever another connection has written.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn data_version(&self) -> Result<i64> {
-        self.connection.query_row("PRAGMA data_version", [], |row| row.get(0)).map_err(database("be read"))
+        self.connection.query_row("PRAGMA data_version", [], |row| row.get("data_version")).map_err(database("be read"))
     }
 }
 
 impl Tables<'_> {
     /// The id of this instance, eight hexadecimal digits chosen when the database was made: it tells this
     /// instance's containers, images and networks from others' on the same engine.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn instance_id(&self) -> Result<String> {
-        self.one("SELECT value FROM meta WHERE name = 'instance'", [], |row| row.get(0))
+        self.one("SELECT value FROM meta WHERE name = 'instance'", [], |row| row.get("value"))
     }
 
     /// A value kept under a name, if there is one.
     pub(crate) fn meta(&self, name: &str) -> Result<Option<String>> {
-        self.maybe_one("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0))
+        self.maybe_one("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get("value"))
     }
 
     /// Keeps a value under a name.
@@ -124,13 +123,19 @@ impl Tables<'_> {
     }
 
     /// How many rows the tables have that grow with use.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn row_counts(&self) -> Result<RowCounts> {
-        self.one("SELECT (SELECT count(*) FROM releases), (SELECT count(*) FROM deployments)", [], |row| {
-            Ok(RowCounts { releases: row.get::<_, i64>(0)? as u64, operations: row.get::<_, i64>(1)? as u64 })
-        })
+        self.one(
+            "SELECT (SELECT count(*) FROM releases) AS releases, (SELECT count(*) FROM deployments) AS deploys,
+                    (SELECT count(*) FROM events) AS events",
+            [],
+            |row| {
+                Ok(RowCounts {
+                    releases: row.get("releases")?,
+                    deploys: row.get("deploys")?,
+                    events: row.get("events")?,
+                })
+            },
+        )
     }
 
     fn execute(&self, sql: &str, parameters: impl rusqlite::Params) -> Result<usize> {
@@ -184,17 +189,12 @@ impl Tables<'_> {
 
 /// Makes a database error, with what was tried after "the database cannot".
 fn database(action: &'static str) -> impl FnOnce(rusqlite::Error) -> Error {
-    move |source| Error::Database { action, source: source.into() }
+    move |source| Error::Store(StoreError::Failed { action, source: source.into() })
 }
 
 /// Turns a stored value that does not parse into an error of the column it is in.
 fn corrupt<E: std::error::Error + Send + Sync + 'static>(error: E) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
-}
-
-/// Parses a stored text into a checked type.
-fn parsed<T: std::str::FromStr<Err = Error>>(text: impl AsRef<str>) -> rusqlite::Result<T> {
-    text.as_ref().parse().map_err(corrupt)
 }
 
 #[cfg(test)]

@@ -17,10 +17,11 @@ use tracing::{error, info, warn};
 use crate::{
     Error, Result, deploy,
     engine::{Engine, Event},
+    error::HostError,
     git, http,
     instance::Instance,
     lock::{self, Holder},
-    model::Actor,
+    model::{Actor, AppId},
     proxy,
     settings::Settings,
     ssh,
@@ -46,15 +47,15 @@ const THREADS: usize = 2;
 /// Runs the daemon until it is told to stop (SIGTERM, SIGINT). Caddy and running deploys outlive it.
 ///
 /// # Errors
-/// [`Error::AlreadyServing`]; [`Error::Listen`] where a port is taken; whatever keeps it from starting.
+/// `HostError::AlreadyServing`; `HostError::Listen` where a port is taken; whatever keeps it from starting.
 pub fn serve(settings: Settings) -> Result<()> {
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(crate::settings::log_filter()))
         .with_writer(std::io::stderr)
         .with_target(false)
         .init();
-    let instance = Arc::new(Instance::open(settings, Actor::Daemon)?);
-    let holder = Holder::new("paas serve", &instance.actor);
+    let instance = Arc::new(Instance::open(settings)?);
+    let holder = Holder::new("paas serve", &Actor::Daemon);
     let path = instance.settings.paths.daemon_lock();
     let mut lock = lock::try_lock(&path, &holder)?;
     if lock.is_err() {
@@ -63,7 +64,7 @@ pub fn serve(settings: Settings) -> Result<()> {
         lock = lock::try_lock(&path, &holder)?;
     }
     let Ok(_lock) = lock else {
-        return Err(Error::AlreadyServing(instance.settings.paths.root().to_owned()));
+        return Err(Error::Host(HostError::AlreadyServing { root: instance.settings.paths.root().to_owned() }));
     };
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
@@ -198,7 +199,7 @@ async fn with_engine(
 /// The apps whose old containers are being retired: each in a task of its own, because a drain may take its time.
 #[derive(Clone, Default)]
 struct Retiring {
-    apps: Arc<Mutex<HashSet<i64>>>,
+    apps: Arc<Mutex<HashSet<AppId>>>,
 }
 
 impl Retiring {
@@ -219,7 +220,7 @@ impl Retiring {
         Ok(())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<i64>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<AppId>> {
         self.apps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     Error, Result, clock,
     engine::{Engine, Image},
     instance::Instance,
-    model::{App, ImageId, property},
+    model::{self, App, DeployId, ImageId, property},
     settings::Paths,
 };
 
@@ -32,6 +32,16 @@ pub struct Freed {
     pub removed: u64,
     /// How many bytes that freed; for images what of their layers nothing else has, the build cache included.
     pub bytes: u64,
+}
+
+impl Freed {
+    /// What was removed, for people.
+    pub fn words(self) -> String {
+        match self {
+            Freed { removed: 0, .. } => "nothing to remove".to_owned(),
+            Freed { removed, bytes } => format!("{removed} removed, {} freed", model::bytes(bytes)),
+        }
+    }
 }
 
 /// What was removed of the files below ROOT.
@@ -55,7 +65,7 @@ pub struct InEngine {
     /// Networks that are not the instance's.
     pub networks: Freed,
     /// Bytes of the engine's build cache; none where it was not asked for.
-    pub build_cache: Option<u64>,
+    pub build_cache_bytes: Option<u64>,
 }
 
 /// How many rows were removed from the database.
@@ -64,7 +74,9 @@ pub struct Rows {
     /// Releases that nobody can go back to.
     pub releases: u64,
     /// Old deploys.
-    pub operations: u64,
+    pub deploys: u64,
+    /// Old events.
+    pub events: u64,
 }
 
 /// Sweeps after a deploy, which is over: what fails here is done by the next one.
@@ -94,23 +106,23 @@ pub async fn after_deploy(instance: &Instance, engine: &Engine) {
 /// killed left beside the one that is used. Needs no engine.
 ///
 /// # Errors
-/// [`Error::Io`], [`Error::Database`].
+/// [`Error::Host`], [`Error::Store`].
 pub fn files(instance: &Instance) -> Result<Files> {
     let paths = &instance.settings.paths;
     instance.write(|tables| instance.secrets.tidy(tables))?;
     let (apps, unfinished) = instance.read(|tables| Ok((tables.apps()?, tables.unfinished_deployments(None)?)))?;
-    let unfinished: HashSet<String> = unfinished.iter().map(|deployment| deployment.id.to_string()).collect();
+    let unfinished: HashSet<DeployId> = unfinished.iter().map(|deployment| deployment.id).collect();
     let mut deploy_logs = Freed::default();
     let mut former_logs = Freed::default();
     for app in &apps {
-        let mut logs: Vec<(i64, PathBuf)> = entries(&paths.deploy_logs(&app.name))?
+        let mut logs: Vec<(DeployId, PathBuf)> = entries(&paths.deploy_logs(&app.name))?
             .into_iter()
             .filter_map(|path| Some((path.file_stem()?.to_str()?.parse().ok()?, path)))
             .collect();
         logs.sort_unstable_by_key(|(id, _)| std::cmp::Reverse(*id));
         let keep = instance.number(&property::KEEP_DEPLOY_LOGS, Some(app.id))? as usize;
         for (id, path) in logs.into_iter().skip(keep) {
-            if !unfinished.contains(&id.to_string()) {
+            if !unfinished.contains(&id) {
                 remove(&path, &mut deploy_logs)?;
             }
         }
@@ -133,7 +145,7 @@ pub fn files(instance: &Instance) -> Result<Files> {
 /// Cuts a file of lines to the newer half of a bound, where it is larger than that. Returns whether it was.
 ///
 /// # Errors
-/// [`Error::Io`].
+/// [`Error::Host`].
 pub fn shorten(path: &Path, bound: u64) -> Result<bool> {
     let action = || format!("write {}", path.display());
     match std::fs::metadata(path) {
@@ -153,7 +165,7 @@ pub fn shorten(path: &Path, bound: u64) -> Result<bool> {
 /// Removes rows of the database beyond those that are kept: releases that nobody can go back to, deploys that are over.
 ///
 /// # Errors
-/// [`Error::Database`].
+/// [`Error::Store`].
 pub fn rows(instance: &Instance) -> Result<Rows> {
     let mut removed = Rows::default();
     let apps = instance.read(|tables| tables.apps())?;
@@ -161,12 +173,14 @@ pub fn rows(instance: &Instance) -> Result<Rows> {
     for app in apps {
         let releases = instance.number(&property::KEEP_RELEASES, Some(app.id))?;
         let operations = instance.number(&property::KEEP_OPERATIONS, Some(app.id))?;
-        let (releases, operations) = instance.write(|tables| {
+        let (releases, deploys) = instance.write(|tables| {
             Ok((tables.prune_releases(app.id, releases, &kept_images)?, tables.prune_deployments(app.id, operations)?))
         })?;
         removed.releases += releases;
-        removed.operations += operations;
+        removed.deploys += deploys;
     }
+    let events = instance.number(&property::KEEP_EVENTS, None)?;
+    removed.events = instance.write(|tables| tables.prune_events(events))?;
     Ok(removed)
 }
 
@@ -174,7 +188,7 @@ pub fn rows(instance: &Instance) -> Result<Rows> {
 /// the build cache, which belongs to all users of the engine.
 ///
 /// # Errors
-/// [`Error::Docker`], [`Error::Database`].
+/// [`Error::Engine`], [`Error::Store`].
 pub async fn engine(instance: &Instance, engine: &Engine, build_cache: bool) -> Result<InEngine> {
     // The engine first: a container that is made after this has its row already.
     let listed = engine.list(&instance.id).await?;
@@ -196,18 +210,18 @@ pub async fn engine(instance: &Instance, engine: &Engine, build_cache: bool) -> 
         _ => before.layers.saturating_sub(engine.usage(&instance.id).await?.layers),
     };
     let images = Freed { removed, bytes };
-    let build_cache = match build_cache {
+    let build_cache_bytes = match build_cache {
         true => Some(engine.prune_build_cache(0).await?),
         false => None,
     };
-    Ok(InEngine { images, containers, networks, build_cache })
+    Ok(InEngine { images, containers, networks, build_cache_bytes })
 }
 
 /// Removes the images of the instance that no app needs: those beyond the last good releases that keep theirs, and what
 /// builds that were cut off left behind. Returns those that are gone.
 ///
 /// # Errors
-/// [`Error::Docker`], [`Error::Database`].
+/// [`Error::Engine`], [`Error::Store`].
 pub async fn images(instance: &Instance, engine: &Engine) -> Result<Vec<Image>> {
     // The images first: one built after this is not looked at, and the deployment of one built before is in the
     // database until a release has taken the image over.

@@ -23,7 +23,7 @@ pub use dockerignore::{DockerIgnore, Matcher};
 use git2::{ObjectType, Oid, Repository};
 pub use submodules::{Submodule, Submodules, fetch};
 
-use crate::{Error, Result, model::CommitId};
+use crate::{Error, Result, error::SourceError, model::CommitId};
 
 /// How large a file may be that is read as a manifest, in bytes.
 const READ_LIMIT: u64 = 1 << 20;
@@ -83,7 +83,7 @@ impl Tree {
     /// The files of a commit, and of its submodules as [`fetch`] found them.
     ///
     /// # Errors
-    /// [`Error::Source`] where the repository is damaged or the tree hostile; [`Error::Submodule`] where one is missing.
+    /// `SourceError::Unreadable` where the repository is damaged or the tree hostile; `SourceError::Submodule` where one is missing.
     pub fn commit(repository: &Path, commit: CommitId, submodules: &Submodules) -> Result<Tree> {
         let main = open(repository)?;
         let time = main.find_commit(commit.oid()).map_err(unreadable)?.time().seconds();
@@ -94,7 +94,9 @@ impl Tree {
         for pair in entries.windows(2) {
             // `a` and `a/b`, or `a` twice: a file below a link would be written wherever the link points.
             if pair[1].path.starts_with(&pair[0].path) {
-                return Err(Error::Source(format!("the commit has {:?} twice", pair[0].path)));
+                return Err(Error::Source(SourceError::Unreadable {
+                    reason: format!("the commit has {:?} twice", pair[0].path),
+                }));
             }
         }
         let repositories = repositories.into_iter().map(Mutex::new).collect();
@@ -105,7 +107,7 @@ impl Tree {
     /// The files below a directory that git would take: not those that a `.gitignore` names.
     ///
     /// # Errors
-    /// [`Error::Source`] where it cannot be read.
+    /// `SourceError::Unreadable` where it cannot be read.
     pub fn directory(directory: &Path) -> Result<Tree> {
         let mut entries = Vec::new();
         let walk = ignore::WalkBuilder::new(directory)
@@ -114,13 +116,15 @@ impl Tree {
             .filter_entry(|entry| !is_dot_git(entry.file_name().as_bytes()))
             .build();
         for entry in walk {
-            let entry = entry.map_err(|error| Error::Source(error.to_string()))?;
+            let entry = entry.map_err(|error| Error::Source(SourceError::Unreadable { reason: error.to_string() }))?;
             let Ok(path) = entry.path().strip_prefix(directory) else { continue };
             let Some(kind) = entry.file_type() else { continue };
             let kind = if kind.is_symlink() && entry.depth() > 0 {
                 EntryKind::Symlink
             } else if kind.is_file() {
-                let metadata = entry.metadata().map_err(|error| Error::Source(error.to_string()))?;
+                let metadata = entry
+                    .metadata()
+                    .map_err(|error| Error::Source(SourceError::Unreadable { reason: error.to_string() }))?;
                 if metadata.permissions().mode() & 0o111 == 0 { EntryKind::File } else { EntryKind::Executable }
             } else {
                 continue;
@@ -151,17 +155,17 @@ impl Tree {
     /// The content of a file, for manifests; links that stay within the source are followed. Nothing where there is none.
     ///
     /// # Errors
-    /// [`Error::SourceFile`] where it is larger than 1 MiB, [`Error::Source`] where it cannot be read.
+    /// `SourceError::File` where it is larger than 1 MiB, `SourceError::Unreadable` where it cannot be read.
     pub fn read(&self, path: impl AsRef<Path>) -> Result<Option<Vec<u8>>> {
         let Some(entry) = self.resolve(path.as_ref())? else { return Ok(None) };
         let size = self.size(entry)?;
         if size > READ_LIMIT {
-            return Err(Error::SourceFile {
+            return Err(Error::Source(SourceError::File {
                 file: entry.path.display().to_string(),
                 line: None,
                 message: format!("it has {size} bytes, more than the {READ_LIMIT} that are read of such a file"),
                 hint: "see that it is the file it should be, and make it smaller".to_owned(),
-            });
+            }));
         }
         self.content(entry).map(Some)
     }
@@ -195,7 +199,7 @@ impl Tree {
     /// look at and a web server's `ETag` is made of.
     ///
     /// # Errors
-    /// [`Error::Source`] where an object cannot be read, [`Error::Io`] where `out` cannot be written.
+    /// `SourceError::Unreadable` where an object cannot be read, [`Error::Host`] where `out` cannot be written.
     pub fn write_tar(&self, out: impl Write, extra: &[(String, Vec<u8>)], ignore: &DockerIgnore) -> Result<()> {
         let written = Error::io("write the build context");
         let mut tar = TarWriter { builder: tar::Builder::new(out), directories: BTreeSet::new(), time: 0 };
@@ -319,7 +323,9 @@ impl GitWalk<'_> {
         let mut modules = Vec::new();
         while let Some((tree, directory)) = pending.pop() {
             if directory.components().count() > 200 {
-                return Err(Error::Source(format!("the directory {directory:?} is nested too deeply")));
+                return Err(Error::Source(SourceError::Unreadable {
+                    reason: format!("the directory {directory:?} is nested too deeply"),
+                }));
             }
             let tree = self.repositories[repository].find_tree(tree).map_err(unreadable)?;
             for entry in tree.iter() {
@@ -406,7 +412,9 @@ fn checked_name(name: &[u8]) -> Result<&OsStr> {
         || name.contains(&0)
         || is_dot_git(name);
     if hostile {
-        return Err(Error::Source(format!("the commit has a file named {:?}", String::from_utf8_lossy(name))));
+        return Err(Error::Source(SourceError::Unreadable {
+            reason: format!("the commit has a file named {:?}", String::from_utf8_lossy(name)),
+        }));
     }
     Ok(OsStr::from_bytes(name))
 }
@@ -439,11 +447,11 @@ fn locked(repository: &Mutex<Repository>) -> MutexGuard<'_, Repository> {
 
 #[expect(clippy::needless_pass_by_value, reason = "it is passed to map_err")]
 fn unreadable(error: git2::Error) -> Error {
-    Error::Source(error.message().to_owned())
+    Error::Source(SourceError::Unreadable { reason: error.message().to_owned() })
 }
 
 fn unreadable_file(path: &Path, error: &io::Error) -> Error {
-    Error::Source(format!("{}: {error}", path.display()))
+    Error::Source(SourceError::Unreadable { reason: format!("{}: {error}", path.display()) })
 }
 
 /// Reads the content of a blob, for [`submodules`].
@@ -453,7 +461,9 @@ fn blob(repository: &Repository, oid: Oid) -> Result<Vec<u8>> {
         (size, ObjectType::Blob) if size as u64 <= READ_LIMIT => {
             odb.read(oid).map(|object| object.data().to_vec()).map_err(unreadable)
         }
-        _ => Err(Error::Source(".gitmodules is no file, or far too large".to_owned())),
+        _ => Err(Error::Source(SourceError::Unreadable {
+            reason: ".gitmodules is no file, or far too large".to_owned(),
+        })),
     }
 }
 

@@ -3,7 +3,7 @@
 mod deploy_log;
 mod table;
 
-use std::io::{IsTerminal, Write};
+use std::{borrow::Cow, io::Write};
 
 pub use deploy_log::DeployLog;
 use serde::Serialize;
@@ -20,47 +20,99 @@ pub enum Format {
     Json,
 }
 
+/// What a value looks like to people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Text {
+    /// Nothing: the talk beside it says enough.
+    Nothing,
+    /// A line, or several.
+    Line(String),
+    /// Rows under a header; nothing at all if there are no rows.
+    Table {
+        /// The names of the columns.
+        header: Vec<&'static str>,
+        /// The rows, as wide as the header.
+        rows: Vec<Vec<String>>,
+    },
+    /// Names and values, a pair a line.
+    Facts(Vec<(Cow<'static, str>, String)>),
+    /// One after the other, with a blank line between those that are not empty.
+    Parts(Vec<Text>),
+}
+
+impl Text {
+    /// Rows under a header.
+    pub fn table<const N: usize>(header: [&'static str; N], rows: impl IntoIterator<Item = [String; N]>) -> Text {
+        Text::Table { header: header.to_vec(), rows: rows.into_iter().map(Vec::from).collect() }
+    }
+
+    /// Names and values, a pair a line.
+    pub fn facts<N: Into<Cow<'static, str>>>(facts: impl IntoIterator<Item = (N, String)>) -> Text {
+        Text::Facts(facts.into_iter().map(|(name, value)| (name.into(), value)).collect())
+    }
+
+    /// The lines.
+    fn render(&self) -> String {
+        match self {
+            Text::Nothing => String::new(),
+            Text::Line(text) => text.clone(),
+            // A header over nothing says nothing.
+            Text::Table { rows, .. } if rows.is_empty() => String::new(),
+            Text::Table { header, rows } => table::table(header, rows),
+            Text::Facts(facts) => table::facts(facts),
+            Text::Parts(parts) => {
+                let parts = parts.iter().map(Text::render).filter(|part| !part.is_empty());
+                parts.map(|part| part.trim_end_matches('\n').to_owned()).collect::<Vec<_>>().join("\n\n")
+            }
+        }
+    }
+}
+
+/// What a command answers: the same value for programs, as JSON, and for people, as text.
+pub trait Show: Serialize {
+    /// What people see.
+    fn text(&self) -> Text;
+}
+
+/// A dash for what is not there, as tables and facts have it.
+pub fn or_dash(text: Option<impl ToString>) -> String {
+    text.map_or_else(|| "-".to_owned(), |text| text.to_string())
+}
+
+/// Lines, or a dash if there are none.
+pub fn lines_or_dash(lines: impl IntoIterator<Item = String>) -> String {
+    let lines: Vec<String> = lines.into_iter().collect();
+    or_dash((!lines.is_empty()).then(|| lines.join("\n")))
+}
+
 /// Where a command's words go.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ui {
-    /// How data is written.
+    /// How data is written, and errors.
     pub format: Format,
+    /// Whether only data and errors are written, and no talk.
+    pub quiet: bool,
 }
 
 impl Ui {
-    /// Writes rows: a table with a header for people (nothing where there are none), `records` as a JSON array for programs.
+    /// Writes an answer: as text for people, as a JSON document for programs.
     ///
     /// # Errors
     /// [`Error::Io`] where stdout cannot be written.
-    pub fn table<const N: usize>(
-        self,
-        header: [&str; N],
-        rows: &[[String; N]],
-        records: &impl Serialize,
-    ) -> Result<()> {
+    pub fn show(self, answer: &impl Show) -> Result<()> {
         match self.format {
-            // A header over nothing says nothing.
-            Format::Text if rows.is_empty() => Ok(()),
-            Format::Text => self.line(&table::table(&header, rows)),
-            Format::Json => self.json(records),
-        }
-    }
-
-    /// Writes facts: a line each for people, `record` as a JSON object for programs.
-    ///
-    /// # Errors
-    /// [`Error::Io`] where stdout cannot be written.
-    pub fn facts(self, facts: &[(&str, String)], record: &impl Serialize) -> Result<()> {
-        match self.format {
-            Format::Text => self.line(&table::facts(facts)),
-            Format::Json => self.json(record),
+            Format::Text => match answer.text().render() {
+                text if text.is_empty() => Ok(()),
+                text => self.line(&text),
+            },
+            Format::Json => self.json(answer),
         }
     }
 
     /// Writes lines of data to stdout as they are, with a final newline.
     ///
     /// # Errors
-    /// [`Error::Io`] where stdout cannot be written. A closed pipe is no error: who reads has read enough.
+    /// [`Error::Host`] where stdout cannot be written. A closed pipe is no error: who reads has read enough.
     pub fn line(self, text: &str) -> Result<()> {
         let mut out = std::io::stdout().lock();
         let newline = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
@@ -70,7 +122,7 @@ impl Ui {
     /// Writes bytes of data to stdout as they are.
     ///
     /// # Errors
-    /// [`Error::Io`] where stdout cannot be written; a silent one where nobody reads it any more, to end what would go
+    /// [`Error::Host`] where stdout cannot be written; a silent one where nobody reads it any more, to end what would go
     /// on.
     pub fn raw(self, bytes: &[u8]) -> Result<()> {
         let mut out = std::io::stdout().lock();
@@ -100,21 +152,27 @@ impl Ui {
     /// Writes a JSON document to stdout.
     ///
     /// # Errors
-    /// [`Error::Io`] where stdout cannot be written.
+    /// [`Error::Host`] where stdout cannot be written.
     pub fn json(self, record: &impl Serialize) -> Result<()> {
         self.line(&serde_json::to_string_pretty(record).map_err(Error::bug)?)
     }
 
-    /// Says something to the user: a line on stderr.
+    /// Says something to the user: a line on stderr. A program that reads JSON is not talked to.
     pub fn talk(self, text: &str) {
-        // Nobody to talk to is no reason to fail.
-        drop(writeln!(std::io::stderr().lock(), "{text}"));
+        if self.talks() {
+            to_stderr(text);
+        }
+    }
+
+    /// Whether somebody is there to be talked to.
+    pub fn talks(self) -> bool {
+        !self.quiet && self.format == Format::Text
     }
 
     /// Asks the user to type something, on stderr, and reads a line from stdin.
     ///
     /// # Errors
-    /// [`Error::Io`] where stdin cannot be read.
+    /// [`Error::Host`] where stdin cannot be read.
     pub fn ask(self, question: &str) -> Result<String> {
         let mut err = std::io::stderr().lock();
         drop(write!(err, "{question} ").and_then(|()| err.flush()));
@@ -123,28 +181,43 @@ impl Ui {
         Ok(answer.trim().to_owned())
     }
 
-    /// Says what went wrong, why, and what to type.
+    /// Says what went wrong, why, and what to type; as a JSON document for programs.
     pub fn error(self, error: &Error) {
-        self.talk(&error_text(error));
+        match self.format {
+            Format::Text => to_stderr(&error_text(error)),
+            Format::Json => to_stderr(&error_json(error)),
+        }
     }
+}
 
-    /// Whether stderr is a terminal.
-    pub fn is_terminal(self) -> bool {
-        std::io::stderr().is_terminal()
-    }
+fn to_stderr(text: &str) {
+    // Nobody to talk to is no reason to fail.
+    drop(writeln!(std::io::stderr().lock(), "{text}"));
+}
+
+/// An error for programs: `kind`, `message`, `hint`, `exit_code`, and `detail`: the last lines that an app printed, if it
+/// did.
+fn error_json(error: &Error) -> String {
+    let kind = error.kind();
+    let document = serde_json::json!({
+        "kind": kind.as_str(),
+        "message": error.one_line(),
+        "hint": error.hint(),
+        "detail": error.detail(),
+        "exit_code": kind.exit_code(),
+    });
+    format!("{document:#}")
 }
 
 /// An error for people: what, why, the last output, a blank line and the hint.
 pub fn error_text(error: &Error) -> String {
     let mut text = format!("error: {}", error.one_line());
-    if let Some(output) = error.output() {
-        text.push('\n');
-        for line in output.lines() {
-            text.push_str(&format!("\n    {line}"));
-        }
-    }
-    if let Error::NothingDetected { looked_for, found } = error {
-        text.push_str(&format!("\n\nlooked for:\n{looked_for}\n\nfound: {found}"));
+    if let Some(detail) = error.detail() {
+        text.push_str(&format!(
+            "
+
+{detail}"
+        ));
     }
     if let Some(hint) = error.hint() {
         text.push_str(&format!("\n\nhint: {hint}"));

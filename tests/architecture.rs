@@ -70,12 +70,13 @@ const OF_BUILDPACKS: [&str; 34] = [
 const COMMON_WORDS: [&str; 6] = ["c", "dockerfile", "go", "shared", "shell", "static"];
 
 /// Modules, in layers: none names one of a layer above its own.
-const LAYERS: [&[&str]; 5] = [
+const LAYERS: [&[&str]; 6] = [
     &["cli", "ssh", "http", "supervisor"],
     &["ops", "deploy"],
     &["proxy", "buildpack", "sweep", "instance"],
     &["engine", "cgroup", "store", "git", "tree", "exec", "secrets", "lock", "settings", "clock", "ui"],
-    &["model", "error"],
+    &["error"],
+    &["model"],
 ];
 
 /// A file of the source, without its tests and its comments.

@@ -61,7 +61,7 @@ fn what_cannot_be_built_changes_nothing() {
         .push_fixture("broken-build")
         .says("       [2/2] RUN echo")
         .says("         error: cannot find the frobnicator");
-    let hint = "the lines above are the builder's; fix the step that failed and push again";
+    let hint = "the lines above come from the builder; fix the failed step and push again";
     let pushed = assert_refused(pushed, "build failed: v1 still serves", hint);
     assert_eq!(pushed.talk().matches("exited with code 3").count(), 1, "{pushed}");
     served.unchanged("exited with code 3");
@@ -89,7 +89,7 @@ fn what_cannot_be_built_changes_nothing() {
     let image = "127.0.0.1:1/no-such-image:1";
     let pushed = served.push(&[("Dockerfile", &format!("FROM {image}\n"))]);
     let said = format!("cannot pull the image {image}");
-    let hint = format!("check the image's name, and that this server reaches its registry: `docker pull {image}`");
+    let hint = format!("check the image's name, and that this server can reach its registry: `docker pull {image}`");
     assert_refused(pushed, &format!("{said}: v1 still serves"), &hint);
     served.unchanged(&said);
 }

@@ -116,7 +116,7 @@ fn kill_in_states(engine: &mut PrivateEngine) {
             if state == Some("draining") {
                 ran.expect_success();
             } else {
-                let hint = "`systemctl status docker` tells why it ended; once it answers again, do this again";
+                let hint = "`systemctl status docker` shows why it ended; once it answers again, do this again";
                 ran.expect_failure().says("Docker went away when it should ").says(&format!("hint: {hint}"));
             }
         }

@@ -128,7 +128,7 @@ fn without_docker_nothing_is_deployed_and_everything_else_goes_on() {
 
     docker.shut();
     let said = format!("Docker does not answer at {}", docker.address());
-    let hint = "start it with `systemctl start docker`, or set DOCKER_HOST to where it listens; a user who is not root \
+    let hint = "start it with `systemctl start docker`, or set DOCKER_HOST to the address where it listens; a user other than root \
                 must be in the docker group";
     repository.replace("www/index.html", "v1", "v2").commit("v2");
     let pushed = repository.push().says(&said);
@@ -155,7 +155,7 @@ fn without_docker_nothing_is_deployed_and_everything_else_goes_on() {
     docker.shut();
     let pushed: Ran = pushing.wait_with_output().unwrap().into();
     let release = server.json(&["apps:info", "blog"])["release"].clone();
-    let hint = "`systemctl status docker` tells why it ended; once it answers again, do this again";
+    let hint = "`systemctl status docker` shows why it ended; once it answers again, do this again";
     let reason = format!("Docker went away when it should build the image: v{release} still serves");
     assert_refused(pushed, &reason, hint);
     assert!(server.get("blog", "/").body.contains("v2"));
@@ -190,7 +190,7 @@ fn a_caddy_that_dies_is_started_again() {
     kill_caddy();
     repository.replace("www/index.html", "v1", "v2").commit("v2");
     let pushed = repository.push().says("Caddy does not answer: ");
-    let hint = "`paas serve` starts Caddy and keeps it running: see that it runs, with `systemctl status paas`";
+    let hint = "`paas serve` starts Caddy and keeps it running: check that it runs, with `systemctl status paas`";
     assert_refused(pushed, "Caddy does not answer: v1 still serves", hint);
     server.ssh("ps:restart blog").expect_code(69).says("Caddy does not answer").says(hint);
     let log = server.daemon_output();
@@ -268,8 +268,8 @@ fn a_full_disk_is_said_before_anything_is_begun() {
     repository.push().expect_success();
     let before = Untouched::before(&server, &repository, "blog");
     repository.replace("www/index.html", "v1", "v2").commit("v2");
-    let hint = "`paas cleanup` removes what no app needs, `paas cleanup --build-cache` also the build cache of the whole \
-                engine; `paas disk` shows what takes how much";
+    let hint = "`paas cleanup` removes what no app needs; `paas cleanup --build-cache` also removes the build cache of the \
+                whole engine; `paas disk` shows what uses the disk";
     let root = server.root().display().to_string();
 
     let filler = disk.fill(20_500_000);

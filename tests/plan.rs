@@ -130,6 +130,6 @@ fn a_server_has_buildpacks_of_its_own() {
     folder("shell", "title = 1\n", "");
     repository.replace("index.html", "from", "by").commit("second");
     let refused = repository.push().expect_failure().says("buildpacks/shell is malformed");
-    refused.says("hint: correct buildpack.toml in that folder");
+    refused.says("hint: correct the buildpack's folder, or remove it");
     assert_eq!(server.get("shell", "/").body, "from a shell script");
 }

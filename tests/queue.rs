@@ -1,4 +1,4 @@
-//! The line: pushes that take each other's place, an app that was frozen on purpose.
+//! The line: pushes that take each other's place, an app that somebody locked.
 
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ fn a_newer_push_takes_the_place_of_those_that_wait_and_a_waiting_one_can_be_canc
 }
 
 #[test]
-fn a_frozen_app_is_changed_by_nothing_and_nobody() {
+fn a_locked_app_is_changed_by_nothing_and_nobody() {
     let server = Server::start();
     let repository = server.repository("dockerfile", "blog");
     repository.push().expect_success();
@@ -112,7 +112,7 @@ fn a_frozen_app_is_changed_by_nothing_and_nobody() {
     assert_eq!((&info["locked"]["message"], &info["deploy_branch"]), (&"audit until Monday".into(), &"main".into()));
     assert_eq!(server.json(&["config:show", "blog"]), serde_json::json!({}));
 
-    // One that waits in line when it is frozen is refused when its turn comes.
+    // One that waits in line when it is locked is refused when its turn comes.
     server.paas(&["apps:unlock", "blog"]).expect_success().says("key:tester had locked it");
     server.paas(&["apps:unlock", "blog"]).expect_success().says("blog was not locked");
     commit_slow_build(&server, &repository, "slow", "6");

@@ -117,7 +117,9 @@ fn every_command_that_is_named_anywhere_exists() {
             named += 1;
         }
     };
-    for path in ["README.md", "CHANGELOG.md", "docs/architecture.md", "docs/reference.md", "install.sh"] {
+    for path in
+        ["README.md", "CHANGELOG.md", "docs/architecture.md", "docs/reference.md", "install.sh", "tests/errors.txt"]
+    {
         check(path, &read(path), &typed);
     }
     // In the source, hints and help: a line may begin with the words `paas serve` and be prose all the same.

@@ -213,7 +213,7 @@ fn settings_are_checked_and_what_is_wrong_is_named() {
     ] {
         let ran = bare(&format!("{root}{line}\n"), &["apps:list"]);
         assert_eq!(ran.code, 2, "{line}: {ran}");
-        ran.says("cannot read the settings").says(name).says("hint: the settings and their values are listed by");
+        ran.says("cannot read the settings").says(name).says("hint: `paas serve --help` lists the settings");
     }
     assert!(!server.directory.path().join("second").exists());
 

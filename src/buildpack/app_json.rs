@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::{paas_toml::Declared, procfile::process_type};
 use crate::{
     Error, Result,
+    error::SourceError,
     model::{ProcessSettings, ProcessType, Property, property},
 };
 
@@ -57,20 +58,19 @@ struct Header {
 /// Reads how an `app.json` wants processes to be run. One that is no JSON object of ours says nothing.
 ///
 /// # Errors
-/// [`Error::SourceFile`] where a value of ours cannot be meant.
+/// `SourceError::File` where a value of ours cannot be meant.
 pub(super) fn parse(text: &str) -> Result<BTreeMap<ProcessType, Declared>> {
-    let refused = |message: String, hint: &str| Error::SourceFile {
-        file: APP_JSON.to_owned(),
-        line: None,
-        message,
-        hint: hint.to_owned(),
+    let refused = |message: String, hint: &str| {
+        Error::Source(SourceError::File { file: APP_JSON.to_owned(), line: None, message, hint: hint.to_owned() })
     };
-    let document: Document = serde_json::from_str(text).map_err(|error| Error::SourceFile {
-        file: APP_JSON.to_owned(),
-        line: Some(error.line()),
-        message: error.to_string(),
-        hint: "`formation` and `healthchecks` are read from it; take them out, or write them as Dokku has them"
-            .to_owned(),
+    let document: Document = serde_json::from_str(text).map_err(|error| {
+        Error::Source(SourceError::File {
+            file: APP_JSON.to_owned(),
+            line: Some(error.line()),
+            message: error.to_string(),
+            hint: "`formation` and `healthchecks` are read from it; take them out, or write them as Dokku has them"
+                .to_owned(),
+        })
     })?;
     let mut processes: BTreeMap<ProcessType, Declared> = BTreeMap::new();
     let named = |name: &str| process_type(name).map_err(|(message, hint)| refused(message, &hint));
@@ -90,10 +90,9 @@ pub(super) fn parse(text: &str) -> Result<BTreeMap<ProcessType, Declared>> {
         // Those that only look on after the deploy come second to the one that proves a new container.
         let startup = checks.iter().find(|check| check.kind.as_deref().unwrap_or("startup") == "startup");
         let Some(check) = startup.or_else(|| checks.first()) else { continue };
-        let settings =
-            settings(check).and_then(|settings| settings.resolve(&process).map(|_| settings)).map_err(|error| {
-                refused(format!("the health check of {process}: {error}"), "correct it, or take it out")
-            })?;
+        let settings = settings(check).and_then(|settings| Ok(settings.resolve(&process).map(|_| settings)?)).map_err(
+            |error| refused(format!("the health check of {process}: {error}"), "correct it, or take it out"),
+        )?;
         processes.entry(process).or_default().settings = settings;
     }
     Ok(processes)

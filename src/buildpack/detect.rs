@@ -8,7 +8,7 @@ use super::{
     range::{Fit, Range},
     scope::{Answer, Scope},
 };
-use crate::{Error, Result};
+use crate::{Error, Result, error::SourceError};
 
 /// A question about a source: a closed set.
 #[derive(Debug, Deserialize)]
@@ -49,7 +49,7 @@ impl Predicate {
     /// Whether it holds, and then why, e.g. `package.json found`. A negation has no words of its own.
     ///
     /// # Errors
-    /// [`Error::SourceFile`] where a file that is asked about does not parse.
+    /// `SourceError::File` where a file that is asked about does not parse.
     pub fn holds(&self, scope: &Scope<'_>) -> Result<Answer> {
         Ok(match self {
             Predicate::File(paths) => {
@@ -108,10 +108,9 @@ impl Predicate {
                 let mut reasons = Vec::new();
                 for (name, range) in versions {
                     let range = Range::parse(range).ok_or_else(|| {
-                        Error::Buildpack(
-                            format!("a buildpack has a malformed range of versions: {range}"),
-                            "correct its buildpack.toml".to_owned(),
-                        )
+                        Error::Source(SourceError::Buildpack {
+                            message: format!("a buildpack has a malformed range of versions: {range}"),
+                        })
                     })?;
                     let version = scope.version(name)?;
                     match version {
@@ -205,7 +204,7 @@ impl Predicate {
 pub(super) fn glob(pattern: &str) -> Result<GlobMatcher> {
     let glob = GlobBuilder::new(pattern).literal_separator(true).build();
     glob.map(|glob| glob.compile_matcher()).map_err(|error| {
-        Error::Buildpack(format!("a buildpack has a malformed glob: {error}"), "correct its buildpack.toml".to_owned())
+        Error::Source(SourceError::Buildpack { message: format!("a buildpack has a malformed glob: {error}") })
     })
 }
 

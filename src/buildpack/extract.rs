@@ -9,7 +9,7 @@ use super::{
     paas_toml::PAAS_TOML,
     scope::Scope,
 };
-use crate::{Error, Result, tree::Tree};
+use crate::{Error, Result, error::SourceError, tree::Tree};
 
 /// How a text is found in the files of a source: a closed set, and each knows its place for a message.
 #[derive(Debug, Deserialize)]
@@ -140,10 +140,9 @@ impl Expression {
             return Ok(regex);
         }
         let regex = regex::RegexBuilder::new(&self.text).multi_line(true).crlf(true).build().map_err(|error| {
-            Error::Buildpack(
-                format!("a buildpack has a malformed regular expression: {error}"),
-                "correct its buildpack.toml".to_owned(),
-            )
+            Error::Source(SourceError::Buildpack {
+                message: format!("a buildpack has a malformed regular expression: {error}"),
+            })
         })?;
         Ok(self.compiled.get_or_init(|| regex))
     }
@@ -158,7 +157,7 @@ impl Extractor {
     /// Looks for the text; nothing where the file, the key or the match is missing or empty.
     ///
     /// # Errors
-    /// [`Error::SourceFile`] where the file does not parse.
+    /// `SourceError::File` where the file does not parse.
     pub fn find(&self, scope: &Scope<'_>) -> Result<Option<Found>> {
         let found = match self {
             Extractor::Line(file) => scope.text(Path::new(file)).and_then(|text| {
@@ -376,22 +375,26 @@ pub(super) fn json(tree: &Tree, file: &str) -> Result<Option<serde_json::Value>>
     if file.ends_with(".jsonc") {
         text = without_comments(&text);
     }
-    serde_json::from_str(&text).map(Some).map_err(|error| Error::SourceFile {
-        file: file.to_owned(),
-        line: Some(error.line()).filter(|line| *line > 0),
-        message: format!("it is not good JSON: {}", without_place(&error)),
-        hint: format!("correct {file}, commit and push again"),
+    serde_json::from_str(&text).map(Some).map_err(|error| {
+        Error::Source(SourceError::File {
+            file: file.to_owned(),
+            line: Some(error.line()).filter(|line| *line > 0),
+            message: format!("it is not good JSON: {}", without_place(&error)),
+            hint: format!("correct {file}, commit and push again"),
+        })
     })
 }
 
 /// A TOML file, or nothing where there is none.
 pub(super) fn toml(tree: &Tree, file: &str) -> Result<Option<toml::Table>> {
     let Some(text) = tree.read_text(file)? else { return Ok(None) };
-    text.parse().map(Some).map_err(|error: toml::de::Error| Error::SourceFile {
-        file: file.to_owned(),
-        line: error.span().map(|span| line_of(&text, span.start)),
-        message: format!("it is not good TOML: {}", error.message()),
-        hint: format!("correct {file}, commit and push again"),
+    text.parse().map(Some).map_err(|error: toml::de::Error| {
+        Error::Source(SourceError::File {
+            file: file.to_owned(),
+            line: error.span().map(|span| line_of(&text, span.start)),
+            message: format!("it is not good TOML: {}", error.message()),
+            hint: format!("correct {file}, commit and push again"),
+        })
     })
 }
 

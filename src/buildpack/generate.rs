@@ -12,7 +12,7 @@ use super::{
     scope::Scope,
     version::Version,
 };
-use crate::{Error, Result, tree::DockerIgnore};
+use crate::{Error, Result, error::SourceError, tree::DockerIgnore};
 
 /// A command of the build, for the plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -66,7 +66,7 @@ struct TemplateContext<'a> {
 /// The Dockerfile of a buildpack: its path, its text and all files that are added to the build context.
 ///
 /// # Errors
-/// [`Error::Buildpack`] where a template is malformed, [`Error::SourceFile`] where a file of the source is.
+/// [`Error::Source`] where a template is malformed, `SourceError::File` where a file of the source is.
 pub(super) fn generate(
     scope: &Scope<'_>,
     buildpacks: &Buildpacks,
@@ -93,10 +93,9 @@ pub(super) fn generate(
             continue;
         }
         let other = buildpacks.find(&rule.buildpack).ok_or_else(|| {
-            Error::Buildpack(
-                format!("{} needs a buildpack {}, and there is none", buildpack.name, rule.buildpack),
-                "correct its buildpack.toml".to_owned(),
-            )
+            Error::Source(SourceError::Buildpack {
+                message: format!("{} needs a buildpack {}, and there is none", buildpack.name, rule.buildpack),
+            })
         })?;
         // What paas.toml says of the build is meant for the buildpack that was chosen; versions have names.
         let BuildSection { versions, variables, .. } = &scope.paas_toml.build;

@@ -10,7 +10,8 @@ use super::{
 };
 use crate::{
     Error, Result,
-    model::{EnvKey, Noun, ProcessSettings, ProcessType, Property, property},
+    error::SourceError,
+    model::{EnvKey, Invalid, Noun, ProcessSettings, ProcessType, Property, property},
 };
 
 /// The file's name.
@@ -115,7 +116,7 @@ struct Build {
 /// Reads a `paas.toml`.
 ///
 /// # Errors
-/// [`Error::SourceFile`] with the line, and the key that was probably meant.
+/// `SourceError::File` with the line, and the key that was probably meant.
 pub(super) fn parse(text: &str) -> Result<PaasToml> {
     let document: Document = toml::from_str(text).map_err(|error| {
         let message = error.message();
@@ -124,18 +125,20 @@ pub(super) fn parse(text: &str) -> Result<PaasToml> {
             Some((unknown, known)) if message.starts_with("unknown") => known_words(unknown, known),
             _ => "`paas plan` reads the file on your machine; docs/reference.md describes it".to_owned(),
         };
-        Error::SourceFile {
+        Error::Source(SourceError::File {
             file: PAAS_TOML.to_owned(),
             line: error.span().map(|span| line_of(text, span.start)),
             message: message.lines().collect::<Vec<_>>().join(" ").replace("i64", "a number"),
             hint,
-        }
+        })
     })?;
-    let refused = |offset: usize, message: String, hint: &str| Error::SourceFile {
-        file: PAAS_TOML.to_owned(),
-        line: Some(line_of(text, offset)),
-        message,
-        hint: hint.to_owned(),
+    let refused = |offset: usize, message: String, hint: &str| {
+        Error::Source(SourceError::File {
+            file: PAAS_TOML.to_owned(),
+            line: Some(line_of(text, offset)),
+            message,
+            hint: hint.to_owned(),
+        })
     };
 
     let mut processes = BTreeMap::new();
@@ -169,11 +172,13 @@ pub(super) fn parse(text: &str) -> Result<PaasToml> {
 
 /// Checks `[build]`: what it says becomes part of a Dockerfile.
 fn build_section(text: &str, build: Build) -> Result<BuildSection> {
-    let refused = |offset: usize, message: String, hint: &str| Error::SourceFile {
-        file: PAAS_TOML.to_owned(),
-        line: Some(line_of(text, offset)),
-        message,
-        hint: hint.to_owned(),
+    let refused = |offset: usize, message: String, hint: &str| {
+        Error::Source(SourceError::File {
+            file: PAAS_TOML.to_owned(),
+            line: Some(line_of(text, offset)),
+            message,
+            hint: hint.to_owned(),
+        })
     };
     let placed = |text_at: Spanned<String>| {
         let line = line_of(text, text_at.span().start);
@@ -244,17 +249,19 @@ fn build_section(text: &str, build: Build) -> Result<BuildSection> {
 
 /// Checks a table of variables: they become `ENV` of a Dockerfile, which takes one line.
 fn variables(text: &str, table: BTreeMap<Spanned<String>, Spanned<toml::Value>>) -> Result<BTreeMap<EnvKey, String>> {
-    let refused = |offset: usize, message: String, hint: &str| Error::SourceFile {
-        file: PAAS_TOML.to_owned(),
-        line: Some(line_of(text, offset)),
-        message,
-        hint: hint.to_owned(),
+    let refused = |offset: usize, message: String, hint: &str| {
+        Error::Source(SourceError::File {
+            file: PAAS_TOML.to_owned(),
+            line: Some(line_of(text, offset)),
+            message,
+            hint: hint.to_owned(),
+        })
     };
     let mut variables = BTreeMap::new();
     for (name, value) in table {
         let offset = name.span().start;
         let hint = "write a name such as `NODE_OPTIONS`";
-        let key: EnvKey = name.get_ref().parse().map_err(|error: Error| refused(offset, error.to_string(), hint))?;
+        let key: EnvKey = name.get_ref().parse().map_err(|error: Invalid| refused(offset, error.to_string(), hint))?;
         let value = match value.into_inner() {
             toml::Value::String(value) => value,
             toml::Value::Integer(value) => value.to_string(),
@@ -466,11 +473,11 @@ interval = 30
         paas.toml, line 2: "htp" is not a valid type: it is http, tcp, command or up
           type: what is asked: http, tcp (a connection), command, or up (that it stays up)
         paas.toml, line 2: "health" is not a valid path: it is a path such as /health
-          path: the path asked for over HTTP; one that is set must answer 2xx
+          path: the path requested over HTTP; one that is set must answer 2xx
         paas.toml, line 2: "20" is not a valid status: it is an HTTP status such as 200
           status: the HTTP status that is healthy, such as 401
         paas.toml, line 2: "soon" is not a valid timeout: it is a time from 1s to 1h, such as 90s or 2m
-          timeout: how long a new container may take to become healthy (60s)
+          timeout: how long a new container may take to become healthy
         paas.toml, line 3: the version of node is no text
           write it in quotes
         paas.toml, line 2: "x; rm -rf /" is not the name of a Debian package

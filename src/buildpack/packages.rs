@@ -70,7 +70,7 @@ impl DependencyRules {
     /// Reads the names.
     ///
     /// # Errors
-    /// [`Error::SourceFile`] where a file does not parse.
+    /// `SourceError::File` where a file does not parse.
     pub fn find(&self, scope: &Scope<'_>) -> Result<Dependencies> {
         let mut dependencies = Dependencies { fold: self.fold, names: BTreeMap::new() };
         let mut add = |name: &str, file: &str| {
@@ -129,7 +129,7 @@ impl SystemPackages {
     /// What the rules of the buildpack and `[build] packages` say together.
     ///
     /// # Errors
-    /// [`Error::SourceFile`] where a file that is asked about does not parse.
+    /// `SourceError::File` where a file that is asked about does not parse.
     pub(super) fn find(scope: &Scope<'_>) -> Result<SystemPackages> {
         let mut packages = SystemPackages::default();
         for rule in &scope.manifest.packages {

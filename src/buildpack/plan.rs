@@ -16,7 +16,8 @@ use super::{
 };
 use crate::{
     Error, Result,
-    model::{ProcessSpec, ProcessType},
+    error::SourceError,
+    model::{Invalid, ProcessSpec, ProcessType},
     tree::{DockerIgnore, Tree},
 };
 
@@ -100,7 +101,7 @@ impl BuildPlan {
 /// Decides how a source is built and run: `paas.toml` first, then `Procfile`, then the buildpack that matches.
 ///
 /// # Errors
-/// [`Error::NothingDetected`], [`Error::SourceFile`] where a file of the source is malformed, [`Error::Buildpack`] where
+/// `SourceError::NothingDetected`, `SourceError::File` where a file of the source is malformed, [`Error::Source`] where
 /// the buildpack cannot go on.
 pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
     let paas_toml =
@@ -122,7 +123,10 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
     check_settings(buildpacks, buildpack, &paas_toml)?;
     for refusal in &manifest.refuse {
         if refusal.when.holds(&scope)?.is_some() {
-            return Err(Error::Buildpack(refusal.message.clone(), refusal.hint.clone()));
+            return Err(Error::Source(SourceError::Unbuildable {
+                message: refusal.message.clone(),
+                hint: refusal.hint.clone(),
+            }));
         }
     }
     let mut notes = Vec::new();
@@ -180,7 +184,7 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
             let declared = declared(&process, &paas_toml, &app_json);
             ProcessSpec::new(process, command, declared.quantity, declared.settings)
         })
-        .collect::<Result<_>>()?;
+        .collect::<Result<_, Invalid>>()?;
 
     Ok(BuildPlan {
         buildpack: buildpack.name.clone(),
@@ -206,11 +210,8 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
 
 /// The buildpack that `paas.toml` names, or the first that matches; and why.
 fn choose<'a>(tree: &Tree, buildpacks: &'a Buildpacks, paas_toml: &PaasToml) -> Result<(&'a Buildpack, String)> {
-    let refused = |line: usize, message: String, hint: String| Error::SourceFile {
-        file: PAAS_TOML.to_owned(),
-        line: Some(line),
-        message,
-        hint,
+    let refused = |line: usize, message: String, hint: String| {
+        Error::Source(SourceError::File { file: PAAS_TOML.to_owned(), line: Some(line), message, hint })
     };
     if let Some((name, line)) = &paas_toml.build.buildpack {
         let own = folder(name).map(|folder| format!("./{folder}"));
@@ -245,10 +246,10 @@ fn choose<'a>(tree: &Tree, buildpacks: &'a Buildpacks, paas_toml: &PaasToml) -> 
     if more > 0 {
         found.push(format!("and {more} more"));
     }
-    Err(Error::NothingDetected {
+    Err(Error::Source(SourceError::NothingDetected {
         looked_for: looked_for.collect::<Vec<_>>().join("\n"),
         found: if found.is_empty() { "no files at all".to_owned() } else { found.join(", ") },
-    })
+    }))
 }
 
 /// What the source says about a process type: `paas.toml` before `app.json`.
@@ -275,7 +276,7 @@ impl Buildpack {
     /// Why it matches a source; nothing where it does not.
     ///
     /// # Errors
-    /// [`Error::SourceFile`] where a file that is asked about does not parse.
+    /// `SourceError::File` where a file that is asked about does not parse.
     pub(super) fn detects(&self, tree: &Tree, paas_toml: &PaasToml, today: &str) -> Result<Option<String>> {
         let scope = Scope::new(tree, &self.manifest, paas_toml, today)?;
         for predicate in &self.manifest.detect {
@@ -295,12 +296,12 @@ fn folder(name: &str) -> Option<&str> {
 /// The buildpacks with one more that is in a folder of the repository.
 fn own_buildpack(tree: &Tree, buildpacks: &Buildpacks, folder: &str, line: usize) -> Result<Buildpacks> {
     if !tree.has_directory(folder) {
-        return Err(Error::SourceFile {
+        return Err(Error::Source(SourceError::File {
             file: PAAS_TOML.to_owned(),
             line: Some(line),
             message: format!("there is no folder {folder:?} in the repository"),
             hint: "write its path from the root of the repository, and see that it is committed".to_owned(),
-        });
+        }));
     }
     buildpacks.with(tree, folder)
 }
@@ -309,7 +310,7 @@ fn own_buildpack(tree: &Tree, buildpacks: &Buildpacks, folder: &str, line: usize
 fn check_settings(buildpacks: &Buildpacks, buildpack: &Buildpack, paas_toml: &PaasToml) -> Result<()> {
     let (build, manifest) = (&paas_toml.build, &buildpack.manifest);
     let refused = |line: usize, message: String, hint: String| {
-        Err(Error::SourceFile { file: PAAS_TOML.to_owned(), line: Some(line), message, hint })
+        Err(Error::Source(SourceError::File { file: PAAS_TOML.to_owned(), line: Some(line), message, hint }))
     };
     if manifest.dockerfile.is_some() {
         let lines = [&build.install, &build.build, &build.static_root].into_iter().flatten().map(|(_, line)| *line);
@@ -388,22 +389,23 @@ fn processes(
     }
     if commands.is_empty() {
         let why = buildpack.manifest.no_process.clone().unwrap_or_else(|| "nothing says what to run".to_owned());
-        return Err(Error::Buildpack(
-            format!("nothing to run: {why}"),
-            "write a file named Procfile with a line such as `web: COMMAND`, where COMMAND listens on $PORT".to_owned(),
-        ));
+        return Err(Error::Source(SourceError::Unbuildable {
+            message: format!("nothing to run: {why}"),
+            hint: "write a file named Procfile with a line such as `web: COMMAND`, where COMMAND listens on $PORT"
+                .to_owned(),
+        }));
     }
     let without = paas_toml
         .processes
         .keys()
         .find(|process| !is_release(process) && !commands.iter().any(|(known, _)| known == *process));
     if let Some(process) = without {
-        return Err(Error::SourceFile {
+        return Err(Error::Source(SourceError::File {
             file: PAAS_TOML.to_owned(),
             line: None,
             message: format!("[processes.{process}] has no command, and nothing else says one"),
             hint: format!("write `command = \"COMMAND\"` in it, or `{process}: COMMAND` in a Procfile"),
-        });
+        }));
     }
     commands.sort_by_key(|(process, _)| (!process.is_web(), process.clone()));
     sources.dedup();
@@ -446,16 +448,16 @@ fn own_dockerfile(tree: &Tree, paas_toml: &PaasToml, default: &str) -> Result<(S
     let path = path.strip_prefix("./").unwrap_or(path);
     let text = if tree.exists(path) { tree.read_text(path)? } else { None };
     let text = text.ok_or_else(|| match &paas_toml.build.dockerfile {
-        Some((_, line)) => Error::SourceFile {
+        Some((_, line)) => Error::Source(SourceError::File {
             file: PAAS_TOML.to_owned(),
             line: Some(*line),
             message: format!("there is no file {path:?} in the repository"),
             hint: "write its path from the root of the repository, and see that it is committed".to_owned(),
-        },
-        None => Error::Buildpack(
-            format!("there is no {default} in the repository"),
-            format!("add one, or take `buildpack` out of {PAAS_TOML}"),
-        ),
+        }),
+        None => Error::Source(SourceError::Unbuildable {
+            message: format!("there is no {default} in the repository"),
+            hint: format!("add one, or take `buildpack` out of {PAAS_TOML}"),
+        }),
     })?;
     Ok((path.to_owned(), text))
 }

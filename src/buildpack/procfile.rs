@@ -1,7 +1,11 @@
 use std::collections::BTreeMap;
 
 use super::did_you_mean;
-use crate::{Error, Result, model::ProcessType};
+use crate::{
+    Error, Result,
+    error::SourceError,
+    model::{Invalid, ProcessType},
+};
 
 /// The file's name.
 pub(super) const PROCFILE: &str = "Procfile";
@@ -9,7 +13,7 @@ pub(super) const PROCFILE: &str = "Procfile";
 /// Reads a `Procfile`: `NAME: COMMAND` lines, blank lines and `#` comments.
 ///
 /// # Errors
-/// [`Error::SourceFile`] with the line.
+/// `SourceError::File` with the line.
 pub(super) fn parse(text: &str) -> Result<BTreeMap<ProcessType, String>> {
     let mut processes = BTreeMap::new();
     for (index, line) in text.lines().enumerate() {
@@ -17,11 +21,8 @@ pub(super) fn parse(text: &str) -> Result<BTreeMap<ProcessType, String>> {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let malformed = |message: String, hint: String| Error::SourceFile {
-            file: PROCFILE.to_owned(),
-            line: Some(index + 1),
-            message,
-            hint,
+        let malformed = |message: String, hint: String| {
+            Error::Source(SourceError::File { file: PROCFILE.to_owned(), line: Some(index + 1), message, hint })
         };
         let Some((name, command)) = line.split_once(':') else {
             let hint = match line.split_once(char::is_whitespace) {
@@ -50,7 +51,7 @@ pub(super) fn parse(text: &str) -> Result<BTreeMap<ProcessType, String>> {
 
 /// Reads the name of a process type; else what is wrong with it, and what to write.
 pub(super) fn process_type(name: &str) -> Result<ProcessType, (String, String)> {
-    name.parse().map_err(|error: Error| {
+    name.parse().map_err(|error: Invalid| {
         let better: String = name.to_ascii_lowercase().replace(['_', ' ', '.'], "-");
         let hint = match better.parse::<ProcessType>() {
             Ok(better) => format!("call it `{better}`"),

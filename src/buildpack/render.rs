@@ -6,13 +6,14 @@ use tera::{Context, Kwargs, State, Tera};
 use super::Buildpacks;
 use crate::{
     Error, Result,
+    error::SourceError,
     model::{EnvKey, shell_arguments},
 };
 
 /// Renders a template of a buildpack, by its name: `python/Dockerfile.tera`. It can include any other.
 ///
 /// # Errors
-/// [`Error::Buildpack`] where the template is malformed.
+/// [`Error::Source`] where the template is malformed.
 pub(super) fn render(buildpacks: &Buildpacks, name: &str, context: &impl Serialize) -> Result<String> {
     let context = Context::from_serialize(context).map_err(Error::bug)?;
     buildpacks.tera.render(name, &context).map_err(|error| malformed(name, &error))
@@ -35,17 +36,14 @@ pub(super) fn parse<'a>(templates: impl Iterator<Item = (String, &'a str)>) -> R
 /// Renders a short template that is a value of a `buildpack.toml`.
 ///
 /// # Errors
-/// [`Error::Buildpack`] where it is malformed.
+/// [`Error::Source`] where it is malformed.
 pub(super) fn one_off(place: &str, template: &str, context: &impl Serialize) -> Result<String> {
     let context = Context::from_serialize(context).map_err(Error::bug)?;
     Tera::one_off(template, &context, false).map_err(|error| malformed(place, &error))
 }
 
 fn malformed(place: &str, error: &tera::Error) -> Error {
-    Error::Buildpack(
-        format!("the template {place} is malformed: {error}"),
-        "correct the buildpack's folder, or remove it".to_owned(),
-    )
+    Error::Source(SourceError::BuildpackFolder { message: format!("the template {place} is malformed: {error}") })
 }
 
 /// What stands before a command line in the forms of [`shell_form`] and [`chain_form`].

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     Error, Result,
+    error::SourceError,
     tree::{DockerIgnore, Entry, Tree},
 };
 
@@ -53,7 +54,7 @@ impl<'a> Scope<'a> {
     /// A source, seen by a buildpack.
     ///
     /// # Errors
-    /// [`Error::Buildpack`] where a pattern of what the buildpack ignores is malformed.
+    /// [`Error::Source`] where a pattern of what the buildpack ignores is malformed.
     pub fn new(tree: &'a Tree, manifest: &'a Manifest, paas_toml: &'a PaasToml, today: &'a str) -> Result<Scope<'a>> {
         let ignore = DockerIgnore::parse("buildpack.toml", &manifest.ignore.join("\n"))?;
         let mut matcher = ignore.matcher();
@@ -107,7 +108,7 @@ impl<'a> Scope<'a> {
     /// A JSON file; nothing where there is none.
     ///
     /// # Errors
-    /// [`Error::SourceFile`] where it does not parse.
+    /// `SourceError::File` where it does not parse.
     pub fn json(&self, file: &str) -> Result<Option<Rc<serde_json::Value>>> {
         if let Some(document) = self.jsons.borrow().get(file) {
             return Ok(document.clone());
@@ -120,7 +121,7 @@ impl<'a> Scope<'a> {
     /// A TOML file; nothing where there is none.
     ///
     /// # Errors
-    /// [`Error::SourceFile`] where it does not parse.
+    /// `SourceError::File` where it does not parse.
     pub fn toml(&self, file: &str) -> Result<Option<Rc<toml::Table>>> {
         if let Some(document) = self.tomls.borrow().get(file) {
             return Ok(document.clone());
@@ -200,11 +201,9 @@ fn once<'a, T: Clone>(
 }
 
 fn unknown(what: &str, name: &str) -> Error {
-    Error::Buildpack(format!("a buildpack asks for the {what} {name}, and has none"), HINT.to_owned())
+    Error::Source(SourceError::Buildpack { message: format!("a buildpack asks for the {what} {name}, and has none") })
 }
 
 fn circular(what: &str, name: &str) -> Error {
-    Error::Buildpack(format!("the {what} {name} of a buildpack depends on itself"), HINT.to_owned())
+    Error::Source(SourceError::Buildpack { message: format!("the {what} {name} of a buildpack depends on itself") })
 }
-
-const HINT: &str = "correct its buildpack.toml";

@@ -77,7 +77,7 @@ impl Buildpacks {
     /// Which of them match a source, in the order in which they are tried: the first that does would build it.
     ///
     /// # Errors
-    /// [`crate::Error::SourceFile`] where a file of the source is malformed.
+    /// `SourceError::File` where a file of the source is malformed.
     pub fn detect(&self, tree: &Tree) -> Result<Vec<Detected>> {
         let paas_toml = PaasToml::default();
         let detected = self.list.iter().map(|buildpack| {

@@ -9,7 +9,7 @@ use super::{
     range::{Fit, Range, compare, is_version},
     scope::Scope,
 };
-use crate::{Error, Result};
+use crate::{Error, Result, error::SourceError};
 
 /// A version that a plan settled on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -106,7 +106,7 @@ impl VersionRule {
     /// Settles on a version; nothing where none is needed.
     ///
     /// # Errors
-    /// [`Error::SourceFile`] where the file that decides names none, or one that there is no base image for.
+    /// `SourceError::File` where the file that decides names none, or one that there is no base image for.
     pub fn resolve(&self, scope: &Scope<'_>) -> Result<Option<Version>> {
         if let Some(when) = &self.when
             && when.holds(scope)?.is_none()
@@ -204,11 +204,13 @@ impl VersionRule {
 
     fn choose(&self, Asked { found, kind, .. }: &Asked, today: &str) -> Result<String> {
         let supported = self.supported(today);
-        let refused = |message: String| Error::SourceFile {
-            file: found.file.clone(),
-            line: found.line,
-            message,
-            hint: format!("paas knows {} {}: write one of these", self.what, supported.join(", ")),
+        let refused = |message: String| {
+            Error::Source(SourceError::File {
+                file: found.file.clone(),
+                line: found.line,
+                message,
+                hint: format!("paas knows {} {}: write one of these", self.what, supported.join(", ")),
+            })
         };
         let malformed = || refused(format!("{:?} is not a version of {}", shown(&found.text), self.what));
         let asked = self.cleaned(found).ok_or_else(malformed)?;

@@ -1,15 +1,70 @@
-use clap::Args;
-use serde::Serialize;
+use clap::{Args, Subcommand};
 
-use super::{Output, Reporter, Setter};
+use super::{
+    arguments::{AppArgument, NamedApp},
+    properties::{Reporter, Setter},
+};
 use crate::{
-    Error, Kind, Result, clock,
-    instance::Instance,
-    model::{App, AppName, BranchName, Freeze, Noun},
-    ops,
-    store::{Container, ContainerState},
+    Result,
+    context::Context,
+    error::UsageError,
+    model::{Access, AppName, Noun, Right},
+    ops::{apps, properties},
     ui::Ui,
 };
+
+/// Apps: make, look at, lock, destroy
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    #[command(name = "apps:create")]
+    Create(Create),
+    #[command(name = "apps:list")]
+    List(List),
+    #[command(name = "apps:info")]
+    Info(Info),
+    #[command(name = "apps:exists")]
+    Exists(Exists),
+    #[command(name = "apps:set")]
+    Set(Set),
+    #[command(name = "apps:report")]
+    Report(Report),
+    #[command(name = "apps:lock")]
+    Lock(Lock),
+    #[command(name = "apps:unlock")]
+    Unlock(Unlock),
+    #[command(name = "apps:destroy")]
+    Destroy(Destroy),
+}
+
+impl Command {
+    pub(super) fn access(&self) -> Access<'_> {
+        match self {
+            Command::Create(_) => Access::Server(Right::Create),
+            Command::List(_) => Access::Server(Right::See),
+            Command::Info(it) => Access::App(&it.app.app, Right::See),
+            Command::Exists(it) => Access::App(&it.name, Right::See),
+            Command::Set(it) => it.setter.access(Noun::Apps),
+            Command::Report(it) => it.reporter.access(),
+            Command::Lock(it) => Access::App(&it.app.app, Right::Change),
+            Command::Unlock(it) => Access::App(&it.app.app, Right::Change),
+            Command::Destroy(it) => Access::App(&it.app.app, Right::Own),
+        }
+    }
+
+    pub(super) async fn run(self, context: &Context<'_>, ui: Ui, force: bool) -> Result<()> {
+        match self {
+            Command::Create(it) => it.run(context, ui).await,
+            Command::List(List {}) => list(context, ui),
+            Command::Info(it) => ui.show(&apps::info(context, &it.app.app)?),
+            Command::Exists(it) => apps::exists(context, &it.name),
+            Command::Set(it) => it.setter.run(context, ui, Noun::Apps, None).await,
+            Command::Report(it) => it.reporter.run(context, ui, Noun::Apps),
+            Command::Lock(it) => it.run(context, ui),
+            Command::Unlock(it) => it.run(context, ui),
+            Command::Destroy(it) => it.run(context, ui, force).await,
+        }
+    }
+}
 
 /// Create an app
 ///
@@ -18,186 +73,52 @@ use crate::{
 #[derive(Debug, Args)]
 pub(super) struct Create {
     /// The app's name and subdomain: 1 to 63 lower-case letters, digits and dashes
-    app: AppName,
+    name: AppName,
 }
 
 impl Create {
-    pub(super) async fn run(self, instance: &Instance) -> Result<()> {
-        let app = ops::apps::create(instance, &self.app).await?;
-        let ui = Ui::default();
-        ui.line(app.name.as_str())?;
-        ui.talk(&format!("it will be at {} after the first push", instance.settings.app_url(&app.name)));
-        Ok(())
+    async fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
+        let created = apps::create(context, &self.name).await?;
+        ui.talk(&format!("it will be at {} after the first push", created.url));
+        ui.show(&created)
     }
 }
 
 /// List the apps
 #[derive(Debug, Args)]
-pub(super) struct List {
-    #[command(flatten)]
-    output: Output,
-}
+pub(super) struct List {}
 
-#[derive(Serialize)]
-struct AppRecord {
-    name: AppName,
-    state: &'static str,
-    release: Option<u32>,
-    url: String,
-    created_at: String,
-}
-
-impl AppRecord {
-    fn new(instance: &Instance, app: &App) -> AppRecord {
-        AppRecord {
-            name: app.name.clone(),
-            state: app.state.as_str(),
-            release: app.current_release.map(|release| release.0),
-            url: instance.settings.app_url(&app.name),
-            created_at: clock::rfc3339(app.created_at),
-        }
+fn list(context: &Context<'_>, ui: Ui) -> Result<()> {
+    let list = apps::list(context)?;
+    if list.0.is_empty() {
+        ui.talk("there are no apps yet: `paas apps:create NAME` makes one");
     }
+    ui.show(&list)
 }
 
-impl List {
-    pub(super) fn run(self, instance: &Instance) -> Result<()> {
-        let apps = instance.read(|tables| tables.apps())?;
-        let records: Vec<AppRecord> = apps.iter().map(|app| AppRecord::new(instance, app)).collect();
-        let rows: Vec<[String; 4]> = records
-            .iter()
-            .map(|record| {
-                let release = record.release.map_or_else(|| "-".to_owned(), |release| format!("v{release}"));
-                [record.name.to_string(), record.state.to_owned(), release, record.url.clone()]
-            })
-            .collect();
-        if rows.is_empty() {
-            Ui::default().talk("there are no apps yet: `paas apps:create NAME` makes one");
-        }
-        self.output.ui().table(["NAME", "STATE", "RELEASE", "URL"], &rows, &records)
-    }
-}
-
-/// Show an app: its address, release, processes and state
+/// Show an app: its address, release, containers and status
 #[derive(Debug, Args)]
 pub(super) struct Info {
-    /// The app
-    app: AppName,
     #[command(flatten)]
-    output: Output,
-}
-
-#[derive(Serialize)]
-struct InfoRecord {
-    #[serde(flatten)]
-    app: AppRecord,
-    deploy_branch: Option<BranchName>,
-    locked: Option<Freeze>,
-    commit: Option<String>,
-    port: Option<u16>,
-    processes: Vec<ProcessRecord>,
-}
-
-#[derive(Serialize)]
-struct ProcessRecord {
-    process: String,
-    state: &'static str,
-    address: String,
-    command: Option<String>,
-}
-
-impl Info {
-    pub(super) fn run(self, instance: &Instance) -> Result<()> {
-        let (app, release, containers) = instance.read(|tables| {
-            let app = tables.app(&self.app)?;
-            let release = tables.current_release(app.id)?;
-            let containers = tables.containers_of_app(app.id)?;
-            Ok((app, release, containers))
-        })?;
-        let command_of = |container: &Container| {
-            let processes = release.iter().flat_map(|release| &release.processes);
-            processes.filter(|spec| spec.process == container.process).find_map(|spec| spec.command.clone())
-        };
-        let processes: Vec<ProcessRecord> = containers
-            .iter()
-            .map(|container| ProcessRecord {
-                process: container.label(),
-                state: match container.state {
-                    ContainerState::Live if !container.healthy => "unhealthy",
-                    ContainerState::Live => "running",
-                    state => state.as_str(),
-                },
-                address: container.address.to_string(),
-                command: command_of(container),
-            })
-            .collect();
-        let record = InfoRecord {
-            app: AppRecord::new(instance, &app),
-            deploy_branch: app.deploy_branch.clone(),
-            locked: app.freeze.clone(),
-            commit: release.as_ref().and_then(|release| release.commit).map(|commit| commit.to_string()),
-            port: release.as_ref().map(|release| release.port),
-            processes,
-        };
-        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-        let processes: Vec<String> = record
-            .processes
-            .iter()
-            .map(|process| {
-                let command = process.command.as_deref().unwrap_or("(the image's own command)");
-                format!("{} {}  {command}", process.process, process.state)
-            })
-            .collect();
-        let facts = [
-            ("app", app.name.to_string()),
-            ("url", record.app.url.clone()),
-            ("state", app.state.as_str().to_owned()),
-            ("release", or_dash(app.current_release.map(|release| release.to_string()))),
-            ("commit", or_dash(record.commit.clone())),
-            ("deploy branch", or_dash(record.deploy_branch.as_ref().map(ToString::to_string))),
-            ("locked", or_dash(app.freeze.as_ref().map(freeze_words))),
-            ("port", or_dash(record.port.map(|port| port.to_string()))),
-            ("processes", if processes.is_empty() { "-".to_owned() } else { processes.join("\n") }),
-            ("created", record.app.created_at.clone()),
-        ];
-        self.output.ui().facts(&facts, &record)
-    }
-}
-
-fn freeze_words(freeze: &Freeze) -> String {
-    let message = freeze.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
-    format!("by {}, {}{message}", freeze.actor, clock::ago(freeze.since))
+    app: AppArgument,
 }
 
 /// Tell by the exit code whether an app exists: 0 if it does, 3 if not
 #[derive(Debug, Args)]
 pub(super) struct Exists {
     /// The app
-    app: AppName,
-}
-
-impl Exists {
-    pub(super) fn run(self, instance: &Instance) -> Result<()> {
-        match instance.read(|tables| tables.find_app(&self.app))? {
-            Some(_) => Ok(()),
-            None => Err(Error::Silent(Kind::NotFound)),
-        }
-    }
+    #[arg(value_name = "APP")]
+    name: AppName,
 }
 
 /// Set properties of an app: the branch that deploys, what is kept
 ///
 /// `paas apps:set blog deploy-branch dev`: from now on, pushes of the branch dev deploy the app blog.
 #[derive(Debug, Args)]
-#[command(after_help = ops::properties::help(Noun::Apps))]
+#[command(after_help = properties::help(Noun::Apps))]
 pub(super) struct Set {
     #[command(flatten)]
     setter: Setter,
-}
-
-impl Set {
-    pub(super) async fn run(self, instance: &Instance) -> Result<()> {
-        self.setter.run(instance, Noun::Apps, None).await
-    }
 }
 
 /// Show the properties of an app: what is set, by whom, and what holds
@@ -207,83 +128,73 @@ pub(super) struct Report {
     reporter: Reporter,
 }
 
-impl Report {
-    pub(super) fn run(self, instance: &Instance) -> Result<()> {
-        self.reporter.run(instance, Noun::Apps)
-    }
-}
-
-/// Freeze an app on purpose: nothing changes it until `apps:unlock`
+/// Lock an app on purpose: nothing changes it until `apps:unlock`
 ///
 /// Pushes, restarts, config and every other change are refused with your message. What runs goes on running, and is
 /// still started again if it ends. A deploy that is running already goes on.
 #[derive(Debug, Args)]
 pub(super) struct Lock {
-    /// The app
-    app: AppName,
+    #[command(flatten)]
+    app: AppArgument,
     /// Why, for those who are refused
     #[arg(short, long)]
     message: Option<String>,
 }
 
 impl Lock {
-    pub(super) async fn run(self, instance: &Instance) -> Result<()> {
-        let running = ops::apps::freeze(instance, &self.app, self.message)?;
-        let ui = Ui::default();
-        ui.talk(&format!("{} is locked; `paas apps:unlock {}` unlocks it", self.app, self.app));
-        if let Some(deploy) = running {
+    fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
+        let locked = apps::lock(context, &self.app.app, self.message)?;
+        let app = &locked.app;
+        ui.talk(&format!("{app} is locked; `paas apps:unlock {app}` unlocks it"));
+        if let Some(deploy) = locked.running {
             ui.talk(&format!("deploy {deploy} is running and goes on; `paas deploys:cancel {deploy}` stops it"));
         }
-        Ok(())
+        ui.show(&locked)
     }
 }
 
 /// Let an app that was locked be changed again
 #[derive(Debug, Args)]
 pub(super) struct Unlock {
-    /// The app
-    app: AppName,
+    #[command(flatten)]
+    app: AppArgument,
 }
 
 impl Unlock {
-    pub(super) fn run(self, instance: &Instance) -> Result<()> {
-        let was = ops::apps::thaw(instance, &self.app)?;
-        let said = match was {
-            Some(freeze) => {
-                format!("{} is unlocked; {} had locked it {}", self.app, freeze.actor, clock::ago(freeze.since))
-            }
-            None => format!("{} was not locked", self.app),
-        };
-        Ui::default().talk(&said);
-        Ok(())
+    fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
+        let unlocked = apps::unlock(context, &self.app.app)?;
+        let app = &unlocked.app;
+        ui.talk(&match &unlocked.was {
+            Some(lock) => format!("{app} is unlocked; {} had locked it at {}", lock.actor, lock.since_at),
+            None => format!("{app} was not locked"),
+        });
+        ui.show(&unlocked)
     }
 }
 
 /// Remove an app with everything that belongs to it
 ///
-/// Its containers, images, repository, logs, releases and config are gone for good. Asks for the app's name first.
+/// Its containers, images, repository, logs, releases and config are gone for good. Asks for the app's name first;
+/// --force does not ask.
 #[derive(Debug, Args)]
 pub(super) struct Destroy {
-    /// The app
-    app: AppName,
-    /// Do not ask
-    #[arg(long)]
-    force: bool,
+    #[command(flatten)]
+    app: NamedApp,
 }
 
 impl Destroy {
-    pub(super) async fn run(self, instance: &Instance) -> Result<()> {
-        let ui = Ui::default();
-        instance.read(|tables| tables.app(&self.app))?;
-        if !self.force {
-            ui.talk(&format!("This removes {} with its containers, images, repository, logs and config.", self.app));
-            let typed = ui.ask("Type the app's name to go on:")?;
-            if typed != self.app.as_str() {
-                return Err(Error::NotConfirmed { app: self.app, typed });
+    async fn run(self, context: &Context<'_>, ui: Ui, force: bool) -> Result<()> {
+        let app = self.app.app;
+        apps::info(context, &app)?;
+        if !force {
+            ui.talk(&format!("This removes {app} with its containers, images, repository, logs and config."));
+            let typed = ui.ask("Type the app's name to continue:")?;
+            if typed != app.as_str() {
+                return Err(UsageError::NotConfirmed { app, typed }.into());
             }
         }
-        ops::apps::destroy(instance, &self.app, |holder| ui.talk(&format!("waiting for {holder}"))).await?;
-        ui.talk(&format!("{} is destroyed", self.app));
-        Ok(())
+        let destroyed = apps::destroy(context, &app, |holder| ui.talk(&format!("waiting for {holder}"))).await?;
+        ui.talk(&format!("{app} is destroyed"));
+        ui.show(&destroyed)
     }
 }

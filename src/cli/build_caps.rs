@@ -14,8 +14,8 @@ pub(super) struct BuildCaps {
 }
 
 impl BuildCaps {
-    pub(super) fn run(self) -> Result<()> {
+    pub(super) fn run(self, ui: Ui) -> Result<()> {
         let caps = model::BuildCaps { memory: self.memory, cpus: self.cpus };
-        cgroup::cap(caps, std::io::stdin(), || Ui::default().line(cgroup::READY))
+        cgroup::cap(caps, std::io::stdin(), || ui.line(cgroup::READY))
     }
 }

@@ -1,115 +1,66 @@
 use std::path::PathBuf;
 
-use super::Output;
+use clap::{Args, Subcommand};
+
 use crate::{
-    Error, Result,
-    buildpack::{Buildpacks, Shown},
-    instance::Instance,
-    tree::Tree,
-    ui::Format,
+    Result,
+    context::Context,
+    model::{Access, Right},
+    ops::buildpacks,
+    ui::Ui,
 };
+
+/// Buildpacks: how a repository becomes an image
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    #[command(name = "buildpacks:list")]
+    List(List),
+    #[command(name = "buildpacks:show")]
+    Show(Show),
+}
+
+impl Command {
+    pub(super) fn access(&self) -> Access<'_> {
+        match self {
+            Command::List(_) | Command::Show(_) => Access::Server(Right::See),
+        }
+    }
+
+    pub(super) async fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
+        match self {
+            Command::List(List {}) => ui.show(&buildpacks::list(context)?),
+            Command::Show(it) => ui.show(&buildpacks::show(context, &it.name)?),
+        }
+    }
+}
 
 /// List the buildpacks, in the order in which they are tried
 ///
 /// Those of paas itself, and those of the server: folders in `buildpacks` below its root directory.
-#[derive(Debug, clap::Args)]
-pub(super) struct List {
-    #[command(flatten)]
-    output: Output,
-}
-
-impl List {
-    pub(super) fn run(self, instance: &Instance) -> Result<()> {
-        let shown = load(instance)?.show();
-        let rows: Vec<_> = shown
-            .iter()
-            .map(|Shown { name, title, looks_for, origin, .. }| {
-                [name.clone(), title.clone(), looks_for.clone(), origin.clone()]
-            })
-            .collect();
-        self.output.ui().table(["NAME", "TITLE", "LOOKS FOR", "FROM"], &rows, &shown)
-    }
-}
+#[derive(Debug, Args)]
+pub(super) struct List {}
 
 /// Show a buildpack: what it looks for, and the versions it knows
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Args)]
 pub(super) struct Show {
     /// The buildpack's name
     name: String,
-    #[command(flatten)]
-    output: Output,
-}
-
-impl Show {
-    pub(super) fn run(self, instance: &Instance) -> Result<()> {
-        let all = load(instance)?.show();
-        let known = all.iter().map(|shown| shown.name.as_str()).collect::<Vec<_>>().join(", ");
-        let shown = all.iter().find(|shown| shown.name == self.name).ok_or_else(|| Error::Usage {
-            message: format!("there is no buildpack {:?}", self.name),
-            hint: format!("buildpacks: {known}"),
-        })?;
-        let mut facts = vec![
-            ("Name", shown.name.clone()),
-            ("Title", shown.title.clone()),
-            ("From", shown.origin.clone()),
-            ("Looks for", shown.looks_for.clone()),
-        ];
-        if !shown.images.is_empty() {
-            facts.push(("Images", shown.images.join(", ")));
-        }
-        let ui = self.output.ui();
-        ui.facts(&facts, shown)?;
-        if ui.format == Format::Text && !shown.versions.is_empty() {
-            let rows: Vec<_> = shown
-                .versions
-                .iter()
-                .map(|version| {
-                    let ended: Vec<_> = version.ended.iter().map(|(version, _)| version.as_str()).collect();
-                    [
-                        version.what.clone(),
-                        version.name.clone(),
-                        version.default.clone(),
-                        version.supported.join(", "),
-                        ended.join(", "),
-                    ]
-                })
-                .collect();
-            ui.line("\n")?;
-            ui.table(["VERSION OF", "NAME", "DEFAULT", "SUPPORTED", "WITHOUT FIXES"], &rows, &())?;
-        }
-        Ok(())
-    }
 }
 
 /// Show which buildpacks match a directory, and why
 ///
 /// The first that matches would build it, unless paas.toml names another. `paas plan` shows what it would do.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Args)]
 pub(super) struct Detect {
-    /// The directory; the current one, if not given
+    /// The directory [default: the current one]
     #[arg(value_hint = clap::ValueHint::DirPath)]
     dir: Option<PathBuf>,
-    #[command(flatten)]
-    output: Output,
 }
 
 impl Detect {
     /// Runs the command; `user_buildpacks` is the directory of the server's own buildpacks, which a laptop does not have.
-    pub(super) fn run(self, user_buildpacks: &std::path::Path) -> Result<()> {
+    pub(super) fn run(self, ui: Ui, user_buildpacks: &std::path::Path) -> Result<()> {
         let directory = self.dir.unwrap_or_else(|| PathBuf::from("."));
-        if !directory.is_dir() {
-            return Err(Error::Usage {
-                message: format!("there is no directory {}", directory.display()),
-                hint: "`paas buildpacks:detect DIR` takes the directory of a repository".to_owned(),
-            });
-        }
-        let detected = Buildpacks::load(Some(user_buildpacks))?.detect(&Tree::directory(&directory)?)?;
-        let rows: Vec<_> =
-            detected.iter().filter_map(|detected| Some([detected.name.clone(), detected.reason.clone()?])).collect();
-        self.output.ui().table(["MATCHES", "BECAUSE"], &rows, &detected)
+        ui.show(&buildpacks::detect(&directory, user_buildpacks)?)
     }
-}
-
-fn load(instance: &Instance) -> Result<Buildpacks> {
-    Buildpacks::load(Some(&instance.settings.paths.buildpacks()))
 }

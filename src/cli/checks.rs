@@ -1,17 +1,62 @@
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use super::{
-    Output, Reporter, Setter, apply_edit,
-    properties::{self, Subject},
+    arguments::AppArgument,
+    properties::{Reporter, Setter, apply_edit},
 };
 use crate::{
-    Error, Result,
+    Result,
+    context::Context,
     deploy::Edit,
-    instance::Instance,
-    model::{AppName, CheckMode, DeploymentKind, Noun, Probe, ProcessType, PropertyChange, Scope, property},
+    error::DeployError,
+    model::{Access, CheckMode, DeploymentKind, Noun, ProcessType, PropertyChange, Right, Scope, property},
     ops,
-    ui::Format,
+    ui::Ui,
 };
+
+/// Checks: how containers are proven healthy
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    #[command(name = "checks:report")]
+    Report(Report),
+    #[command(name = "checks:run")]
+    Run(Run),
+    #[command(name = "checks:set")]
+    Set(Set),
+    #[command(name = "checks:skip")]
+    Skip(Skip),
+    #[command(name = "checks:disable")]
+    Disable(Disable),
+    #[command(name = "checks:enable")]
+    Enable(Enable),
+}
+
+impl Command {
+    pub(super) fn access(&self) -> Access<'_> {
+        match self {
+            Command::Report(it) => it.reporter.access(),
+            Command::Run(it) => Access::App(&it.app.app, Right::See),
+            Command::Set(it) => it.setter.access(Noun::Checks),
+            Command::Skip(it) => Access::App(&it.mode.app.app, Right::Change),
+            Command::Disable(it) => Access::App(&it.mode.app.app, Right::Change),
+            Command::Enable(it) => Access::App(&it.mode.app.app, Right::Change),
+        }
+    }
+
+    pub(super) async fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
+        match self {
+            Command::Report(it) => match it.reporter.whole_app()? {
+                Some(app) => ui.show(&ops::checks::report(context, &app)?),
+                None => it.reporter.run(context, ui, Noun::Checks),
+            },
+            Command::Run(it) => it.run(context, ui).await,
+            Command::Set(it) => it.setter.run(context, ui, Noun::Checks, it.process).await,
+            Command::Skip(it) => it.mode.set(context, ui, CheckMode::Skipped).await,
+            Command::Disable(it) => it.mode.set(context, ui, CheckMode::Disabled).await,
+            Command::Enable(it) => it.mode.set(context, ui, CheckMode::Enabled).await,
+        }
+    }
+}
 
 /// Set how an app's containers are checked
 ///
@@ -28,36 +73,27 @@ pub(super) struct Set {
     process: Option<ProcessType>,
 }
 
-impl Set {
-    pub(super) async fn run(self, instance: &Instance) -> Result<()> {
-        self.setter.run(instance, Noun::Checks, self.process).await
-    }
-}
-
 /// What [`Skip`], [`Disable`] and [`Enable`] take.
 #[derive(Debug, Args)]
 struct Mode {
-    /// The app
-    app: AppName,
+    #[command(flatten)]
+    app: AppArgument,
     /// The process type
     #[arg(short, long, value_name = "TYPE", default_value = ProcessType::WEB)]
     process: ProcessType,
 }
 
 impl Mode {
-    async fn set(self, instance: &Instance, mode: CheckMode) -> Result<()> {
-        let change = PropertyChange {
-            scope: Scope::Process(self.process.clone()),
-            property: &property::CHECK_MODE,
-            value: Some(mode.as_str().to_owned()),
-        };
+    async fn set(self, context: &Context<'_>, ui: Ui, mode: CheckMode) -> Result<()> {
+        let scope = Scope::Process(self.process.clone());
+        let value = Some(mode.as_str().to_owned());
         let edit = Edit {
             kind: DeploymentKind::Settings,
             reason: format!("checks of {} {}", self.process, mode.as_str()),
             config: Vec::new(),
-            properties: vec![change],
+            properties: vec![PropertyChange { scope, property: &property::CHECK_MODE, value }],
         };
-        apply_edit(instance, &self.app, &edit, true).await
+        apply_edit(context, ui, &self.app.app, &edit, true).await
     }
 }
 
@@ -70,12 +106,6 @@ pub(super) struct Skip {
     mode: Mode,
 }
 
-impl Skip {
-    pub(super) async fn run(self, instance: &Instance) -> Result<()> {
-        self.mode.set(instance, CheckMode::Skipped).await
-    }
-}
-
 /// Stop the old containers before the new ones start, for an app of which two cannot run at once
 ///
 /// Its address does not answer in between. The new containers are still proven, and the old ones started again where
@@ -86,23 +116,11 @@ pub(super) struct Disable {
     mode: Mode,
 }
 
-impl Disable {
-    pub(super) async fn run(self, instance: &Instance) -> Result<()> {
-        self.mode.set(instance, CheckMode::Disabled).await
-    }
-}
-
 /// Prove new containers healthy before traffic moves to them, as at first
 #[derive(Debug, Args)]
 pub(super) struct Enable {
     #[command(flatten)]
     mode: Mode,
-}
-
-impl Enable {
-    pub(super) async fn run(self, instance: &Instance) -> Result<()> {
-        self.mode.set(instance, CheckMode::Enabled).await
-    }
 }
 
 /// Show how an app's containers are checked, and what is set about it
@@ -112,96 +130,25 @@ pub(super) struct Report {
     reporter: Reporter,
 }
 
-impl Report {
-    pub(super) fn run(self, instance: &Instance) -> Result<()> {
-        let ui = self.reporter.output.ui();
-        let global = self.reporter.global;
-        let Subject { app, key } = self.reporter.subject()?;
-        let lines = ops::properties::report(instance, Noun::Checks, app.as_ref(), key.as_deref())?;
-        let app = match app {
-            Some(app) if key.is_none() => app,
-            None if !global => {
-                return Err(Error::Usage {
-                    message: "the report is of an app, or with --global of all".to_owned(),
-                    hint: "`paas apps:list` lists the apps".to_owned(),
-                });
-            }
-            _ => return properties::show(ui, &lines),
-        };
-        let report = ops::checks::report(instance, &app, lines)?;
-        if ui.format == Format::Json {
-            return ui.json(&report);
-        }
-        let rows: Vec<[String; 6]> = report
-            .processes
-            .iter()
-            .map(|record| {
-                let healthy = record.containers.iter().filter(|container| container.healthy).count();
-                [
-                    record.process.to_string(),
-                    record.check.mode.as_str().to_owned(),
-                    describe(&record.check.probe, record.web_port),
-                    format!("{} s", record.check.timeout_seconds),
-                    format!("every {} s, {} times", record.check.interval_seconds, record.check.attempts),
-                    format!("{healthy} of {}", record.containers.len()),
-                ]
-            })
-            .collect();
-        ui.table(["PROCESS", "MODE", "CHECK", "TIMEOUT", "WHILE SERVING", "HEALTHY"], &rows, &report.processes)?;
-        if rows.is_empty() {
-            return properties::show(ui, &report.properties);
-        }
-        properties::show_below(ui, &report.properties)
-    }
-}
-
-/// What is asked, in words.
-fn describe(probe: &Probe, web_port: u16) -> String {
-    match probe {
-        Probe::Http(question) => {
-            let port = question.port.unwrap_or(web_port);
-            let expected = match (question.status, &question.path) {
-                (Some(status), _) => status.to_string(),
-                (None, Some(_)) => "2xx".to_owned(),
-                (None, None) => "below 500".to_owned(),
-            };
-            let text = question.text.as_ref().map(|text| format!(" with {text:?}")).unwrap_or_default();
-            format!("GET {} on port {port}: {expected}{text}", question.path())
-        }
-        Probe::Tcp { port } => format!("port {} takes connections", port.unwrap_or(web_port)),
-        Probe::Command(line) => format!("command: {line}"),
-        Probe::Up => "stays up".to_owned(),
-    }
-}
-
 /// Check an app's containers now
 ///
 /// Exits with 1 where one of them does not pass. Nothing is done to them.
 #[derive(Debug, Args)]
 pub(super) struct Run {
-    /// The app
-    app: AppName,
+    #[command(flatten)]
+    app: AppArgument,
     /// Only the containers of this process type
     #[arg(short, long, value_name = "TYPE")]
     process: Option<ProcessType>,
-    #[command(flatten)]
-    output: Output,
 }
 
 impl Run {
-    pub(super) async fn run(self, instance: &Instance) -> Result<()> {
-        let results = ops::checks::run(instance, &self.app, self.process.as_ref()).await?;
-        let rows: Vec<[String; 3]> = results
-            .iter()
-            .map(|result| {
-                let verdict = if result.passed { "passed" } else { "failed" };
-                [result.container.clone(), verdict.to_owned(), result.said.clone()]
-            })
-            .collect();
-        self.output.ui().table(["CONTAINER", "CHECK", "SAID"], &rows, &results)?;
-        let failed = results.iter().filter(|result| !result.passed).count();
+    pub(super) async fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
+        let results = ops::checks::run(context, &self.app.app, self.process.as_ref()).await?;
+        ui.show(&results)?;
+        let failed = results.0.iter().filter(|result| !result.passed).count();
         if failed > 0 {
-            return Err(Error::ChecksFailed { failed, total: results.len() });
+            return Err(DeployError::ChecksFailed { failed, total: results.0.len() }.into());
         }
         Ok(())
     }

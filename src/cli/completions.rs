@@ -1,17 +1,11 @@
 //! What Tab does. The scripts know the commands, from the command tree; for the rest they ask the binary, which knows
 //! the apps of this machine's instance.
 
-use clap::{Args, Command, CommandFactory, ValueEnum};
-use clap_complete::{ArgValueCandidates, CompletionCandidate};
+use clap::{Args, CommandFactory, ValueEnum};
+use clap_complete::CompletionCandidate;
 
 use super::{Cli, become_owner};
-use crate::{
-    Result,
-    instance::Instance,
-    model::{Actor, AppName},
-    settings::{Account, Settings},
-    ui::Ui,
-};
+use crate::{Result, instance::Instance, model::AppName, settings::Settings, ui::Ui};
 
 /// Print a completion script for a shell
 ///
@@ -32,8 +26,8 @@ pub(super) enum Shell {
 }
 
 impl Completions {
-    pub(super) fn run(self) -> Result<()> {
-        Ui::default().line(&self.shell.script())
+    pub(super) fn run(self, ui: Ui) -> Result<()> {
+        ui.line(&self.shell.script())
     }
 }
 
@@ -76,22 +70,8 @@ impl Shell {
     }
 }
 
-/// The command tree, with what the binary answers when a shell asks for the name of an app.
-pub(super) fn tree() -> Command {
-    Cli::command().mut_subcommands(|subcommand| {
-        // A new app's name is not among those there are.
-        if subcommand.get_name() == "apps:create" {
-            return subcommand;
-        }
-        subcommand.mut_args(|argument| match argument.get_id().as_str() {
-            "app" | "target" => argument.add(ArgValueCandidates::new(app_names)),
-            _ => argument,
-        })
-    })
-}
-
 /// The apps of this machine's instance; none where there is no instance, or it is not ours to read.
-fn app_names() -> Vec<CompletionCandidate> {
+pub(super) fn app_names() -> Vec<CompletionCandidate> {
     read_app_names().unwrap_or_default().iter().map(|name| CompletionCandidate::new(name.as_str())).collect()
 }
 
@@ -102,6 +82,6 @@ fn read_app_names() -> Result<Vec<AppName>> {
         return Ok(Vec::new());
     }
     become_owner(&settings)?;
-    let instance = Instance::open(settings, Actor::Local(Account::current().name))?;
+    let instance = Instance::open(settings)?;
     instance.read(|tables| Ok(tables.apps()?.into_iter().map(|app| app.name).collect()))
 }

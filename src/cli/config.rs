@@ -1,16 +1,49 @@
 use std::{convert::Infallible, str::FromStr};
 
-use clap::Args;
-use serde_json::json;
+use clap::{Args, Subcommand};
 
-use super::Output;
+use super::{arguments::AppArgument, properties::apply_edit};
 use crate::{
-    Error, Result,
+    Result,
+    context::Context,
     deploy::Edit,
-    instance::Instance,
-    model::{AppName, DeploymentKind, EnvKey, MASK},
-    ops,
+    model::{Access, AppName, DeploymentKind, EnvKey, Invalid, MASK, Right},
+    ops::config,
+    ui::Ui,
 };
+
+/// Config: an app's environment variables
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    #[command(name = "config:show")]
+    Show(Show),
+    #[command(name = "config:get")]
+    Get(Get),
+    #[command(name = "config:set")]
+    Set(Set),
+    #[command(name = "config:unset")]
+    Unset(Unset),
+}
+
+impl Command {
+    pub(super) fn access(&self) -> Access<'_> {
+        match self {
+            Command::Show(it) => Access::App(&it.app.app, if it.reveal { Right::Reveal } else { Right::See }),
+            Command::Get(it) => Access::App(&it.app.app, Right::Reveal),
+            Command::Set(it) => Access::App(&it.app.app, Right::Change),
+            Command::Unset(it) => Access::App(&it.app.app, Right::Change),
+        }
+    }
+
+    pub(super) async fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
+        match self {
+            Command::Show(it) => ui.show(&config::show(context, &it.app.app, it.reveal)?),
+            Command::Get(it) => ui.show(&config::get(context, &it.app.app, &it.key)?),
+            Command::Set(it) => it.run(context, ui).await,
+            Command::Unset(it) => it.run(context, ui).await,
+        }
+    }
+}
 
 /// A variable and its value, as typed: `KEY=VALUE`. Parsed by us, because clap repeats in its message what it cannot
 /// parse, and that may be a secret.
@@ -20,12 +53,13 @@ struct Pair(String);
 impl Pair {
     fn parse(&self) -> Result<(EnvKey, String)> {
         let Some((key, value)) = self.0.split_once('=') else {
-            return Err(Error::InvalidValue {
-                what: "setting",
+            return Err(Invalid {
+                what: "variable",
                 // What stands there may be a secret that lost its key.
                 value: MASK.to_owned(),
                 rule: "it is KEY=VALUE".to_owned(),
-            });
+            }
+            .into());
         };
         Ok((key.parse()?, value.to_owned()))
     }
@@ -50,51 +84,20 @@ impl std::fmt::Debug for Pair {
 /// The values are masked, because they may be secrets; --reveal shows them.
 #[derive(Debug, Args)]
 pub(super) struct Show {
-    /// The app
-    app: AppName,
+    #[command(flatten)]
+    app: AppArgument,
     /// Show the values too
     #[arg(long)]
     reveal: bool,
-    #[command(flatten)]
-    output: Output,
-}
-
-impl Show {
-    pub(super) fn run(self, instance: &Instance) -> Result<()> {
-        let app = instance.read(|tables| tables.app(&self.app))?;
-        let mut config = ops::config::show(instance, &app)?;
-        if !self.reveal {
-            config.values_mut().for_each(|value| *value = MASK.to_owned());
-        }
-        let rows: Vec<[String; 2]> = config.iter().map(|(key, value)| [key.to_string(), value.clone()]).collect();
-        self.output.ui().table(["KEY", "VALUE"], &rows, &config)
-    }
 }
 
 /// Print the value of a config variable
 #[derive(Debug, Args)]
 pub(super) struct Get {
-    /// The app
-    app: AppName,
+    #[command(flatten)]
+    app: AppArgument,
     /// The variable
     key: EnvKey,
-    #[command(flatten)]
-    output: Output,
-}
-
-impl Get {
-    pub(super) fn run(self, instance: &Instance) -> Result<()> {
-        let app = instance.read(|tables| tables.app(&self.app))?;
-        let config = ops::config::show(instance, &app)?;
-        let Some(value) = config.get(&self.key) else {
-            return Err(Error::ConfigNotFound { app: self.app, key: self.key.to_string() });
-        };
-        let ui = self.output.ui();
-        match ui.format {
-            crate::ui::Format::Text => ui.line(value),
-            crate::ui::Format::Json => ui.json(&json!({ self.key.as_str(): value })),
-        }
-    }
 }
 
 /// Set config variables, and restart the app with them
@@ -104,8 +107,8 @@ impl Get {
 /// old ones go on, and the config stays as it was. PORT sets the port that the web process is told to listen on.
 #[derive(Debug, Args)]
 pub(super) struct Set {
-    /// The app
-    app: AppName,
+    #[command(flatten)]
+    app: AppArgument,
     /// Variables and their values; quote them for your shell, twice over ssh
     #[arg(required = true, value_name = "KEY=VALUE")]
     pairs: Vec<Pair>,
@@ -115,20 +118,20 @@ pub(super) struct Set {
 }
 
 impl Set {
-    pub(super) async fn run(self, instance: &Instance) -> Result<()> {
+    async fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
         let pairs = self.pairs.iter().map(Pair::parse).collect::<Result<Vec<_>>>()?;
         let keys: Vec<&str> = pairs.iter().map(|(key, _)| key.as_str()).collect();
         let reason = format!("config: set {}", keys.join(", "));
         let config = pairs.into_iter().map(|(key, value)| (key, Some(value))).collect();
-        apply(instance, &self.app, reason, config, self.no_restart).await
+        apply(context, ui, &self.app.app, reason, config, self.no_restart).await
     }
 }
 
 /// Remove config variables, and restart the app without them
 #[derive(Debug, Args)]
 pub(super) struct Unset {
-    /// The app
-    app: AppName,
+    #[command(flatten)]
+    app: AppArgument,
     /// The variables
     #[arg(required = true, value_name = "KEY")]
     keys: Vec<EnvKey>,
@@ -138,21 +141,22 @@ pub(super) struct Unset {
 }
 
 impl Unset {
-    pub(super) async fn run(self, instance: &Instance) -> Result<()> {
+    async fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
         let keys: Vec<&str> = self.keys.iter().map(EnvKey::as_str).collect();
         let reason = format!("config: unset {}", keys.join(", "));
         let config = self.keys.into_iter().map(|key| (key, None)).collect();
-        apply(instance, &self.app, reason, config, self.no_restart).await
+        apply(context, ui, &self.app.app, reason, config, self.no_restart).await
     }
 }
 
 async fn apply(
-    instance: &Instance,
+    context: &Context<'_>,
+    ui: Ui,
     app: &AppName,
     reason: String,
     config: Vec<(EnvKey, Option<String>)>,
     no_restart: bool,
 ) -> Result<()> {
     let edit = Edit { kind: DeploymentKind::Config, reason, config, properties: Vec::new() };
-    super::apply_edit(instance, app, &edit, !no_restart).await
+    apply_edit(context, ui, app, &edit, !no_restart).await
 }

@@ -1,46 +1,88 @@
 //! The git services of an SSH session: they run git itself on an app's repository.
 
+use super::caller::check;
 use crate::{
-    Error, Kind, Result, deploy, exec,
-    instance::Instance,
-    model::{AppName, property},
+    Error, Kind, Result,
+    context::Context,
+    deploy,
+    error::{HostError, PushError},
+    exec,
+    model::{AppName, Needed, Right, property},
     ops,
-    settings::ACTOR_VARIABLE,
+    settings::{ACTOR_VARIABLE, ADDRESS_VARIABLE},
     ui::{self, Ui},
 };
 
-/// What git clients ask for (git-receive-pack(1), git-upload-pack(1), git-upload-archive(1)).
-const SERVICES: [&str; 3] = ["git-receive-pack", "git-upload-pack", "git-upload-archive"];
+/// What git clients ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Service {
+    /// git-receive-pack(1): a push.
+    Receive,
+    /// git-upload-pack(1): a fetch.
+    Upload,
+    /// git-upload-archive(1): an archive of a tree.
+    Archive,
+}
 
-/// Whether the first word of a session's command is a git service.
-pub(super) fn is_service(word: &str) -> bool {
-    SERVICES.contains(&word)
+impl Service {
+    /// The service that the first word of a session's command asks for, if it is one.
+    pub(super) fn of(word: &str) -> Option<Service> {
+        match word {
+            "git-receive-pack" => Some(Service::Receive),
+            "git-upload-pack" => Some(Service::Upload),
+            "git-upload-archive" => Some(Service::Archive),
+            _ => None,
+        }
+    }
+
+    /// The command of git that serves it.
+    fn command(self) -> &'static str {
+        match self {
+            Service::Receive => "receive-pack",
+            Service::Upload => "upload-pack",
+            Service::Archive => "upload-archive",
+        }
+    }
+
+    /// What it needs for an app that exists.
+    fn right(self) -> Right {
+        match self {
+            Service::Receive => Right::Deploy,
+            Service::Upload | Service::Archive => Right::Reveal,
+        }
+    }
 }
 
 /// Becomes the git service for the app at `path`: `blog`, `/blog`, `blog.git`. A push creates an app that is not there.
-pub(super) async fn serve(instance: &Instance, service: &str, path: &str) -> Result<()> {
+pub(super) async fn serve(context: &Context<'_>, service: Service, path: &str) -> Result<()> {
+    let instance = context.instance;
     let name = path.trim_start_matches("~/").trim_matches('/');
     let app: AppName = name.strip_suffix(".git").unwrap_or(name).parse()?;
     let mut created = false;
-    if instance.read(|tables| tables.find_app(&app))?.is_none() {
-        if service != "git-receive-pack" {
-            return Err(Error::AppNotFound(app));
+    if instance.read(|tables| tables.find_app(&app))?.is_some() {
+        check(context, "git", &Needed::App(app.clone(), service.right()))?;
+    } else {
+        // Who may not see what is there is not told what is not.
+        if service != Service::Receive {
+            check(context, "git", &Needed::Server(Right::See))?;
+            return Err(Error::no_app(&app));
         }
+        check(context, "git", &Needed::Server(Right::Create))?;
         if !instance.is_on(&property::CREATE_ON_PUSH)? {
-            return Err(Error::AppNotCreatedOnPush(app));
+            return Err(PushError::NoApp { app }.into());
         }
-        match ops::apps::create(instance, &app).await {
+        match ops::apps::create(context, &app).await {
             Ok(_) => {
                 Ui::default().talk(&format!("-----> Created the app {app}"));
                 created = true;
             }
             // Two first pushes at once.
-            Err(Error::AppExists(_)) => {}
+            Err(Error::Exists(..)) => {}
             Err(error) => return Err(error),
         }
     }
-    if service == "git-receive-pack"
-        && let Err(error @ Error::DiskFull { free: 0, .. }) = deploy::check_disk(instance)
+    if service == Service::Receive
+        && let Err(error @ Error::Host(HostError::DiskFull { free: 0, .. })) = deploy::check_disk(instance)
     {
         // Git could not even take the objects in, to have them refused by the hook.
         crate::git::refuse_service(std::io::stdout(), ui::error_text(&error).trim_start_matches("error: "))?;
@@ -51,16 +93,19 @@ pub(super) async fn serve(instance: &Instance, service: &str, path: &str) -> Res
     crate::git::create_repository(&instance.settings.paths, &app)?;
     let mut command = exec::command("git");
     command
-        .arg(service.strip_prefix("git-").unwrap_or(service))
+        .arg(service.command())
         .arg(&repository)
         .envs(instance.settings.child_environment())
-        .env(ACTOR_VARIABLE, instance.actor.to_string());
+        .env(ACTOR_VARIABLE, context.actor().to_string());
+    if let Some(address) = context.caller.address {
+        command.env(ADDRESS_VARIABLE, address.to_string());
+    }
     if !created {
         return Err(exec::replace(command, std::process::Stdio::inherit()));
     }
     // Git asks the server before it knows whether it has anything to push.
     let status = exec::attached(command).await?;
-    if ops::apps::remove_unused(instance, &app).await? {
+    if ops::apps::remove_unused(context, &app).await? {
         Ui::default().talk(&format!("-----> Removed the app {app} again: nothing was deployed"));
     }
     if status.success() { Ok(()) } else { Err(Error::Silent(Kind::App)) }

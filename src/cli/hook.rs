@@ -2,13 +2,14 @@ use std::io;
 
 use clap::{Args, Subcommand};
 
+use super::caller::check;
 use crate::{
     Error, Result,
+    context::Context,
     git::{ProcReceive, read_updates},
-    instance::Instance,
-    model::AppName,
+    model::{AppName, Needed, Right},
     ops,
-    ui::DeployLog,
+    ui::{DeployLog, Ui},
 };
 
 /// Run as a git hook, in the repository of an app
@@ -27,11 +28,12 @@ enum Name {
 }
 
 impl Hook {
-    pub(super) async fn run(self, instance: &Instance) -> Result<()> {
+    pub(super) async fn run(self, context: &Context<'_>) -> Result<()> {
         let app = app_of_directory()?;
+        check(context, "git", &Needed::App(app.clone(), Right::Deploy))?;
         match self.hook {
-            Name::PreReceive => pre_receive(instance, &app),
-            Name::ProcReceive => proc_receive(instance, &app).await,
+            Name::PreReceive => pre_receive(context, &app),
+            Name::ProcReceive => proc_receive(context, &app).await,
         }
     }
 }
@@ -40,25 +42,25 @@ impl Hook {
 fn app_of_directory() -> Result<AppName> {
     let directory = std::env::current_dir().map_err(Error::io("find the repository of the hook"))?;
     let name = directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    name.strip_suffix(".git").unwrap_or(name).parse()
+    Ok(name.strip_suffix(".git").unwrap_or(name).parse()?)
 }
 
-fn pre_receive(instance: &Instance, app: &AppName) -> Result<()> {
+fn pre_receive(context: &Context<'_>, app: &AppName) -> Result<()> {
     let updates = read_updates(io::stdin().lock())?;
-    ops::push::check(instance, app, &updates).map_err(|error| {
-        let log = DeployLog::to_stderr();
+    ops::push::check(context.instance, app, &updates).map_err(|error| {
+        let log = DeployLog::to_stderr(Ui::default());
         log.error(&error);
         log.flush();
         error.told()
     })
 }
 
-async fn proc_receive(instance: &Instance, app: &AppName) -> Result<()> {
+async fn proc_receive(context: &Context<'_>, app: &AppName) -> Result<()> {
     let mut conversation = ProcReceive::begin(io::stdin(), io::stdout())?;
-    let log = DeployLog::to_stderr();
+    let log = DeployLog::to_stderr(Ui::default());
     let updates = conversation.updates.clone();
     for update in &updates {
-        let deployed = ops::push::deploy(instance, app, update, &conversation.options, &log).await;
+        let deployed = ops::push::deploy(context, app, update, &conversation.options, &log).await;
         // The deploy is over, and its outcome stands, whether or not anybody is left to hear of it.
         drop(match deployed {
             Ok(_) => conversation.ok(&update.name),
@@ -67,10 +69,11 @@ async fn proc_receive(instance: &Instance, app: &AppName) -> Result<()> {
                     log.error(&error);
                     log.flush();
                 }
-                let serves = match instance.read(|tables| tables.app(app)).ok().and_then(|app| app.current_release) {
-                    Some(release) => format!("{release} still serves"),
-                    None => "nothing was deployed".to_owned(),
-                };
+                let serves =
+                    match context.instance.read(|tables| tables.app(app)).ok().and_then(|app| app.current_release) {
+                        Some(release) => format!("{release} still serves"),
+                        None => "nothing was deployed".to_owned(),
+                    };
                 conversation.refuse(&update.name, &format!("{}: {serves}", error.short()))
             }
         });

@@ -1,9 +1,10 @@
 use clap::Args;
 
+use super::arguments::AppArgument;
 use crate::{
     Result,
-    instance::Instance,
-    model::{AppName, ProcessType},
+    context::Context,
+    model::{Access, ProcessType, Right},
     ops::{self, logs::Selection},
     ui::Ui,
 };
@@ -13,8 +14,8 @@ use crate::{
 /// The lines of containers that are gone are kept, up to a bound, so that a log goes on across deploys.
 #[derive(Debug, Args)]
 pub(super) struct Logs {
-    /// The app
-    app: AppName,
+    #[command(flatten)]
+    app: AppArgument,
     /// Go on with what is printed from now on
     #[arg(short, long)]
     follow: bool,
@@ -27,10 +28,12 @@ pub(super) struct Logs {
 }
 
 impl Logs {
-    pub(super) async fn run(self, instance: &Instance) -> Result<()> {
-        let app = instance.read(|tables| tables.app(&self.app))?;
-        let ui = Ui::default();
+    pub(super) fn access(&self) -> Access<'_> {
+        Access::App(&self.app.app, Right::See)
+    }
+
+    pub(super) async fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
         let selection = Selection { lines: self.lines, follow: self.follow, process: self.process };
-        ops::logs::show(instance, &app, &selection, |line| ui.log_line(line)).await
+        ops::logs::show(context, &self.app.app, &selection, |line| ui.log_line(line)).await
     }
 }

@@ -1,124 +1,177 @@
 //! `NOUN:set` and `NOUN:report`, the same for every noun that has properties; and what edits of an app have in common.
 
-use clap::Args;
+use std::str::FromStr;
 
-use super::Output;
+use clap::Args;
+use clap_complete::ArgValueCandidates;
+
+use super::completions::app_names;
 use crate::{
     Error, Result,
+    context::Context,
     deploy::Edit,
-    instance::Instance,
-    model::{AppName, Noun, ProcessType},
+    model::{Access, AppName, Invalid, Noun, ProcessType, Right, property::right_to_set},
     ops::{
-        edit::{Outcome, apply},
-        properties::{self, Line, Request},
+        edit::{Edited, apply},
+        properties::{self, Request},
     },
-    ui::{DeployLog, Format, Ui},
+    ui::{DeployLog, Ui},
 };
+
+/// The word in the place of the app, which is another one with `--global`.
+#[derive(Clone, Debug)]
+struct AppWord {
+    text: String,
+    app: std::result::Result<AppName, Invalid>,
+}
+
+impl FromStr for AppWord {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> std::result::Result<AppWord, Self::Err> {
+        Ok(AppWord { text: text.to_owned(), app: text.parse() })
+    }
+}
+
+/// An app, or all: what properties are of.
+#[derive(Debug, Args)]
+struct Target {
+    /// The app; left out with --global, in its clone, with --app, or with PAAS_APP
+    #[arg(id = "app", value_name = "APP", required_unless_present = "global", add = ArgValueCandidates::new(app_names))]
+    app: Option<AppWord>,
+    /// All apps: what is set there holds for each that has no value of its own
+    #[arg(long)]
+    global: bool,
+}
+
+impl Target {
+    /// Who may do what needs a right for the app. What is no app is refused when it is run, so that anybody may try.
+    fn access(&self, right: Right) -> Access<'_> {
+        match &self.app {
+            _ if self.global && right == Right::See => Access::Server(Right::See),
+            Some(AppWord { app: Ok(app), .. }) if !self.global && right.is_of_an_app() => Access::App(app, right),
+            Some(AppWord { app: Err(_), .. }) if !self.global => Access::Server(Right::See),
+            _ => Access::Server(Right::Administer),
+        }
+    }
+
+    /// The app, and the words: with `--global` the one in the place of the app is the first of them.
+    fn split(&self, words: &[String]) -> Result<(Option<AppName>, Vec<String>)> {
+        match &self.app {
+            Some(word) if self.global => Ok((None, std::iter::once(&word.text).chain(words).cloned().collect())),
+            Some(word) => Ok((Some(word.app.clone()?), words.to_vec())),
+            None => Ok((None, words.to_vec())),
+        }
+    }
+}
 
 /// What `NOUN:set` takes.
 #[derive(Debug, Args)]
 pub(super) struct Setter {
-    /// The app
-    #[arg(required_unless_present = "global")]
-    app: Option<String>,
-    /// A property and its value; or KEY=VALUE, once or several times; KEY or KEY= resets a property to its default
-    #[arg(value_name = "KEY [VALUE] | KEY=VALUE")]
+    #[command(flatten)]
+    target: Target,
+    /// A property and its value, or KEY=VALUE once or several times; KEY or KEY= resets a property to its default
+    #[arg(value_name = "KEY [VALUE]|KEY=VALUE")]
     words: Vec<String>,
-    /// Set it for all apps: each takes it up with its next deploy or restart, unless it has a value of its own
-    #[arg(long)]
-    global: bool,
     /// Leave what runs as it is: the next deploy or restart takes the change up
     #[arg(long)]
     no_restart: bool,
 }
 
 impl Setter {
+    /// Who may set this.
+    pub(super) fn access(&self, noun: Noun) -> Access<'_> {
+        self.target.access(right_to_set(noun, &self.words))
+    }
+
     /// Sets the properties of a noun.
-    pub(super) async fn run(self, instance: &Instance, noun: Noun, process: Option<ProcessType>) -> Result<()> {
-        let (app, words) = target(self.app, self.words, self.global)?;
+    pub(super) async fn run(
+        self,
+        context: &Context<'_>,
+        ui: Ui,
+        noun: Noun,
+        process: Option<ProcessType>,
+    ) -> Result<()> {
+        let (app, words) = self.target.split(&self.words)?;
         let request = Request { noun, app, process, words, restart: !self.no_restart };
-        say(&properties::set(instance, &request, &DeployLog::to_stderr()).await?);
-        Ok(())
+        show(ui, &properties::set(context, &request, &DeployLog::to_stderr(ui)).await?)
     }
 }
 
 /// What `NOUN:report` takes.
 #[derive(Debug, Args)]
 pub(super) struct Reporter {
-    /// The app
-    pub app: Option<String>,
+    #[command(flatten)]
+    target: Target,
+    /// Only this property
+    key: Option<String>,
+}
+
+impl Reporter {
+    /// Who may see this.
+    pub(super) fn access(&self) -> Access<'_> {
+        self.target.access(Right::See)
+    }
+
+    /// The app that is wholly reported on, if it is one: with what is more to say than its properties.
+    pub(super) fn whole_app(&self) -> Result<Option<AppName>> {
+        let (app, _) = self.target.split(&[])?;
+        Ok(app.filter(|_| self.key.is_none() && !self.target.global))
+    }
+
+    /// Reports the properties of a noun, and nothing else.
+    pub(super) fn run(self, context: &Context<'_>, ui: Ui, noun: Noun) -> Result<()> {
+        let key: Vec<String> = self.key.iter().cloned().collect();
+        let (app, key) = self.target.split(&key)?;
+        if key.len() > 1 {
+            return Err(Error::usage("a report is of one property, or of all", "leave the second one out"));
+        }
+        ui.show(&properties::report(context, noun, app.as_ref(), key.first().map(String::as_str))?)
+    }
+}
+
+/// What `ps:report` takes: it is also of all apps.
+#[derive(Debug, Args)]
+pub(super) struct OptionalReporter {
+    /// The app [default: that of the clone, of --app or of PAAS_APP; else all apps]
+    #[arg(id = "app", value_name = "APP", add = ArgValueCandidates::new(app_names))]
+    app: Option<AppWord>,
     /// Only this property
     key: Option<String>,
     /// Show what is set for all apps
     #[arg(long)]
-    pub global: bool,
-    #[command(flatten)]
-    pub output: Output,
+    global: bool,
 }
 
-/// Of what a report is.
-#[derive(Debug)]
-pub(super) struct Subject {
-    /// The app; none: all apps.
-    pub app: Option<AppName>,
-    /// Only this property.
-    pub key: Option<String>,
-}
-
-impl Reporter {
-    /// What was asked for.
-    pub(super) fn subject(self) -> Result<Subject> {
-        let (app, words) = target(self.app, self.key.into_iter().collect(), self.global)?;
-        let ([] | [_]) = words.as_slice() else {
-            return Err(Error::Usage {
-                message: "a report is of one property, or of all".to_owned(),
-                hint: "leave the second one out".to_owned(),
-            });
-        };
-        Ok(Subject { app, key: words.into_iter().next() })
+impl OptionalReporter {
+    /// Whether it is of the containers of all apps.
+    pub(super) fn is_of_all(&self) -> bool {
+        self.app.is_none() && !self.global
     }
 
-    /// Reports the properties of a noun, and nothing else.
-    pub(super) fn run(self, instance: &Instance, noun: Noun) -> Result<()> {
-        let ui = self.output.ui();
-        let subject = self.subject()?;
-        show(ui, &properties::report(instance, noun, subject.app.as_ref(), subject.key.as_deref())?)
+    /// Who may see this.
+    pub(super) fn access(&self) -> Access<'_> {
+        match &self.app {
+            Some(AppWord { app: Ok(app), .. }) if !self.global => Access::App(app, Right::See),
+            _ => Access::Server(Right::See),
+        }
     }
 }
 
-/// Prints lines of a report, as a document of their own.
-pub(super) fn show(ui: Ui, lines: &[Line]) -> Result<()> {
-    let rows: Vec<[String; 8]> = lines.iter().map(properties::row).collect();
-    ui.table(properties::HEADER, &rows, &lines)
-}
-
-/// Prints lines of a report below what was printed before, for people.
-pub(super) fn show_below(ui: Ui, lines: &[Line]) -> Result<()> {
-    if ui.format == Format::Text {
-        ui.line("\n")?;
+impl From<OptionalReporter> for Reporter {
+    fn from(it: OptionalReporter) -> Reporter {
+        Reporter { target: Target { app: it.app, global: it.global }, key: it.key }
     }
-    show(ui, lines)
-}
-
-/// With `--global` there is no app: the word in its place is the first of the others.
-fn target(app: Option<String>, words: Vec<String>, global: bool) -> Result<(Option<AppName>, Vec<String>)> {
-    if global {
-        return Ok((None, app.into_iter().chain(words).collect()));
-    }
-    Ok((app.map(|app| app.parse()).transpose()?, words))
 }
 
 /// Makes an edit and says what became of it.
-pub(super) async fn apply_edit(instance: &Instance, app: &AppName, edit: &Edit, restart: bool) -> Result<()> {
-    say(&apply(instance, app, edit, restart, &DeployLog::to_stderr()).await?);
-    Ok(())
+pub(super) async fn apply_edit(context: &Context<'_>, ui: Ui, app: &AppName, edit: &Edit, restart: bool) -> Result<()> {
+    show(ui, &apply(context, app, edit, restart, &DeployLog::to_stderr(ui)).await?)
 }
 
-/// Says what became of a change.
-pub(super) fn say(outcome: &Outcome) {
-    match outcome {
-        Outcome::Nothing => Ui::default().talk("nothing to change: it is so already"),
-        Outcome::Saved(effect) => Ui::default().talk(properties::saved_words(*effect)),
-        Outcome::Deployed(_) => {}
+fn show(ui: Ui, edited: &Edited) -> Result<()> {
+    if let Some(words) = edited.words() {
+        ui.talk(words);
     }
+    ui.show(edited)
 }

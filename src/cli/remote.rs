@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 
-use crate::{Error, exec};
+use crate::{Error, exec, model::AppName};
 
 /// The server behind the remote `paas` of the clone we are in.
 #[derive(Debug, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub(super) struct Server {
     user: String,
     host: String,
     port: Option<u16>,
+    /// The app that the clone is pushed to.
+    pub(super) app: Option<AppName>,
 }
 
 impl Server {
@@ -23,32 +25,37 @@ impl Server {
 
     /// Reads both of git's spellings: `ssh://paas@host:2222/blog` and `paas@host:blog` (git-clone(1), GIT URLS).
     fn parse(url: &str) -> Option<Server> {
-        let (authority, port) = match url.strip_prefix("ssh://") {
+        let (authority, port, path) = match url.strip_prefix("ssh://") {
             Some(rest) => {
-                let authority = rest.split('/').next()?;
+                let (authority, path) = rest.split_once('/')?;
                 match authority.rsplit_once(':') {
-                    Some((authority, port)) => (authority, Some(port.parse().ok()?)),
-                    None => (authority, None),
+                    Some((authority, port)) => (authority, Some(port.parse().ok()?), path),
+                    None => (authority, None, path),
                 }
             }
             None if url.contains("://") => return None,
-            None => (url.split_once(':')?.0, None),
+            None => {
+                let (authority, path) = url.split_once(':')?;
+                (authority, None, path)
+            }
         };
+        let name = path.trim_matches('/');
+        let app = name.strip_suffix(".git").unwrap_or(name).parse().ok();
         let (user, host) = authority.split_once('@')?;
         // ssh would take either for an option.
         let plain = |text: &str| !text.is_empty() && !text.starts_with('-') && !text.contains(char::is_whitespace);
-        (plain(user) && plain(host)).then(|| Server { user: user.to_owned(), host: host.to_owned(), port })
+        (plain(user) && plain(host)).then(|| Server { user: user.to_owned(), host: host.to_owned(), port, app })
     }
 
     /// Becomes ssh with the command line for the server. Returns only where there is no ssh.
-    pub(super) fn run(&self, arguments: &[OsString]) -> Error {
+    pub(super) fn run(&self, arguments: &[OsString], input: Option<std::fs::File>) -> Error {
         let words = arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned());
         let mut command = exec::command_of_user("ssh");
         if let Some(port) = self.port {
             command.arg("-p").arg(port.to_string());
         }
         command.arg(format!("{}@{}", self.user, self.host)).arg("--").arg(shell_words::join(words));
-        exec::replace(command, std::process::Stdio::inherit())
+        exec::replace(command, input.map_or_else(std::process::Stdio::inherit, std::process::Stdio::from))
     }
 }
 
@@ -58,7 +65,12 @@ mod tests {
 
     #[test]
     fn both_spellings_of_git_are_read() {
-        let server = |host: &str, port| Server { user: "paas".to_owned(), host: host.to_owned(), port };
+        let server = |host: &str, port| Server {
+            user: "paas".to_owned(),
+            host: host.to_owned(),
+            port,
+            app: "blog".parse().ok(),
+        };
         assert_eq!(Server::parse("ssh://paas@example.com:2222/blog"), Some(server("example.com", Some(2222))));
         assert_eq!(Server::parse("ssh://paas@example.com/blog"), Some(server("example.com", None)));
         assert_eq!(Server::parse("paas@example.com:blog"), Some(server("example.com", None)));

@@ -1,7 +1,33 @@
-use clap::Args;
+use clap::{Args, Subcommand};
 
-use super::Output;
-use crate::{Result, instance::Instance, ops};
+use crate::{
+    Result,
+    context::Context,
+    model::{Access, Right},
+    ops,
+    ui::Ui,
+};
+
+/// Secrets: the key that they are sealed with
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    #[command(name = "secrets:rotate")]
+    Rotate(Rotate),
+}
+
+impl Command {
+    pub(super) fn access(&self) -> Access<'_> {
+        match self {
+            Command::Rotate(_) => Access::Server(Right::Administer),
+        }
+    }
+
+    pub(super) fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
+        match self {
+            Command::Rotate(Rotate {}) => ui.show(&ops::secrets::rotate(context)?),
+        }
+    }
+}
 
 /// Make a new key for the server's secrets, and seal everything with it
 ///
@@ -9,18 +35,4 @@ use crate::{Result, instance::Instance, ops};
 /// transaction; the former key opens nothing any more. Nothing restarts, and deploys may run meanwhile. What was sealed
 /// before, such as a backup, still needs the former key: keep a copy of ROOT/secret.key with it.
 #[derive(Debug, Args)]
-pub(super) struct Rotate {
-    #[command(flatten)]
-    output: Output,
-}
-
-impl Rotate {
-    pub(super) fn run(self, instance: &Instance) -> Result<()> {
-        let rotated = ops::secrets::rotate(instance)?;
-        let facts = [
-            ("sealed to", rotated.sealed_to.clone().unwrap_or_else(|| "-".to_owned())),
-            ("values", rotated.values.to_string()),
-        ];
-        self.output.ui().facts(&facts, &rotated)
-    }
-}
+pub(super) struct Rotate {}

@@ -1,38 +1,50 @@
-use clap::Args;
+use clap::{Args, Subcommand};
 
-use super::Output;
 use crate::{
     Result,
-    instance::Instance,
-    ops::{self, settings::Changed},
+    context::Context,
+    model::{Access, Right},
+    ops::{
+        edit::Outcome,
+        settings::{self, Changed},
+    },
     ui::Ui,
 };
+
+/// Settings of the server
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    #[command(name = "settings:list")]
+    List(List),
+    #[command(name = "settings:set")]
+    Set(Set),
+    #[command(name = "settings:unset")]
+    Unset(Unset),
+}
+
+impl Command {
+    pub(super) fn access(&self) -> Access<'_> {
+        match self {
+            Command::List(_) => Access::Server(Right::Administer),
+            Command::Set(_) => Access::Server(Right::Administer),
+            Command::Unset(_) => Access::Server(Right::Administer),
+        }
+    }
+
+    pub(super) fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
+        match self {
+            Command::List(List {}) => ui.show(&settings::list(context)?),
+            Command::Set(it) => show(ui, &settings::set(context, &it.name, Some(&it.value))?),
+            Command::Unset(it) => show(ui, &settings::set(context, &it.name, None)?),
+        }
+    }
+}
 
 /// List the server's settings, with where each value is from
 ///
 /// A variable wins over the file, and the file over what `settings:set` stored in the database.
 #[derive(Debug, Args)]
-pub(super) struct List {
-    #[command(flatten)]
-    output: Output,
-}
-
-impl List {
-    pub(super) fn run(self, instance: &Instance) -> Result<()> {
-        let lines = ops::settings::list(instance)?;
-        let rows: Vec<[String; 4]> = lines
-            .iter()
-            .map(|line| {
-                let by = match (&line.by, &line.set_at) {
-                    (Some(by), Some(at)) => format!("{by}, {at}"),
-                    _ => "-".to_owned(),
-                };
-                [line.name.to_owned(), line.value.clone(), line.source.clone(), by]
-            })
-            .collect();
-        self.output.ui().table(["SETTING", "VALUE", "SOURCE", "BY"], &rows, &lines)
-    }
-}
+pub(super) struct List {}
 
 /// Set a setting of the server, in its database
 ///
@@ -46,13 +58,6 @@ pub(super) struct Set {
     value: String,
 }
 
-impl Set {
-    pub(super) fn run(self, instance: &Instance) -> Result<()> {
-        say(&ops::settings::set(instance, &self.name, Some(&self.value))?);
-        Ok(())
-    }
-}
-
 /// Reset a setting of the server to its default
 #[derive(Debug, Args)]
 pub(super) struct Unset {
@@ -60,16 +65,13 @@ pub(super) struct Unset {
     name: String,
 }
 
-impl Unset {
-    pub(super) fn run(self, instance: &Instance) -> Result<()> {
-        say(&ops::settings::set(instance, &self.name, None)?);
-        Ok(())
-    }
-}
-
-fn say(changed: &Changed) {
-    super::properties::say(&changed.outcome);
+fn show(ui: Ui, changed: &Changed) -> Result<()> {
+    ui.talk(match changed.outcome {
+        Outcome::Unchanged => "nothing to change: this value is already set",
+        Outcome::Saved | Outcome::Deployed => "saved",
+    });
     if let Some(source) = &changed.hidden_by {
-        Ui::default().talk(&format!("note: {} is also given by the {source}, which wins", changed.name));
+        ui.talk(&format!("note: {} is also given by the {source}, which wins", changed.name));
     }
+    ui.show(changed)
 }

@@ -11,8 +11,9 @@ use crate::{
     buildpack::{self, BuildPlan, Buildpacks},
     clock,
     engine::{BuildEvent, BuildSpec, Capped},
+    error::{DeployError, LikelyCause},
     lock::{self, Holder, Lock},
-    model::{self, DeployState, ImageId},
+    model::{self, DeployId, DeployState, ImageId},
     tree::{DockerIgnore, Tree},
 };
 
@@ -86,10 +87,11 @@ pub(super) async fn image(deploying: &Deploying<'_>, planned: Planned) -> Result
     // What caps the build lives until both are done.
     let (built, _capped) = tokio::join!(built, cap(deploying));
     let image = match built {
-        Err(Error::Build { message, .. }) => {
+        Err(Error::Deploy(DeployError::Build { message, is_killed, .. })) => {
             output.push_back(message.clone());
             let diagnosis = buildpacks.diagnose(&plan.buildpack, output.make_contiguous());
-            return Err(Error::Build { message, likely: diagnosis.map(|found| (found.cause, found.hint)) });
+            let likely = diagnosis.map(|found| LikelyCause { cause: found.cause, hint: found.hint });
+            return Err(Error::Deploy(DeployError::Build { message, is_killed, likely }));
         }
         built => built?,
     };
@@ -99,10 +101,8 @@ pub(super) async fn image(deploying: &Deploying<'_>, planned: Planned) -> Result
 
 /// Waits until fewer builds run than may: a small machine has the memory for one. The turn ends when the lock is dropped.
 async fn turn(deploying: &Deploying<'_>) -> Result<Lock> {
-    let holder = Holder::new(
-        format!("the build of {}, deploy {},", deploying.app.name, deploying.id),
-        &deploying.instance.actor,
-    );
+    let holder =
+        Holder::new(format!("the build of {}, deploy {},", deploying.app.name, deploying.id), &deploying.caller.actor);
     let locks = deploying.instance.build_locks()?;
     lock::lock_one_of(&locks, &holder, |others| deploying.log.step(&format!("Waiting for {others}"))).await
 }
@@ -136,7 +136,7 @@ async fn cap(deploying: &Deploying<'_>) -> Option<Capped> {
 }
 
 /// The tag of the image that a deployment builds.
-pub(super) fn image_tag(instance: &str, app: &str, deployment: i64) -> String {
+pub(super) fn image_tag(instance: &str, app: &str, deployment: DeployId) -> String {
     format!("paas-{instance}/{app}:{deployment}")
 }
 

@@ -4,10 +4,11 @@ use std::{cell::Cell, time::Duration, time::Instant};
 
 use crate::{
     Error, Result, clock,
+    context::Context,
     engine::{Engine, Labels},
     instance::Instance,
     lock::Lock,
-    model::{App, DeployId, DeployState, ProcessType, ReleaseVersion},
+    model::{App, Caller, DeployId, DeployState, ProcessType, ReleaseVersion},
     settings,
     ui::DeployLog,
 };
@@ -18,6 +19,7 @@ const CANCEL_POLL: Duration = Duration::from_millis(200);
 /// A deployment that is running, and all its steps need. It holds the app's lock, and the claim on its own number.
 pub(super) struct Deploying<'a> {
     pub instance: &'a Instance,
+    pub caller: &'a Caller,
     pub engine: Engine,
     pub app: App,
     pub id: DeployId,
@@ -30,7 +32,7 @@ pub(super) struct Deploying<'a> {
 impl<'a> Deploying<'a> {
     /// A deployment that waited its turn and has it.
     pub fn new(
-        instance: &'a Instance,
+        context: &Context<'a>,
         engine: Engine,
         app: App,
         id: DeployId,
@@ -38,7 +40,8 @@ impl<'a> Deploying<'a> {
         locks: (Lock, Lock),
     ) -> Self {
         let deploying = Deploying {
-            instance,
+            instance: context.instance,
+            caller: context.caller,
             engine,
             app,
             id,
@@ -82,7 +85,7 @@ impl<'a> Deploying<'a> {
         };
         tokio::select! {
             result = work => result,
-            error = stopped => Err(error),
+            stop = stopped => Err(stop.into()),
             _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
         }
     }

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     Error, Result, clock,
+    error::{DeployError, NeverHealthy},
     model::{self, Check, Probe, ProcessSpec},
     store::Container,
 };
@@ -26,7 +27,7 @@ const OUTPUT_LINES: u32 = 30;
 /// Waits until a container is healthy, and says what proved it.
 ///
 /// # Errors
-/// [`Error::AppExited`] at once where it ends; [`Error::NeverHealthy`] after its check's timeout.
+/// `DeployError::AppExited` at once where it ends; `DeployError::NeverHealthy` after its check's timeout.
 pub(super) async fn prove(deploying: &Deploying<'_>, container: &Container, process: &ProcessSpec) -> Result<String> {
     let begun = clock::instant();
     let check = &process.run.check;
@@ -40,12 +41,12 @@ pub(super) async fn prove(deploying: &Deploying<'_>, container: &Container, proc
     };
     tokio::select! {
         proof = proof => proof,
-        code = deploying.engine.wait(&container.name) => Err(Error::AppExited {
-            process: container.label(),
+        code = deploying.engine.wait(&container.name) => Err(Error::Deploy(DeployError::AppExited {
+            container: container.label(),
             code: code?,
             after: model::seconds(begun.elapsed()),
             output: deploying.engine.last_output(&container.name, OUTPUT_LINES).await,
-        }),
+        })),
     }
 }
 
@@ -62,13 +63,13 @@ async fn try_until_healthy(deploying: &Deploying<'_>, container: &Container, che
         };
         if begun.elapsed() >= timeout {
             let (reason, hint) = explain(deploying, container, check, reason).await;
-            return Err(Error::NeverHealthy {
-                process: container.label(),
+            return Err(Error::Deploy(DeployError::NeverHealthy(Box::new(NeverHealthy {
+                container: container.label(),
                 timeout: model::seconds(timeout),
                 reason,
                 hint,
                 output: deploying.engine.last_output(&container.name, OUTPUT_LINES).await,
-            });
+            }))));
         }
         if !explained && begun.elapsed() >= EXPLAIN_AFTER {
             explained = true;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::{Error, Result, engine::Engine, instance::Instance, model::property, ops};
+use crate::{Error, Result, engine::Engine, error::HostError, instance::Instance, model::property, ops};
 
 /// Checks that the disks that a deploy writes to have room.
 pub(super) async fn check_machine(instance: &Instance, engine: &Engine) -> Result<()> {
@@ -19,7 +19,7 @@ pub(super) async fn check_machine(instance: &Instance, engine: &Engine) -> Resul
 /// Checks that the disk of the root directory has room.
 ///
 /// # Errors
-/// [`Error::DiskFull`].
+/// `HostError::DiskFull`.
 pub fn check_disk(instance: &Instance) -> Result<()> {
     let root = instance.settings.paths.root();
     require(root, free_mb(root)?, instance.number(&property::MIN_FREE_MB, None)?)
@@ -27,11 +27,11 @@ pub fn check_disk(instance: &Instance) -> Result<()> {
 
 fn require(path: &Path, free: u64, floor: u64) -> Result<()> {
     if free < floor {
-        return Err(Error::DiskFull { path: path.to_owned(), free, floor });
+        return Err(Error::Host(HostError::DiskFull { path: path.to_owned(), free, floor }));
     }
     Ok(())
 }
 
 fn free_mb(path: &Path) -> Result<u64> {
-    Ok(ops::disk::space(path)?.free / 1_000_000)
+    Ok(ops::disk::space(path)?.free_bytes / 1_000_000)
 }

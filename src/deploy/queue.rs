@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::{Deploying, preflight, recover};
 use crate::{
     Error, Result, clock,
+    context::Context,
     engine::Engine,
+    error::DeployError,
     git,
     instance::Instance,
     lock::{self, Holder, Lock},
@@ -33,23 +35,24 @@ pub(super) struct Request<'a> {
 /// Opens a deployment, waits for its turn, and first finishes or undoes what a dead one left.
 ///
 /// # Errors
-/// [`Error::Frozen`]; [`Error::Locked`] where it does not wait; [`Error::Superseded`], [`Error::Canceled`] while it
-/// waits; [`Error::DockerUnavailable`], [`Error::ProxyUnavailable`], [`Error::DiskFull`] of the machine. The deployment
+/// `DeployError::AppLocked`; `DeployError::Busy` where it does not wait; `Stop::Superseded`, `Stop::Canceled` while it
+/// waits; `EngineError::Unavailable`, `ProxyError::Unavailable`, `HostError::DiskFull` of the machine. The deployment
 /// is over then, and its log has been told.
 pub(super) async fn begin<'a>(
-    instance: &'a Instance,
+    context: &Context<'a>,
     request: &Request<'_>,
     log: &'a DeployLog,
 ) -> Result<Deploying<'a>> {
+    let instance = context.instance;
     let app = instance.read(|tables| tables.app(request.app))?;
-    refuse_frozen(&app)?;
+    refuse_locked(&app)?;
     // Where there is no room there is none for a deployment's row either.
     preflight::check_disk(instance)?;
     let paths = &instance.settings.paths;
     if !request.wait
         && let Some(holder) = lock::holder(&paths.app_lock(app.id))?
     {
-        return Err(Error::Locked { app: app.name, holder: holder.describe_since() });
+        return Err(Error::Deploy(DeployError::Busy { app: app.name, holder: holder.describe_since() }));
     }
     // Claimed before anybody can see the row, or a recovery could take it for a dead one's.
     let (id, claim) = instance.write(|tables| {
@@ -57,7 +60,7 @@ pub(super) async fn begin<'a>(
         if request.new.kind == DeploymentKind::Push {
             tables.supersede(app.id, id)?;
         }
-        Ok((id, lock::claim(&paths.deployments_lock(), id)?))
+        Ok((id, lock::claim(&paths.deployments_lock(), id.0)?))
     })?;
     let turn = async {
         log.open_file(&paths.deploy_log(&app.name, id))?;
@@ -65,7 +68,7 @@ pub(super) async fn begin<'a>(
             git::pin(&paths.repository(&app.name), id, commit)?;
         }
         let lock = tokio::select! {
-            lock = wait_for_turn(instance, &app, id, request, log) => lock?,
+            lock = wait_for_turn(context, &app, id, request, log) => lock?,
             _ = tokio::signal::ctrl_c() => return Err(Error::Interrupted),
         };
         let engine = Engine::connect(&instance.settings).await?;
@@ -74,11 +77,11 @@ pub(super) async fn begin<'a>(
         recover::leftovers(instance, &engine, app.id).await?;
         // Read again: what held the lock may have changed the app, or destroyed it.
         let app = instance.read(|tables| tables.app(request.app))?;
-        refuse_frozen(&app)?;
+        refuse_locked(&app)?;
         Ok((engine, app, lock))
     };
     match turn.await {
-        Ok((engine, app, lock)) => Ok(Deploying::new(instance, engine, app, id, log, (lock, claim))),
+        Ok((engine, app, lock)) => Ok(Deploying::new(context, engine, app, id, log, (lock, claim))),
         Err(error) => {
             log.error(&error);
             recover::abandon(instance, &app.name, id, end_of(&error), &error.one_line());
@@ -91,8 +94,8 @@ pub(super) async fn begin<'a>(
 /// The state in which an error ends a deployment.
 pub(super) fn end_of(error: &Error) -> DeployState {
     match error {
-        Error::Canceled(_) | Error::Interrupted => DeployState::Canceled,
-        Error::Superseded(_) => DeployState::Superseded,
+        Error::Deploy(DeployError::Stopped(stop)) => stop.end(),
+        Error::Interrupted => DeployState::Canceled,
         _ => DeployState::Failed,
     }
 }
@@ -102,45 +105,47 @@ pub(super) fn end_of(error: &Error) -> DeployState {
 ///
 /// # Errors
 /// [`Error::Frozen`], [`Error::AppNotFound`].
-pub async fn hold(instance: &Instance, name: &AppName, what: &str, waiting: impl FnMut(&str)) -> Result<(App, Lock)> {
+pub async fn hold(context: &Context<'_>, name: &AppName, what: &str, waiting: impl FnMut(&str)) -> Result<(App, Lock)> {
+    let instance = context.instance;
     let app = instance.read(|tables| tables.app(name))?;
-    refuse_frozen(&app)?;
-    let holder = Holder::new(what, &instance.actor);
+    refuse_locked(&app)?;
+    let holder = Holder::new(what, context.actor());
     let lock = lock::lock(&instance.settings.paths.app_lock(app.id), &holder, waiting).await?;
     // Whoever held it may have changed the app, or destroyed it.
     let app = instance.read(|tables| tables.app(name))?;
-    refuse_frozen(&app)?;
+    refuse_locked(&app)?;
     Ok((app, lock))
 }
 
-/// Refuses to change an app that was frozen on purpose.
+/// Refuses to change an app that somebody locked.
 ///
 /// # Errors
-/// [`Error::Frozen`].
-pub fn refuse_frozen(app: &App) -> Result<()> {
-    match &app.freeze {
-        Some(freeze) => {
-            let message = freeze.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
-            let by = format!("{}, {}{message}", freeze.actor, clock::ago(freeze.since));
-            Err(Error::Frozen { app: app.name.clone(), by })
+/// `DeployError::AppLocked`.
+pub fn refuse_locked(app: &App) -> Result<()> {
+    match &app.lock {
+        Some(lock) => {
+            let message = lock.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
+            let by = format!("{}, {}{message}", lock.actor, clock::ago(lock.since));
+            Err(Error::Deploy(DeployError::AppLocked { app: app.name.clone(), by }))
         }
         None => Ok(()),
     }
 }
 
 async fn wait_for_turn(
-    instance: &Instance,
+    context: &Context<'_>,
     app: &App,
     id: DeployId,
     request: &Request<'_>,
     log: &DeployLog,
 ) -> Result<Lock> {
-    let holder = Holder::new(request.what.clone(), &instance.actor);
+    let instance = context.instance;
+    let holder = Holder::new(request.what.clone(), context.actor());
     let path = instance.settings.paths.app_lock(app.id);
     let mut told = None;
     loop {
         if let Some(stopped) = instance.read(|tables| tables.stopped_by(id))? {
-            return Err(stopped);
+            return Err(stopped.into());
         }
         let obstacle = match before(instance, app, id)? {
             Some(other) => Some(format!("deploy {other}, which is before this one in line")),
@@ -151,7 +156,7 @@ async fn wait_for_turn(
         };
         if !request.wait {
             let holder = obstacle.unwrap_or_else(|| "another action".to_owned());
-            return Err(Error::Locked { app: app.name.clone(), holder });
+            return Err(Error::Deploy(DeployError::Busy { app: app.name.clone(), holder }));
         }
         if obstacle.is_some() && obstacle != told {
             log.step(&format!("Waiting for {}", obstacle.clone().unwrap_or_default()));
@@ -166,7 +171,8 @@ fn before(instance: &Instance, app: &App, id: DeployId) -> Result<Option<DeployI
     let unfinished = instance.read(|tables| tables.unfinished_deployments(Some(app.id)))?;
     let claims = instance.settings.paths.deployments_lock();
     for deployment in unfinished.iter().rev() {
-        if deployment.id < id && deployment.state == DeployState::Queued && lock::is_claimed(&claims, deployment.id)? {
+        if deployment.id < id && deployment.state == DeployState::Queued && lock::is_claimed(&claims, deployment.id.0)?
+        {
             return Ok(Some(deployment.id));
         }
     }

@@ -3,36 +3,34 @@
 
 use tracing::warn;
 
-use super::{build::image_tag, queue::end_of, retire, rollout};
+use super::{build::image_tag, retire, rollout};
 use crate::{
     Error, Result,
     engine::{Engine, Labels},
+    error::DeployError,
     git,
     instance::Instance,
     lock::{self, Holder},
-    model::{AppName, DeployId, DeployState, Deployment, Phase, RestartPolicy},
+    model::{Actor, AppId, AppName, DeployId, DeployState, Deployment, Phase, RestartPolicy},
     proxy,
     store::{Container, ContainerState},
 };
 
 /// Recovers every app whose deploy died: at the start of the daemon, and now and then. An app whose lock is held is
 /// left to its holder.
-///
-/// # Errors
-/// [`Error::Database`].
 pub async fn recover(instance: &Instance, engine: &Engine) -> Result<()> {
     let unfinished = instance.read(|tables| tables.unfinished_deployments(None))?;
     let claims = instance.settings.paths.deployments_lock();
     let mut apps = Vec::new();
     for deployment in unfinished.iter().filter(|deployment| deployment.state != DeployState::Draining) {
-        if !lock::is_claimed(&claims, deployment.id)? {
+        if !lock::is_claimed(&claims, deployment.id.0)? {
             apps.push(deployment.app_id);
         }
     }
     apps.sort_unstable();
     apps.dedup();
     for app_id in apps {
-        let holder = Holder::new("the recovery", &instance.actor);
+        let holder = Holder::new("the recovery", &Actor::Daemon);
         if let Ok(_lock) = lock::try_lock(&instance.settings.paths.app_lock(app_id), &holder)?
             && let Err(error) = leftovers(instance, engine, app_id).await
         {
@@ -43,18 +41,21 @@ pub async fn recover(instance: &Instance, engine: &Engine) -> Result<()> {
 }
 
 /// Undoes or finishes the deploys of an app whose process died. The caller holds the app's lock.
-pub(super) async fn leftovers(instance: &Instance, engine: &Engine, app_id: i64) -> Result<()> {
+pub(super) async fn leftovers(instance: &Instance, engine: &Engine, app_id: AppId) -> Result<()> {
     let claims = instance.settings.paths.deployments_lock();
     for deployment in instance.read(|tables| tables.unfinished_deployments(Some(app_id)))? {
         // One that lives waits in line: the lock is ours, so it can do nothing else.
-        if lock::is_claimed(&claims, deployment.id)? {
+        if lock::is_claimed(&claims, deployment.id.0)? {
             continue;
         }
         match deployment.state.phase() {
             Phase::Undoable => {
                 let stopped = instance.read(|tables| tables.stopped_by(deployment.id))?;
-                let error = stopped.unwrap_or(Error::DeployInterrupted);
-                undo(instance, engine, deployment.id, end_of(&error), &error.one_line()).await;
+                let (end, reason) = match stopped {
+                    Some(stop) => (stop.end(), stop.to_string()),
+                    None => (DeployState::Failed, DeployError::Died.to_string()),
+                };
+                undo(instance, engine, deployment.id, end, &reason).await;
             }
             Phase::Committed => finish(instance, engine, &deployment).await?,
             Phase::Ended => {}
@@ -161,7 +162,7 @@ async fn start_or_remake(instance: &Instance, engine: &Engine, container: &Conta
 /// name, and with the same address unless that is taken.
 ///
 /// # Errors
-/// What the engine says; [`Error::Database`].
+/// What the engine says; [`Error::Store`].
 pub async fn remake(instance: &Instance, engine: &Engine, container: &Container) -> Result<()> {
     let (release, sealed) = instance
         .read(|tables| Ok((tables.release(container.release_id)?, tables.sealed_config(container.release_id)?)))?;

@@ -6,6 +6,7 @@ use futures_util::StreamExt;
 use super::{Deploying, Edit, build::Built, rollout};
 use crate::{
     Error, Result, clock,
+    error::{DeployError, Thing},
     model::{
         self, CommitId, ConfigMap, DeployState, EnvKey, ImageId, Override, ProcessSettings, ProcessSpec, ProcessType,
         PropertyChange, Release, ReleaseStatus, ReleaseVersion, Scope, property,
@@ -50,11 +51,11 @@ pub(super) fn cut(deploying: &Deploying<'_>, built: Built, commit: CommitId, rea
 /// Cuts a release of the image that serves, with the app's config and settings edited.
 ///
 /// # Errors
-/// [`Error::NotRunning`].
+/// `DeployError::NotRunning`.
 pub(super) fn cut_again(deploying: &Deploying<'_>, edit: &Edit) -> Result<Cut> {
     let current = current(deploying)?;
     if !deploying.app.is_running() {
-        return Err(Error::NotRunning(deploying.app.name.clone()));
+        return Err(Error::Deploy(DeployError::NotRunning { app: deploying.app.name.clone() }));
     }
     let instance = deploying.instance;
     let config = ops::config::edited(instance, &deploying.app, &edit.config)?;
@@ -97,11 +98,7 @@ pub(super) fn again(deploying: &Deploying<'_>, headline: &str, changes: Changes)
     let release = current(deploying)?;
     for (process, _) in &changes.formation {
         if release.process(process).is_none() {
-            return Err(Error::ProcessNotFound {
-                app: deploying.app.name.clone(),
-                process: process.clone(),
-                known: release.process_names(),
-            });
+            return Err(Error::no_process(&deploying.app.name, process, release.process_names()));
         }
     }
     deploying.enter(DeployState::Releasing)?;
@@ -130,7 +127,7 @@ pub(super) fn again_or_cut(deploying: &Deploying<'_>) -> Result<Cut> {
 /// The release that a rollback goes to: the one that was asked for, or the one that served before.
 ///
 /// # Errors
-/// [`Error::NoFormerRelease`], [`Error::ReleaseNotFound`], [`Error::NoWayBack`].
+/// `DeployError::NoFormerRelease`, [`Error::NotFound`], `DeployError::NoWayBack`.
 pub(super) async fn to_roll_back_to(deploying: &Deploying<'_>, version: Option<ReleaseVersion>) -> Result<Release> {
     let app = &deploying.app;
     let found = deploying.instance.read(|tables| match version {
@@ -139,12 +136,12 @@ pub(super) async fn to_roll_back_to(deploying: &Deploying<'_>, version: Option<R
     })?;
     let target = match (found, version) {
         (Some(target), _) => target,
-        (None, Some(version)) => return Err(Error::ReleaseNotFound { app: app.name.clone(), version }),
-        (None, None) => return Err(Error::NoFormerRelease(app.name.clone())),
+        (None, Some(version)) => return Err(Error::NotFound(Thing::Release(app.name.clone()), version.to_string())),
+        (None, None) => return Err(Error::Deploy(DeployError::NoFormerRelease { app: app.name.clone() })),
     };
     let no_way = |reason: &str| {
         let (app, reason) = (app.name.clone(), reason.to_owned());
-        Err(Error::NoWayBack { app, version: target.version, reason })
+        Err(Error::Deploy(DeployError::NoWayBack { app, version: target.version, reason }))
     };
     if target.status != ReleaseStatus::Good {
         return no_way("it never served");
@@ -161,12 +158,12 @@ pub(super) async fn to_roll_back_to(deploying: &Deploying<'_>, version: Option<R
 /// The release that serves.
 fn current(deploying: &Deploying<'_>) -> Result<Release> {
     let current = deploying.instance.read(|tables| tables.current_release(deploying.app.id))?;
-    current.ok_or_else(|| Error::NeverDeployed(deploying.app.name.clone()))
+    current.ok_or_else(|| Error::Deploy(DeployError::NeverDeployed { app: deploying.app.name.clone() }))
 }
 
 /// The app's config and settings as they are now.
 fn now(deploying: &Deploying<'_>) -> Result<(ConfigMap, Vec<Override>)> {
-    let config = ops::config::show(deploying.instance, &deploying.app)?;
+    let config = ops::config::in_clear(deploying.instance, &deploying.app)?;
     let overrides = deploying.instance.read(|tables| tables.overrides(deploying.app.id))?;
     Ok((config, overrides))
 }
@@ -175,7 +172,7 @@ fn now(deploying: &Deploying<'_>) -> Result<(ConfigMap, Vec<Override>)> {
 /// to the log as it comes.
 ///
 /// # Errors
-/// [`Error::ReleaseCommand`] where it exits other than with 0.
+/// `DeployError::ReleaseCommand` where it exits other than with 0.
 pub(super) async fn run_command(deploying: &Deploying<'_>, cut: Cut) -> Result<Cut> {
     let Some(command) = &cut.release_command else { return Ok(cut) };
     deploying.log.step("Running the release command");
@@ -211,7 +208,7 @@ pub(super) async fn run_command(deploying: &Deploying<'_>, cut: Cut) -> Result<C
     }
     let code = deploying.engine.wait(&name).await?;
     if code != 0 {
-        return Err(Error::ReleaseCommand { code });
+        return Err(Error::Deploy(DeployError::ReleaseCommand { code }));
     }
     deploying.engine.remove(&name).await?;
     instance.write(|tables| tables.remove_container(container.id))?;
@@ -248,7 +245,7 @@ fn write(
 ) -> Result<Cut> {
     deploying.enter(DeployState::Releasing)?;
     let processes: Vec<ProcessSpec> =
-        from.processes.iter().map(|spec| spec.with_overrides(overrides)).collect::<Result<_>>()?;
+        from.processes.iter().map(|spec| spec.with_overrides(overrides)).collect::<Result<_, model::Invalid>>()?;
     let port = port(&config)?.or(from.declared_port).unwrap_or(DEFAULT_PORT);
     let release = deploying.instance.write(|tables| {
         let new = NewRelease {
@@ -260,7 +257,7 @@ fn write(
             declared_port: from.declared_port,
             commit: from.commit,
             reason,
-            actor: &deploying.instance.actor,
+            actor: &deploying.caller.actor,
         };
         let release = tables.cut_release(deploying.app.id, &new)?;
         tables.set_deployment_release(deploying.id, release.id)?;

@@ -10,7 +10,7 @@ use crate::{
     Result, clock,
     engine::Engine,
     instance::Instance,
-    model::{AppName, DeployState, RestartPolicy, property},
+    model::{AppId, AppName, DeployState, RestartPolicy, property},
     ops, proxy,
     store::{Container, ContainerState},
     sweep,
@@ -66,16 +66,13 @@ pub(super) async fn wait_until_drained(deploying: &Deploying<'_>) -> Result<()> 
 }
 
 /// The apps that have containers on their way out, or a deployment that waits for none.
-///
-/// # Errors
-/// [`crate::Error::Database`].
-pub fn apps_to_retire(instance: &Instance) -> Result<Vec<i64>> {
+pub fn apps_to_retire(instance: &Instance) -> Result<Vec<AppId>> {
     instance.read(|tables| {
         let containers = tables.containers()?.into_iter();
         let containers = containers.filter(|container| container.state == ContainerState::Draining);
         let deployments = tables.unfinished_deployments(None)?.into_iter();
         let deployments = deployments.filter(|deployment| deployment.state == DeployState::Draining);
-        let mut apps: Vec<i64> = containers
+        let mut apps: Vec<AppId> = containers
             .map(|container| container.app_id)
             .chain(deployments.map(|deployment| deployment.app_id))
             .collect();
@@ -89,7 +86,7 @@ pub fn apps_to_retire(instance: &Instance) -> Result<Vec<i64>> {
 ///
 /// # Errors
 /// What the engine or the database says; the next call goes on where this one stopped.
-pub async fn retire_app(instance: &Instance, engine: &Engine, app_id: i64) -> Result<()> {
+pub async fn retire_app(instance: &Instance, engine: &Engine, app_id: AppId) -> Result<()> {
     let draining = instance.read(|tables| {
         let containers = tables.containers_of_app(app_id)?;
         Ok(containers.into_iter().filter(|container| container.state == ContainerState::Draining).collect::<Vec<_>>())

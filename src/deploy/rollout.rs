@@ -12,11 +12,12 @@ use super::{
 use crate::{
     Error, Result, clock,
     engine::{ContainerSpec, Engine, Labels},
+    error::EngineError,
     git,
     instance::Instance,
     model::{
-        self, CheckMode, ConfigMap, DeployState, ProcessSpec, ProcessType, PropertyChange, Release, RestartPolicy,
-        RunSettings, Scope, property,
+        self, CheckMode, ConfigMap, ContainerId, DeployState, ProcessSpec, ProcessType, PropertyChange, Release,
+        ReleaseId, RestartPolicy, RunSettings, Scope, property,
     },
     ops, proxy,
     store::{Container, ContainerState, NewContainer},
@@ -145,11 +146,11 @@ pub(super) async fn switch(deploying: &Deploying<'_>, healthy: Healthy) -> Resul
         for kept in &kept {
             tables.keep_container(kept.container.id, release.id, &kept.spec.run)?;
         }
-        let kept_ids: Vec<i64> = kept.iter().map(|kept| kept.container.id).collect();
+        let kept_ids: Vec<ContainerId> = kept.iter().map(|kept| kept.container.id).collect();
         tables.switch_containers(app_id, deploying.id, &kept_ids)?;
         tables.set_current_release(app_id, release.id)?;
-        ops::config::write(instance, tables, app_id, &changes.config)?;
-        tables.change_properties(Some(app_id), &changes.properties, &instance.actor)?;
+        ops::config::write(instance, tables, app_id, &changes.config, &deploying.caller.actor)?;
+        tables.change_properties(Some(app_id), &changes.properties, &deploying.caller.actor)?;
         for (process, quantity) in &changes.formation {
             tables.scale(app_id, process, *quantity)?;
         }
@@ -158,7 +159,7 @@ pub(super) async fn switch(deploying: &Deploying<'_>, healthy: Healthy) -> Resul
         if let (None, Some(branch)) = (&deploying.app.deploy_branch, &deployment.branch) {
             let value = Some(branch.to_string());
             let change = PropertyChange { scope: Scope::App, property: &property::DEPLOY_BRANCH, value };
-            tables.change_properties(Some(app_id), &[change], &instance.actor)?;
+            tables.change_properties(Some(app_id), &[change], &deploying.caller.actor)?;
         }
         Ok(deployment)
     })?;
@@ -221,7 +222,7 @@ fn kept(deploying: &Deploying<'_>, cut: &Cut, keep: &Keep, wanted: &[(ProcessSpe
     }
     let instance = deploying.instance;
     let live = instance.read(|tables| tables.containers_of_app(deploying.app.id))?;
-    let mut releases: HashMap<i64, (Release, ConfigMap)> = HashMap::new();
+    let mut releases: HashMap<ReleaseId, (Release, ConfigMap)> = HashMap::new();
     let mut kept = Vec::new();
     for container in live.into_iter().filter(|container| container.state == ContainerState::Live) {
         let Some((spec, _)) =
@@ -302,13 +303,13 @@ pub(super) async fn start_container(
 ) -> Result<Container> {
     for _ in 0..ADDRESSES_TRIED {
         match engine.start(&spec).await {
-            Err(Error::AddressTaken { .. }) => engine.remove(&spec.name).await?,
+            Err(Error::Engine(EngineError::AddressTaken { .. })) => engine.remove(&spec.name).await?,
             other => return other.map(|()| container),
         }
         container.address = instance.write(|tables| tables.move_container(container.id, instance.settings.subnet))?;
         spec.address = container.address;
     }
-    Err(Error::AddressTaken { address: container.address })
+    Err(Error::Engine(EngineError::AddressTaken { address: container.address }))
 }
 
 /// What a container of a release is made from. It is not started again when it ends: that comes with the switch.

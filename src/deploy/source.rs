@@ -2,7 +2,9 @@
 
 use super::{Deploying, Push};
 use crate::{
-    Error, Result, git,
+    Error, Result,
+    error::PushError,
+    git,
     model::{CommitId, DeployState},
     tree::{self, Tree},
 };
@@ -15,24 +17,24 @@ pub(super) struct Source {
 /// Checks that the branch still deploys the app, and is still where the push found it.
 ///
 /// # Errors
-/// [`Error::WrongBranch`], [`Error::PushRefused`].
+/// `PushError::WrongBranch`, `PushError::Refused`.
 pub(super) fn check_branch(deploying: &Deploying<'_>, push: &Push) -> Result<()> {
     let app = &deploying.app;
     if let Some(deploy_branch) = &app.deploy_branch
         && *deploy_branch != push.branch
     {
-        return Err(Error::WrongBranch {
+        return Err(Error::Push(PushError::WrongBranch {
             app: app.name.clone(),
             deploy_branch: deploy_branch.to_string(),
             pushed: push.branch.to_string(),
-        });
+        }));
     }
     let repository = deploying.instance.settings.paths.repository(&app.name);
     if let Some(now) = git::moved_away(&repository, &push.branch, push.old_commit, push.commit)? {
-        return Err(Error::PushRefused {
+        return Err(Error::Push(PushError::Refused {
             message: format!("{} moved to {} while this push waited", push.branch, now.short()),
             hint: format!("`git pull --rebase paas {}`, then push again", push.branch),
-        });
+        }));
     }
     Ok(())
 }

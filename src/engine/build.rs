@@ -10,8 +10,18 @@ use bollard::{
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 
-use super::{Engine, Labels};
-use crate::{Error, Result, model::ImageId};
+use super::{
+    Engine, Labels,
+    fault::{self, failed},
+};
+use crate::{
+    Error, Result,
+    error::{DeployError, EngineError},
+    model::ImageId,
+};
+
+/// The exit code of a step that was killed: 128 and SIGKILL.
+const KILLED: i64 = 137;
 
 /// A build to be made.
 #[derive(Clone, Debug)]
@@ -49,8 +59,8 @@ impl Engine {
     /// Dropping the future stops the build in the engine.
     ///
     /// # Errors
-    /// [`Error::Build`] where a step of the Dockerfile fails, [`Error::ImagePull`] where a base image cannot be had,
-    /// [`Error::Docker`] where the engine does.
+    /// `DeployError::Build` where a step of the Dockerfile fails, `EngineError::ImagePull` where a base image cannot be had,
+    /// [`Error::Engine`] where the engine does.
     pub async fn build(
         &self,
         spec: &BuildSpec,
@@ -95,7 +105,7 @@ impl Engine {
         // Some engines do not say what they built, but they tagged it.
         match self.docker.inspect_image(&spec.tag).await {
             Ok(inspected) => inspected.id.map(ImageId).ok_or_else(|| Error::bug("an image without an id")),
-            Err(error) => Err(Error::docker("build the image")(cut_short.unwrap_or(error))),
+            Err(error) => Err(failed("build the image")(cut_short.unwrap_or(error))),
         }
     }
 }
@@ -161,25 +171,30 @@ impl Progress {
         let message = match &error {
             bollard::errors::Error::DockerStreamError { error } => error.clone(),
             bollard::errors::Error::DockerResponseServerError { message, .. } => message.clone(),
-            _ => return Error::docker("build the image")(error),
+            _ => return failed("build the image")(error),
         };
         if let Some((step, reason)) = self.cause(&message) {
             if let Some(image) = base_image(step).filter(|_| step.contains("load metadata for")) {
-                return Error::ImagePull { image, source: reason.clone().into() };
+                return Error::Engine(EngineError::ImagePull { image, source: reason.clone().into() });
             }
             let step = without_mounts(step);
             if let Some(code) = reason.rsplit("exit code: ").next().and_then(|code| code.trim().parse::<i64>().ok()) {
-                return Error::Build { message: format!("{step} exited with code {code}"), likely: None };
+                let message = format!("{step} exited with code {code}");
+                return Error::Deploy(DeployError::Build { message, is_killed: code == KILLED, likely: None });
             }
-            if reason.contains("no space left on device") {
-                return Error::docker("build the image")(error);
+            if fault::is_full(reason) {
+                return failed("build the image")(error);
             }
-            return Error::Build { message: format!("{step}: {reason}"), likely: None };
+            return Error::Deploy(DeployError::Build {
+                message: format!("{step}: {reason}"),
+                is_killed: false,
+                likely: None,
+            });
         }
-        if message.contains("no space left on device") {
-            return Error::docker("build the image")(error);
+        if fault::is_full(&message) {
+            return failed("build the image")(error);
         }
-        Error::Build { message, likely: None }
+        Error::Deploy(DeployError::Build { message, is_killed: false, likely: None })
     }
 }
 

@@ -12,8 +12,8 @@ use bollard::{
 use futures_util::{StreamExt, TryStreamExt};
 use tokio::io::AsyncWrite;
 
-use super::{Engine, is_status, label_filter, spec};
-use crate::{Error, Result, cgroup, clock, model::BuildCaps};
+use super::{Engine, fault::failed, is_status, label_filter, spec};
+use crate::{Error, Result, cgroup, clock, error::EngineError, model::BuildCaps};
 
 /// What [`spec::ROLE_LABEL`] says on the container and its image.
 pub(super) const ROLE: &str = "build-caps";
@@ -31,12 +31,14 @@ impl Engine {
     /// Without caps, takes back those that were set before.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] where this engine's builds cannot be capped, with the reason.
+    /// `EngineError::Unsupported` where this engine's builds cannot be capped, with the reason.
     pub async fn cap_builds(&self, instance: &str, caps: BuildCaps) -> Result<Capped> {
         let image = self.program_image(instance).await?;
-        tokio::time::timeout(READY_TIMEOUT, self.start_capping(instance, &image, caps))
-            .await
-            .unwrap_or_else(|_| Err(Error::Unsupported("the container that caps builds does not answer".to_owned())))
+        tokio::time::timeout(READY_TIMEOUT, self.start_capping(instance, &image, caps)).await.unwrap_or_else(|_| {
+            Err(Error::Engine(EngineError::Unsupported {
+                reason: "the container that caps builds does not answer".to_owned(),
+            }))
+        })
     }
 
     async fn start_capping(&self, instance: &str, image: &Program, caps: BuildCaps) -> Result<Capped> {
@@ -69,7 +71,8 @@ impl Engine {
             }),
             ..ContainerCreateBody::default()
         };
-        let unsupported = |error: bollard::errors::Error| Error::Unsupported(error.to_string());
+        let unsupported =
+            |error: bollard::errors::Error| Error::Engine(EngineError::Unsupported { reason: error.to_string() });
         let options = query::CreateContainerOptions { name: Some(name.clone()), ..Default::default() };
         self.docker.create_container(Some(options), body).await.map_err(unsupported)?;
         let attach = query::AttachContainerOptions {
@@ -100,7 +103,7 @@ impl Engine {
             }
         }
         let reason = said.trim().trim_start_matches("error: ").lines().next().unwrap_or("it ended at once").to_owned();
-        Err(Error::Unsupported(reason))
+        Err(Error::Engine(EngineError::Unsupported { reason }))
     }
 
     /// The image that holds this program and the libraries it is linked with, made where it is missing: the engine may
@@ -126,7 +129,7 @@ impl Engine {
         match self.docker.inspect_image(&tag).await {
             Ok(_) => return Ok(Program { tag, command }),
             Err(error) if is_status(&error, 404) => {}
-            Err(error) => return Err(Error::docker(format!("inspect the image {tag}"))(error)),
+            Err(error) => return Err(failed(format!("inspect the image {tag}"))(error)),
         }
         let mut archive = tar::Builder::new(Vec::new());
         let packed = || -> std::io::Result<Vec<u8>> {
@@ -157,7 +160,7 @@ impl Engine {
             .create_image(Some(options), Some(body_full(packed.into())), None)
             .try_for_each(|_| async { Ok(()) })
             .await
-            .map_err(Error::docker(format!("make the image {tag}")))?;
+            .map_err(failed(format!("make the image {tag}")))?;
         self.remove_former_programs(instance, &tag).await?;
         Ok(Program { tag, command })
     }
@@ -165,7 +168,7 @@ impl Engine {
     async fn remove_former_programs(&self, instance: &str, current: &str) -> Result<()> {
         let labels = [(spec::INSTANCE_LABEL, instance), (spec::ROLE_LABEL, ROLE)];
         let options = query::ListImagesOptions { filters: Some(label_filter(&labels)), ..Default::default() };
-        let images = self.docker.list_images(Some(options)).await.map_err(Error::docker("list images"))?;
+        let images = self.docker.list_images(Some(options)).await.map_err(failed("list images"))?;
         for tag in images.iter().flat_map(|image| &image.repo_tags).filter(|tag| *tag != current) {
             self.remove_image(tag).await?;
         }

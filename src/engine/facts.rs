@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::Engine;
-use crate::{Error, Result};
+use super::{Engine, fault::failed};
+use crate::Result;
 
 /// What the engine is, in its own words.
 #[derive(Clone, Debug, Serialize)]
@@ -21,16 +21,16 @@ pub struct Facts {
     /// How many processors its machine has.
     pub processors: u64,
     /// How much memory its machine has, in bytes.
-    pub memory: u64,
+    pub memory_bytes: u64,
 }
 
 impl Engine {
     /// Asks the engine what it is.
     ///
     /// # Errors
-    /// [`Error::Docker`].
+    /// [`crate::Error::Engine`].
     pub async fn facts(&self) -> Result<Facts> {
-        let failed = || Error::docker("describe itself");
+        let failed = || failed("describe itself");
         let (version, info) =
             (self.docker.version().await.map_err(failed())?, self.docker.info().await.map_err(failed())?);
         let driver = info.driver.unwrap_or_default();
@@ -43,7 +43,7 @@ impl Engine {
             cgroup_driver: info.cgroup_driver.map(|driver| driver.to_string()).unwrap_or_default(),
             cgroup_version: info.cgroup_version.map(|version| version.to_string()).unwrap_or_default(),
             processors: u64::try_from(info.ncpu.unwrap_or(0)).unwrap_or(0),
-            memory: u64::try_from(info.mem_total.unwrap_or(0)).unwrap_or(0),
+            memory_bytes: u64::try_from(info.mem_total.unwrap_or(0)).unwrap_or(0),
         })
     }
 }

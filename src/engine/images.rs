@@ -2,9 +2,9 @@
 
 use bollard::query_parameters as query;
 
-use super::{Engine, is_status, label_filter, spec};
+use super::{Engine, fault::failed, is_status, label_filter, spec};
 use crate::{
-    Error, Result,
+    Result,
     model::{AppName, DeployId, ImageId},
 };
 
@@ -28,13 +28,13 @@ impl Engine {
     /// The images of the instance, of all apps, and what builds of a Dockerfile left of them.
     ///
     /// # Errors
-    /// [`Error::Docker`].
+    /// [`crate::Error::Engine`].
     pub async fn images(&self, instance: &str) -> Result<Vec<Image>> {
         let options = query::ListImagesOptions {
             filters: Some(label_filter(&[(spec::INSTANCE_LABEL, instance)])),
             ..Default::default()
         };
-        let images = self.docker.list_images(Some(options)).await.map_err(Error::docker("list images"))?;
+        let images = self.docker.list_images(Some(options)).await.map_err(failed("list images"))?;
         Ok(images
             .into_iter()
             .filter(|image| !image.labels.contains_key(spec::ROLE_LABEL))
@@ -50,7 +50,7 @@ impl Engine {
     /// Removes an image with all its tags, and says whether it is gone. One that a container uses stays.
     ///
     /// # Errors
-    /// [`Error::Docker`].
+    /// [`crate::Error::Engine`].
     pub async fn remove_image_of(&self, image: &Image) -> Result<bool> {
         let mut removed = true;
         let by_id = [image.id.0.clone()];
@@ -64,13 +64,13 @@ impl Engine {
     /// stays.
     ///
     /// # Errors
-    /// [`Error::Docker`].
+    /// [`crate::Error::Engine`].
     pub async fn remove_image(&self, tag: &str) -> Result<bool> {
         match self.docker.remove_image(tag, None::<query::RemoveImageOptions>, None).await {
             Ok(_) => Ok(true),
             Err(error) if is_status(&error, 404) => Ok(true),
             Err(error) if is_status(&error, 409) => Ok(false),
-            Err(error) => Err(Error::docker(format!("remove the image {tag}"))(error)),
+            Err(error) => Err(failed(format!("remove the image {tag}"))(error)),
         }
     }
 }

@@ -157,7 +157,7 @@ mod tests {
                 instance: "0".to_owned(),
                 app: "blog".parse()?,
                 release: Some(ReleaseVersion(3)),
-                deployment: 1,
+                deployment: crate::model::OperationId(1),
                 process: Some((ProcessType::web(), 1)),
             },
             image: ImageId("sha256:0".to_owned()),

@@ -6,9 +6,9 @@ use bollard::query_parameters as query;
 use futures_util::TryStreamExt;
 use serde::Deserialize;
 
-use super::{Engine, spec};
+use super::{Engine, fault::failed, spec};
 use crate::{
-    Error, Result,
+    Result,
     model::{AppName, ImageId},
 };
 
@@ -102,7 +102,7 @@ impl Engine {
     /// Asks the engine what its data takes. It adds up for this, which may take seconds.
     ///
     /// # Errors
-    /// [`Error::Docker`].
+    /// [`crate::Error::Engine`].
     pub async fn usage(&self, instance: &str) -> Result<Usage> {
         let negotiated = self.docker.client_version();
         let (major, minor) = LAST_VERSION.min((negotiated.major_version, negotiated.minor_version));
@@ -130,10 +130,10 @@ impl Engine {
                 {
                     tokio::time::sleep(USAGE_RETRY).await;
                 }
-                answer => break answer.map_err(Error::docker("say what its data takes"))?,
+                answer => break answer.map_err(failed("report how much its data uses"))?,
             }
         };
-        let answer = serde_json::from_slice(&bytes).map_err(Error::docker("say what its data takes"))?;
+        let answer = serde_json::from_slice(&bytes).map_err(failed("report how much its data uses"))?;
         Ok(usage(&answer, instance))
     }
 
@@ -151,7 +151,7 @@ impl Engine {
     /// running builds use stays.
     ///
     /// # Errors
-    /// [`Error::Docker`].
+    /// [`crate::Error::Engine`].
     pub async fn prune_build_cache(&self, keep: u64) -> Result<u64> {
         // Old engines know `keep-storage` alone; 1.48 and up say it in three, of which this is the upper bound.
         let options = query::PruneBuildOptions { all: Some(true), ..Default::default() };
@@ -164,7 +164,7 @@ impl Engine {
             }
             request
         });
-        let answer = asking.prune_build(Some(options)).await.map_err(Error::docker("prune its build cache"))?;
+        let answer = asking.prune_build(Some(options)).await.map_err(failed("prune its build cache"))?;
         Ok(whole(answer.space_reclaimed.unwrap_or(0)))
     }
 }

@@ -35,7 +35,7 @@ impl RefUpdate {
 /// Reads what a pre-receive hook is told: a line `OLD NEW NAME` a reference.
 ///
 /// # Errors
-/// [`Error::Io`], or [`Error::Bug`] where git speaks otherwise.
+/// [`Error::Host`], or [`Error::Bug`] where git speaks otherwise.
 pub fn read_updates(input: impl BufRead) -> Result<Vec<RefUpdate>> {
     input.lines().map(|line| RefUpdate::parse(&line.map_err(Error::io("read from git"))?)).collect()
 }
@@ -55,7 +55,7 @@ impl<R: Read, W: Write> ProcReceive<R, W> {
     /// Agrees on the version and reads what was pushed.
     ///
     /// # Errors
-    /// [`Error::Io`], or [`Error::Bug`] where git speaks otherwise.
+    /// [`Error::Host`], or [`Error::Bug`] where git speaks otherwise.
     pub fn begin(mut input: R, mut output: W) -> Result<Self> {
         let greeting = read_section(&mut input)?;
         let first = greeting.first().map(String::as_str).unwrap_or_default();
@@ -75,7 +75,7 @@ impl<R: Read, W: Write> ProcReceive<R, W> {
     /// Says that a reference was moved.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::Host`].
     pub fn ok(&mut self, name: &str) -> Result<()> {
         write_packet(&mut self.output, &format!("ok {name}\n"))
     }
@@ -83,7 +83,7 @@ impl<R: Read, W: Write> ProcReceive<R, W> {
     /// Says that a reference was not moved, and why, in one line.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::Host`].
     pub fn refuse(&mut self, name: &str, reason: &str) -> Result<()> {
         let reason: String = reason.chars().filter(|character| !character.is_control()).take(200).collect();
         write_packet(&mut self.output, &format!("ng {name} {reason}\n"))
@@ -92,7 +92,7 @@ impl<R: Read, W: Write> ProcReceive<R, W> {
     /// Ends the conversation.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::Host`].
     pub fn end(mut self) -> Result<()> {
         drop(self.input);
         flush(&mut self.output)
@@ -102,7 +102,7 @@ impl<R: Read, W: Write> ProcReceive<R, W> {
 /// Says to a client, in place of a service, why there is none: `fatal: remote error: ...`.
 ///
 /// # Errors
-/// [`Error::Io`].
+/// [`Error::Host`].
 pub fn refuse_service(mut output: impl Write, reason: &str) -> Result<()> {
     write_packet(&mut output, &format!("ERR {reason}"))?;
     output.flush().map_err(Error::io("answer git"))

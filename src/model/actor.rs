@@ -1,6 +1,6 @@
 use std::{fmt, str::FromStr};
 
-use crate::{Error, Result};
+use super::{Invalid, Result};
 
 /// Who does something: said in locks, deployments and releases.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub enum Actor {
     Key(String),
     /// The daemon itself.
     Daemon,
+    /// Somebody who has not said who they are.
+    Guest,
 }
 
 impl fmt::Display for Actor {
@@ -19,22 +21,24 @@ impl fmt::Display for Actor {
             Actor::Local(user) => write!(formatter, "local:{user}"),
             Actor::Key(name) => write!(formatter, "key:{name}"),
             Actor::Daemon => formatter.write_str("daemon"),
+            Actor::Guest => formatter.write_str("guest"),
         }
     }
 }
 
 impl FromStr for Actor {
-    type Err = Error;
+    type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self> {
         match text.split_once(':') {
             Some(("local", user)) => Ok(Actor::Local(user.to_owned())),
             Some(("key", name)) => Ok(Actor::Key(name.to_owned())),
             None if text == "daemon" => Ok(Actor::Daemon),
-            _ => Err(Error::InvalidValue {
+            None if text == "guest" => Ok(Actor::Guest),
+            _ => Err(Invalid {
                 what: "actor",
                 value: text.to_owned(),
-                rule: "it is local:USER, key:NAME or daemon".to_owned(),
+                rule: "it is local:USER, key:NAME, daemon or guest".to_owned(),
             }),
         }
     }

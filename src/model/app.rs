@@ -1,10 +1,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BranchName, ReleaseVersion,
-    names::{checked_string, is_dns_label},
+    AppId, BranchName, Invalid, ReleaseVersion, Result,
+    names::{checked_string, is_dns_label, words},
 };
-use crate::{Error, Result};
 
 checked_string! {
     /// The name of an app, which is also its label in the domain: `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`.
@@ -24,53 +23,31 @@ impl AppName {
     /// Refuses the names that no app may have, though they are of the form.
     ///
     /// # Errors
-    /// [`Error::AppNameReserved`].
+    /// [`Invalid`].
     pub fn check_not_reserved(&self) -> Result<()> {
         if RESERVED.contains(&self.as_str()) {
-            return Err(Error::AppNameReserved(self.clone()));
+            return Err(Invalid::new("app name", self.as_str(), "the name is reserved; choose another"));
         }
         Ok(())
     }
 }
 
-/// Whether an app is meant to run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AppState {
-    /// Never deployed.
-    New,
-    /// Meant to run.
-    Running,
-    /// Stopped on purpose.
-    Stopped,
-}
-
-impl AppState {
-    /// The word for it, as stored and shown.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            AppState::New => "new",
-            AppState::Running => "running",
-            AppState::Stopped => "stopped",
-        }
-    }
-
-    /// Reads the stored word; anything else is an error of the database.
-    ///
-    /// # Errors
-    /// [`Error::Bug`].
-    pub fn parse(word: &str) -> Result<Self> {
-        [AppState::New, AppState::Running, AppState::Stopped]
-            .into_iter()
-            .find(|state| state.as_str() == word)
-            .ok_or_else(|| Error::bug(format!("app state {word}")))
+words! {
+    /// Whether an app is meant to run.
+    AppState, "app state", {
+        /// Never deployed.
+        New = "new",
+        /// Meant to run.
+        Running = "running",
+        /// Stopped on purpose.
+        Stopped = "stopped",
     }
 }
 
-/// That an app was frozen on purpose, so that nothing changes it.
+/// That somebody locked an app, so that nothing changes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Freeze {
-    /// Who froze it.
+pub struct AppLock {
+    /// Who locked it.
     pub actor: String,
     /// When, in milliseconds since 1970.
     pub since: i64,
@@ -82,7 +59,7 @@ pub struct Freeze {
 #[derive(Clone, Debug)]
 pub struct App {
     /// Its number, never used again.
-    pub id: i64,
+    pub id: AppId,
     /// Its name.
     pub name: AppName,
     /// Whether it is meant to run.
@@ -91,8 +68,8 @@ pub struct App {
     pub deploy_branch: Option<BranchName>,
     /// The release that serves.
     pub current_release: Option<ReleaseVersion>,
-    /// Who froze it on purpose, where somebody did.
-    pub freeze: Option<Freeze>,
+    /// Who locked it, if somebody did.
+    pub lock: Option<AppLock>,
     /// When it was made, in milliseconds since 1970.
     pub created_at: i64,
 }

@@ -15,6 +15,9 @@ checked_string! {
     }
 }
 
+/// What is shown in place of a secret value.
+pub const MASK: &str = "********";
+
 /// An app's config: variables and their values in clear. Never printed or logged as a whole.
 pub type ConfigMap = BTreeMap<EnvKey, String>;
 

@@ -1,41 +1,63 @@
 use std::fmt;
 
-use serde::Serialize;
+use super::{Actor, AppId, BranchName, CommitId, DeployId, ReleaseVersion, names::words};
 
-use super::{Actor, BranchName, CommitId, ReleaseVersion};
-use crate::{Error, Result};
+/// What stopped a deployment before its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Somebody canceled it.
+    Canceled(Actor),
+    /// A newer push of the same app took its place in line.
+    Superseded(DeployId),
+}
 
-/// The number of a deployment within the instance, counted from 1.
-pub type DeployId = i64;
+impl Stop {
+    /// The state in which it ends the deployment.
+    pub fn end(&self) -> DeployState {
+        match self {
+            Stop::Canceled(_) => DeployState::Canceled,
+            Stop::Superseded(_) => DeployState::Superseded,
+        }
+    }
+}
 
-/// The states of a deployment, in the order they are gone through; the last four are ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DeployState {
-    /// Waiting for the app's lock.
-    Queued,
-    /// Reading the source.
-    Fetching,
-    /// Building the image.
-    Building,
-    /// Cutting the release.
-    Releasing,
-    /// Starting containers.
-    Starting,
-    /// Waiting until they are healthy.
-    Checking,
-    /// Committed to the new release: the point of no return.
-    Switching,
-    /// Live; the old containers are being drained.
-    Draining,
-    /// Over, and live.
-    Succeeded,
-    /// Over; what ran before still runs.
-    Failed,
-    /// Over, on request; what ran before still runs.
-    Canceled,
-    /// Over; a newer deploy of the same app took its place in line.
-    Superseded,
+impl fmt::Display for Stop {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Stop::Canceled(actor) => write!(formatter, "the deploy was canceled by {actor}"),
+            Stop::Superseded(id) => write!(formatter, "superseded by deploy {id}, a newer push of the same app"),
+        }
+    }
+}
+
+words! {
+    /// The states of a deployment, in the order they are gone through; the last four are ends.
+    DeployState, "deploy state", {
+        /// Waiting for the app's lock.
+        Queued = "queued",
+        /// Reading the source.
+        Fetching = "fetching",
+        /// Building the image.
+        Building = "building",
+        /// Cutting the release.
+        Releasing = "releasing",
+        /// Starting containers.
+        Starting = "starting",
+        /// Waiting until they are healthy.
+        Checking = "checking",
+        /// Committed to the new release: the point of no return.
+        Switching = "switching",
+        /// Live; the old containers are being drained.
+        Draining = "draining",
+        /// Over, and live.
+        Succeeded = "succeeded",
+        /// Over; what ran before still runs.
+        Failed = "failed",
+        /// Over, on request; what ran before still runs.
+        Canceled = "canceled",
+        /// Over; a newer deploy of the same app took its place in line.
+        Superseded = "superseded",
+    }
 }
 
 /// Where in its life a deployment is, as far as what may be done to it goes.
@@ -50,51 +72,6 @@ pub enum Phase {
 }
 
 impl DeployState {
-    /// All of them, in order.
-    pub const ALL: [DeployState; 12] = [
-        DeployState::Queued,
-        DeployState::Fetching,
-        DeployState::Building,
-        DeployState::Releasing,
-        DeployState::Starting,
-        DeployState::Checking,
-        DeployState::Switching,
-        DeployState::Draining,
-        DeployState::Succeeded,
-        DeployState::Failed,
-        DeployState::Canceled,
-        DeployState::Superseded,
-    ];
-
-    /// The word for it, as stored and shown.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            DeployState::Queued => "queued",
-            DeployState::Fetching => "fetching",
-            DeployState::Building => "building",
-            DeployState::Releasing => "releasing",
-            DeployState::Starting => "starting",
-            DeployState::Checking => "checking",
-            DeployState::Switching => "switching",
-            DeployState::Draining => "draining",
-            DeployState::Succeeded => "succeeded",
-            DeployState::Failed => "failed",
-            DeployState::Canceled => "canceled",
-            DeployState::Superseded => "superseded",
-        }
-    }
-
-    /// Reads the stored word; anything else is an error of the database.
-    ///
-    /// # Errors
-    /// [`Error::Bug`].
-    pub fn parse(word: &str) -> Result<Self> {
-        DeployState::ALL
-            .into_iter()
-            .find(|state| state.as_str() == word)
-            .ok_or_else(|| Error::bug(format!("deploy state {word}")))
-    }
-
     /// What may be done to a deployment in this state.
     pub fn phase(self) -> Phase {
         match self {
@@ -105,66 +82,38 @@ impl DeployState {
     }
 }
 
-impl fmt::Display for DeployState {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(self.as_str())
+words! {
+    /// Why a deployment was made.
+    DeploymentKind, "deployment kind", {
+        /// `git push`.
+        Push = "push",
+        /// A new build of the commit that serves.
+        Rebuild = "rebuild",
+        /// A change of config.
+        Config = "config",
+        /// A change of checks, limits or the like.
+        Settings = "settings",
+        /// Back to a former release.
+        Rollback = "rollback",
+        /// More or fewer containers.
+        Scale = "scale",
+        /// A restart, or a start after a stop.
+        Restart = "restart",
     }
-}
-
-/// Why a deployment was made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DeploymentKind {
-    /// `git push`.
-    Push,
-    /// A new build of the commit that serves.
-    Rebuild,
-    /// A change of config.
-    Config,
-    /// A change of checks, limits or the like.
-    Settings,
-    /// Back to a former release.
-    Rollback,
-    /// More or fewer containers.
-    Scale,
-    /// A restart, or a start after a stop.
-    Restart,
 }
 
 impl DeploymentKind {
-    /// All of them.
-    pub const ALL: [DeploymentKind; 7] = [
-        DeploymentKind::Push,
-        DeploymentKind::Rebuild,
-        DeploymentKind::Config,
-        DeploymentKind::Settings,
-        DeploymentKind::Rollback,
-        DeploymentKind::Scale,
-        DeploymentKind::Restart,
-    ];
-
-    /// The word for it, as stored and shown.
-    pub fn as_str(self) -> &'static str {
+    /// What it is in an event: the command, as it is typed.
+    pub fn action(self) -> &'static str {
         match self {
-            DeploymentKind::Push => "push",
-            DeploymentKind::Rebuild => "rebuild",
-            DeploymentKind::Config => "config",
-            DeploymentKind::Settings => "settings",
-            DeploymentKind::Rollback => "rollback",
-            DeploymentKind::Scale => "scale",
-            DeploymentKind::Restart => "restart",
+            DeploymentKind::Push => "git:push",
+            DeploymentKind::Rebuild => "ps:rebuild",
+            DeploymentKind::Config => "config:set",
+            DeploymentKind::Settings => "ps:set",
+            DeploymentKind::Rollback => "releases:rollback",
+            DeploymentKind::Scale => "ps:scale",
+            DeploymentKind::Restart => "ps:restart",
         }
-    }
-
-    /// Reads the stored word; anything else is an error of the database.
-    ///
-    /// # Errors
-    /// [`Error::Bug`].
-    pub fn parse(word: &str) -> Result<Self> {
-        DeploymentKind::ALL
-            .into_iter()
-            .find(|kind| kind.as_str() == word)
-            .ok_or_else(|| Error::bug(format!("deployment kind {word}")))
     }
 }
 
@@ -174,7 +123,7 @@ pub struct Deployment {
     /// Its number.
     pub id: DeployId,
     /// The app it changes.
-    pub app_id: i64,
+    pub app_id: AppId,
     /// Why it was made.
     pub kind: DeploymentKind,
     /// Where it stands.
@@ -208,10 +157,11 @@ mod tests {
     }
 
     #[test]
-    fn states_are_read_back_as_written() -> Result<()> {
+    fn states_are_read_back_as_written() -> crate::Result<()> {
         for state in DeployState::ALL {
-            assert_eq!(DeployState::parse(state.as_str())?, state);
+            assert_eq!(state.as_str().parse::<DeployState>()?, state);
         }
+        assert!("Queued".parse::<DeployState>().is_err());
         Ok(())
     }
 }

@@ -1,4 +1,6 @@
-use std::time::Duration;
+use std::{str::FromStr, time::Duration};
+
+use super::Invalid;
 
 /// A duration for people: `0.4 s`, `12.3 s`, `2 min 5 s`.
 pub fn seconds(duration: Duration) -> String {
@@ -8,6 +10,31 @@ pub fn seconds(duration: Duration) -> String {
     } else {
         let whole = duration.as_secs();
         format!("{} min {} s", whole / 60, whole % 60)
+    }
+}
+
+/// How far back something goes, as people type it: `90s`, `15m`, `12h`, `7d`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Age(pub Duration);
+
+impl FromStr for Age {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let digits = text.trim_end_matches(|character: char| character.is_ascii_alphabetic());
+        let factor = match &text[digits.len()..] {
+            "s" => Some(1),
+            "m" => Some(60),
+            "h" => Some(3600),
+            "d" => Some(86_400),
+            _ => None,
+        };
+        let seconds = factor.and_then(|factor: u32| digits.parse::<u32>().ok()?.checked_mul(factor));
+        seconds.map(|seconds| Age(Duration::from_secs(seconds.into()))).ok_or_else(|| Invalid {
+            what: "time",
+            value: text.to_owned(),
+            rule: "it is a number with s, m, h or d after it, such as 90s, 15m, 12h or 7d".to_owned(),
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 use std::{fmt, str::FromStr};
 
-use crate::{Error, Result};
+use super::{Invalid, Result};
 
 /// Writes the boilerplate of a newtype over `String` whose rule is a function `fn(&str) -> Result<(), String>`.
 macro_rules! checked_string {
@@ -18,21 +18,21 @@ macro_rules! checked_string {
         }
 
         impl std::str::FromStr for $name {
-            type Err = $crate::Error;
+            type Err = $crate::model::Invalid;
 
-            fn from_str(text: &str) -> $crate::Result<Self> {
+            fn from_str(text: &str) -> $crate::model::Result<Self> {
                 let rule: fn(&str) -> std::result::Result<(), String> = $rule;
                 match rule(text) {
                     Ok(()) => Ok($name(text.to_owned())),
-                    Err(rule) => Err($crate::Error::InvalidValue { what: $what, value: text.to_owned(), rule }),
+                    Err(rule) => Err($crate::model::Invalid { what: $what, value: text.to_owned(), rule }),
                 }
             }
         }
 
         impl TryFrom<String> for $name {
-            type Error = $crate::Error;
+            type Error = $crate::model::Invalid;
 
-            fn try_from(text: String) -> $crate::Result<Self> {
+            fn try_from(text: String) -> $crate::model::Result<Self> {
                 text.parse()
             }
         }
@@ -57,6 +57,54 @@ macro_rules! checked_string {
     };
 }
 pub(super) use checked_string;
+
+/// Writes a closed set of words as an enum: the words are what is stored, shown, serialised and parsed.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident, $what:literal, { $($(#[$word_doc:meta])* $variant:ident = $word:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name {
+            $($(#[$word_doc])* $variant,)*
+        }
+
+        impl $name {
+            /// All of them, in order.
+            pub const ALL: [$name; [$($word),*].len()] = [$($name::$variant),*];
+
+            /// The word for it, as stored and shown.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $($name::$variant => $word,)*
+                }
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = $crate::model::Invalid;
+
+            fn from_str(word: &str) -> std::result::Result<Self, $crate::model::Invalid> {
+                $name::ALL.into_iter().find(|one| one.as_str() == word).ok_or_else(|| $crate::model::Invalid {
+                    what: $what,
+                    value: word.to_owned(),
+                    rule: format!("it is one of {}", [$($word),*].join(", ")),
+                })
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.pad(self.as_str())
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+    };
+}
+pub(crate) use words;
 
 /// Whether `text` is of `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`: a DNS label (RFC 1123) in lower case.
 pub(super) fn is_dns_label(text: &str) -> bool {
@@ -128,7 +176,7 @@ impl From<git2::Oid> for CommitId {
 }
 
 impl FromStr for CommitId {
-    type Err = Error;
+    type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self> {
         if text.len() == 40
@@ -136,11 +184,7 @@ impl FromStr for CommitId {
         {
             return Ok(CommitId(oid));
         }
-        Err(Error::InvalidValue {
-            what: "commit id",
-            value: text.to_owned(),
-            rule: "it has 40 hexadecimal digits".to_owned(),
-        })
+        Err(Invalid { what: "commit id", value: text.to_owned(), rule: "it has 40 hexadecimal digits".to_owned() })
     }
 }
 

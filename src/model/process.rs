@@ -1,11 +1,11 @@
 use serde::{Deserialize, Serialize};
 
+use super::Result;
 use super::{
     Override, ProcessSettings, RunSettings,
     command_line::shell_arguments,
     names::{checked_string, is_dns_label},
 };
-use crate::Result;
 
 checked_string! {
     /// A process type, such as `web` or `worker`: a DNS label, because it becomes one in the resolver.
@@ -54,7 +54,7 @@ impl ProcessSpec {
     /// A process type as its source describes it.
     ///
     /// # Errors
-    /// [`crate::Error::InvalidValue`] where a setting does not fit the type, such as an HTTP check of a worker without
+    /// [`Invalid`] where a setting does not fit the type, such as an HTTP check of a worker without
     /// a port.
     pub fn new(
         process: ProcessType,

@@ -1,13 +1,12 @@
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Check, CheckMode, HttpProbe, Override, Probe, ProcessType, Property,
+    Check, CheckMode, HttpProbe, Invalid, MASK, Override, Probe, ProcessType, Property, Result,
     property::{self, Default, Value},
     value,
 };
-use crate::{Error, Result};
 
 /// Settings of a process type, as somebody wrote them; each was checked when it was set.
 #[derive(Clone, Debug, std::default::Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,7 +46,7 @@ impl ProcessSettings {
     /// Sets one of them.
     ///
     /// # Errors
-    /// [`Error::InvalidValue`] with the rule.
+    /// [`Invalid`] with the rule.
     pub fn set(&mut self, property: &'static Property, value: &str) -> Result<()> {
         let value = value.trim();
         property.value(value)?;
@@ -82,8 +81,9 @@ impl ProcessSettings {
     /// Fills in the defaults of a process type.
     ///
     /// # Errors
-    /// [`Error::InvalidValue`] where settings do not fit together.
+    /// [`Invalid`] where settings do not fit together.
     pub fn resolve(&self, process: &ProcessType) -> Result<RunSettings> {
+        let bug = |property: &Property, rule: &str| Invalid::new("property", property.to_string(), rule);
         let effective = |property: &'static Property| {
             self.get(property).or(match property.default {
                 Default::Is(value) => Some(value),
@@ -92,14 +92,15 @@ impl ProcessSettings {
         };
         let maybe_number = |property: &'static Property| -> Result<Option<u32>> {
             match effective(property).map(|text| property.value(text)).transpose()? {
-                Some(Value::Number(number)) => u32::try_from(number).map(Some).map_err(Error::bug),
-                Some(Value::Switch(_) | Value::Text(_)) => Err(Error::bug(format!("{property} is no number"))),
+                Some(Value::Number(number)) => {
+                    u32::try_from(number).map(Some).map_err(|_| bug(property, "it is too large"))
+                }
+                Some(Value::Switch(_) | Value::Text(_)) => Err(bug(property, "it is no number")),
                 None => Ok(None),
             }
         };
-        let number = |property: &'static Property| {
-            maybe_number(property)?.ok_or_else(|| Error::bug(format!("{property} has no default")))
-        };
+        let number =
+            |property: &'static Property| maybe_number(property)?.ok_or_else(|| bug(property, "it has no default"));
         let short = |property: &'static Property| -> Result<Option<u16>> {
             Ok(maybe_number(property)?.and_then(|number| u16::try_from(number).ok()))
         };
@@ -119,7 +120,7 @@ impl ProcessSettings {
             None if uses_http => "http",
             None => "up",
         };
-        let invalid = |value: &str, rule: String| Error::InvalidValue { what: "check", value: value.to_owned(), rule };
+        let invalid = |value: &str, rule: String| Invalid { what: "check", value: value.to_owned(), rule };
         let has_port = process.is_web() || port.is_some();
         if matches!(kind, "http" | "tcp") && !has_port {
             return Err(invalid(kind, format!("{process} has no port: set the check's port too")));
@@ -137,7 +138,7 @@ impl ProcessSettings {
                 status: short(&property::CHECK_STATUS)?,
                 text: text(&property::CHECK_TEXT),
                 headers: match self.get(&property::CHECK_HEADERS) {
-                    Some(headers) => value::headers(headers).map_err(|rule| invalid(property::MASK, rule))?,
+                    Some(headers) => value::headers(headers).map_err(|rule| invalid(MASK, rule))?,
                     None => Vec::new(),
                 },
             }),
@@ -155,7 +156,7 @@ impl ProcessSettings {
             },
             stop_timeout_seconds: number(&property::STOP_TIMEOUT)?,
             drain_timeout_seconds: number(&property::DRAIN_TIMEOUT)?,
-            restart: RestartPolicy::try_from(restart.to_owned())?,
+            restart: restart.parse()?,
             memory_mib: maybe_number(&property::MEMORY)?,
             cpu_millis: maybe_number(&property::CPUS)?,
         })
@@ -180,11 +181,19 @@ impl fmt::Display for RestartPolicy {
 }
 
 impl TryFrom<String> for RestartPolicy {
-    type Error = Error;
+    type Error = Invalid;
 
     fn try_from(text: String) -> Result<RestartPolicy> {
+        text.parse()
+    }
+}
+
+impl FromStr for RestartPolicy {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<RestartPolicy> {
         let policy = match text.split_once(':') {
-            None => match text.as_str() {
+            None => match text {
                 "always" | "unless-stopped" => Some(RestartPolicy::Always),
                 "on-failure" => Some(RestartPolicy::OnFailure(None)),
                 "no" | "never" => Some(RestartPolicy::No),
@@ -195,9 +204,9 @@ impl TryFrom<String> for RestartPolicy {
             }
             Some(_) => None,
         };
-        policy.ok_or_else(|| Error::InvalidValue {
+        policy.ok_or_else(|| Invalid {
             what: "restart policy",
-            value: text,
+            value: text.to_owned(),
             rule: "it is always, on-failure, on-failure:TIMES or no".to_owned(),
         })
     }
@@ -206,7 +215,7 @@ impl TryFrom<String> for RestartPolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Scope;
+    use crate::{Error, Result, model::Scope};
 
     fn settings(pairs: &[(&'static Property, &str)]) -> Result<ProcessSettings> {
         let mut settings = ProcessSettings::default();

@@ -5,8 +5,10 @@ use std::{cmp::Ordering, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ProcessType, value};
-use crate::{Error, Result};
+use super::{Invalid, MASK, ProcessType, Right, value};
+
+/// A value, or the rule that it breaks.
+type Parsed = Result<Value, String>;
 
 /// What a property belongs to: the noun of the commands that set and show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,14 +78,14 @@ impl Scope {
     /// Reads it as it is stored.
     ///
     /// # Errors
-    /// [`Error::Bug`].
-    pub fn parse(word: &str, process: Option<ProcessType>) -> Result<Scope> {
+    /// [`Invalid`].
+    pub fn parse(word: &str, process: Option<ProcessType>) -> Result<Scope, Invalid> {
         match (word, process) {
             ("global", None) => Ok(Scope::Global),
             ("project", None) => Ok(Scope::Project),
             ("app", None) => Ok(Scope::App),
             ("process", Some(process)) => Ok(Scope::Process(process)),
-            (word, _) => Err(Error::bug(format!("scope {word}"))),
+            (word, _) => Err(Invalid::stored("scope", word)),
         }
     }
 
@@ -174,9 +176,11 @@ pub struct Property {
     /// What it means and what it takes, for help and reference.
     pub about: &'static str,
     /// Reads a value, or returns the rule that it breaks.
-    pub parse: fn(&str) -> Result<Value, String>,
+    pub parse: fn(&str) -> Parsed,
     /// What a change of it needs.
     pub effect: Effect,
+    /// Who may set it to a value for an app; for all apps it is always the right to administer.
+    pub right: fn(&str) -> Right,
     /// Whether its value is shown to nobody: it may hold a password.
     pub secret: bool,
 }
@@ -190,11 +194,12 @@ const OF_SERVER: Property = Property {
     about: "",
     parse: value::text,
     effect: Effect::Nothing,
+    right: |_| Right::Administer,
     secret: false,
 };
-const OF_APP: Property = Property { noun: Noun::Apps, scopes: APPS, ..OF_SERVER };
-const OF_CHECK: Property = Property { noun: Noun::Checks, scopes: OWN, effect: Effect::Restart, ..OF_SERVER };
-const OF_PROCESS: Property = Property { noun: Noun::Ps, scopes: PROCESSES, effect: Effect::Restart, ..OF_SERVER };
+const OF_APP: Property = Property { noun: Noun::Apps, scopes: APPS, right: |_| Right::Change, ..OF_SERVER };
+const OF_CHECK: Property = Property { noun: Noun::Checks, scopes: OWN, effect: Effect::Restart, ..OF_APP };
+const OF_PROCESS: Property = Property { noun: Noun::Ps, scopes: PROCESSES, effect: Effect::Restart, ..OF_APP };
 
 /// Makes each property a static of its own, for the code that reads it, and all of them a list.
 macro_rules! properties {
@@ -482,11 +487,11 @@ impl Property {
     /// The property of a noun by its name, as typed.
     ///
     /// # Errors
-    /// [`Error::Usage`] with the names there are.
-    pub fn named(noun: Noun, name: &str) -> Result<&'static Property> {
+    /// [`Refused`] with the names there are.
+    pub fn named(noun: Noun, name: &str) -> Result<&'static Property, Refused> {
         Property::find(noun, name).ok_or_else(|| {
             let known: Vec<&str> = noun.properties().map(|property| property.name).collect();
-            Error::Usage {
+            Refused::Words {
                 message: format!("there is no property {name:?}"),
                 hint: format!("the properties: {}", known.join(", ")),
             }
@@ -496,9 +501,9 @@ impl Property {
     /// Reads a value.
     ///
     /// # Errors
-    /// [`Error::InvalidValue`] with the rule.
-    pub fn value(&self, text: &str) -> Result<Value> {
-        (self.parse)(text).map_err(|rule| Error::InvalidValue {
+    /// [`Invalid`] with the rule.
+    pub fn value(&self, text: &str) -> Result<Value, Invalid> {
+        (self.parse)(text).map_err(|rule| Invalid {
             what: self.name,
             value: if self.secret { MASK.to_owned() } else { text.to_owned() },
             rule,
@@ -518,8 +523,8 @@ impl Property {
     /// Refuses a scope that it cannot be set for.
     ///
     /// # Errors
-    /// [`Error::Usage`].
-    pub fn check_scope(&self, scope: &Scope) -> Result<()> {
+    /// [`Refused`].
+    pub fn check_scope(&self, scope: &Scope) -> Result<(), Refused> {
         let Scopes { global, app, process } = self.scopes;
         let (allowed, hint) = match scope {
             Scope::Global | Scope::Project => (global, "set it for an app: name the app in place of --global"),
@@ -529,7 +534,7 @@ impl Property {
         if allowed {
             return Ok(());
         }
-        Err(Error::Usage {
+        Err(Refused::Words {
             message: format!(
                 "{} cannot be set for {}",
                 self.name,
@@ -545,8 +550,21 @@ impl Property {
     }
 }
 
-/// What is shown in place of a value that may be secret.
-pub const MASK: &str = "********";
+/// Why what was typed is not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The words are of no form, or name what is not there.
+    #[error("{message}")]
+    Words {
+        /// What is wrong.
+        message: String,
+        /// What to type.
+        hint: String,
+    },
+    /// A value breaks its rule.
+    #[error(transparent)]
+    Value(#[from] Invalid),
+}
 
 fn plain(name: &str) -> String {
     name.replace('_', "-")
@@ -644,9 +662,9 @@ impl From<Override> for StoredOverride {
 }
 
 impl TryFrom<StoredOverride> for Override {
-    type Error = Error;
+    type Error = Invalid;
 
-    fn try_from(stored: StoredOverride) -> Result<Override> {
+    fn try_from(stored: StoredOverride) -> Result<Override, Invalid> {
         let scope = match (stored.scope, stored.process) {
             (Some(word), process) => Scope::parse(&word, process)?,
             (None, None) => Scope::App,
@@ -720,8 +738,8 @@ fn same_place(left: &Override, right: &Override) -> bool {
 /// words are KEY VALUE, and one clears KEY. An empty value clears too.
 ///
 /// # Errors
-/// [`Error::Usage`] for an unknown key, one that is there twice, or words of neither form; [`Error::InvalidValue`].
-pub fn parse_words(noun: Noun, words: &[String]) -> Result<Vec<(&'static Property, Option<String>)>> {
+/// [`Refused`] for an unknown key, one that is there twice, words of neither form, and a value that breaks its rule.
+pub fn parse_words(noun: Noun, words: &[String]) -> Result<Vec<(&'static Property, Option<String>)>, Refused> {
     let pairs: Vec<(&str, &str)> = match words {
         [] => return Err(neither("there is nothing to set")),
         [key] if !key.contains('=') => vec![(key, "")],
@@ -733,7 +751,7 @@ pub fn parse_words(noun: Noun, words: &[String]) -> Result<Vec<(&'static Propert
             .iter()
             // A word that is no pair may be a part of a secret value: it is not repeated.
             .map(|word| word.split_once('=').ok_or_else(|| neither("a word after the first is not KEY=VALUE")))
-            .collect::<Result<_>>()?,
+            .collect::<Result<_, _>>()?,
     };
     let mut found: Vec<(&'static Property, Option<String>)> = Vec::new();
     for (key, value) in pairs {
@@ -750,8 +768,16 @@ pub fn parse_words(noun: Noun, words: &[String]) -> Result<Vec<(&'static Propert
     Ok(found)
 }
 
-fn neither(message: &str) -> Error {
-    Error::Usage {
+/// What it takes to set this for an app: the most that any of the values needs.
+pub fn right_to_set(noun: Noun, words: &[String]) -> Right {
+    let pairs = parse_words(noun, words).unwrap_or_default();
+    let rights = pairs.iter().map(|(property, value)| (property.right)(value.as_deref().unwrap_or_default()));
+    let administer = rights.into_iter().any(|right| right == Right::Administer);
+    if administer { Right::Administer } else { Right::Change }
+}
+
+fn neither(message: &str) -> Refused {
+    Refused::Words {
         message: message.to_owned(),
         hint: "write KEY VALUE, or KEY=VALUE for one or several; KEY alone clears it; quote a value with spaces"
             .to_owned(),
@@ -761,6 +787,7 @@ fn neither(message: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Error, Result};
 
     fn at(scope: Scope, value: &str) -> Override {
         Override { scope, property: &MEMORY, value: value.to_owned() }

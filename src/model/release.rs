@@ -2,8 +2,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Actor, CommitId, Override, ProcessSpec, ProcessType};
-use crate::{Error, Result};
+use super::{Actor, AppId, CommitId, Invalid, Override, ProcessSpec, ProcessType, ReleaseId, Result, names::words};
 
 /// The number of a release within its app, counted from 1 and shown as `v1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -17,10 +16,10 @@ impl fmt::Display for ReleaseVersion {
 }
 
 impl FromStr for ReleaseVersion {
-    type Err = Error;
+    type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self> {
-        text.strip_prefix('v').unwrap_or(text).parse().map(ReleaseVersion).map_err(|_| Error::InvalidValue {
+        text.strip_prefix('v').unwrap_or(text).parse().map(ReleaseVersion).map_err(|_| Invalid {
             what: "release",
             value: text.to_owned(),
             rule: "it is a number such as v12".to_owned(),
@@ -39,37 +38,15 @@ impl fmt::Display for ImageId {
     }
 }
 
-/// What became of a release.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ReleaseStatus {
-    /// It was cut and has not served yet.
-    Pending,
-    /// It was proven healthy, and serves or served.
-    Good,
-    /// It never served.
-    Failed,
-}
-
-impl ReleaseStatus {
-    /// The word for it, as stored and shown.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            ReleaseStatus::Pending => "pending",
-            ReleaseStatus::Good => "good",
-            ReleaseStatus::Failed => "failed",
-        }
-    }
-
-    /// Reads the stored word; anything else is an error of the database.
-    ///
-    /// # Errors
-    /// [`Error::Bug`].
-    pub fn parse(word: &str) -> Result<Self> {
-        [ReleaseStatus::Pending, ReleaseStatus::Good, ReleaseStatus::Failed]
-            .into_iter()
-            .find(|status| status.as_str() == word)
-            .ok_or_else(|| Error::bug(format!("release status {word}")))
+words! {
+    /// What became of a release.
+    ReleaseStatus, "release status", {
+        /// It was cut and has not served yet.
+        Pending = "pending",
+        /// It was proven healthy, and serves or served.
+        Good = "good",
+        /// It never served.
+        Failed = "failed",
     }
 }
 
@@ -77,9 +54,9 @@ impl ReleaseStatus {
 #[derive(Clone, Debug)]
 pub struct Release {
     /// Its row.
-    pub id: i64,
+    pub id: ReleaseId,
     /// The app it belongs to.
-    pub app_id: i64,
+    pub app_id: AppId,
     /// Its number within the app.
     pub version: ReleaseVersion,
     /// The image it runs.

@@ -85,7 +85,7 @@ pub(super) fn branch(text: &str) -> Result<Value, String> {
 
 /// A restart policy.
 pub(super) fn restart(text: &str) -> Result<Value, String> {
-    let policy = RestartPolicy::try_from(text.to_owned());
+    let policy = text.parse::<RestartPolicy>();
     policy
         .map(|_| Value::Text(text.to_owned()))
         .map_err(|_| "it is always, on-failure, on-failure:TIMES or no".to_owned())

@@ -1,24 +1,248 @@
-//! Apps: make, look up, destroy.
+//! Apps: make, look at, lock, destroy.
+
+use serde::Serialize;
 
 use crate::{
-    Error, Result, clock, deploy,
+    Error, Kind, Result, clock,
+    context::Context,
+    deploy,
     engine::Engine,
+    error::ProxyError,
     git,
     instance::Instance,
-    model::{App, AppName, AppState, DeployId, DeployState, Freeze, Phase, Scope},
+    model::{
+        App, AppLock, AppName, AppState, BranchName, Change, DeployId, DeployState, Phase, Right, Scope, Status,
+        Subject, app_status,
+    },
     proxy,
+    store::{Container, ContainerState},
+    ui::{Show, Text, or_dash},
 };
 
-/// Makes an app and its repository.
+/// An app, in short.
+#[derive(Clone, Debug, Serialize)]
+pub struct AppSummary {
+    /// Its name.
+    pub app: AppName,
+    /// How it is.
+    #[serde(flatten)]
+    pub status: Status,
+    /// The number of the release that serves.
+    pub release: Option<u32>,
+    /// Its address for people.
+    pub url: String,
+    /// When it was made, in RFC 3339.
+    pub created_at: String,
+}
+
+/// A list of apps.
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
+pub struct AppList(pub Vec<AppSummary>);
+
+impl Show for AppList {
+    fn text(&self) -> Text {
+        Text::table(
+            ["NAME", "STATUS", "RELEASE", "URL"],
+            self.0.iter().map(|app| {
+                let release = or_dash(app.release.map(|release| format!("v{release}")));
+                [app.app.to_string(), app.status.words(), release, app.url.clone()]
+            }),
+        )
+    }
+}
+
+/// The apps that the caller sees, by name.
 ///
 /// # Errors
-/// [`Error::AppExists`], [`Error::AppNameReserved`].
-pub async fn create(instance: &Instance, name: &AppName) -> Result<App> {
+/// [`Error::Store`].
+pub fn list(context: &Context<'_>) -> Result<AppList> {
+    let (apps, health) = context.instance.read(|tables| Ok((tables.apps()?, tables.health_of_apps()?)))?;
+    let seen = apps.iter().filter(|app| context.sees(&app.name));
+    Ok(AppList(
+        seen.map(|app| {
+            let (all, healthy) = health.get(&app.id).copied().unwrap_or_default();
+            summary(context.instance, app, app_status(app.state, all, healthy))
+        })
+        .collect(),
+    ))
+}
+
+fn summary(instance: &Instance, app: &App, status: Status) -> AppSummary {
+    AppSummary {
+        app: app.name.clone(),
+        status,
+        release: app.current_release.map(|release| release.0),
+        url: instance.settings.app_url(&app.name),
+        created_at: clock::rfc3339(app.created_at),
+    }
+}
+
+/// That an app is locked on purpose.
+#[derive(Clone, Debug, Serialize)]
+pub struct LockInfo {
+    /// Who locked it.
+    pub actor: String,
+    /// When, in RFC 3339.
+    pub since_at: String,
+    /// Why, in their words.
+    pub message: Option<String>,
+}
+
+impl LockInfo {
+    /// The lock of an app, if it has one.
+    pub(super) fn of(app: &App) -> Option<LockInfo> {
+        app.lock.as_ref().map(|freeze| LockInfo {
+            actor: freeze.actor.clone(),
+            since_at: clock::rfc3339(freeze.since),
+            message: freeze.message.clone(),
+        })
+    }
+
+    /// In words: `by key:ann since 2026-11-26T10:00:00Z: holidays`.
+    pub(super) fn words(&self) -> String {
+        let message = self.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
+        format!("by {} since {}{message}", self.actor, self.since_at)
+    }
+}
+
+/// An app with all that belongs to it.
+#[derive(Clone, Debug, Serialize)]
+pub struct AppInfo {
+    /// The app, in short.
+    #[serde(flatten)]
+    pub app: AppSummary,
+    /// The branch whose push deploys.
+    pub deploy_branch: Option<BranchName>,
+    /// Who locked it on purpose, if somebody did.
+    pub lock: Option<LockInfo>,
+    /// The commit that serves.
+    pub commit: Option<String>,
+    /// The port its web process listens on.
+    pub port: Option<u16>,
+    /// Its containers.
+    pub containers: Vec<ContainerInfo>,
+}
+
+/// A container of an app.
+#[derive(Clone, Debug, Serialize)]
+pub struct ContainerInfo {
+    /// The container's label: `web.1`.
+    pub container: String,
+    /// What it is to its app, and whether it is healthy.
+    pub state: &'static str,
+    /// Its address in the instance's network.
+    pub address: String,
+    /// The command it runs; none: that of its image.
+    pub command: Option<String>,
+}
+
+impl Show for AppInfo {
+    fn text(&self) -> Text {
+        let containers = self.containers.iter().map(|container| {
+            let command = container.command.as_deref().unwrap_or(IMAGE_COMMAND);
+            format!("{} {}  {command}", container.container, container.state)
+        });
+        Text::facts(vec![
+            ("app", self.app.app.to_string()),
+            ("url", self.app.url.clone()),
+            ("status", self.app.status.words()),
+            ("release", or_dash(self.app.release.map(|release| format!("v{release}")))),
+            ("commit", or_dash(self.commit.as_ref())),
+            ("deploy branch", or_dash(self.deploy_branch.as_ref())),
+            ("lock", or_dash(self.lock.as_ref().map(LockInfo::words))),
+            ("port", or_dash(self.port)),
+            ("containers", crate::ui::lines_or_dash(containers)),
+            ("created", self.app.created_at.clone()),
+        ])
+    }
+}
+
+/// What stands for the command of a process type that has none of its own.
+pub const IMAGE_COMMAND: &str = "(the image's own command)";
+
+/// Looks at an app.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub fn info(context: &Context<'_>, name: &AppName) -> Result<AppInfo> {
+    let (app, release, containers, health) = context.instance.read(|tables| {
+        let app = tables.app(name)?;
+        let release = tables.current_release(app.id)?;
+        let containers = tables.containers_of_app(app.id)?;
+        let health = tables.health_of_apps()?.get(&app.id).copied().unwrap_or_default();
+        Ok((app, release, containers, health))
+    })?;
+    let command_of = |container: &Container| {
+        let processes = release.iter().flat_map(|release| &release.processes);
+        processes.filter(|spec| spec.process == container.process).find_map(|spec| spec.command.clone())
+    };
+    Ok(AppInfo {
+        app: summary(context.instance, &app, app_status(app.state, health.0, health.1)),
+        deploy_branch: app.deploy_branch.clone(),
+        lock: LockInfo::of(&app),
+        commit: release.as_ref().and_then(|release| release.commit).map(|commit| commit.to_string()),
+        port: release.as_ref().map(|release| release.port),
+        containers: containers
+            .iter()
+            .map(|container| ContainerInfo {
+                container: container.label(),
+                state: match container.state {
+                    ContainerState::Live if !container.healthy => "unhealthy",
+                    ContainerState::Live => "running",
+                    state => state.as_str(),
+                },
+                address: container.address.to_string(),
+                command: command_of(container),
+            })
+            .collect(),
+    })
+}
+
+/// Whether there is an app of that name.
+///
+/// # Errors
+/// [`Error::Silent`] with [`Kind::NotFound`] if there is none.
+pub fn exists(context: &Context<'_>, name: &AppName) -> Result<()> {
+    match context.instance.read(|tables| tables.find_app(name))? {
+        Some(_) => Ok(()),
+        None => Err(Error::Silent(Kind::NotFound)),
+    }
+}
+
+/// An app that was made.
+#[derive(Clone, Debug, Serialize)]
+pub struct Created {
+    /// Its name.
+    pub app: AppName,
+    /// Where it will be after its first deploy.
+    pub url: String,
+}
+
+impl Show for Created {
+    fn text(&self) -> Text {
+        Text::Line(self.app.to_string())
+    }
+}
+
+/// Makes an app and its repository. Whoever makes one owns it.
+///
+/// # Errors
+/// [`Error::Exists`], [`Error::Invalid`].
+pub async fn create(context: &Context<'_>, name: &AppName) -> Result<Created> {
     name.check_not_reserved()?;
-    let app = instance.write(|tables| tables.create_app(name))?;
+    let instance = context.instance;
+    let change = Change::new("apps:create", Subject::App(name.clone()));
+    context.change(&change, |tables| {
+        let app = tables.create_app(name)?;
+        if !context.caller.may(Right::Own) {
+            tables.grant_ownership(&context.caller.actor, app.id)?;
+        }
+        Ok(app)
+    })?;
     git::create_repository(&instance.settings.paths, name)?;
     proxy::nudge(instance).await;
-    Ok(app)
+    Ok(Created { app: name.clone(), url: instance.settings.app_url(name) })
 }
 
 /// Removes an app with everything that belongs to it: containers, images, repository, logs, releases, config. A
@@ -27,20 +251,21 @@ pub async fn create(instance: &Instance, name: &AppName) -> Result<App> {
 /// Killed in the middle, it leaves a stopped app behind that can be destroyed again.
 ///
 /// # Errors
-/// [`Error::AppNotFound`]; what the engine says.
-pub async fn destroy(instance: &Instance, name: &AppName, waiting: impl FnMut(&str)) -> Result<()> {
+/// [`Error::NotFound`]; what the engine says.
+pub async fn destroy(context: &Context<'_>, name: &AppName, waiting: impl FnMut(&str)) -> Result<Destroyed> {
+    let instance = context.instance;
     let app = instance.read(|tables| tables.app(name))?;
-    deploy::refuse_frozen(&app)?;
+    deploy::refuse_locked(&app)?;
     let engine = Engine::connect(&instance.settings).await?;
     instance.write(|tables| {
         for deployment in tables.unfinished_deployments(Some(app.id))? {
             if deployment.state.phase() == Phase::Undoable {
-                tables.cancel_deployment(deployment.id, &instance.actor)?;
+                tables.cancel_deployment(deployment.id, context.actor())?;
             }
         }
         Ok(())
     })?;
-    let (app, _lock) = deploy::hold(instance, name, "the end of the app", waiting).await?;
+    let (app, _lock) = deploy::hold(context, name, "the end of the app", waiting).await?;
     instance.write(|tables| {
         tables.set_app_state(app.id, AppState::Stopped)?;
         tables.retire_containers(app.id)
@@ -56,50 +281,99 @@ pub async fn destroy(instance: &Instance, name: &AppName, waiting: impl FnMut(&s
     }
     remove_directory(&instance.settings.paths.repository(name))?;
     remove_directory(&instance.settings.paths.app(name))?;
-    instance.write(|tables| {
+    context.change(&Change::new("apps:destroy", Subject::App(name.clone())), |tables| {
         for deployment in tables.unfinished_deployments(Some(app.id))? {
             tables.end_deployment(deployment.id, DeployState::Canceled, None)?;
         }
         tables.delete_app(app.id)
     })?;
     unless_caddy_is_down(proxy::publish(instance, name).await.map(drop))?;
-    unless_caddy_is_down(proxy::sync(instance).await)
+    unless_caddy_is_down(proxy::sync(instance).await)?;
+    Ok(Destroyed { app: name.clone() })
 }
 
-/// Freezes an app on purpose, so that nothing changes it. Returns the deployment that is running, which goes on.
+/// An app that is gone.
+#[derive(Clone, Debug, Serialize)]
+pub struct Destroyed {
+    /// Its name.
+    pub app: AppName,
+}
+
+impl Show for Destroyed {
+    fn text(&self) -> Text {
+        Text::Nothing
+    }
+}
+
+/// What locking an app came to.
+#[derive(Clone, Debug, Serialize)]
+pub struct Locked {
+    /// The app.
+    pub app: AppName,
+    /// The deploy that is running, which goes on.
+    pub running: Option<DeployId>,
+}
+
+impl Show for Locked {
+    fn text(&self) -> Text {
+        Text::Nothing
+    }
+}
+
+/// Locks an app on purpose, so that nothing changes it.
 ///
 /// # Errors
-/// [`Error::AppNotFound`]; [`Error::Frozen`] where it is frozen already.
-pub fn freeze(instance: &Instance, name: &AppName, message: Option<String>) -> Result<Option<DeployId>> {
-    instance.write(|tables| {
+/// [`Error::NotFound`]; `DeployError::AppLocked` where it is locked already.
+pub fn lock(context: &Context<'_>, name: &AppName, message: Option<String>) -> Result<Locked> {
+    let mut change = Change::new("apps:lock", Subject::App(name.clone()));
+    change.detail.clone_from(&message);
+    let running = context.change(&change, |tables| {
         let app = tables.app(name)?;
-        deploy::refuse_frozen(&app)?;
-        let freeze = Freeze { actor: instance.actor.to_string(), since: clock::now(), message };
-        tables.set_freeze(app.id, Some(&freeze))?;
+        deploy::refuse_locked(&app)?;
+        let freeze = AppLock { actor: context.actor().to_string(), since: clock::now(), message };
+        tables.set_lock(app.id, Some(&freeze))?;
         let unfinished = tables.unfinished_deployments(Some(app.id))?;
         let running = unfinished
             .iter()
             .find(|deployment| deployment.state.phase() == Phase::Undoable && deployment.state != DeployState::Queued);
         Ok(running.map(|deployment| deployment.id))
-    })
+    })?;
+    Ok(Locked { app: name.clone(), running })
 }
 
-/// Lets an app be changed again, and returns who had frozen it.
+/// What unlocking an app came to.
+#[derive(Clone, Debug, Serialize)]
+pub struct Unlocked {
+    /// The app.
+    pub app: AppName,
+    /// The lock it had, if it had one.
+    pub was: Option<LockInfo>,
+}
+
+impl Show for Unlocked {
+    fn text(&self) -> Text {
+        Text::Nothing
+    }
+}
+
+/// Lets an app be changed again.
 ///
 /// # Errors
-/// [`Error::AppNotFound`].
-pub fn thaw(instance: &Instance, name: &AppName) -> Result<Option<Freeze>> {
-    instance.write(|tables| {
+/// [`Error::NotFound`].
+pub fn unlock(context: &Context<'_>, name: &AppName) -> Result<Unlocked> {
+    let change = Change::new("apps:unlock", Subject::App(name.clone()));
+    let was = context.change(&change, |tables| {
         let app = tables.app(name)?;
-        tables.set_freeze(app.id, None)?;
-        Ok(app.freeze)
-    })
+        tables.set_lock(app.id, None)?;
+        Ok(LockInfo::of(&app))
+    })?;
+    Ok(Unlocked { app: name.clone(), was })
 }
 
 /// Where Caddy does not run there are no requests either, and it starts with what the database says then.
 fn unless_caddy_is_down(result: Result<()>) -> Result<()> {
     match result {
-        Err(Error::ProxyUnavailable { .. }) => Ok(()),
+        Err(Error::Proxy(ProxyError::Unavailable { .. })) => Ok(()),
         other => other,
     }
 }
@@ -107,8 +381,9 @@ fn unless_caddy_is_down(result: Result<()>) -> Result<()> {
 /// Removes an app that a push made and then did not use: one that has no config and was never asked to deploy.
 ///
 /// # Errors
-/// [`Error::Database`], [`Error::Io`].
-pub async fn remove_unused(instance: &Instance, name: &AppName) -> Result<bool> {
+/// [`Error::Store`], [`Error::Host`].
+pub async fn remove_unused(context: &Context<'_>, name: &AppName) -> Result<bool> {
+    let instance = context.instance;
     let removed = instance.write(|tables| {
         let Some(app) = tables.find_app(name)?.filter(|app| app.state == AppState::New) else { return Ok(false) };
         let is_set_up = tables.properties(Some(app.id))?.iter().any(|row| row.set.scope != Scope::Global);
@@ -116,6 +391,9 @@ pub async fn remove_unused(instance: &Instance, name: &AppName) -> Result<bool> 
             return Ok(false);
         }
         tables.delete_app(app.id)?;
+        let change =
+            Change::new("apps:destroy", Subject::App(name.clone())).with("the push that made it brought nothing");
+        context.note(tables, &change, crate::model::Outcome::Done)?;
         Ok(true)
     })?;
     if removed {

@@ -4,45 +4,69 @@ use serde::Serialize;
 
 use crate::{
     Error, Result,
+    context::Context,
     engine::Engine,
-    instance::Instance,
+    model::{self, Change, Outcome, Subject},
     sweep::{self, Files, InEngine, Rows},
+    ui::{Show, Text},
 };
 
-/// What was removed.
+/// What a cleanup came to.
 #[derive(Debug, Serialize)]
 pub struct Cleaned {
-    /// Files below ROOT.
+    /// Of the files below ROOT.
     #[serde(flatten)]
     pub files: Files,
-    /// Rows of the database.
-    #[serde(flatten)]
+    /// Of the rows of the database.
     pub rows: Rows,
     /// In the engine; none where it does not answer.
     #[serde(flatten)]
     pub in_engine: Option<InEngine>,
     /// Why nothing was removed in the engine.
     #[serde(skip)]
-    pub engine_error: Option<Error>,
+    pub failed: Option<Error>,
 }
 
-/// Removes what no app needs. With `build_cache` also the build cache, which belongs to all users of the engine.
+impl Show for Cleaned {
+    fn text(&self) -> Text {
+        let Rows { releases, deploys, events } = self.rows;
+        let mut facts = vec![
+            ("deploy logs", self.files.deploy_logs.words()),
+            ("former logs", self.files.former_logs.words()),
+            ("temporary files", self.files.temporary_files.words()),
+            ("rows", format!("{releases} releases, {deploys} deploys, {events} events removed")),
+        ];
+        if let Some(in_engine) = self.in_engine {
+            facts.push(("images", in_engine.images.words()));
+            facts.push(("containers", in_engine.containers.words()));
+            facts.push(("networks", in_engine.networks.words()));
+            let cache = in_engine.build_cache_bytes;
+            facts.extend(cache.map(|bytes| ("build cache", format!("{} freed", model::bytes(bytes)))));
+        }
+        Text::facts(facts)
+    }
+}
+
+/// Removes what no app needs any more, below ROOT and in the engine. With `build_cache` also the build cache, which
+/// belongs to all users of the engine.
 ///
 /// # Errors
-/// [`Error::Io`], [`Error::Database`]; what the engine says is part of the result.
-pub async fn run(instance: &Instance, build_cache: bool) -> Result<Cleaned> {
+/// [`Error::Host`], [`Error::Store`]. What the engine says is in the answer, beside what was removed all the same.
+pub async fn run(context: &Context<'_>, build_cache: bool) -> Result<Cleaned> {
+    let instance = context.instance;
     // The files first: a full disk may be what keeps the engine from answering.
     let files = sweep::files(instance)?;
     let in_engine = async {
         let engine = Engine::connect(&instance.settings).await?;
         sweep::engine(instance, &engine, build_cache).await
     };
-    // The rows last: a release whose image is gone is only listed.
-    let in_engine = in_engine.await;
-    let rows = sweep::rows(instance)?;
-    let (in_engine, engine_error) = match in_engine {
+    let (in_engine, failed) = match in_engine.await {
         Ok(in_engine) => (Some(in_engine), None),
         Err(error) => (None, Some(error)),
     };
-    Ok(Cleaned { files, rows, in_engine, engine_error })
+    // The rows after the images: a release whose image is gone is only listed.
+    let rows = sweep::rows(instance)?;
+    let outcome = if failed.is_some() { Outcome::Failed } else { Outcome::Done };
+    instance.write(|tables| context.note(tables, &Change::new("cleanup", Subject::Server), outcome))?;
+    Ok(Cleaned { files, rows, in_engine, failed })
 }

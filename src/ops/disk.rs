@@ -9,11 +9,13 @@ use serde::Serialize;
 
 use crate::{
     Error, Result,
+    context::Context,
     engine::{Engine, Usage},
     instance::Instance,
-    model::{App, AppName},
+    model::{self, App, AppName},
     store::RowCounts,
     sweep::size,
+    ui::{Show, Text, or_dash},
 };
 
 /// What takes space, in bytes.
@@ -22,8 +24,8 @@ pub struct Report {
     /// Who uses what.
     pub apps: Vec<AppUsage>,
     /// The database, with its journal.
-    pub database: u64,
-    /// How many rows of what grows the database has.
+    pub database_bytes: u64,
+    /// How many rows the database has of what grows with use.
     pub rows: RowCounts,
     /// What the whole engine has, whoever made it; none where it does not answer.
     pub engine: Option<EngineUsage>,
@@ -34,6 +36,47 @@ pub struct Report {
     pub engine_error: Option<Error>,
 }
 
+impl Show for Report {
+    fn text(&self) -> Text {
+        let known = |size: Option<u64>| or_dash(size.map(model::bytes));
+        let apps = Text::table(
+            ["APP", "IMAGES", "OWN", "SHARED", "CONTAINERS", "LOGS", "REPOSITORY", "DEPLOY LOGS", "FORMER LOGS"],
+            self.apps.iter().map(|app| {
+                [
+                    app.app.to_string(),
+                    app.images.to_string(),
+                    known(app.images_unique_bytes),
+                    known(app.images_shared_bytes),
+                    model::bytes(app.containers_bytes),
+                    known(app.container_logs_bytes),
+                    model::bytes(app.repository_bytes),
+                    model::bytes(app.deploy_logs_bytes),
+                    model::bytes(app.former_logs_bytes),
+                ]
+            }),
+        );
+        let RowCounts { releases, deploys, events } = self.rows;
+        let rows = format!("{releases} releases, {deploys} deploys, {events} events");
+        let mut facts = vec![("database", format!("{}: {rows}", model::bytes(self.database_bytes)))];
+        if let Some(engine) = self.engine {
+            facts.push(("images", format!("{} in the whole engine", model::bytes(engine.images_bytes))));
+            facts.push(("build cache", format!("{} in the whole engine", model::bytes(engine.build_cache_bytes))));
+        }
+        facts.push(("disks", disk_lines(&self.disks)));
+        Text::Parts(vec![apps, Text::facts(facts)])
+    }
+}
+
+/// A line a disk: how much is free, and what is on it.
+pub(super) fn disk_lines(disks: &[Disk]) -> String {
+    let lines = disks.iter().map(|disk| {
+        let holds: Vec<String> = disk.holds.iter().map(|path| path.display().to_string()).collect();
+        let (free, total) = (model::bytes(disk.space.free_bytes), model::bytes(disk.space.total_bytes));
+        format!("{free} free of {total}: {}", holds.join(", "))
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 /// What an app uses, in bytes. What only the engine knows is 0 or none where it does not answer.
 #[derive(Clone, Debug, Serialize)]
 pub struct AppUsage {
@@ -42,28 +85,28 @@ pub struct AppUsage {
     /// How many images it has.
     pub images: u64,
     /// What its images have for themselves; none where the engine does not tell.
-    pub images_unique: Option<u64>,
+    pub images_unique_bytes: Option<u64>,
     /// The most that one of its images has in common with others, such as the base image, which is on the disk once.
-    pub images_shared: Option<u64>,
+    pub images_shared_bytes: Option<u64>,
     /// What its containers have written outside of volumes.
-    pub containers: u64,
+    pub containers_bytes: u64,
     /// The logs of its containers; none where they cannot be seen: they are root's.
-    pub container_logs: Option<u64>,
+    pub container_logs_bytes: Option<u64>,
     /// Its repository, and the submodules fetched for it.
-    pub repository: u64,
+    pub repository_bytes: u64,
     /// The logs of its deploys.
-    pub deploy_logs: u64,
+    pub deploy_logs_bytes: u64,
     /// The logs of its former containers.
-    pub former_logs: u64,
+    pub former_logs_bytes: u64,
 }
 
 /// What the whole engine has, in bytes.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct EngineUsage {
     /// The layers of all images.
-    pub images: u64,
+    pub images_bytes: u64,
     /// The build cache, without what images have too.
-    pub build_cache: u64,
+    pub build_cache_bytes: u64,
 }
 
 /// A disk and what is on it.
@@ -80,16 +123,17 @@ pub struct Disk {
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Space {
     /// What can still be written.
-    pub free: u64,
+    pub free_bytes: u64,
     /// All of it.
-    pub total: u64,
+    pub total_bytes: u64,
 }
 
 /// Finds out who uses what. Where the engine does not answer, the rest is told.
 ///
 /// # Errors
-/// [`Error::Database`], [`Error::Io`].
-pub async fn report(instance: &Instance) -> Result<Report> {
+/// [`Error::Store`], [`Error::Host`].
+pub async fn report(context: &Context<'_>) -> Result<Report> {
+    let instance = context.instance;
     let paths = &instance.settings.paths;
     let asked = async {
         let engine = Engine::connect(&instance.settings).await?;
@@ -105,13 +149,14 @@ pub async fn report(instance: &Instance) -> Result<Report> {
         Err(error) => (None, Vec::new(), Some(error)),
     };
     let apps = instance.read(|tables| tables.apps())?;
-    let apps = apps.iter().map(|app| app_usage(instance, app, usage.as_ref(), &logs)).collect();
+    let seen = apps.iter().filter(|app| context.sees(&app.name));
+    let apps = seen.map(|app| app_usage(instance, app, usage.as_ref(), &logs)).collect();
     let database = ["", "-wal", "-shm"].map(|end| size(&PathBuf::from(format!("{}{end}", paths.database().display()))));
     Ok(Report {
         apps,
-        database: database.iter().sum(),
+        database_bytes: database.iter().sum(),
         rows: instance.read(|tables| tables.row_counts())?,
-        engine: usage.map(|usage| EngineUsage { images: usage.layers, build_cache: usage.build_cache }),
+        engine: usage.map(|usage| EngineUsage { images_bytes: usage.layers, build_cache_bytes: usage.build_cache }),
         disks: disks(instance).await?,
         engine_error,
     })
@@ -120,7 +165,7 @@ pub async fn report(instance: &Instance) -> Result<Report> {
 /// The disks of ROOT and, where it is on this machine, of the engine.
 ///
 /// # Errors
-/// [`Error::Io`] where not even ROOT's can be asked.
+/// [`Error::Host`] where not even ROOT's can be asked.
 pub async fn disks(instance: &Instance) -> Result<Vec<Disk>> {
     let root = instance.settings.paths.root();
     let mut disks = vec![Disk { holds: vec![root.to_owned()], space: space(root)? }];
@@ -155,22 +200,22 @@ fn app_usage(
     AppUsage {
         app: app.name.clone(),
         images: images.len() as u64,
-        images_unique: images.iter().map(|image| Some(image.size.saturating_sub(image.shared?))).sum(),
-        images_shared: images.iter().map(|image| image.shared).max().unwrap_or(Some(0)),
-        containers: containers.map(|container| container.written).sum(),
-        container_logs: logs.iter().filter(|(of, _)| is_its(of)).map(|(_, size)| *size).sum(),
-        repository: size(&paths.repository(&app.name)) + size(&paths.submodules(&app.name)),
-        deploy_logs: size(&paths.deploy_logs(&app.name)),
-        former_logs: size(&paths.former_logs(&app.name)),
+        images_unique_bytes: images.iter().map(|image| Some(image.size.saturating_sub(image.shared?))).sum(),
+        images_shared_bytes: images.iter().map(|image| image.shared).max().unwrap_or(Some(0)),
+        containers_bytes: containers.map(|container| container.written).sum(),
+        container_logs_bytes: logs.iter().filter(|(of, _)| is_its(of)).map(|(_, size)| *size).sum(),
+        repository_bytes: size(&paths.repository(&app.name)) + size(&paths.submodules(&app.name)),
+        deploy_logs_bytes: size(&paths.deploy_logs(&app.name)),
+        former_logs_bytes: size(&paths.former_logs(&app.name)),
     }
 }
 
 /// How much room there is on the disk of a path.
 ///
 /// # Errors
-/// [`Error::Io`].
+/// [`Error::Host`].
 pub fn space(path: &Path) -> Result<Space> {
     let status = rustix::fs::statvfs(path)
         .map_err(|error| Error::io(format!("ask how full the disk of {} is", path.display()))(error.into()))?;
-    Ok(Space { free: status.f_bavail * status.f_frsize, total: status.f_blocks * status.f_frsize })
+    Ok(Space { free_bytes: status.f_bavail * status.f_frsize, total_bytes: status.f_blocks * status.f_frsize })
 }

@@ -1,23 +1,73 @@
-//! Edits of an app: of its config, and of what is set on the server about it and its process types.
+//! Edits of an app: of its config, and of its properties.
+
+use serde::Serialize;
 
 use crate::{
     Result,
+    context::Context,
     deploy::{self, Edit, Live},
     instance::Instance,
-    model::{App, AppName, Effect, Override, PropertyChange, property},
+    model::{App, AppName, Change, DeployId, Effect, Override, PropertyChange, Subject, property},
     ops, proxy,
-    ui::DeployLog,
+    ui::{DeployLog, Show, Text},
 };
 
 /// What became of an edit.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Outcome {
-    /// All is so already; nothing was done.
-    Nothing,
+    /// It was so already; nothing was done.
+    Unchanged,
     /// It is saved; what it needs to hold, if that is more than nothing, comes later.
-    Saved(Effect),
+    Saved,
     /// The app runs with it.
-    Deployed(Live),
+    Deployed,
+}
+
+/// An edit that was made.
+#[derive(Clone, Debug, Serialize)]
+pub struct Edited {
+    /// The app; none: all apps, or the server.
+    pub app: Option<AppName>,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The deploy that brought it out.
+    pub deploy: Option<DeployId>,
+    /// The number of the release that serves with it.
+    pub release: Option<u32>,
+    /// What is still needed, so that it holds.
+    #[serde(skip)]
+    pub effect: Effect,
+}
+
+impl Edited {
+    /// What a deploy came to.
+    pub(super) fn deployed(app: &AppName, live: &Live) -> Edited {
+        let (deploy, release) = (Some(live.deployment), Some(live.release.0));
+        Edited { deploy, release, ..Edited::of(Some(app), Outcome::Deployed) }
+    }
+
+    /// What an edit came to that was no deploy.
+    pub(super) fn of(app: Option<&AppName>, outcome: Outcome) -> Edited {
+        Edited { app: app.cloned(), outcome, deploy: None, release: None, effect: Effect::Restart }
+    }
+
+    /// What became of it, for people; none after a deploy, which has said so.
+    pub fn words(&self) -> Option<&'static str> {
+        match (self.outcome, self.effect) {
+            (Outcome::Unchanged, _) => Some("nothing to change: these values are already set"),
+            (Outcome::Saved, Effect::Nothing | Effect::Route) => Some("saved"),
+            (Outcome::Saved, Effect::Build) => Some("saved; the next build takes it up"),
+            (Outcome::Saved, Effect::Restart) => Some("saved; the next deploy or restart takes it up"),
+            (Outcome::Deployed, _) => None,
+        }
+    }
+}
+
+impl Show for Edited {
+    fn text(&self) -> Text {
+        Text::Nothing
+    }
 }
 
 /// Makes an edit. One that needs a restart is a deploy where the app runs, and holds only if that succeeds.
@@ -26,28 +76,36 @@ pub enum Outcome {
 ///
 /// # Errors
 /// Whatever fails; nothing has changed then.
-pub async fn apply(instance: &Instance, app: &AppName, edit: &Edit, restart: bool, log: &DeployLog) -> Result<Outcome> {
+pub async fn apply(
+    context: &Context<'_>,
+    app: &AppName,
+    edit: &Edit,
+    restart: bool,
+    log: &DeployLog,
+) -> Result<Edited> {
+    let instance = context.instance;
     let found = instance.read(|tables| tables.app(app))?;
     let Some(effect) = effect(instance, &found, edit)? else {
-        deploy::refuse_frozen(&found)?;
-        return Ok(Outcome::Nothing);
+        deploy::refuse_locked(&found)?;
+        return Ok(Edited::of(Some(app), Outcome::Unchanged));
     };
     if effect == Effect::Restart && restart && found.is_running() {
-        return deploy::edit(instance, app, edit, log).await.map(Outcome::Deployed);
+        return deploy::edit(context, app, edit, log).await.map(|live| Edited::deployed(app, &live));
     }
     let waiting = |holder: &str| log.step(&format!("Waiting for {holder}"));
-    let (found, _lock) = deploy::hold(instance, app, &edit.reason, waiting).await?;
+    let (found, _lock) = deploy::hold(context, app, &edit.reason, waiting).await?;
     // Both once more: another edit may have come before.
     ops::config::edited(instance, &found, &edit.config)?;
     ops::properties::edited(instance, &found, &edit.properties)?;
-    instance.write(|tables| {
-        ops::config::write(instance, tables, found.id, &edit.config)?;
-        tables.change_properties(Some(found.id), &edit.properties, &instance.actor)
+    let change = Change::new(edit.kind.action(), Subject::App(app.clone())).with(&edit.reason);
+    context.change(&change, |tables| {
+        ops::config::write(instance, tables, found.id, &edit.config, context.actor())?;
+        tables.change_properties(Some(found.id), &edit.properties, context.actor())
     })?;
     if effect == Effect::Route {
         proxy::publish(instance, app).await?;
     }
-    Ok(Outcome::Saved(effect))
+    Ok(Edited { effect, ..Edited::of(Some(app), Outcome::Saved) })
 }
 
 /// The most that any of some changes needs.
@@ -57,7 +115,7 @@ pub fn effect_of(changes: &[PropertyChange]) -> Effect {
 
 /// What an edit needs; none where it changes nothing.
 fn effect(instance: &Instance, app: &App, edit: &Edit) -> Result<Option<Effect>> {
-    let config = ops::config::edited(instance, app, &edit.config)? != ops::config::show(instance, app)?;
+    let config = ops::config::edited(instance, app, &edit.config)? != ops::config::in_clear(instance, app)?;
     ops::properties::edited(instance, app, &edit.properties)?;
     let before: Vec<Override> =
         instance.read(|tables| tables.properties(Some(app.id)))?.into_iter().map(|row| row.set).collect();

@@ -12,9 +12,10 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 
 use crate::{
     Error, Result,
+    context::Context,
     engine::{Engine, LogLine},
     instance::Instance,
-    model::{App, ProcessType},
+    model::{App, AppName, ContainerId, ProcessType},
     store::Container,
     sweep,
 };
@@ -38,13 +39,15 @@ pub struct Selection {
 /// Gives an app's log to `out`, line by line, oldest first; with `follow`, until `out` fails.
 ///
 /// # Errors
-/// [`Error::DockerUnavailable`], [`Error::Io`], and what `out` returns.
+/// `EngineError::Unavailable`, [`Error::Host`], and what `out` returns.
 pub async fn show(
-    instance: &Instance,
-    app: &App,
+    context: &Context<'_>,
+    name: &AppName,
     selection: &Selection,
     mut out: impl FnMut(&str) -> Result<()>,
 ) -> Result<()> {
+    let instance = context.instance;
+    let app = &instance.read(|tables| tables.app(name))?;
     let engine = Engine::connect(&instance.settings).await?;
     let wanted = |container: &Container| selection.process.as_ref().is_none_or(|process| container.process == *process);
     let containers: Vec<Container> =
@@ -81,7 +84,7 @@ async fn follow(
     engine: &Engine,
     app: &App,
     wanted: impl Fn(&Container) -> bool,
-    mut seen: HashMap<i64, String>,
+    mut seen: HashMap<ContainerId, String>,
     mut out: impl FnMut(&str) -> Result<()>,
 ) -> Result<()> {
     let (sender, mut receiver) = tokio::sync::mpsc::channel(64);
@@ -134,7 +137,7 @@ async fn follow(
 /// is larger than `bound`, in bytes.
 ///
 /// # Errors
-/// [`Error::Io`].
+/// [`Error::Host`].
 pub fn keep(path: &Path, label: &str, lines: &[LogLine], bound: u64) -> Result<()> {
     let action = || format!("write {}", path.display());
     if let Some(directory) = path.parent() {

@@ -4,13 +4,22 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
+use super::{
+    apps::LockInfo,
+    edit::{Edited, Outcome},
+    properties::{self, PropertyLines},
+};
 use crate::{
-    Error, Result, deploy,
+    Error, Result, clock,
+    context::Context,
+    deploy,
     engine::{Engine, Running},
+    error::DeployError,
     instance::Instance,
-    model::{App, AppName, AppState, ProcessSpec, ProcessType, Release, ReleaseVersion},
+    model::{App, AppName, AppState, Change, Noun, ProcessSpec, ProcessType, Status, Subject, app_status},
     proxy,
     store::{Container, ContainerState},
+    ui::{DeployLog, Show, Text, lines_or_dash, or_dash},
 };
 
 /// How often a container that ended was started again before that counts as a crash loop.
@@ -19,15 +28,16 @@ const CRASH_LOOP: u32 = 3;
 /// Stops an app: its address answers with a page that says so, its requests in flight complete, its containers go.
 ///
 /// # Errors
-/// [`Error::NeverDeployed`].
-pub async fn stop(instance: &Instance, name: &AppName, waiting: impl FnMut(&str)) -> Result<()> {
+/// [`DeployError::NeverDeployed`].
+pub async fn stop(context: &Context<'_>, name: &AppName, waiting: impl FnMut(&str)) -> Result<Edited> {
+    let instance = context.instance;
     let app = instance.read(|tables| tables.app(name))?;
     if app.current_release.is_none() {
-        return Err(Error::NeverDeployed(app.name));
+        return Err(Error::Deploy(DeployError::NeverDeployed { app: app.name }));
     }
     let engine = Engine::connect(&instance.settings).await?;
-    let (app, _lock) = deploy::hold(instance, name, "the stop", waiting).await?;
-    instance.write(|tables| {
+    let (app, _lock) = deploy::hold(context, name, "the stop", waiting).await?;
+    context.change(&Change::new("ps:stop", Subject::App(name.clone())), |tables| {
         tables.set_app_state(app.id, AppState::Stopped)?;
         tables.retire_containers(app.id)
     })?;
@@ -35,26 +45,124 @@ pub async fn stop(instance: &Instance, name: &AppName, waiting: impl FnMut(&str)
     if !instance.daemon_runs() {
         deploy::retire_app(instance, &engine, app.id).await?;
     }
-    Ok(())
+    Ok(Edited::of(Some(name), Outcome::Saved))
+}
+
+/// What starting an app that runs comes to.
+pub fn unchanged(app: &AppName) -> Edited {
+    Edited::of(Some(app), Outcome::Unchanged)
+}
+
+/// Starts a stopped app. Returns nothing for one that runs already.
+///
+/// # Errors
+/// As [`restart`].
+pub async fn start(context: &Context<'_>, name: &AppName, log: &DeployLog) -> Result<Option<Edited>> {
+    let app = context.instance.read(|tables| tables.app(name))?;
+    deploy::refuse_locked(&app)?;
+    if app.is_running() {
+        return Ok(None);
+    }
+    restart(context, name, None, log).await.map(Some)
+}
+
+/// Restarts an app, or one process type of it.
+///
+/// # Errors
+/// Whatever fails; what ran before goes on.
+pub async fn restart(
+    context: &Context<'_>,
+    name: &AppName,
+    process: Option<&ProcessType>,
+    log: &DeployLog,
+) -> Result<Edited> {
+    Ok(Edited::deployed(name, &deploy::restart(context, name, process, log).await?))
+}
+
+/// Builds the commit that serves once more, and deploys it.
+///
+/// # Errors
+/// Whatever fails; what ran before goes on.
+pub async fn rebuild(context: &Context<'_>, name: &AppName, log: &DeployLog) -> Result<Edited> {
+    Ok(Edited::deployed(name, &deploy::rebuild(context, name, log).await?))
+}
+
+/// Scales process types: at once if the app runs and `restart` is wanted, else for its next start.
+///
+/// # Errors
+/// [`Error::NotFound`]; whatever fails in the deploy.
+pub async fn scale(
+    context: &Context<'_>,
+    name: &AppName,
+    wanted: &[(ProcessType, u32)],
+    restart: bool,
+    log: &DeployLog,
+) -> Result<Edited> {
+    let app = context.instance.read(|tables| tables.app(name))?;
+    let now = formation(context.instance, &app)?;
+    if wanted.iter().all(|entry| now.contains(entry)) {
+        deploy::refuse_locked(&app)?;
+        return Ok(unchanged(name));
+    }
+    if app.is_running() && restart {
+        return Ok(Edited::deployed(name, &deploy::scale(context, name, wanted, log).await?));
+    }
+    scale_for_later(context, name, wanted, |holder| log.step(&format!("Waiting for {holder}"))).await?;
+    Ok(Edited::of(Some(name), Outcome::Saved))
+}
+
+/// How many containers a process type is meant to have.
+#[derive(Clone, Debug, Serialize)]
+pub struct Quantity {
+    /// The process type.
+    pub process: ProcessType,
+    /// How many.
+    pub quantity: u32,
+}
+
+/// How many containers each process type is meant to have.
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
+pub struct Formation(pub Vec<Quantity>);
+
+impl Show for Formation {
+    fn text(&self) -> Text {
+        Text::table(
+            ["PROCESS", "QUANTITY"],
+            self.0.iter().map(|entry| [entry.process.to_string(), entry.quantity.to_string()]),
+        )
+    }
+}
+
+/// How many containers each process type of an app is meant to have: `web` first, then by name.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub fn formation_of(context: &Context<'_>, name: &AppName) -> Result<Formation> {
+    let app = context.instance.read(|tables| tables.app(name))?;
+    let formation = formation(context.instance, &app)?;
+    Ok(Formation(formation.into_iter().map(|(process, quantity)| Quantity { process, quantity }).collect()))
 }
 
 /// Scales process types of an app that does not run: for its next start. One that runs is scaled by a deploy.
 ///
 /// # Errors
-/// [`Error::ProcessNotFound`] where it was deployed and has no such type.
-pub async fn scale_for_later(
-    instance: &Instance,
+/// [`Error::NotFound`] where it was deployed and has no such type.
+async fn scale_for_later(
+    context: &Context<'_>,
     name: &AppName,
     formation: &[(ProcessType, u32)],
     waiting: impl FnMut(&str),
 ) -> Result<()> {
-    let (app, _lock) = deploy::hold(instance, name, "the scaling", waiting).await?;
-    instance.write(|tables| {
+    let (app, _lock) = deploy::hold(context, name, "the scaling", waiting).await?;
+    let words: Vec<String> = formation.iter().map(|(process, quantity)| format!("{process}={quantity}")).collect();
+    let change = Change::new("ps:scale", Subject::App(name.clone())).with(words.join(" "));
+    context.change(&change, |tables| {
         let current = tables.current_release(app.id)?;
         for (process, quantity) in formation {
             if let Some(current) = current.as_ref().filter(|current| current.process(process).is_none()) {
                 let (app, known) = (name.clone(), current.process_names());
-                return Err(Error::ProcessNotFound { app, process: process.clone(), known });
+                return Err(Error::no_process(&app, process, known));
             }
             tables.scale(app.id, process, *quantity)?;
         }
@@ -65,7 +173,7 @@ pub async fn scale_for_later(
 /// How many containers each process type of an app is meant to have: `web` first, then by name.
 ///
 /// # Errors
-/// [`Error::AppNotFound`], [`Error::Database`].
+/// [`Error::NotFound`], [`Error::Store`].
 pub fn formation(instance: &Instance, app: &App) -> Result<Vec<(ProcessType, u32)>> {
     let (release, scaled) = instance.read(|tables| Ok((tables.current_release(app.id)?, tables.formation(app.id)?)))?;
     let specs = release.map(|release| release.processes).unwrap_or_default();
@@ -81,45 +189,162 @@ fn quantity(spec: &ProcessSpec, scaled: &[(ProcessType, u32)]) -> u32 {
     scaled.map(|(_, quantity)| *quantity).or(spec.quantity).unwrap_or(1)
 }
 
-/// An app's containers and how each of them is.
-#[derive(Debug)]
+/// An app's processes: how each container is, and how each type is run.
+#[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// The app.
-    pub app: App,
-    /// The release that serves.
-    pub release: Option<Release>,
-    /// How many containers each process type is meant to have.
-    pub formation: Vec<(ProcessType, u32)>,
-    /// Its containers, with what the engine says of them.
-    pub containers: Vec<(Container, Option<Running>)>,
+    pub app: AppName,
+    /// How it is.
+    #[serde(flatten)]
+    pub status: Status,
+    /// The number of the release that serves.
+    pub release: Option<u32>,
+    /// Who locked it on purpose, if somebody did.
+    pub lock: Option<LockInfo>,
+    /// Its process types.
+    pub processes: Vec<TypeReport>,
+    /// Its containers.
+    pub containers: Vec<ContainerReport>,
+    /// What is set about its processes.
+    pub properties: PropertyLines,
+}
+
+/// How a process type is run.
+#[derive(Clone, Debug, Serialize)]
+pub struct TypeReport {
+    /// The type.
+    pub process: ProcessType,
+    /// How many containers it is meant to have.
+    pub quantity: u32,
+    /// What it runs; none: the image's own command.
+    pub command: Option<String>,
+    /// Its memory limit.
+    pub memory_bytes: Option<u64>,
+    /// Its CPU limit, in CPUs.
+    pub cpus: Option<f64>,
+    /// Whether a container that ended is started again.
+    pub restart: String,
+    /// The time between SIGTERM and SIGKILL.
+    pub stop_timeout_seconds: u32,
+    /// The time for requests in flight before SIGTERM.
+    pub drain_timeout_seconds: u32,
+}
+
+/// How a container is.
+#[derive(Clone, Debug, Serialize)]
+pub struct ContainerReport {
+    /// The container's label: `web.1`.
+    pub container: String,
+    /// How it is, in words.
+    pub state: String,
+    /// Whether it may get requests.
+    pub healthy: bool,
+    /// How often it was started again; null if the engine does not answer.
+    pub restarts: Option<u32>,
+    /// The exit code of its last run, if it does not run.
+    pub exit_code: Option<i64>,
+    /// Whether it was killed for its use of memory; null if the engine does not answer.
+    pub out_of_memory: Option<bool>,
+    /// When it was started, in RFC 3339.
+    pub started_at: Option<String>,
+    /// Its address in the instance's network.
+    pub address: String,
+    #[serde(skip)]
+    started: Option<i64>,
+}
+
+impl Show for Report {
+    fn text(&self) -> Text {
+        let containers = self.containers.iter().map(|container| {
+            let since = container.started.map(|at| format!(", started {}", clock::ago(at))).unwrap_or_default();
+            let memory = if container.out_of_memory == Some(true) {
+                ", killed for its use of memory"
+            } else {
+                Default::default()
+            };
+            format!("{}: {}{memory}{since}", container.container, container.state)
+        });
+        let types = self.processes.iter().map(|spec| {
+            let mut words = vec![format!("{}={}", spec.process, spec.quantity)];
+            words.extend(spec.memory_bytes.map(|bytes| format!("memory {}m", bytes >> 20)));
+            words.extend(spec.cpus.map(|cpus| format!("cpus {cpus}")));
+            words.push(format!("restart {}", spec.restart));
+            words.push(format!("stop timeout {} s", spec.stop_timeout_seconds));
+            words.join(", ")
+        });
+        let facts = Text::facts(vec![
+            ("app", self.app.to_string()),
+            ("status", self.status.words()),
+            ("release", or_dash(self.release.map(|release| format!("v{release}")))),
+            ("lock", or_dash(self.lock.as_ref().map(LockInfo::words))),
+            ("processes", lines_or_dash(types)),
+            ("containers", lines_or_dash(containers)),
+        ]);
+        Text::Parts(vec![facts, self.properties.text()])
+    }
 }
 
 /// Reports on an app. What the engine says is missing where it does not answer.
 ///
 /// # Errors
-/// [`Error::AppNotFound`], [`Error::Database`].
-pub async fn report(instance: &Instance, name: &AppName) -> Result<Report> {
-    let (app, release, containers) = instance.read(|tables| {
+/// [`Error::NotFound`], [`Error::Store`].
+pub async fn report(context: &Context<'_>, name: &AppName) -> Result<Report> {
+    let instance = context.instance;
+    let (app, release, containers, health) = instance.read(|tables| {
         let app = tables.app(name)?;
         let release = tables.current_release(app.id)?;
         let containers = tables.containers_of_app(app.id)?;
-        Ok((app, release, containers))
+        let health = tables.health_of_apps()?.get(&app.id).copied().unwrap_or_default();
+        Ok((app, release, containers, health))
     })?;
     let formation = formation(instance, &app)?;
+    let quantity_of = |process: &ProcessType| {
+        formation.iter().find(|(known, _)| known == process).map_or(0, |(_, quantity)| *quantity)
+    };
     let engine = Engine::connect(&instance.settings).await.ok();
-    let mut report = Vec::new();
-    for container in containers {
+    let mut reports = Vec::new();
+    for container in &containers {
         let running = match &engine {
             Some(engine) => engine.running(&container.name).await.ok().flatten(),
             None => None,
         };
-        report.push((container, running));
+        reports.push(ContainerReport {
+            container: container.label(),
+            state: state_of(container, running.as_ref()),
+            healthy: container.healthy,
+            restarts: running.as_ref().map(|running| running.restarts),
+            exit_code: running.as_ref().filter(|running| !running.is_running).map(|running| running.exit_code),
+            out_of_memory: running.as_ref().map(|running| running.out_of_memory),
+            started_at: running.as_ref().and_then(|running| running.started_at).map(clock::rfc3339),
+            address: container.address.to_string(),
+            started: running.as_ref().and_then(|running| running.started_at),
+        });
     }
-    Ok(Report { app, release, formation, containers: report })
+    let specs = release.iter().flat_map(|release| &release.processes);
+    Ok(Report {
+        app: app.name.clone(),
+        status: app_status(app.state, health.0, health.1),
+        release: app.current_release.map(|release| release.0),
+        lock: LockInfo::of(&app),
+        processes: specs
+            .map(|spec| TypeReport {
+                process: spec.process.clone(),
+                quantity: quantity_of(&spec.process),
+                command: spec.command.clone(),
+                memory_bytes: spec.run.memory_mib.map(|mebibytes| u64::from(mebibytes) << 20),
+                cpus: spec.run.cpu_millis.map(|millis| f64::from(millis) / 1000.0),
+                restart: spec.run.restart.to_string(),
+                stop_timeout_seconds: spec.run.stop_timeout_seconds,
+                drain_timeout_seconds: spec.run.drain_timeout_seconds,
+            })
+            .collect(),
+        containers: reports,
+        properties: properties::report(context, Noun::Ps, Some(name), None)?,
+    })
 }
 
 /// How a container is, in words.
-pub fn state_of(container: &Container, running: Option<&Running>) -> String {
+fn state_of(container: &Container, running: Option<&Running>) -> String {
     let code = running.map_or(0, |running| running.exit_code);
     match (container.state, running) {
         (ContainerState::Live, None) if container.ended => "ended".to_owned(),
@@ -138,53 +363,79 @@ pub fn state_of(container: &Container, running: Option<&Running>) -> String {
 }
 
 /// A line of the report of all apps: a container, or an app that has none.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Line {
     /// The app.
     pub app: AppName,
-    /// Whether it is meant to run.
-    pub state: &'static str,
-    /// The release that serves.
-    pub release: Option<ReleaseVersion>,
-    /// The container, `web.1`.
-    pub container: String,
-    /// How it is, in words.
-    pub is: String,
+    /// How the app is.
+    #[serde(flatten)]
+    pub status: Status,
+    /// The number of the release that serves.
+    pub release: Option<u32>,
+    /// The container's label, `web.1`; none for an app that has no containers.
+    pub container: Option<String>,
+    /// How the container is, in a word.
+    pub state: Option<String>,
 }
 
-/// Reports on all apps in one go: one question to the database, one to the engine.
+/// The containers of all apps.
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
+pub struct Lines(pub Vec<Line>);
+
+impl Show for Lines {
+    fn text(&self) -> Text {
+        Text::table(
+            ["APP", "STATUS", "RELEASE", "CONTAINER", "STATE"],
+            self.0.iter().map(|line| {
+                [
+                    line.app.to_string(),
+                    line.status.condition.to_string(),
+                    or_dash(line.release.map(|release| format!("v{release}"))),
+                    or_dash(line.container.as_ref()),
+                    or_dash(line.state.as_ref()),
+                ]
+            }),
+        )
+    }
+}
+
+/// Reports on all apps that the caller sees, in one go: one question to the database, one to the engine.
 ///
 /// # Errors
-/// [`Error::Database`].
-pub async fn report_all(instance: &Instance) -> Result<Vec<Line>> {
-    let (apps, containers) = instance.read(|tables| Ok((tables.apps()?, tables.containers()?)))?;
+/// [`Error::Store`].
+pub async fn report_all(context: &Context<'_>) -> Result<Lines> {
+    let instance = context.instance;
+    let (apps, containers, health) =
+        instance.read(|tables| Ok((tables.apps()?, tables.containers()?, tables.health_of_apps()?)))?;
     let states = match Engine::connect(&instance.settings).await {
         Ok(engine) => engine.states(&instance.id).await.unwrap_or_default(),
         Err(_) => HashMap::new(),
     };
     let mut lines = Vec::new();
-    for app in apps {
-        let line = |container: String, is: String| Line {
+    for app in apps.iter().filter(|app| context.sees(&app.name)) {
+        let (all, healthy) = health.get(&app.id).copied().unwrap_or_default();
+        let line = |container: Option<String>, state: Option<String>| Line {
             app: app.name.clone(),
-            state: app.state.as_str(),
-            release: app.current_release,
+            status: app_status(app.state, all, healthy),
+            release: app.current_release.map(|release| release.0),
             container,
-            is,
+            state,
         };
         let own: Vec<&Container> = containers.iter().filter(|container| container.app_id == app.id).collect();
         if own.is_empty() {
-            lines.push(line("-".to_owned(), "-".to_owned()));
+            lines.push(line(None, None));
         }
         for container in own {
             let engine_says = states.get(&container.name).map(String::as_str);
-            let is = match (container.state, engine_says) {
+            let state = match (container.state, engine_says) {
                 (ContainerState::Live, Some("running")) if !container.healthy => "unhealthy",
                 (ContainerState::Live, Some(word)) => word,
                 (ContainerState::Live, None) => "unknown",
                 (state, _) => state.as_str(),
             };
-            lines.push(line(container.label(), is.to_owned()));
+            lines.push(line(Some(container.label()), Some(state.to_owned())));
         }
     }
-    Ok(lines)
+    Ok(Lines(lines))
 }

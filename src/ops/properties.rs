@@ -2,17 +2,17 @@
 
 use serde::Serialize;
 
-use super::edit::{self, Outcome};
+use super::edit::{self, Edited, Outcome};
 use crate::{
     Error, Result, clock,
+    context::Context,
     deploy::Edit,
     instance::Instance,
     model::{
-        App, AppName, DeploymentKind, Effect, Noun, Override, ProcessSpec, ProcessType, Property, PropertyChange,
-        PropertyRow, Scope,
-        property::{self, Default},
+        App, AppName, Change, DeploymentKind, Effect, Noun, Override, ProcessSpec, ProcessType, Property,
+        PropertyChange, PropertyRow, Scope, Subject, property,
     },
-    ui::DeployLog,
+    ui::{DeployLog, Show, Text, or_dash},
 };
 
 /// What is to be set, as somebody typed it.
@@ -33,8 +33,8 @@ pub struct Request {
 /// Sets and clears properties. Several in one go are one change, and one deploy where they need one.
 ///
 /// # Errors
-/// [`Error::Usage`] and [`Error::InvalidValue`] for what was typed; whatever a deploy fails with. Nothing has changed then.
-pub async fn set(instance: &Instance, request: &Request, log: &DeployLog) -> Result<Outcome> {
+/// [`Error::Usage`] and [`Error::Invalid`] for what was typed; whatever a deploy fails with. Nothing has changed then.
+pub async fn set(context: &Context<'_>, request: &Request, log: &DeployLog) -> Result<Edited> {
     let noun = request.noun;
     let pairs = property::parse_words(noun, &request.words)?;
     let process = request.process.clone().or_else(|| noun.usual_process());
@@ -42,10 +42,10 @@ pub async fn set(instance: &Instance, request: &Request, log: &DeployLog) -> Res
     for (property, value) in pairs {
         let scope = match (&request.app, &process) {
             (None, _) if request.process.is_some() => {
-                return Err(Error::Usage {
-                    message: "--process is for one app, and --global for all".to_owned(),
-                    hint: "name the app in place of --global, or leave --process out".to_owned(),
-                });
+                return Err(Error::usage(
+                    "--process is for one app, and --global for all",
+                    "name the app in place of --global, or leave --process out",
+                ));
             }
             (None, _) => Scope::Global,
             (Some(_), Some(process)) => Scope::Process(process.clone()),
@@ -55,19 +55,33 @@ pub async fn set(instance: &Instance, request: &Request, log: &DeployLog) -> Res
         changes.push(PropertyChange { scope, property, value });
     }
     let Some(app) = &request.app else {
-        return set_for_all(instance, &changes);
+        let words: Vec<String> = changes.iter().map(words_of).collect();
+        let change = Change::new(action(noun), Subject::Server).with(words.join(" "));
+        return set_for_all(context, &changes, &change);
     };
-    let words: Vec<String> = changes
-        .iter()
-        .map(|change| match &change.value {
-            _ if change.property.secret => change.property.name.to_owned(),
-            value => format!("{}={}", change.property.name, value.as_deref().unwrap_or_default()),
-        })
-        .collect();
+    let words: Vec<String> = changes.iter().map(words_of).collect();
     let of = process.map(|process| format!(" of {process}")).unwrap_or_default();
     let reason = format!("{}{of}: {}", words_for(noun), words.join(" "));
     let edit = Edit { kind: DeploymentKind::Settings, reason, config: Vec::new(), properties: changes };
-    edit::apply(instance, app, &edit, request.restart, log).await
+    edit::apply(context, app, &edit, request.restart, log).await
+}
+
+/// A change for people: without the value, where that is secret.
+fn words_of(change: &PropertyChange) -> String {
+    match &change.value {
+        Some(value) if !change.property.secret => format!("{}={value}", change.property.name),
+        Some(_) => change.property.name.to_owned(),
+        None => format!("{}=", change.property.name),
+    }
+}
+
+fn action(noun: Noun) -> &'static str {
+    match noun {
+        Noun::Apps => "apps:set",
+        Noun::Checks => "checks:set",
+        Noun::Ps => "ps:set",
+        Noun::Server => "settings:set",
+    }
 }
 
 fn words_for(noun: Noun) -> &'static str {
@@ -82,22 +96,24 @@ fn words_for(noun: Noun) -> &'static str {
 /// Changes what holds for all apps, or for the server. Each app takes it up by itself, with its next release.
 ///
 /// # Errors
-/// [`Error::Database`].
-pub(super) fn set_for_all(instance: &Instance, changes: &[PropertyChange]) -> Result<Outcome> {
-    let before: Vec<Override> =
-        instance.read(|tables| tables.properties(None))?.into_iter().map(|row| row.set).collect();
+/// [`Error::Store`].
+pub(super) fn set_for_all(context: &Context<'_>, changes: &[PropertyChange], change: &Change<'_>) -> Result<Edited> {
+    let rows = context.instance.read(|tables| tables.properties(None))?;
+    let before: Vec<Override> = rows.into_iter().map(|row| row.set).collect();
     if property::changed(before.clone(), changes) == before {
-        return Ok(Outcome::Nothing);
+        return Ok(Edited::of(None, Outcome::Unchanged));
     }
-    instance.write(|tables| tables.change_properties(None, changes, &instance.actor))?;
-    Ok(Outcome::Saved(edit::effect_of(changes)))
+    context.change(change, |tables| tables.change_properties(None, changes, context.actor()))?;
+    let mut edited = Edited::of(None, Outcome::Saved);
+    edited.effect = edit::effect_of(changes);
+    Ok(edited)
 }
 
 /// What is set for an app, its process types and all apps, of the properties that are part of every release, as it would
 /// be after some changes.
 ///
 /// # Errors
-/// [`Error::InvalidValue`] where values do not fit together; [`Error::ProcessNotFound`] where the app was deployed and
+/// [`Error::Invalid`] where values do not fit together; [`Error::NotFound`] where the app was deployed and
 /// has no such type.
 pub fn edited(instance: &Instance, app: &App, changes: &[PropertyChange]) -> Result<Vec<Override>> {
     let (before, current) = instance.read(|tables| Ok((tables.overrides(app.id)?, tables.current_release(app.id)?)))?;
@@ -106,8 +122,7 @@ pub fn edited(instance: &Instance, app: &App, changes: &[PropertyChange]) -> Res
             && current.process(process).is_none()
             && process.as_str() != ProcessType::RELEASE
         {
-            let (app, known) = (app.name.clone(), current.process_names());
-            return Err(Error::ProcessNotFound { app, process: process.clone(), known });
+            return Err(Error::no_process(&app.name, process, current.process_names()));
         }
     }
     let of_release: Vec<PropertyChange> =
@@ -150,8 +165,9 @@ pub struct Line {
 /// `key`: only this property.
 ///
 /// # Errors
-/// [`Error::AppNotFound`]; [`Error::Usage`] for an unknown key.
-pub fn report(instance: &Instance, noun: Noun, app: Option<&AppName>, key: Option<&str>) -> Result<Vec<Line>> {
+/// [`Error::NotFound`]; [`Error::Usage`] for an unknown key.
+pub fn report(context: &Context<'_>, noun: Noun, app: Option<&AppName>, key: Option<&str>) -> Result<PropertyLines> {
+    let instance = context.instance;
     let wanted: Vec<&'static Property> = match key {
         Some(key) => vec![Property::named(noun, key)?],
         None => noun.properties().collect(),
@@ -178,7 +194,7 @@ pub fn report(instance: &Instance, noun: Noun, app: Option<&AppName>, key: Optio
             lines.push(line(instance, &rows, property, Some((process, &specs))));
         }
     }
-    Ok(lines)
+    Ok(PropertyLines(lines))
 }
 
 fn line(
@@ -219,26 +235,33 @@ fn line(
     }
 }
 
-/// The heads of the columns of [`row`].
-pub const HEADER: [&str; 8] = ["PROPERTY", "PROCESS", "SET", "GLOBAL", "SOURCE", "DEFAULT", "EFFECTIVE", "BY"];
+/// The lines of a report.
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
+pub struct PropertyLines(pub Vec<Line>);
 
-/// A line of a report for people.
-pub fn row(line: &Line) -> [String; 8] {
-    let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-    let by = match (&line.by, &line.set_at) {
-        (Some(by), Some(at)) => format!("{by}, {at}"),
-        (by, _) => or_dash(by),
-    };
-    [
-        line.name.to_owned(),
-        line.process.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
-        or_dash(&line.set),
-        or_dash(&line.global),
-        or_dash(&line.source),
-        line.default.to_owned(),
-        line.effective.clone(),
-        by,
-    ]
+impl Show for PropertyLines {
+    fn text(&self) -> Text {
+        Text::table(
+            ["PROPERTY", "PROCESS", "SET", "GLOBAL", "SOURCE", "DEFAULT", "EFFECTIVE", "BY"],
+            self.0.iter().map(|line| {
+                let by = match (&line.by, &line.set_at) {
+                    (Some(by), Some(at)) => format!("{by}, {at}"),
+                    (by, _) => or_dash(by.as_ref()),
+                };
+                [
+                    line.name.to_owned(),
+                    or_dash(line.process.as_ref()),
+                    or_dash(line.set.as_ref()),
+                    or_dash(line.global.as_ref()),
+                    or_dash(line.source.as_ref()),
+                    line.default.to_owned(),
+                    line.effective.clone(),
+                    by,
+                ]
+            }),
+        )
+    }
 }
 
 /// The properties of a noun, for the help of the command that sets them.
@@ -246,9 +269,7 @@ pub fn help(noun: Noun) -> String {
     let lines: Vec<String> = noun
         .properties()
         .map(|property| {
-            let default = match property.default {
-                Default::Is(words) | Default::Depends(words) => words,
-            };
+            let default = property.default.words();
             let global = if property.scopes.global { "" } else { "; not with --global" };
             format!("  {:<18} {} [default: {default}{global}]", property.name, property.about)
         })

@@ -2,7 +2,9 @@
 
 use crate::{
     Error, Result,
+    context::Context,
     deploy::{self, Live, Push},
+    error::PushError,
     git::RefUpdate,
     instance::Instance,
     model::{App, AppName},
@@ -15,11 +17,11 @@ const NO_WAIT: &str = "no-wait";
 /// Refuses what cannot be a deploy, before git takes the objects in.
 ///
 /// # Errors
-/// [`Error::PushRefused`], [`Error::WrongBranch`], [`Error::DiskFull`].
+/// `PushError::Refused`, `PushError::WrongBranch`, `HostError::DiskFull`.
 pub fn check(instance: &Instance, app: &AppName, updates: &[RefUpdate]) -> Result<()> {
     let app = instance.read(|tables| tables.app(app))?;
     check_updates(&app, updates)?;
-    deploy::refuse_frozen(&app)?;
+    deploy::refuse_locked(&app)?;
     deploy::check_disk(instance)
 }
 
@@ -28,7 +30,7 @@ pub fn check(instance: &Instance, app: &AppName, updates: &[RefUpdate]) -> Resul
 /// # Errors
 /// Whatever fails; nothing has changed then.
 pub async fn deploy(
-    instance: &Instance,
+    context: &Context<'_>,
     app: &AppName,
     update: &RefUpdate,
     options: &[String],
@@ -45,13 +47,13 @@ pub async fn deploy(
         old_commit: (!update.old.is_zero()).then_some(update.old),
         wait: !options.iter().any(|option| option == NO_WAIT),
     };
-    deploy::push(instance, &push, log).await
+    deploy::push(context, &push, log).await
 }
 
 fn check_updates(app: &App, updates: &[RefUpdate]) -> Result<()> {
     let deploy_branch = app.deploy_branch.as_ref().map_or("main", |branch| branch.as_str());
     let branches: Vec<&RefUpdate> = updates.iter().filter(|update| update.name.starts_with("refs/heads/")).collect();
-    let refused = |message: String, hint: String| Err(Error::PushRefused { message, hint });
+    let refused = |message: String, hint: String| Err(Error::Push(PushError::Refused { message, hint }));
     if let Some(other) =
         updates.iter().find(|update| !update.name.starts_with("refs/heads/") && !update.name.starts_with("refs/tags/"))
     {
@@ -84,11 +86,11 @@ fn check_updates(app: &App, updates: &[RefUpdate]) -> Result<()> {
                 );
             };
             match &app.deploy_branch {
-                Some(deploy_branch) if *deploy_branch != branch => Err(Error::WrongBranch {
+                Some(deploy_branch) if *deploy_branch != branch => Err(Error::Push(PushError::WrongBranch {
                     app: app.name.clone(),
                     deploy_branch: deploy_branch.to_string(),
                     pushed: branch.to_string(),
-                }),
+                })),
                 _ => Ok(()),
             }
         }
@@ -109,16 +111,16 @@ fn short(name: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::AppState;
+    use crate::model::{AppId, AppState};
 
     fn refusal(deploy_branch: Option<&str>, updates: &[(&str, &str)]) -> String {
         let app = App {
-            id: 1,
+            id: AppId(1),
             name: "blog".parse().unwrap(),
             state: AppState::New,
             deploy_branch: deploy_branch.map(|branch| branch.parse().unwrap()),
             current_release: None,
-            freeze: None,
+            lock: None,
             created_at: 0,
         };
         let updates: Vec<RefUpdate> = updates

@@ -1,20 +1,21 @@
 //! The server in one look: what runs, in which version, and how much room there is. What does not answer is said, and
 //! the rest is told.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use serde::Serialize;
 
-use super::disk::{self, Disk};
+use super::disk::{self, Disk, disk_lines};
 use crate::{
     Error, Result, clock,
+    context::Context,
     engine::{Engine, Facts},
-    exec,
-    instance::Instance,
-    lock,
-    model::{AppState, BuildCaps},
+    error::EngineError,
+    exec, lock,
+    model::{self, AppState, BuildCaps},
     proxy,
     store::ContainerState,
+    ui::{Show, Text},
 };
 
 /// How long the engine may take to say what it is.
@@ -27,6 +28,8 @@ pub struct Report {
     pub paas: &'static str,
     /// The id of the instance, and the label of all it has in the engine.
     pub instance: String,
+    /// Its root directory.
+    pub root: PathBuf,
     /// The engine.
     pub engine: Answer<Facts>,
     /// The version of Caddy's program.
@@ -36,7 +39,7 @@ pub struct Report {
     /// The version of git.
     pub git: Answer<String>,
     /// Since when the daemon runs, in RFC 3339; none where it does not.
-    pub daemon_since: Option<String>,
+    pub daemon_since_at: Option<String>,
     /// Whether the resolver answers.
     pub resolver: bool,
     /// The disks of ROOT and of the engine.
@@ -53,10 +56,10 @@ pub struct Report {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer<T> {
-    /// What it said.
-    Said(T),
-    /// Why it said nothing.
-    Silent(String),
+    /// It answered this.
+    Up(T),
+    /// It did not answer, and why.
+    Down(String),
 }
 
 /// How images are built.
@@ -67,7 +70,7 @@ pub struct Builds {
     /// How many run now.
     pub running: usize,
     /// Bytes of memory that they may take together; none: all there is.
-    pub memory: Option<u64>,
+    pub memory_bytes: Option<u64>,
     /// Processors that they may take together; none: all there are.
     pub cpus: Option<f64>,
     /// Whether the caps are in force; none where there are none.
@@ -78,7 +81,7 @@ pub struct Builds {
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Apps {
     /// All of them.
-    pub all: usize,
+    pub total: usize,
     /// Those that run.
     pub running: usize,
 }
@@ -94,11 +97,75 @@ pub struct Containers {
     pub others: usize,
 }
 
+impl Show for Report {
+    fn text(&self) -> Text {
+        let engine = self.engine.words(|engine| {
+            format!(
+                "Docker {}, API {}\nimages in {}, cgroups v{} by {}\n{} processors, {} of memory",
+                engine.version,
+                engine.api_version,
+                engine.image_store,
+                engine.cgroup_version,
+                engine.cgroup_driver,
+                engine.processors,
+                model::bytes(engine.memory_bytes),
+            )
+        });
+        let version = self.caddy_version.words(String::clone);
+        let caddy = match &self.caddy {
+            Answer::Up(()) => format!("{version}, answers"),
+            Answer::Down(reason) => format!("{version}, does not answer: {reason}"),
+        };
+        let daemon = match &self.daemon_since_at {
+            Some(since) => format!("runs since {since}"),
+            None => "does not run: nobody can push; `systemctl start paas` or `paas serve` starts it".to_owned(),
+        };
+        let containers = self.containers;
+        Text::facts(vec![
+            ("paas", format!("{}, instance {} in {}", self.paas, self.instance, self.root.display())),
+            ("daemon", daemon),
+            ("resolver", if self.resolver { "answers" } else { "does not answer" }.to_owned()),
+            ("caddy", caddy),
+            ("engine", engine),
+            ("git", self.git.words(String::clone)),
+            ("disks", disk_lines(&self.disks)),
+            ("builds", self.builds.words()),
+            ("apps", format!("{}, {} of them running", self.apps.total, self.apps.running)),
+            (
+                "containers",
+                format!(
+                    "{} live ({} unhealthy), {} starting or stopping",
+                    containers.live, containers.unhealthy, containers.others
+                ),
+            ),
+        ])
+    }
+}
+
+impl Builds {
+    fn words(&self) -> String {
+        let caps = BuildCaps { memory: self.memory_bytes, cpus: self.cpus }.describe();
+        let caps = match &self.capped {
+            None => "no cap on memory and processors (build_memory_mb, build_cpus)".to_owned(),
+            Some(Answer::Up(())) => format!("capped at {caps}: in force"),
+            Some(Answer::Down(reason)) => format!("capped at {caps}: NOT in force: {reason}"),
+        };
+        format!("{} at a time, {} now\n{caps}", self.concurrency, self.running)
+    }
+}
+
 impl<T> Answer<T> {
+    fn words(&self, up: impl FnOnce(&T) -> String) -> String {
+        match self {
+            Answer::Up(answer) => up(answer),
+            Answer::Down(reason) => format!("not known: {reason}"),
+        }
+    }
+
     fn of(result: Result<T>) -> Answer<T> {
         match result {
-            Ok(said) => Answer::Said(said),
-            Err(error) => Answer::Silent(error.one_line()),
+            Ok(answer) => Answer::Up(answer),
+            Err(error) => Answer::Down(error.one_line()),
         }
     }
 }
@@ -106,17 +173,20 @@ impl<T> Answer<T> {
 /// Looks at everything.
 ///
 /// # Errors
-/// [`Error::Database`], [`Error::Io`] where not even the instance's own files can be read.
-pub async fn report(instance: &Instance) -> Result<Report> {
+/// [`Error::Store`], [`Error::Host`] where not even the instance's own files can be read.
+pub async fn report(context: &Context<'_>) -> Result<Report> {
+    let instance = context.instance;
     let settings = &instance.settings;
     let engine = async {
         let asked = async {
             let engine = Engine::connect(settings).await?;
             Ok((engine.facts().await?, engine))
         };
-        tokio::time::timeout(ENGINE_TIMEOUT, asked)
-            .await
-            .unwrap_or_else(|_| Err(Error::Unsupported(format!("no answer within {} s", ENGINE_TIMEOUT.as_secs()))))
+        tokio::time::timeout(ENGINE_TIMEOUT, asked).await.unwrap_or_else(|_| {
+            Err(Error::Engine(EngineError::Unsupported {
+                reason: format!("no answer within {} s", ENGINE_TIMEOUT.as_secs()),
+            }))
+        })
     };
     let git = async {
         let mut git = exec::command("git");
@@ -139,26 +209,27 @@ pub async fn report(instance: &Instance) -> Result<Report> {
         _ if caps.is_empty() => None,
         // There is no other way to know than to try, as every build does.
         Ok((_, engine)) => Some(Answer::of(engine.cap_builds(&instance.id, caps).await.map(drop))),
-        Err(_) => Some(Answer::Silent("the engine does not answer".to_owned())),
+        Err(_) => Some(Answer::Down("the engine does not answer".to_owned())),
     };
     Ok(Report {
         paas: env!("CARGO_PKG_VERSION"),
         instance: instance.id.clone(),
+        root: settings.paths.root().to_owned(),
         engine: Answer::of(engine.map(|(facts, _)| facts)),
         caddy_version: Answer::of(caddy_version),
         caddy: Answer::of(caddy),
         git: Answer::of(git),
-        daemon_since: lock::holder(&settings.paths.daemon_lock())?.map(|holder| clock::rfc3339(holder.since)),
+        daemon_since_at: lock::holder(&settings.paths.daemon_lock())?.map(|holder| clock::rfc3339(holder.since)),
         resolver,
         disks: disk::disks(instance).await?,
         builds: Builds {
             concurrency: locks.len(),
             running: locks.iter().filter(|path| matches!(lock::holder(path), Ok(Some(_)))).count(),
-            memory,
+            memory_bytes: memory,
             cpus,
             capped,
         },
-        apps: Apps { all: apps.len(), running: apps.iter().filter(|app| app.state == AppState::Running).count() },
+        apps: Apps { total: apps.len(), running: apps.iter().filter(|app| app.state == AppState::Running).count() },
         containers: Containers {
             live: live.clone().count(),
             unhealthy: live.clone().filter(|container| !container.healthy).count(),

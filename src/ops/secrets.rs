@@ -2,7 +2,14 @@
 
 use serde::Serialize;
 
-use crate::{Result, instance::Instance, settings};
+use crate::{
+    Result,
+    context::Context,
+    model::{Change, Subject},
+    secrets::Secrets,
+    settings,
+    ui::{Show, Text, or_dash},
+};
 
 /// What a rotation did.
 #[derive(Clone, Debug, Serialize)]
@@ -13,16 +20,23 @@ pub struct Rotated {
     pub values: u64,
 }
 
+impl Show for Rotated {
+    fn text(&self) -> Text {
+        Text::facts(vec![("sealed to", or_dash(self.sealed_to.as_ref())), ("values", self.values.to_string())])
+    }
+}
+
 /// Makes a new key and seals everything anew. Deploys and the daemon may run meanwhile; killed at any point, everything
 /// opens.
 ///
 /// # Errors
-/// [`crate::Error::Unseal`] where a value does not open: nothing has changed then; [`crate::Error::Io`],
-/// [`crate::Error::Database`].
-pub fn rotate(instance: &Instance) -> Result<Rotated> {
-    let rotated = instance.write(|tables| {
+/// `StoreError::Sealed` where a value does not open: nothing has changed then; [`crate::Error::Host`],
+/// [`crate::Error::Store`].
+pub fn rotate(context: &Context<'_>) -> Result<Rotated> {
+    let instance = context.instance;
+    let rotated = context.change(&Change::new("secrets:rotate", Subject::Server), |tables| {
         let values = instance.secrets.rotate(tables)?;
-        Ok(Rotated { sealed_to: crate::secrets::Secrets::fingerprint(tables)?, values })
+        Ok(Rotated { sealed_to: Secrets::fingerprint(tables)?, values })
     });
     settings::die_at("rotate-committed");
     // Also after a failure: the file holds both keys then.

@@ -5,9 +5,10 @@ use serde::Serialize;
 use super::{edit::Outcome, properties};
 use crate::{
     Error, Result, clock,
-    instance::Instance,
-    model::{PropertyChange, Scope},
+    context::Context,
+    model::{Change, PropertyChange, Scope, Subject},
     settings::{Given, Setting},
+    ui::{Show, Text, or_dash},
 };
 
 /// A setting as it is listed.
@@ -29,11 +30,29 @@ pub struct Line {
     pub about: &'static str,
 }
 
+/// All settings.
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
+pub struct Settings(pub Vec<Line>);
+
+impl Show for Settings {
+    fn text(&self) -> Text {
+        Text::table(
+            ["SETTING", "VALUE", "SOURCE", "BY"],
+            self.0.iter().map(|line| {
+                let by = line.by.as_ref().zip(line.set_at.as_ref()).map(|(by, at)| format!("{by}, {at}"));
+                [line.name.to_owned(), line.value.clone(), line.source.clone(), or_dash(by)]
+            }),
+        )
+    }
+}
+
 /// All settings, with their values and where these are from.
 ///
 /// # Errors
-/// [`Error::Database`].
-pub fn list(instance: &Instance) -> Result<Vec<Line>> {
+/// [`Error::Store`].
+pub fn list(context: &Context<'_>) -> Result<Settings> {
+    let instance = context.instance;
     let rows = instance.read(|tables| tables.properties(None))?;
     let line = |setting: Setting| {
         let given = instance.settings.given(setting.name);
@@ -54,33 +73,40 @@ pub fn list(instance: &Instance) -> Result<Vec<Line>> {
             about: setting.about,
         }
     };
-    Ok(Setting::all().map(line).collect())
+    Ok(Settings(Setting::all().map(line).collect()))
 }
 
 /// What became of a change of a setting.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Changed {
     /// The setting's name.
     pub name: &'static str,
-    /// Whether anything changed in the database.
+    /// What became of it in the database.
     pub outcome: Outcome,
     /// What wins over the database, where the setting is given elsewhere too.
     pub hidden_by: Option<String>,
+}
+
+impl Show for Changed {
+    fn text(&self) -> Text {
+        Text::Nothing
+    }
 }
 
 /// Sets a setting in the database, where every process reads it when it needs it; none clears it.
 ///
 /// # Errors
 /// [`Error::Usage`] for an unknown setting, and for one that needs a restart, with the line for the file;
-/// [`Error::InvalidValue`].
-pub fn set(instance: &Instance, name: &str, value: Option<&str>) -> Result<Changed> {
+/// [`Error::Invalid`].
+pub fn set(context: &Context<'_>, name: &str, value: Option<&str>) -> Result<Changed> {
+    let instance = context.instance;
     let setting = Setting::find(name).ok_or_else(|| {
         let known: Vec<&str> =
             Setting::all().filter(|setting| setting.property.is_some()).map(|setting| setting.name).collect();
-        Error::Usage {
-            message: format!("there is no setting {name:?}"),
-            hint: format!("those that can be set: {}; `paas settings:list` lists all", known.join(", ")),
-        }
+        Error::usage(
+            format!("there is no setting {name:?}"),
+            format!("those that can be set: {}; `paas settings:list` lists all", known.join(", ")),
+        )
     })?;
     let Some(property) = setting.property else {
         let file = instance.settings.file().display();
@@ -91,19 +117,21 @@ pub fn set(instance: &Instance, name: &str, value: Option<&str>) -> Result<Chang
             }
             None => format!("take {} out of {file}", setting.name),
         };
-        return Err(Error::Usage {
-            message: format!("{} cannot change while the daemon runs", setting.name),
-            hint: format!("{change} and restart the daemon: `systemctl restart paas`"),
-        });
+        return Err(Error::usage(
+            format!("{} cannot change while the daemon runs", setting.name),
+            format!("{change} and restart the daemon: `systemctl restart paas`"),
+        ));
     };
     let value = value.map(str::trim).filter(|value| !value.is_empty());
     if let Some(value) = value {
         property.value(value)?;
     }
+    let action = if value.is_some() { "settings:set" } else { "settings:unset" };
+    let event = Change::new(action, Subject::Setting(setting.name.to_owned())).with(value.unwrap_or_default());
     let change = PropertyChange { scope: Scope::Global, property, value: value.map(str::to_owned) };
     Ok(Changed {
         name: setting.name,
-        outcome: properties::set_for_all(instance, &[change])?,
+        outcome: properties::set_for_all(context, &[change], &event)?.outcome,
         hidden_by: instance.settings.given(setting.name).map(|given| given.source.to_string()),
     })
 }

@@ -12,7 +12,11 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::{net::UnixStream, time::timeout};
 
-use crate::{Error, Result, settings::Paths};
+use crate::{
+    Error, Result,
+    error::{ProxyError, UsageError},
+    settings::Paths,
+};
 
 /// How long a question may take.
 const ASK: Duration = Duration::from_secs(2);
@@ -42,7 +46,7 @@ impl Admin {
     /// The admin endpoint of the instance at `paths`.
     ///
     /// # Errors
-    /// [`Error::Settings`] where the root directory's path is too long to have a socket below it.
+    /// `UsageError::Settings` where the root directory's path is too long to have a socket below it.
     pub fn new(paths: &Paths) -> Result<Admin> {
         let socket = paths.caddy_admin();
         check_socket_path(&socket)?;
@@ -52,7 +56,7 @@ impl Admin {
     /// Asks whether a Caddyfile is in force. While Caddy loads one, it answers only when that is done.
     ///
     /// # Errors
-    /// [`Error::ProxyUnavailable`], also of a Caddy that answers but has none: its ports were taken, and it is about to
+    /// `ProxyError::Unavailable`, also of a Caddy that answers but has none: its ports were taken, and it is about to
     /// end.
     pub async fn ping(&self) -> Result<()> {
         let (status, body) = self.request(Method::GET, "/config/admin", Bytes::new(), ASK).await?;
@@ -73,7 +77,7 @@ impl Admin {
     /// Has a Caddyfile checked, as far as its grammar goes.
     ///
     /// # Errors
-    /// [`Error::ProxyRefused`] with Caddy's reason; [`Error::ProxyUnavailable`].
+    /// `ProxyError::Refused` with Caddy's reason; `ProxyError::Unavailable`.
     pub async fn adapt(&self, text: &str) -> Result<()> {
         accepted(self.request(Method::POST, "/adapt", Bytes::copy_from_slice(text.as_bytes()), ADAPT).await?)
     }
@@ -81,7 +85,7 @@ impl Admin {
     /// Puts a Caddyfile in force. A refused one leaves the one before in force.
     ///
     /// # Errors
-    /// [`Error::ProxyRefused`] with Caddy's reason; [`Error::ProxyUnavailable`].
+    /// `ProxyError::Refused` with Caddy's reason; `ProxyError::Unavailable`.
     pub async fn load(&self, text: &str) -> Result<()> {
         accepted(self.request(Method::POST, "/load", Bytes::copy_from_slice(text.as_bytes()), LOAD).await?)
     }
@@ -89,7 +93,7 @@ impl Admin {
     /// Counts the requests in flight, by upstream.
     ///
     /// # Errors
-    /// [`Error::ProxyUnavailable`].
+    /// `ProxyError::Unavailable`.
     pub async fn upstreams(&self) -> Result<Vec<Upstream>> {
         let (status, body) = self.request(Method::GET, "/reverse_proxy/upstreams", Bytes::new(), ASK).await?;
         // Where nothing was proxied yet, Caddy says `null`.
@@ -131,25 +135,28 @@ impl Admin {
     }
 
     fn unavailable(&self, reason: impl std::fmt::Display) -> Error {
-        Error::ProxyUnavailable { reason: format!("{}: {reason}", self.socket.display()), caddyfile: None }
+        Error::Proxy(ProxyError::Unavailable {
+            reason: format!("{}: {reason}", self.socket.display()),
+            caddyfile: None,
+        })
     }
 }
 
 /// Refuses a path that is too long for a unix socket.
 ///
 /// # Errors
-/// [`Error::Settings`].
+/// `UsageError::Settings`.
 pub(super) fn check_socket_path(path: &std::path::Path) -> Result<()> {
     let length = path.as_os_str().len();
     if length <= SOCKET_PATH_MAX {
         return Ok(());
     }
-    Err(Error::Settings {
+    Err(Error::Usage(UsageError::Settings {
         message: format!(
             "PAAS_ROOT: the socket {} has {length} bytes in its path, {SOCKET_PATH_MAX} is the most: choose a shorter root",
             path.display()
         ),
-    })
+    }))
 }
 
 /// Reads Caddy's answer to a Caddyfile.
@@ -163,5 +170,5 @@ fn accepted((status, body): (StatusCode, Bytes)) -> Result<()> {
     }
     let reason = serde_json::from_slice::<Refusal>(&body)
         .map_or_else(|_| format!("{status}: {}", String::from_utf8_lossy(&body)), |refusal| refusal.error);
-    Err(Error::ProxyRefused(reason))
+    Err(Error::Proxy(ProxyError::Refused { reason }))
 }

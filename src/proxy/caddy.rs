@@ -23,7 +23,9 @@ use super::{
     write_checked_by_program,
 };
 use crate::{
-    Error, Result, clock, exec,
+    Error, Result, clock,
+    error::{HostError, ProxyError},
+    exec,
     instance::Instance,
     proxy::caddyfile::{self, Variant},
     settings::{ProxyMode, Settings, Tls},
@@ -57,7 +59,7 @@ pub(super) fn command(settings: &Settings) -> Command {
 /// The version of the Caddy program.
 ///
 /// # Errors
-/// [`Error::ProgramMissing`], [`Error::Program`].
+/// `HostError::ProgramMissing`, `HostError::Program`.
 pub async fn version(settings: &Settings) -> Result<String> {
     let mut command = command(settings);
     command.arg("version");
@@ -69,7 +71,7 @@ pub async fn version(settings: &Settings) -> Result<String> {
 /// Refuses to go on without what a managed Caddy needs.
 ///
 /// # Errors
-/// [`Error::ProgramMissing`]; [`Error::Settings`] where the root directory's path is too long for Caddy's socket.
+/// `HostError::ProgramMissing`; `UsageError::Settings` where the root directory's path is too long for Caddy's socket.
 pub fn check_program(settings: &Settings) -> Result<()> {
     Admin::new(&settings.paths)?;
     if settings.proxy_mode == ProxyMode::Managed && !exec::exists(&settings.caddy) {
@@ -82,7 +84,7 @@ pub fn check_program(settings: &Settings) -> Result<()> {
 /// for.
 ///
 /// # Errors
-/// [`Error::Listen`].
+/// `HostError::Listen`.
 pub async fn check_ports(instance: &Instance) -> Result<()> {
     let settings = &instance.settings;
     if settings.proxy_mode == ProxyMode::External {
@@ -102,7 +104,7 @@ pub async fn check_ports(instance: &Instance) -> Result<()> {
             && let Err(source) = TcpListener::bind(address).await
         {
             if clock::instant() >= deadline {
-                return Err(Error::Listen { address: address.to_string(), what, setting, source });
+                return Err(Error::Host(HostError::Listen { address: address.to_string(), what, setting, source }));
             }
             sleep(Duration::from_millis(100)).await;
         }
@@ -173,7 +175,7 @@ async fn write_for_user(instance: &Instance) {
     }
     match apply(instance, None).await {
         // That it is not running is no news.
-        Ok(()) | Err(Error::ProxyUnavailable { .. }) => {}
+        Ok(()) | Err(Error::Proxy(ProxyError::Unavailable { .. })) => {}
         Err(error) => tracing::warn!("the Caddyfile is not written: {}", error.one_line()),
     }
 }
@@ -218,7 +220,7 @@ pub(super) async fn start(instance: &Instance, admin: &Admin) -> Result<Option<C
     while let Err(error) = admin.ping().await {
         if let Ok(Some(status)) = child.try_wait() {
             let reason = format!("it ended at once ({status}): {}", last_words(instance));
-            return Err(Error::ProxyUnavailable { reason, caddyfile: None });
+            return Err(Error::Proxy(ProxyError::Unavailable { reason, caddyfile: None }));
         }
         if clock::instant() >= deadline {
             // It holds the ports: left alone it would be in the way of the next one.

@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::{
     Error, Result,
+    error::UsageError,
     settings::{Settings, Tls},
     store::Route,
 };
@@ -50,7 +51,7 @@ impl Variant {
 /// Writes the Caddyfile: `routes` are the apps that take requests.
 ///
 /// # Errors
-/// [`Error::Settings`] where the root directory's path cannot be written in a Caddyfile.
+/// `UsageError::Settings` where the root directory's path cannot be written in a Caddyfile.
 pub fn render(settings: &Settings, routes: &[Route], variant: Variant) -> Result<String> {
     #[derive(Serialize)]
     struct Line<'a> {
@@ -128,9 +129,9 @@ fn quoted(prefix: &str, path: &Path) -> Result<String> {
         Some(text) if !text.chars().any(|letter| letter.is_control() || "\"`\\{}$".contains(letter)) => {
             Ok(format!("\"{prefix}{text}\""))
         }
-        _ => Err(Error::Settings {
+        _ => Err(Error::Usage(UsageError::Settings {
             message: format!("PAAS_ROOT: {path:?} holds one of \" ` \\ {{ }} $, which a Caddyfile cannot carry"),
-        }),
+        })),
     }
 }
 

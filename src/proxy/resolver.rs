@@ -33,6 +33,7 @@ use hickory_proto::{
 use super::{admin::check_socket_path, caddyfile::reachable};
 use crate::{
     Error, Result,
+    error::HostError,
     model::AppName,
     settings::Settings,
     store::{Route, Store},
@@ -63,15 +64,17 @@ pub struct Resolver {
 /// Starts the resolver of an instance, and listens for nudges.
 ///
 /// # Errors
-/// [`Error::Listen`] where its address is taken; [`Error::Io`], [`Error::Settings`] for the nudge socket;
-/// [`Error::Database`].
+/// `HostError::Listen` where its address is taken; [`Error::Host`], `UsageError::Settings` for the nudge socket;
+/// [`Error::Store`].
 pub fn start(settings: &Settings) -> Result<Resolver> {
     let listen = settings.resolver_listen;
-    let socket = UdpSocket::bind(listen).map_err(|source| Error::Listen {
-        address: format!("udp/{listen}"),
-        what: "the resolver",
-        setting: "PAAS_RESOLVER_LISTEN",
-        source,
+    let socket = UdpSocket::bind(listen).map_err(|source| {
+        Error::Host(HostError::Listen {
+            address: format!("udp/{listen}"),
+            what: "the resolver",
+            setting: "PAAS_RESOLVER_LISTEN",
+            source,
+        })
     })?;
     start_on(settings, socket)
 }
@@ -123,7 +126,7 @@ impl Resolver {
     /// Ends it, but for its socket: questions wait there until somebody answers on it.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::Host`].
     pub(super) fn give_up_socket(self) -> Result<UdpSocket> {
         self.socket.try_clone().map_err(Error::io("hand over the resolver's socket"))
     }

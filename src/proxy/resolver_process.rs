@@ -11,7 +11,9 @@ use tokio::{process::Child, sync::watch, time::sleep};
 
 use super::resolver;
 use crate::{
-    Error, Result, exec,
+    Error, Result,
+    error::HostError,
+    exec,
     instance::Instance,
     lock::{self, Holder, Lock},
     model::Actor,
@@ -118,7 +120,7 @@ pub async fn supervise(instance: Arc<Instance>, mut stop: watch::Receiver<bool>)
 /// Starts a resolver, where none of this version runs, and waits until it answers.
 ///
 /// # Errors
-/// [`Error::Listen`] where its port is taken; [`Error::ProgramMissing`].
+/// `HostError::Listen` where its port is taken; `HostError::ProgramMissing`.
 pub async fn ensure(instance: &Instance) -> Result<()> {
     let mut child = None;
     look(instance, &mut child).await?;
@@ -126,12 +128,12 @@ pub async fn ensure(instance: &Instance) -> Result<()> {
     while !answers(&instance.settings).await {
         if crate::clock::instant() > deadline {
             // What it said is in the daemon's log; what is wrong is nearly always this.
-            return Err(Error::Listen {
+            return Err(Error::Host(HostError::Listen {
                 address: format!("udp/{}", instance.settings.resolver_listen),
                 what: "the resolver",
                 setting: "PAAS_RESOLVER_LISTEN",
                 source: std::io::ErrorKind::AddrInUse.into(),
-            });
+            }));
         }
         if let Some(child) = &mut child
             && matches!(child.try_wait(), Ok(Some(_)))

@@ -18,8 +18,9 @@ use tokio::{
 
 use super::*;
 use crate::{
+    error::{HostError, ProxyError, UsageError},
     http,
-    model::{Actor, AppState, DeployId, DeploymentKind, ImageId, ProcessSettings, ProcessType},
+    model::{Actor, AppId, AppState, DeployId, DeploymentKind, ImageId, ProcessSettings, ProcessType, ReleaseId},
     settings::Settings,
     store::{ContainerState, NewContainer, NewDeployment, NewRelease},
 };
@@ -47,7 +48,7 @@ impl Rig {
             UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port(),
         );
         std::fs::write(&file, settings).unwrap();
-        let instance = Arc::new(Instance::open(Settings::load(Some(file)).unwrap(), Actor::Daemon).unwrap());
+        let instance = Arc::new(Instance::open(Settings::load(Some(file)).unwrap()).unwrap());
         let (stop, stopped) = watch::channel(false);
         let resolver = Some(start_resolver(&instance.settings).unwrap());
         http::start(Arc::clone(&instance), stopped.clone()).await.unwrap();
@@ -57,14 +58,14 @@ impl Rig {
         rig
     }
 
-    fn app(&self, name: &str) -> (AppName, i64) {
+    fn app(&self, name: &str) -> (AppName, AppId) {
         let name: AppName = name.parse().unwrap();
         let id = self.instance.write(|tables| tables.create_app(&name)).unwrap().id;
         (name, id)
     }
 
     /// Makes a container of a new release and starts something that answers there; it is a candidate yet.
-    async fn candidate(&self, app_id: i64, body: &'static str) -> (DeployId, i64, Upstream) {
+    async fn candidate(&self, app_id: AppId, body: &'static str) -> (DeployId, ReleaseId, Upstream) {
         let port = free_port();
         let (deployment, release, address) = self
             .instance
@@ -106,7 +107,7 @@ impl Rig {
     }
 
     /// The commit of the switch.
-    fn switch(&self, app_id: i64, deployment: DeployId, release: i64) {
+    fn switch(&self, app_id: AppId, deployment: DeployId, release: ReleaseId) {
         self.instance
             .write(|tables| {
                 tables.switch_containers(app_id, deployment, &[])?;
@@ -115,7 +116,7 @@ impl Rig {
             .unwrap();
     }
 
-    async fn deploy(&self, app: &(AppName, i64), body: &'static str) -> Upstream {
+    async fn deploy(&self, app: &(AppName, AppId), body: &'static str) -> Upstream {
         let (deployment, release, upstream) = self.candidate(app.1, body).await;
         self.switch(app.1, deployment, release);
         publish(&self.instance, &app.0).await.unwrap();
@@ -507,11 +508,14 @@ async fn without_the_resolver_the_fallback_serves_and_the_daemon_brings_it_back(
 
     // A Caddyfile that Caddy refuses.
     let admin = Admin::new(&paths).unwrap();
-    assert!(matches!(admin.load("http:// {\n\tno_such_directive\n}\n").await, Err(Error::ProxyRefused(_))));
-    assert!(matches!(admin.adapt("{").await, Err(Error::ProxyRefused(_))));
+    assert!(matches!(
+        admin.load("http:// {\n\tno_such_directive\n}\n").await,
+        Err(Error::Proxy(ProxyError::Refused { .. }))
+    ));
+    assert!(matches!(admin.adapt("{").await, Err(Error::Proxy(ProxyError::Refused { .. }))));
     let before = std::fs::read(paths.caddyfile()).unwrap();
     let refused = write_checked_by_program(&rig.instance, "http:// {\n\tno_such_directive\n}\n").await;
-    assert!(matches!(refused, Err(Error::ProxyRefused(_))), "{refused:?}");
+    assert!(matches!(refused, Err(Error::Proxy(ProxyError::Refused { .. }))), "{refused:?}");
     assert_eq!(std::fs::read(paths.caddyfile()).unwrap(), before);
     assert_eq!(rig.get("blog.localhost").await, (200, "three 0".to_owned()));
 
@@ -572,7 +576,7 @@ async fn a_caddy_that_cannot_start_says_why() {
     };
     settings.proxy_http_port = taken.local_addr().unwrap().port();
     settings.proxy_https_port = free_port();
-    let instance = Instance::open(settings, Actor::Daemon).unwrap();
+    let instance = Instance::open(settings).unwrap();
     let admin = Admin::new(&instance.settings.paths).unwrap();
     let error = caddy::start(&instance, &admin).await.map(drop).unwrap_err().one_line();
     assert!(error.contains("address already in use") && !error.contains("{\""), "{error}");
@@ -585,7 +589,7 @@ async fn a_caddy_without_a_caddyfile_in_force_is_not_ready() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("config.toml");
     std::fs::write(&file, format!("root = {:?}", directory.path().join("root").display().to_string())).unwrap();
-    let instance = Instance::open(Settings::load(Some(file)).unwrap(), Actor::Daemon).unwrap();
+    let instance = Instance::open(Settings::load(Some(file)).unwrap()).unwrap();
     let caddy = UnixListener::bind(instance.settings.paths.caddy_admin()).unwrap();
     let answer = async {
         let mut stream = BufReader::new(caddy.accept().await.unwrap().0);
@@ -607,7 +611,7 @@ async fn what_a_managed_caddy_needs_is_checked_at_once() {
         settings.caddy = caddy.to_owned();
         check_program(&settings)
     };
-    assert!(matches!(write("/r", "/no/such/caddy"), Err(Error::ProgramMissing { .. })));
-    assert!(matches!(write(&format!("/{}", "x".repeat(100)), "caddy"), Err(Error::Settings { .. })));
+    assert!(matches!(write("/r", "/no/such/caddy"), Err(Error::Host(HostError::ProgramMissing { .. }))));
+    assert!(matches!(write(&format!("/{}", "x".repeat(100)), "caddy"), Err(Error::Usage(UsageError::Settings { .. }))));
     assert!(write("/r", "caddy").is_ok());
 }

@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use crate::model::{AppName, DeployId};
+use crate::model::{AppId, AppName, DeployId};
 
 /// Where an instance keeps everything, all below its root directory.
 #[derive(Clone, Debug)]
@@ -75,7 +75,7 @@ impl Paths {
     }
 
     /// The lock of an app, by number, so that a new app of an old name has another.
-    pub fn app_lock(&self, app_id: i64) -> PathBuf {
+    pub fn app_lock(&self, app_id: AppId) -> PathBuf {
         self.root.join("locks").join(format!("{app_id}.lock"))
     }
 

@@ -21,12 +21,12 @@ use super::{
     Shared, WINDOW,
     bridge::{self, Outlet},
     gate::{Chunk, Gate, Gated},
-    public_key,
 };
 use crate::{
     Result, clock, exec,
     model::Actor,
-    settings::{ACTOR_VARIABLE, COMMAND_VARIABLE},
+    public_key,
+    settings::{ACTOR_VARIABLE, ADDRESS_VARIABLE, COMMAND_VARIABLE},
     store::StoredKey,
 };
 
@@ -230,6 +230,7 @@ impl Connection {
         command
             .envs(self.shared.instance.settings.child_environment())
             .env(ACTOR_VARIABLE, actor.to_string())
+            .env(ADDRESS_VARIABLE, self.peer.ip().to_string())
             .env(COMMAND_VARIABLE, typed)
             .stdin(std::process::Stdio::piped())
             .stdout(std::process::Stdio::piped())

@@ -7,18 +7,19 @@ use std::{
 
 use russh::keys::{Algorithm, PrivateKey, key::safe_rng, ssh_key::LineEnding};
 
-use crate::{Error, Result};
+use crate::{Error, Result, error::HostError};
 
 /// Reads the host key at `path`; makes one, readable by its owner alone, where there is none.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::HostKey`] where the file holds something else.
+/// [`Error::Host`]; `HostError::HostKey` where the file holds something else.
 pub(super) fn open(path: &Path) -> Result<PrivateKey> {
     loop {
         match std::fs::read_to_string(path) {
             Ok(text) => {
-                return PrivateKey::from_openssh(text.trim())
-                    .map_err(|error| Error::HostKey { path: path.to_owned(), reason: error.to_string() });
+                return PrivateKey::from_openssh(text.trim()).map_err(|error| {
+                    Error::Host(HostError::HostKey { path: path.to_owned(), reason: error.to_string() })
+                });
             }
             Err(error) if error.kind() == ErrorKind::NotFound => make(path)?,
             Err(error) => return Err(Error::io(format!("read {}", path.display()))(error)),
@@ -72,7 +73,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("key");
         std::fs::write(&path, "not a key").unwrap();
-        assert!(matches!(open(&path), Err(Error::HostKey { .. })));
+        assert!(matches!(open(&path), Err(Error::Host(HostError::HostKey { .. }))));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "not a key");
     }
 }

@@ -12,10 +12,11 @@ use std::{
 use sha2::{Digest, Sha256};
 use tokio::{runtime::Runtime, sync::watch};
 
-use super::{Server, read_public_key};
+use super::Server;
 use crate::{
+    context::Context,
     instance::Instance,
-    model::{Actor, KeyName},
+    model::{Caller, KeyName},
     ops::keys,
     settings::Settings,
 };
@@ -43,7 +44,7 @@ impl Fixture {
         let root = directory.path().join("root");
         std::fs::write(&config, format!("root = {root:?}\nssh_listen = \"127.0.0.1:0\"\n")).unwrap();
         let settings = Settings::load(Some(config)).unwrap();
-        let instance = Arc::new(Instance::open(settings, Actor::Daemon).unwrap());
+        let instance = Arc::new(Instance::open(settings).unwrap());
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (stop, stopped) = watch::channel(false);
         let server =
@@ -52,8 +53,12 @@ impl Fixture {
         let server = Some(runtime.spawn(server.run(stopped)));
         let fixture = Fixture { directory, instance, address, stop, runtime, server };
         fixture.make_key("laptop");
-        keys::add(&fixture.instance, &name("laptop"), &read_public_key(&fixture.public_key("laptop")).unwrap())
-            .unwrap();
+        keys::add(
+            &owner(&fixture.instance),
+            &name("laptop"),
+            &crate::public_key::read(&fixture.public_key("laptop")).unwrap(),
+        )
+        .unwrap();
         fixture
     }
 
@@ -318,7 +323,8 @@ fn an_rsa_key_logs_in_with_sha2_and_not_with_sha1() {
     let key = server.path("rsa");
     let made = Command::new("ssh-keygen").args(["-q", "-t", "rsa", "-b", "2048", "-N", "", "-f"]).arg(&key).status();
     assert!(made.unwrap().success());
-    keys::add(&server.instance, &name("rsa"), &read_public_key(&server.public_key("rsa")).unwrap()).unwrap();
+    keys::add(&owner(&server.instance), &name("rsa"), &crate::public_key::read(&server.public_key("rsa")).unwrap())
+        .unwrap();
     let key = key.display().to_string();
     assert_eq!(stdout(&server.run(&["-i", &key], "echo $PAAS_ACTOR")), "key:rsa\n");
     let sha1 = ["-i", &key, "-o", "PubkeyAcceptedAlgorithms=ssh-rsa"];
@@ -372,7 +378,7 @@ fn the_sessions_of_a_removed_key_end_and_their_children_go_on() {
     let command = format!("touch {}; sleep 3; touch {}", begun.display(), ended.display());
     let client = server.ssh(&[], &command).spawn().unwrap();
     eventually("the command runs", || exists(&begun));
-    keys::remove(&server.instance, &keys::KeyChoice::Name(name("laptop"))).unwrap();
+    keys::remove(&owner(&server.instance), &keys::KeyChoice::Name(name("laptop"))).unwrap();
     let output = client.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(255));
     assert!(stderr(&output).contains("paas: its key was removed"), "{}", stderr(&output));
@@ -449,7 +455,7 @@ fn a_port_in_use_says_which_setting_changes_it() {
     let config = server.path("second.toml");
     let root = server.path("second");
     std::fs::write(&config, format!("root = {root:?}\nssh_listen = \"{}\"\n", server.address)).unwrap();
-    let instance = Instance::open(Settings::load(Some(config)).unwrap(), Actor::Daemon).unwrap();
+    let instance = Instance::open(Settings::load(Some(config)).unwrap()).unwrap();
     let bound = server.runtime.block_on(Server::bind(Arc::new(instance)));
     let error = bound.map(|_| ()).unwrap_err();
     assert!(error.hint().unwrap().contains("PAAS_SSH_LISTEN"), "{error}");
@@ -470,4 +476,10 @@ fn who_does_not_log_in_is_disconnected_and_cannot_take_every_place() {
     silent[0].read_to_end(&mut Vec::new()).unwrap();
     assert!((2..8).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
     eventually("there is place again", || server.run(&[], "true").status.success());
+}
+
+/// What the owner of the machine does in an instance.
+fn owner(instance: &Instance) -> Context<'_> {
+    static OWNER: std::sync::LazyLock<Caller> = std::sync::LazyLock::new(|| Caller::owner("root"));
+    Context { instance, caller: &OWNER }
 }

@@ -1,102 +1,102 @@
+use std::collections::HashMap;
+
 use rusqlite::{Row, params};
 
-use super::{Tables, corrupt, parsed};
+use super::{Tables, corrupt};
 use crate::{
     Error, Result, clock,
-    model::{App, AppName, AppState, Freeze, ReleaseVersion},
+    error::Thing,
+    model::{App, AppId, AppLock, AppName, AppState},
 };
 
 const COLUMNS: &str = "apps.id, apps.name, apps.state, \
                        (SELECT value FROM properties WHERE coalesce(app_id, 0) IN (apps.id, 0) AND process = '' AND \
-                               noun = 'apps' AND properties.name = 'deploy-branch' ORDER BY app_id DESC LIMIT 1), \
-                       releases.version, apps.created_at, apps.freeze";
+                               noun = 'apps' AND properties.name = 'deploy-branch' ORDER BY app_id DESC LIMIT 1) \
+                               AS deploy_branch, \
+                       releases.version AS current_release, apps.created_at, apps.freeze";
 const FROM: &str = "FROM apps LEFT JOIN releases ON releases.id = apps.current_release_id";
 
 impl Tables<'_> {
     /// Makes an app.
     ///
     /// # Errors
-    /// [`Error::AppExists`].
+    /// [`Error::Exists`].
     pub fn create_app(&self, name: &AppName) -> Result<App> {
         if self.find_app(name)?.is_some() {
-            return Err(Error::AppExists(name.clone()));
+            return Err(Error::Exists(Thing::App, name.to_string()));
         }
-        self.execute(
-            "INSERT INTO apps (name, state, created_at) VALUES (?1, 'new', ?2)",
-            params![name.as_str(), clock::now()],
-        )?;
+        self.execute("INSERT INTO apps (name, state, created_at) VALUES (?1, 'new', ?2)", params![name, clock::now()])?;
         self.app(name)
     }
 
     /// All apps, by name.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn apps(&self) -> Result<Vec<App>> {
         self.all(&format!("SELECT {COLUMNS} {FROM} ORDER BY apps.name"), [], app)
     }
 
-    /// The app of that name, if there is one.
+    /// How many live containers each app has, and how many of them are healthy; apps with none are left out.
     ///
     /// # Errors
     /// [`Error::Database`].
+    pub fn health_of_apps(&self) -> Result<HashMap<AppId, (u32, u32)>> {
+        let rows = self.all(
+            "SELECT app_id, count(*) AS all_of_them, sum(healthy AND NOT ended) AS healthy FROM containers
+             WHERE state = 'live' GROUP BY app_id",
+            [],
+            |row| Ok((row.get("app_id")?, (row.get("all_of_them")?, row.get("healthy")?))),
+        )?;
+        Ok(rows.into_iter().collect())
+    }
+
+    /// The app of that name, if there is one.
     pub fn find_app(&self, name: &AppName) -> Result<Option<App>> {
-        self.maybe_one(&format!("SELECT {COLUMNS} {FROM} WHERE apps.name = ?1"), [name.as_str()], app)
+        self.maybe_one(&format!("SELECT {COLUMNS} {FROM} WHERE apps.name = ?1"), [name], app)
     }
 
     /// The app of that name.
     ///
     /// # Errors
-    /// [`Error::AppNotFound`].
+    /// [`Error::NotFound`].
     pub fn app(&self, name: &AppName) -> Result<App> {
-        self.find_app(name)?.ok_or_else(|| Error::AppNotFound(name.clone()))
+        self.find_app(name)?.ok_or_else(|| Error::no_app(name))
     }
 
     /// The app of that number.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
-    pub fn app_by_id(&self, id: i64) -> Result<App> {
+    pub fn app_by_id(&self, id: AppId) -> Result<App> {
         self.one(&format!("SELECT {COLUMNS} {FROM} WHERE apps.id = ?1"), [id], app)
     }
 
     /// Removes an app with all that belongs to it in the database, its containers' rows but for.
     ///
     /// # Errors
-    /// [`Error::Database`], also where it still has containers.
-    pub fn delete_app(&self, id: i64) -> Result<()> {
+    /// [`Error::Store`], also where it still has containers.
+    pub fn delete_app(&self, id: AppId) -> Result<()> {
         self.execute("UPDATE apps SET current_release_id = NULL WHERE id = ?1", [id])?;
         self.execute("DELETE FROM apps WHERE id = ?1", [id]).map(drop)
     }
 
     /// Sets whether an app is meant to run.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
-    pub fn set_app_state(&self, id: i64, state: AppState) -> Result<()> {
-        self.execute("UPDATE apps SET state = ?2 WHERE id = ?1", params![id, state.as_str()]).map(drop)
+    pub fn set_app_state(&self, id: AppId, state: AppState) -> Result<()> {
+        self.execute("UPDATE apps SET state = ?2 WHERE id = ?1", params![id, state]).map(drop)
     }
 
-    /// Freezes an app on purpose, or thaws it.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
-    pub fn set_freeze(&self, id: i64, freeze: Option<&Freeze>) -> Result<()> {
-        let freeze = freeze.map(serde_json::to_string).transpose().map_err(Error::bug)?;
-        self.execute("UPDATE apps SET freeze = ?2 WHERE id = ?1", params![id, freeze]).map(drop)
+    /// Locks an app, or unlocks it.
+    pub fn set_lock(&self, id: AppId, lock: Option<&AppLock>) -> Result<()> {
+        let lock = lock.map(serde_json::to_string).transpose().map_err(Error::bug)?;
+        self.execute("UPDATE apps SET freeze = ?2 WHERE id = ?1", params![id, lock]).map(drop)
     }
 }
 
 fn app(row: &Row<'_>) -> rusqlite::Result<App> {
     Ok(App {
-        id: row.get(0)?,
-        name: parsed(row.get::<_, String>(1)?)?,
-        state: AppState::parse(&row.get::<_, String>(2)?).map_err(corrupt)?,
-        deploy_branch: row.get::<_, Option<String>>(3)?.map(parsed).transpose()?,
-        current_release: row.get::<_, Option<u32>>(4)?.map(ReleaseVersion),
-        created_at: row.get(5)?,
-        freeze: row
-            .get::<_, Option<String>>(6)?
+        id: row.get("id")?,
+        name: row.get("name")?,
+        state: row.get("state")?,
+        deploy_branch: row.get("deploy_branch")?,
+        current_release: row.get("current_release")?,
+        created_at: row.get("created_at")?,
+        lock: row
+            .get::<_, Option<String>>("freeze")?
             .map(|text| serde_json::from_str(&text).map_err(corrupt))
             .transpose()?,
     })

@@ -2,45 +2,28 @@ use std::{collections::HashSet, net::Ipv4Addr};
 
 use rusqlite::{Row, params};
 
-use super::{Tables, corrupt, parsed};
+use super::{Tables, corrupt};
 use crate::{
     Error, Result, clock,
-    model::{AppName, DeployId, ProcessType, RestartPolicy, RunSettings, Subnet},
+    error::UsageError,
+    model::{AppId, AppName, ContainerId, DeployId, ProcessType, ReleaseId, RestartPolicy, RunSettings, Subnet, words},
 };
 
 /// How long an address rests before another container gets it, in milliseconds: connections to the old one must
 /// not meet the new one.
 const ADDRESS_REST_MS: i64 = 60_000;
 
-/// What a container is to its app.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ContainerState {
-    /// Started by a deployment that has not switched.
-    Candidate,
-    /// Of the release that serves.
-    Live,
-    /// Of the release that serves, stopped to make way for a deployment that has not switched.
-    Suspended,
-    /// Of a former release: it gets no new request and is on its way out.
-    Draining,
-}
-
-impl ContainerState {
-    /// The word for it, as stored and shown.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            ContainerState::Candidate => "candidate",
-            ContainerState::Live => "live",
-            ContainerState::Suspended => "suspended",
-            ContainerState::Draining => "draining",
-        }
-    }
-
-    fn parse(word: &str) -> Result<Self> {
-        [ContainerState::Candidate, ContainerState::Live, ContainerState::Suspended, ContainerState::Draining]
-            .into_iter()
-            .find(|state| state.as_str() == word)
-            .ok_or_else(|| Error::bug(format!("container state {word}")))
+words! {
+    /// What a container is to its app.
+    ContainerState, "container state", {
+        /// Started by a deployment that has not switched.
+        Candidate = "candidate",
+        /// Of the release that serves.
+        Live = "live",
+        /// Of the release that serves, stopped to make way for a deployment that has not switched.
+        Suspended = "suspended",
+        /// Of a former release: it gets no new request and is on its way out.
+        Draining = "draining",
     }
 }
 
@@ -48,13 +31,13 @@ impl ContainerState {
 #[derive(Clone, Debug)]
 pub struct Container {
     /// Its row.
-    pub id: i64,
+    pub id: ContainerId,
     /// Its app.
-    pub app_id: i64,
+    pub app_id: AppId,
     /// Its app's name.
     pub app: AppName,
     /// Its release.
-    pub release_id: i64,
+    pub release_id: ReleaseId,
     /// The deployment that made it.
     pub deployment_id: DeployId,
     /// Its process type.
@@ -101,9 +84,9 @@ impl Container {
 #[derive(Clone, Debug)]
 pub struct NewContainer<'a> {
     /// Its app.
-    pub app_id: i64,
+    pub app_id: AppId,
     /// Its release.
-    pub release_id: i64,
+    pub release_id: ReleaseId,
     /// The deployment that makes it.
     pub deployment_id: DeployId,
     /// Its process type.
@@ -118,7 +101,7 @@ pub struct NewContainer<'a> {
     pub port: u16,
 }
 
-const SELECT: &str = "SELECT containers.id, containers.app_id, apps.name, containers.release_id, \
+const SELECT: &str = "SELECT containers.id, containers.app_id, apps.name AS app, containers.release_id, \
                       containers.deployment_id, containers.process, containers.position, containers.name, \
                       containers.address, containers.port, containers.state, containers.healthy, containers.retired_at, \
                       containers.restart, containers.stop_timeout, containers.drain_timeout, containers.ended, \
@@ -130,7 +113,7 @@ impl Tables<'_> {
     /// last minute: round-robin through `subnet`.
     ///
     /// # Errors
-    /// [`Error::Database`] where the subnet is used up.
+    /// [`Error::Store`] where the subnet is used up.
     pub fn add_container(&self, subnet: Subnet, new: &NewContainer<'_>) -> Result<Container> {
         let address = self.next_address(subnet)?;
         let id = self.insert(
@@ -142,13 +125,13 @@ impl Tables<'_> {
                 new.app_id,
                 new.release_id,
                 new.deployment_id,
-                new.process.as_str(),
+                new.process,
                 new.position,
                 new.name,
                 address.to_string(),
                 new.port,
                 clock::now(),
-                new.run.restart.to_string(),
+                new.run.restart,
                 new.run.stop_timeout_seconds,
                 new.run.drain_timeout_seconds,
             ],
@@ -157,18 +140,12 @@ impl Tables<'_> {
     }
 
     /// All containers of all apps.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn containers(&self) -> Result<Vec<Container>> {
         self.all(&format!("{SELECT} ORDER BY containers.id"), [], container)
     }
 
     /// An app's containers, by process type and position.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
-    pub fn containers_of_app(&self, app_id: i64) -> Result<Vec<Container>> {
+    pub fn containers_of_app(&self, app_id: AppId) -> Result<Vec<Container>> {
         self.all(
             &format!("{SELECT} WHERE containers.app_id = ?1 ORDER BY process, position, containers.id"),
             [app_id],
@@ -177,19 +154,13 @@ impl Tables<'_> {
     }
 
     /// The containers a deployment made.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
     pub fn containers_of_deployment(&self, id: DeployId) -> Result<Vec<Container>> {
         self.all(&format!("{SELECT} WHERE containers.deployment_id = ?1 ORDER BY containers.id"), [id], container)
     }
 
     /// The switch, as far as containers go: the app's others drain, but for those of the deployment, which become
     /// live, and those that are kept, which [`Tables::keep_container`] deals with.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
-    pub fn switch_containers(&self, app_id: i64, deployment_id: DeployId, kept: &[i64]) -> Result<()> {
+    pub fn switch_containers(&self, app_id: AppId, deployment_id: DeployId, kept: &[ContainerId]) -> Result<()> {
         for container in self.containers_of_app(app_id)? {
             let stays = container.deployment_id == deployment_id || kept.contains(&container.id);
             if !stays && container.state != ContainerState::Draining {
@@ -207,13 +178,10 @@ impl Tables<'_> {
     }
 
     /// Makes a live container one of another release, which runs it in the same way but for these settings.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
-    pub fn keep_container(&self, id: i64, release_id: i64, run: &RunSettings) -> Result<()> {
+    pub fn keep_container(&self, id: ContainerId, release_id: ReleaseId, run: &RunSettings) -> Result<()> {
         self.execute(
             "UPDATE containers SET release_id = ?2, restart = ?3, stop_timeout = ?4, drain_timeout = ?5 WHERE id = ?1",
-            params![id, release_id, run.restart.to_string(), run.stop_timeout_seconds, run.drain_timeout_seconds],
+            params![id, release_id, run.restart, run.stop_timeout_seconds, run.drain_timeout_seconds],
         )
         .map(drop)
     }
@@ -222,42 +190,30 @@ impl Tables<'_> {
     ///
     /// # Errors
     /// As [`Tables::add_container`].
-    pub fn move_container(&self, id: i64, subnet: Subnet) -> Result<Ipv4Addr> {
+    pub fn move_container(&self, id: ContainerId, subnet: Subnet) -> Result<Ipv4Addr> {
         let address = self.next_address(subnet)?;
         self.execute("UPDATE containers SET address = ?2 WHERE id = ?1", params![id, address.to_string()])?;
         Ok(address)
     }
 
     /// Says what a container is to its app.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
-    pub fn set_container_state(&self, id: i64, state: ContainerState) -> Result<()> {
-        self.execute("UPDATE containers SET state = ?2 WHERE id = ?1", params![id, state.as_str()]).map(drop)
+    pub fn set_container_state(&self, id: ContainerId, state: ContainerState) -> Result<()> {
+        self.execute("UPDATE containers SET state = ?2 WHERE id = ?1", params![id, state]).map(drop)
     }
 
     /// Says why a container fails its checks, if it does: that decides whether it may get requests.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
-    pub fn set_failing(&self, id: i64, failing: Option<&str>) -> Result<()> {
+    pub fn set_failing(&self, id: ContainerId, failing: Option<&str>) -> Result<()> {
         self.execute("UPDATE containers SET failing = ?2, healthy = ?2 IS NULL WHERE id = ?1", params![id, failing])
             .map(drop)
     }
 
     /// Says whether a container ended and is meant to stay so.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
-    pub fn set_ended(&self, id: i64, ended: bool) -> Result<()> {
+    pub fn set_ended(&self, id: ContainerId, ended: bool) -> Result<()> {
         self.execute("UPDATE containers SET ended = ?2 WHERE id = ?1", params![id, ended]).map(drop)
     }
 
     /// Sends all containers of an app on their way out.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
-    pub fn retire_containers(&self, app_id: i64) -> Result<()> {
+    pub fn retire_containers(&self, app_id: AppId) -> Result<()> {
         self.execute(
             "UPDATE containers SET state = 'draining', retired_at = ?2 WHERE app_id = ?1 AND state <> 'draining'",
             params![app_id, clock::now()],
@@ -266,18 +222,12 @@ impl Tables<'_> {
     }
 
     /// Says whether a container may get requests.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
-    pub fn set_healthy(&self, id: i64, healthy: bool) -> Result<()> {
+    pub fn set_healthy(&self, id: ContainerId, healthy: bool) -> Result<()> {
         self.execute("UPDATE containers SET healthy = ?2 WHERE id = ?1", params![id, healthy]).map(drop)
     }
 
     /// Deletes the row of a container that is gone, and lets its address rest.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
-    pub fn remove_container(&self, id: i64) -> Result<()> {
+    pub fn remove_container(&self, id: ContainerId) -> Result<()> {
         self.execute(
             "INSERT OR REPLACE INTO released_addresses (address, released_at)
              SELECT address, ?2 FROM containers WHERE id = ?1",
@@ -290,7 +240,9 @@ impl Tables<'_> {
         let rested = clock::now() - ADDRESS_REST_MS;
         self.execute("DELETE FROM released_addresses WHERE released_at < ?1", [rested])?;
         let taken: HashSet<String> = self
-            .all("SELECT address FROM containers UNION SELECT address FROM released_addresses", [], |row| row.get(0))?
+            .all("SELECT address FROM containers UNION SELECT address FROM released_addresses", [], |row| {
+                row.get("address")
+            })?
             .into_iter()
             .collect();
         let start: u32 = self.meta("next_address")?.and_then(|text| text.parse().ok()).unwrap_or(0);
@@ -298,9 +250,9 @@ impl Tables<'_> {
             .map(|offset| (start.wrapping_add(offset)) % subnet.host_count())
             .find(|index| !taken.contains(&subnet.host(*index).to_string()));
         let Some(index) = free else {
-            return Err(Error::Settings {
+            return Err(Error::Usage(UsageError::Settings {
                 message: format!("PAAS_SUBNET: all {} addresses of {subnet} are in use", subnet.host_count()),
-            });
+            }));
         };
         self.set_meta("next_address", &((index + 1) % subnet.host_count()).to_string())?;
         Ok(subnet.host(index))
@@ -309,27 +261,23 @@ impl Tables<'_> {
 
 fn container(row: &Row<'_>) -> rusqlite::Result<Container> {
     Ok(Container {
-        id: row.get(0)?,
-        app_id: row.get(1)?,
-        app: parsed(row.get::<_, String>(2)?)?,
-        release_id: row.get(3)?,
-        deployment_id: row.get(4)?,
-        process: parsed(row.get::<_, String>(5)?)?,
-        position: row.get(6)?,
-        name: row.get(7)?,
-        address: row.get::<_, String>(8)?.parse().map_err(corrupt)?,
-        port: row.get(9)?,
-        state: ContainerState::parse(&row.get::<_, String>(10)?).map_err(corrupt)?,
-        healthy: row.get(11)?,
-        retired_at: row.get(12)?,
-        restart: parsed_policy(row.get(13)?)?,
-        stop_timeout: row.get(14)?,
-        drain_timeout: row.get(15)?,
-        ended: row.get(16)?,
-        failing: row.get(17)?,
+        id: row.get("id")?,
+        app_id: row.get("app_id")?,
+        app: row.get("app")?,
+        release_id: row.get("release_id")?,
+        deployment_id: row.get("deployment_id")?,
+        process: row.get("process")?,
+        position: row.get("position")?,
+        name: row.get("name")?,
+        address: row.get::<_, String>("address")?.parse().map_err(corrupt)?,
+        port: row.get("port")?,
+        state: row.get("state")?,
+        healthy: row.get("healthy")?,
+        failing: row.get("failing")?,
+        ended: row.get("ended")?,
+        restart: row.get("restart")?,
+        stop_timeout: row.get("stop_timeout")?,
+        drain_timeout: row.get("drain_timeout")?,
+        retired_at: row.get("retired_at")?,
     })
-}
-
-fn parsed_policy(text: String) -> rusqlite::Result<RestartPolicy> {
-    RestartPolicy::try_from(text).map_err(corrupt)
 }

@@ -1,15 +1,19 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::database;
-use crate::{Error, Result};
+use crate::{Error, Result, error::StoreError};
 
 /// The migrations, in order: number N brings the database to `user_version` N. Never change one that was released.
-const MIGRATIONS: [&str; 2] = [include_str!("migrations/001_first.sql"), include_str!("migrations/002_properties.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("migrations/001_first.sql"),
+    include_str!("migrations/002_callers.sql"),
+    include_str!("migrations/003_properties.sql"),
+];
 
 /// Brings the database to the newest version.
 ///
 /// # Errors
-/// [`Error::DatabaseTooNew`]; [`Error::Database`].
+/// `StoreError::TooNew`; [`Error::Store`].
 pub(super) fn run(connection: &mut Connection) -> Result<()> {
     let known = MIGRATIONS.len() as i64;
     if version(connection)? == known {
@@ -20,7 +24,7 @@ pub(super) fn run(connection: &mut Connection) -> Result<()> {
     // Read again: another process may have migrated while this one waited.
     let found = version(&transaction)?;
     if found > known {
-        return Err(Error::DatabaseTooNew { found, known });
+        return Err(Error::Store(StoreError::TooNew { found, known }));
     }
     for migration in MIGRATIONS.iter().skip(found as usize) {
         transaction.execute_batch(migration).map_err(database("be migrated"))?;
@@ -35,14 +39,14 @@ pub(super) fn run(connection: &mut Connection) -> Result<()> {
 }
 
 fn version(connection: &Connection) -> Result<i64> {
-    connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(database("be read"))
+    connection.query_row("PRAGMA user_version", [], |row| row.get("user_version")).map_err(database("be read"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
-        model::{ProcessType, Scope, property},
+        model::{AppId, ProcessType, Scope, property},
         store::Store,
     };
 
@@ -74,9 +78,9 @@ mod tests {
             let blog = tables.app(&"blog".parse()?)?;
             assert_eq!(blog.deploy_branch, Some("trunk".parse()?));
             assert_eq!(tables.app(&"shop".parse()?)?.deploy_branch, None);
-            assert_eq!(tables.config(7)?, [("KEY".parse()?, vec![1, 2])]);
+            assert_eq!(tables.config(AppId(7))?, [("KEY".parse()?, vec![1, 2])]);
             let overrides: Vec<_> =
-                tables.overrides(7)?.into_iter().map(|set| (set.scope, set.property, set.value)).collect();
+                tables.overrides(AppId(7))?.into_iter().map(|set| (set.scope, set.property, set.value)).collect();
             let of = |process: ProcessType| Scope::Process(process);
             let expected = [
                 (Scope::App, &property::MEMORY, "64m".to_owned()),
@@ -84,8 +88,8 @@ mod tests {
                 (of("worker".parse()?), &property::MEMORY, "1g".to_owned()),
             ];
             assert_eq!(overrides, expected);
-            assert!(tables.properties(Some(7))?.iter().all(|row| row.actor.is_none() && row.set_at.is_none()));
-            let release = tables.find_release(7, crate::model::ReleaseVersion(1))?;
+            assert!(tables.properties(Some(AppId(7)))?.iter().all(|row| row.actor.is_none() && row.set_at.is_none()));
+            let release = tables.find_release(AppId(7), crate::model::ReleaseVersion(1))?;
             let overrides: Vec<_> = release.into_iter().flat_map(|release| release.overrides).collect();
             assert_eq!(overrides[0].property, &property::CHECK_PATH);
             assert_eq!((&overrides[1].scope, overrides[1].property), (&Scope::App, &property::STOP_TIMEOUT));

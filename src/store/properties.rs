@@ -1,24 +1,22 @@
 use rusqlite::params;
 
-use super::{Tables, corrupt, parsed};
+use super::{Tables, corrupt};
 use crate::{
     Error, Result, clock,
-    model::{Actor, Noun, Override, ProcessType, Property, PropertyChange, PropertyRow, Scope},
+    model::{Actor, AppId, Noun, Override, ProcessType, Property, PropertyChange, PropertyRow, Scope},
 };
 
 impl Tables<'_> {
     /// What is set for all apps and, where one is given, for an app and its process types. The nearest comes last.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
-    pub fn properties(&self, app_id: Option<i64>) -> Result<Vec<PropertyRow>> {
+    pub fn properties(&self, app_id: Option<AppId>) -> Result<Vec<PropertyRow>> {
         let mut rows = self.all(
             "SELECT scope, process, noun, name, value, actor, set_at FROM properties
              WHERE coalesce(app_id, 0) IN (0, ?1)",
             [app_id],
             |row| {
                 let process: String = row.get("process")?;
-                let process: Option<ProcessType> = if process.is_empty() { None } else { Some(parsed(process)?) };
+                let process: Option<ProcessType> =
+                    if process.is_empty() { None } else { Some(process.parse().map_err(corrupt)?) };
                 let (noun, name): (String, String) = (row.get("noun")?, row.get("name")?);
                 let property = Noun::ALL.into_iter().find(|known| known.as_str() == noun);
                 let property = property.and_then(|noun| Property::find(noun, &name));
@@ -39,20 +37,14 @@ impl Tables<'_> {
     }
 
     /// What is set for an app, its process types and all apps, of the properties that are part of every release.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
-    pub fn overrides(&self, app_id: i64) -> Result<Vec<Override>> {
+    pub fn overrides(&self, app_id: AppId) -> Result<Vec<Override>> {
         let rows = self.properties(Some(app_id))?.into_iter().map(|row| row.set);
         Ok(rows.filter(|set| set.property.is_of_release()).collect())
     }
 
     /// Sets and clears properties, those of an app where one is given. A value that is set already stays as it is,
     /// with who set it.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
-    pub fn change_properties(&self, app_id: Option<i64>, changes: &[PropertyChange], actor: &Actor) -> Result<()> {
+    pub fn change_properties(&self, app_id: Option<AppId>, changes: &[PropertyChange], actor: &Actor) -> Result<()> {
         for PropertyChange { scope, property, value } in changes {
             let app_id = app_id.filter(|_| matches!(scope, Scope::App | Scope::Process(_)));
             let process = scope.process().map_or("", ProcessType::as_str);
@@ -70,7 +62,7 @@ impl Tables<'_> {
                         property.noun.as_str(),
                         property.name,
                         value,
-                        actor.to_string(),
+                        actor,
                         clock::now(),
                     ],
                 )?,

@@ -2,10 +2,10 @@ use std::collections::HashSet;
 
 use rusqlite::{Row, params};
 
-use super::{Tables, corrupt, parsed};
+use super::{Tables, corrupt};
 use crate::{
     Error, Result, clock,
-    model::{Actor, CommitId, ImageId, Override, ProcessSpec, Release, ReleaseStatus, ReleaseVersion},
+    model::{Actor, AppId, CommitId, ImageId, Override, ProcessSpec, Release, ReleaseId, ReleaseVersion},
 };
 
 /// What a release is cut from.
@@ -36,14 +36,11 @@ const COLUMNS: &str = "id, app_id, version, image, processes, port, commit_id, r
 
 impl Tables<'_> {
     /// Cuts the next release of an app, pending until it serves.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
-    pub fn cut_release(&self, app_id: i64, new: &NewRelease<'_>) -> Result<Release> {
+    pub fn cut_release(&self, app_id: AppId, new: &NewRelease<'_>) -> Result<Release> {
         self.execute("UPDATE apps SET last_version = last_version + 1 WHERE id = ?1", [app_id])?;
         let processes = serde_json::to_string(new.processes).map_err(Error::bug)?;
         let overrides = serde_json::to_string(new.overrides).map_err(Error::bug)?;
-        let id = self.insert(
+        let id = ReleaseId(self.insert(
             "INSERT INTO releases
                  (app_id, version, status, image, sealed_config, processes, overrides, port, declared_port, commit_id,
                   reason, actor, created_at)
@@ -51,34 +48,28 @@ impl Tables<'_> {
                      ?11)",
             params![
                 app_id,
-                new.image.0,
+                new.image,
                 new.sealed_config,
                 processes,
                 overrides,
                 new.port,
                 new.declared_port,
-                new.commit.map(|commit| commit.to_string()),
+                new.commit,
                 new.reason,
-                new.actor.to_string(),
+                new.actor,
                 clock::now(),
             ],
-        )?;
+        )?);
         self.release(id)
     }
 
     /// The release of that row.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
-    pub fn release(&self, id: i64) -> Result<Release> {
+    pub fn release(&self, id: ReleaseId) -> Result<Release> {
         self.one(&format!("SELECT {COLUMNS} FROM releases WHERE id = ?1"), [id], release)
     }
 
     /// The release that serves an app, if one does.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
-    pub fn current_release(&self, app_id: i64) -> Result<Option<Release>> {
+    pub fn current_release(&self, app_id: AppId) -> Result<Option<Release>> {
         self.maybe_one(
             &format!("SELECT {COLUMNS} FROM releases WHERE id = (SELECT current_release_id FROM apps WHERE id = ?1)"),
             [app_id],
@@ -87,10 +78,7 @@ impl Tables<'_> {
     }
 
     /// An app's newest releases, newest first.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
-    pub fn releases(&self, app_id: i64, limit: u32) -> Result<Vec<Release>> {
+    pub fn releases(&self, app_id: AppId, limit: u32) -> Result<Vec<Release>> {
         self.all(
             &format!("SELECT {COLUMNS} FROM releases WHERE app_id = ?1 ORDER BY version DESC LIMIT ?2"),
             params![app_id, limit],
@@ -99,22 +87,16 @@ impl Tables<'_> {
     }
 
     /// An app's release of that number, if there is one.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
-    pub fn find_release(&self, app_id: i64, version: ReleaseVersion) -> Result<Option<Release>> {
+    pub fn find_release(&self, app_id: AppId, version: ReleaseVersion) -> Result<Option<Release>> {
         self.maybe_one(
             &format!("SELECT {COLUMNS} FROM releases WHERE app_id = ?1 AND version = ?2"),
-            params![app_id, version.0],
+            params![app_id, version],
             release,
         )
     }
 
     /// The release that served before the current one, if one did.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
-    pub fn former_release(&self, app_id: i64) -> Result<Option<Release>> {
+    pub fn former_release(&self, app_id: AppId) -> Result<Option<Release>> {
         self.maybe_one(
             &format!(
                 "SELECT {COLUMNS} FROM releases
@@ -128,27 +110,18 @@ impl Tables<'_> {
     }
 
     /// The sealed config of a release.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
-    pub fn sealed_config(&self, release_id: i64) -> Result<Vec<u8>> {
-        self.one("SELECT sealed_config FROM releases WHERE id = ?1", [release_id], |row| row.get(0))
+    pub fn sealed_config(&self, release_id: ReleaseId) -> Result<Vec<u8>> {
+        self.one("SELECT sealed_config FROM releases WHERE id = ?1", [release_id], |row| row.get("sealed_config"))
     }
 
     /// Marks a release as one that never served.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
-    pub fn fail_release(&self, release_id: i64) -> Result<()> {
+    pub fn fail_release(&self, release_id: ReleaseId) -> Result<()> {
         self.execute("UPDATE releases SET status = 'failed' WHERE id = ?1 AND status = 'pending'", [release_id])
             .map(drop)
     }
 
     /// Makes a release the one that serves.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
-    pub fn set_current_release(&self, app_id: i64, release_id: i64) -> Result<()> {
+    pub fn set_current_release(&self, app_id: AppId, release_id: ReleaseId) -> Result<()> {
         self.execute("UPDATE releases SET status = 'good' WHERE id = ?1", [release_id])?;
         self.execute(
             "UPDATE apps SET current_release_id = ?2, state = 'running' WHERE id = ?1",
@@ -161,10 +134,7 @@ impl Tables<'_> {
     /// those a deployment is working on.
     ///
     /// Images are counted, not releases: five changes of config must not cost the way back to the code before.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
-    pub fn needed_images(&self, app_id: i64, keep: u64) -> Result<Vec<ImageId>> {
+    pub fn needed_images(&self, app_id: AppId, keep: u64) -> Result<Vec<ImageId>> {
         self.all(
             "SELECT image FROM (
                  SELECT image FROM releases WHERE app_id = ?1 AND status = 'good'
@@ -176,16 +146,13 @@ impl Tables<'_> {
                    AND (status = 'pending' OR id IN (SELECT release_id FROM containers)
                         OR id IN (SELECT current_release_id FROM apps))",
             params![app_id, keep as i64],
-            |row| row.get(0).map(ImageId),
+            |row| row.get("image"),
         )
     }
 
     /// Removes an app's releases beyond the newest `keep`, but for those whose image is kept and those that are used.
     /// Returns how many.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
-    pub fn prune_releases(&self, app_id: i64, keep: u64, kept_images: &HashSet<ImageId>) -> Result<u64> {
+    pub fn prune_releases(&self, app_id: AppId, keep: u64, kept_images: &HashSet<ImageId>) -> Result<u64> {
         let old = self.all(
             "SELECT id, image FROM releases
              WHERE app_id = ?1 AND status <> 'pending'
@@ -193,7 +160,7 @@ impl Tables<'_> {
                    AND id IS NOT (SELECT current_release_id FROM apps WHERE id = ?1)
                    AND id NOT IN (SELECT id FROM releases WHERE app_id = ?1 ORDER BY version DESC LIMIT ?2)",
             params![app_id, keep as i64],
-            |row| Ok((row.get::<_, i64>("id")?, ImageId(row.get("image")?))),
+            |row| Ok((row.get::<_, ReleaseId>("id")?, row.get::<_, ImageId>("image")?)),
         )?;
         let mut removed = 0;
         for (id, _) in old.iter().filter(|(_, image)| !kept_images.contains(image)) {
@@ -205,18 +172,18 @@ impl Tables<'_> {
 
 fn release(row: &Row<'_>) -> rusqlite::Result<Release> {
     Ok(Release {
-        id: row.get(0)?,
-        app_id: row.get(1)?,
-        version: ReleaseVersion(row.get(2)?),
-        image: ImageId(row.get(3)?),
-        processes: serde_json::from_str(&row.get::<_, String>(4)?).map_err(corrupt)?,
-        port: row.get(5)?,
-        commit: row.get::<_, Option<String>>(6)?.map(parsed).transpose()?,
-        reason: row.get(7)?,
-        created_at: row.get(8)?,
-        overrides: serde_json::from_str(&row.get::<_, String>(9)?).map_err(corrupt)?,
-        declared_port: row.get(10)?,
-        actor: parsed(row.get::<_, String>(11)?)?,
-        status: ReleaseStatus::parse(&row.get::<_, String>(12)?).map_err(corrupt)?,
+        id: row.get("id")?,
+        app_id: row.get("app_id")?,
+        version: row.get("version")?,
+        image: row.get("image")?,
+        processes: serde_json::from_str(&row.get::<_, String>("processes")?).map_err(corrupt)?,
+        overrides: serde_json::from_str(&row.get::<_, String>("overrides")?).map_err(corrupt)?,
+        port: row.get("port")?,
+        declared_port: row.get("declared_port")?,
+        commit: row.get("commit_id")?,
+        reason: row.get("reason")?,
+        actor: row.get("actor")?,
+        status: row.get("status")?,
+        created_at: row.get("created_at")?,
     })
 }

@@ -1,6 +1,8 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use super::{Tables, corrupt, parsed};
+use rusqlite::Row;
+
+use super::{Tables, corrupt};
 use crate::{
     Result,
     model::{AppName, AppState},
@@ -36,18 +38,12 @@ const SERVING: &str =
 
 impl Tables<'_> {
     /// Every app that takes requests, by name.
-    ///
-    /// # Errors
-    /// [`crate::Error::Database`].
     pub fn routes(&self) -> Result<Vec<Route>> {
         self.routes_where("AND containers.healthy")
     }
 
     /// Every app that is meant to take requests, by name, with its web containers whether or not they are well now, those
     /// that are first: for what is written down and read when that may have changed.
-    ///
-    /// # Errors
-    /// [`crate::Error::Database`].
     pub fn fallbacks(&self) -> Result<Vec<Route>> {
         self.routes_where("")
     }
@@ -55,13 +51,13 @@ impl Tables<'_> {
     fn routes_where(&self, condition: &str) -> Result<Vec<Route>> {
         let rows: Vec<(AppName, SocketAddrV4)> = self.all(
             &format!(
-                "SELECT apps.name, containers.address, containers.port
+                "SELECT apps.name AS app, containers.address, containers.port
                  FROM containers JOIN apps ON apps.id = containers.app_id
                  WHERE {SERVING} {condition}
                  ORDER BY apps.name, containers.healthy DESC, containers.position, containers.id"
             ),
             [],
-            |row| Ok((parsed(row.get::<_, String>(0)?)?, address(&row.get::<_, String>(1)?, row.get(2)?)?)),
+            |row| Ok((row.get("app")?, address(row)?)),
         )?;
         let mut routes: Vec<Route> = Vec::new();
         for (app, upstream) in rows {
@@ -74,9 +70,6 @@ impl Tables<'_> {
     }
 
     /// Where an app's requests go now; empty for one that takes none, or does not exist.
-    ///
-    /// # Errors
-    /// [`crate::Error::Database`].
     pub fn upstreams(&self, app: &AppName) -> Result<Vec<SocketAddrV4>> {
         self.all(
             &format!(
@@ -85,25 +78,22 @@ impl Tables<'_> {
                  WHERE apps.name = ?1 AND {SERVING} AND containers.healthy
                  ORDER BY containers.position, containers.id"
             ),
-            [app.as_str()],
-            |row| address(&row.get::<_, String>(0)?, row.get(1)?),
+            [app],
+            address,
         )
     }
 
     /// Whether an app takes requests, and if not, why; nothing for one that does not exist.
-    ///
-    /// # Errors
-    /// [`crate::Error::Database`].
     pub fn standing(&self, app: &AppName) -> Result<Option<Standing>> {
         let Some(found) = self.find_app(app)? else { return Ok(None) };
         let (containers, healthy): (u32, u32) = self.one(
             &format!(
-                "SELECT count(*), coalesce(sum(containers.healthy), 0)
+                "SELECT count(*) AS containers, coalesce(sum(containers.healthy), 0) AS healthy
                  FROM containers JOIN apps ON apps.id = containers.app_id
                  WHERE apps.id = ?1 AND {SERVING}"
             ),
             [found.id],
-            |row| Ok((row.get(0)?, row.get(1)?)),
+            |row| Ok((row.get("containers")?, row.get("healthy")?)),
         )?;
         Ok(Some(match found.state {
             AppState::New => Standing::New,
@@ -115,8 +105,9 @@ impl Tables<'_> {
     }
 }
 
-fn address(ip: &str, port: u16) -> rusqlite::Result<SocketAddrV4> {
-    Ok(SocketAddrV4::new(ip.parse::<Ipv4Addr>().map_err(corrupt)?, port))
+fn address(row: &Row<'_>) -> rusqlite::Result<SocketAddrV4> {
+    let ip: Ipv4Addr = row.get::<_, String>("address")?.parse().map_err(corrupt)?;
+    Ok(SocketAddrV4::new(ip, row.get("port")?))
 }
 
 #[cfg(test)]

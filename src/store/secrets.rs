@@ -1,40 +1,34 @@
 use rusqlite::params;
 
-use super::{Tables, parsed};
+use super::Tables;
 use crate::{
     Result, clock,
-    model::{Actor, EnvKey},
+    model::{Actor, AppId, EnvKey},
 };
 
 impl Tables<'_> {
     /// An app's variables with their sealed values, by name.
-    ///
-    /// # Errors
-    /// [`crate::Error::Database`].
-    pub fn config(&self, app_id: i64) -> Result<Vec<(EnvKey, Vec<u8>)>> {
+    pub fn config(&self, app_id: AppId) -> Result<Vec<(EnvKey, Vec<u8>)>> {
         self.all(
             "SELECT name, sealed FROM secrets WHERE app_id = ?1 AND noun = 'config' ORDER BY name",
             [app_id],
-            |row| Ok((parsed(row.get::<_, String>("name")?)?, row.get("sealed")?)),
+            |row| Ok((row.get("name")?, row.get("sealed")?)),
         )
     }
 
     /// Sets a variable of an app to a sealed value; none removes it.
-    ///
-    /// # Errors
-    /// [`crate::Error::Database`].
-    pub fn set_config(&self, app_id: i64, key: &EnvKey, sealed: Option<&[u8]>, actor: &Actor) -> Result<()> {
+    pub fn set_config(&self, app_id: AppId, key: &EnvKey, sealed: Option<&[u8]>, actor: &Actor) -> Result<()> {
         match sealed {
             Some(sealed) => self.execute(
                 "INSERT INTO secrets (scope, app_id, noun, name, sealed, actor, set_at)
                  VALUES ('app', ?1, 'config', ?2, ?3, ?4, ?5)
                  ON CONFLICT (coalesce(app_id, 0), noun, name) DO UPDATE
                  SET sealed = excluded.sealed, actor = excluded.actor, set_at = excluded.set_at",
-                params![app_id, key.as_str(), sealed, actor.to_string(), clock::now()],
+                params![app_id, key, sealed, actor, clock::now()],
             )?,
             None => self.execute(
                 "DELETE FROM secrets WHERE app_id = ?1 AND noun = 'config' AND name = ?2",
-                params![app_id, key.as_str()],
+                params![app_id, key],
             )?,
         };
         Ok(())
@@ -44,7 +38,7 @@ impl Tables<'_> {
     /// how many there are.
     ///
     /// # Errors
-    /// What `reseal` returns; [`crate::Error::Database`].
+    /// What `reseal` returns.
     pub fn reseal(&self, mut reseal: impl FnMut(&[u8]) -> Result<Vec<u8>>) -> Result<u64> {
         let mut count = 0;
         for (ids, read, write) in [

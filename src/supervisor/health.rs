@@ -15,7 +15,7 @@ use crate::{
     deploy::{self, Target},
     engine::Engine,
     instance::Instance,
-    model::{Check, CheckMode, Probe, ProcessSpec, RestartPolicy},
+    model::{Check, CheckMode, ContainerId, Probe, ProcessSpec, ReleaseId, RestartPolicy},
     proxy,
     store::Container,
 };
@@ -37,9 +37,9 @@ pub(super) struct Checking {
 
 #[derive(Default)]
 struct State {
-    watches: HashMap<i64, Watch>,
+    watches: HashMap<ContainerId, Watch>,
     /// The process types of releases, by the release's row: they never change.
-    releases: HashMap<i64, Arc<Vec<ProcessSpec>>>,
+    releases: HashMap<ReleaseId, Arc<Vec<ProcessSpec>>>,
 }
 
 /// How a container does.
@@ -65,8 +65,8 @@ impl Checking {
         let containers = instance.read(|tables| tables.containers())?;
         let live: Vec<Container> =
             containers.into_iter().filter(|container| container.is_live() && !container.ended).collect();
-        let ids: HashSet<i64> = live.iter().map(|container| container.id).collect();
-        let releases: HashSet<i64> = live.iter().map(|container| container.release_id).collect();
+        let ids: HashSet<ContainerId> = live.iter().map(|container| container.id).collect();
+        let releases: HashSet<ReleaseId> = live.iter().map(|container| container.release_id).collect();
         let mut state = self.lock();
         state.watches.retain(|id, _| ids.contains(id));
         state.releases.retain(|id, _| releases.contains(id));
@@ -91,7 +91,7 @@ impl Checking {
             let interval = Duration::from_secs(check.interval_seconds.into());
             let watch = state.watches.entry(container.id).or_insert_with(|| Watch {
                 // Spread, or all apps of a server would be asked in the same moment after its start.
-                due: now + interval.mul_f64((container.id % 10) as f64 / 10.0),
+                due: now + interval.mul_f64((container.id.0 % 10) as f64 / 10.0),
                 busy: false,
                 failures: 0,
                 restarts: 0,

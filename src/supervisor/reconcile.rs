@@ -17,7 +17,7 @@ use crate::{
     engine::{Engine, Event, Status},
     instance::Instance,
     lock::{self, Holder},
-    model::RestartPolicy,
+    model::{Actor, AppId, ContainerId, RestartPolicy},
     proxy,
     store::Container,
 };
@@ -36,9 +36,9 @@ const LISTEN_RETRY: Duration = Duration::from_millis(100);
 pub(super) struct Reviving {
     /// Those that are waited for, until they listen on their port: each in a task of its own, because that may take its
     /// time.
-    awaited: Arc<Mutex<HashSet<i64>>>,
+    awaited: Arc<Mutex<HashSet<ContainerId>>>,
     /// Those that ended with the engine, and could not be started yet.
-    owed: Arc<Mutex<HashSet<i64>>>,
+    owed: Arc<Mutex<HashSet<ContainerId>>>,
 }
 
 impl Reviving {
@@ -71,7 +71,7 @@ impl Reviving {
     }
 }
 
-fn locked(containers: &Mutex<HashSet<i64>>) -> MutexGuard<'_, HashSet<i64>> {
+fn locked(containers: &Mutex<HashSet<ContainerId>>) -> MutexGuard<'_, HashSet<ContainerId>> {
     containers.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -121,7 +121,7 @@ pub(super) async fn all(instance: &Arc<Instance>, engine: &Engine, reviving: &Re
     }
     let look = if first { Look::First } else { Look::Round };
     // After a reboot there are many to be started: app by app, because each app's lock is needed for that.
-    let mut apps: BTreeMap<i64, Vec<Container>> = BTreeMap::new();
+    let mut apps: BTreeMap<AppId, Vec<Container>> = BTreeMap::new();
     for container in containers.into_iter().filter(Container::is_live) {
         apps.entry(container.app_id).or_default().push(container);
     }
@@ -256,7 +256,7 @@ async fn started(instance: &Arc<Instance>, engine: &Engine, reviving: &Reviving,
 
 /// Makes a container anew, unless an action holds its app, which may be about to end it. Says whether it did.
 async fn remake(instance: &Instance, engine: &Engine, container: &Container) -> Result<bool> {
-    let holder = Holder::new("making a container anew", &instance.actor);
+    let holder = Holder::new("making a container anew", &Actor::Daemon);
     let Ok(_lock) = lock::try_lock(&instance.settings.paths.app_lock(container.app_id), &holder)? else {
         return Ok(false);
     };

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use regex::Regex;
 
-use crate::{Error, Result};
+use crate::{Error, Result, error::SourceError};
 
 /// The patterns of a `.dockerignore`.
 #[derive(Clone, Debug, Default)]
@@ -28,7 +28,7 @@ impl DockerIgnore {
     /// Reads patterns, a line each; `file` is what an error names.
     ///
     /// # Errors
-    /// [`Error::SourceFile`] where a pattern is malformed, with its line.
+    /// `SourceError::File` where a pattern is malformed, with its line.
     pub fn parse(file: &str, text: &str) -> Result<DockerIgnore> {
         let mut patterns = Vec::new();
         for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
@@ -41,11 +41,13 @@ impl DockerIgnore {
                 Some(rest) => (true, rest.trim()),
                 None => (false, line),
             };
-            let malformed = |message: String| Error::SourceFile {
-                file: file.to_owned(),
-                line: Some(index + 1),
-                message,
-                hint: "docs.docker.com/build/concepts/context describes the patterns of .dockerignore".to_owned(),
+            let malformed = |message: String| {
+                Error::Source(SourceError::File {
+                    file: file.to_owned(),
+                    line: Some(index + 1),
+                    message,
+                    hint: "docs.docker.com/build/concepts/context describes the patterns of .dockerignore".to_owned(),
+                })
             };
             if text.is_empty() {
                 return Err(malformed("`!` without a pattern behind it".to_owned()));
@@ -271,7 +273,7 @@ mod tests {
     fn malformed_patterns_are_named_with_their_line() {
         for bad in ["!", "a[", "[]", r"a\", "[a-"] {
             let error = DockerIgnore::parse(".dockerignore", &format!("ok\n{bad}")).unwrap_err();
-            assert!(matches!(error, Error::SourceFile { line: Some(2), .. }), "{bad:?}: {error}");
+            assert!(matches!(error, Error::Source(SourceError::File { line: Some(2), .. })), "{bad:?}: {error}");
         }
     }
 

@@ -13,7 +13,12 @@ use tokio::process::Command;
 use url::Url;
 
 use super::{blob, checked_name, open, unreadable};
-use crate::{Error, Result, exec, model::CommitId};
+use crate::{
+    Error, Result,
+    error::{HostError, SourceError},
+    exec,
+    model::CommitId,
+};
 
 /// How deep submodules may have submodules.
 const DEPTH_LIMIT: usize = 5;
@@ -56,7 +61,7 @@ impl Submodules {
 /// are not fetched again.
 ///
 /// # Errors
-/// [`Error::Submodule`] with the one that cannot be had and why; [`Error::Source`] where the repository is damaged.
+/// `SourceError::Submodule` with the one that cannot be had and why; `SourceError::Unreadable` where the repository is damaged.
 pub async fn fetch(repository: &Path, commit: CommitId, cache: &Path) -> Result<Submodules> {
     let mut found = Vec::new();
     let mut pending = vec![(repository.to_owned(), commit, PathBuf::new(), 0)];
@@ -64,11 +69,11 @@ pub async fn fetch(repository: &Path, commit: CommitId, cache: &Path) -> Result<
         for link in links(&repository, commit, &prefix)? {
             let name = link.path.display().to_string();
             if depth == DEPTH_LIMIT || found.len() == COUNT_LIMIT {
-                return Err(Error::Submodule {
+                return Err(Error::Source(SourceError::Submodule {
                     path: name,
                     reason: format!("submodules are nested deeper than {DEPTH_LIMIT}, or more than {COUNT_LIMIT}"),
                     hint: "see whether a submodule contains itself".to_owned(),
-                });
+                }));
             }
             let address = checked_address(&name, &link.url)?;
             let key: String = Sha256::digest(&address).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
@@ -97,7 +102,9 @@ fn links(repository: &Path, commit: CommitId, prefix: &Path) -> Result<Vec<Link>
     let mut pending = vec![(root.id(), PathBuf::new())];
     while let Some((tree, directory)) = pending.pop() {
         if directory.components().count() > 200 {
-            return Err(Error::Source(format!("the directory {directory:?} is nested too deeply")));
+            return Err(Error::Source(SourceError::Unreadable {
+                reason: format!("the directory {directory:?} is nested too deeply"),
+            }));
         }
         for entry in repository.find_tree(tree).map_err(unreadable)?.iter() {
             match entry.filemode_raw() & 0o170_000 {
@@ -120,7 +127,7 @@ fn links(repository: &Path, commit: CommitId, prefix: &Path) -> Result<Vec<Link>
             let full = prefix.join(&path);
             match addresses.get(&path) {
                 Some(url) => Ok(Link { path: full, url: url.clone(), commit: commit.into() }),
-                None => Err(Error::Submodule {
+                None => Err(Error::Source(SourceError::Submodule {
                     path: full.display().to_string(),
                     reason: "it is a link to a commit of another repository, and .gitmodules has no url for it"
                         .to_owned(),
@@ -129,7 +136,7 @@ fn links(repository: &Path, commit: CommitId, prefix: &Path) -> Result<Vec<Link>
                          `git rm --cached {path}` and `git add {path}/.` take its files in",
                         path = path.display()
                     ),
-                }),
+                })),
             }
         })
         .collect()
@@ -137,11 +144,13 @@ fn links(repository: &Path, commit: CommitId, prefix: &Path) -> Result<Vec<Link>
 
 /// What `.gitmodules` says: path and address.
 fn addresses(repository: &Repository, file: Oid) -> Result<BTreeMap<PathBuf, String>> {
-    let malformed = |error: git2::Error| Error::SourceFile {
-        file: ".gitmodules".to_owned(),
-        line: None,
-        message: error.message().to_owned(),
-        hint: "`git submodule status` reads the same file".to_owned(),
+    let malformed = |error: git2::Error| {
+        Error::Source(SourceError::File {
+            file: ".gitmodules".to_owned(),
+            line: None,
+            message: error.message().to_owned(),
+            hint: "`git submodule status` reads the same file".to_owned(),
+        })
     };
     // libgit2 reads configuration from files only.
     let copy = tempfile::NamedTempFile::new().map_err(Error::io("make a temporary file"))?;
@@ -165,14 +174,14 @@ fn addresses(repository: &Repository, file: Oid) -> Result<BTreeMap<PathBuf, Str
 /// An address of one of the protocols that lead over the network.
 fn checked_address(path: &str, address: &str) -> Result<String> {
     let refused = |reason: &str| {
-        Err(Error::Submodule {
+        Err(Error::Source(SourceError::Submodule {
             path: path.to_owned(),
             reason: format!("{} {reason}", without_password(address)),
             hint: format!(
                 "write its full https:// or ssh:// address: `git submodule set-url {path} https://HOST/OWNER/NAME.git`, \
                  then commit .gitmodules and push again"
             ),
-        })
+        }))
     };
     if address.chars().any(|character| character.is_control() || character == ' ') {
         return refused("is no address");
@@ -226,9 +235,9 @@ async fn fetch_one(path: &str, address: &str, commit: CommitId, target: &Path) -
         return Ok(());
     }
     let failed = |error: Error| match error {
-        Error::Program { stderr, .. } => {
+        Error::Host(HostError::Program { stderr, .. }) => {
             let reason = stderr.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("git failed");
-            Error::Submodule {
+            Error::Source(SourceError::Submodule {
                 path: path.to_owned(),
                 reason: reason.replace(address, &without_password(address)),
                 hint: format!(
@@ -237,7 +246,7 @@ async fn fetch_one(path: &str, address: &str, commit: CommitId, target: &Path) -
                     commit.short(),
                     without_password(address)
                 ),
-            }
+            })
         }
         other => other,
     };
@@ -261,11 +270,11 @@ async fn fetch_one(path: &str, address: &str, commit: CommitId, target: &Path) -
     if has_commit(target, commit) {
         return Ok(());
     }
-    Err(Error::Submodule {
+    Err(Error::Source(SourceError::Submodule {
         path: path.to_owned(),
         reason: format!("{} has no commit {}", without_password(address), commit.short()),
         hint: "push the commit in the submodule's own repository, then push again".to_owned(),
-    })
+    }))
 }
 
 /// Whether a repository has a commit and its files.

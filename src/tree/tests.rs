@@ -208,7 +208,7 @@ fn hostile_trees_are_refused() {
     ] {
         let commit = bare.commit(bare.tree(entries));
         let result = Tree::commit(bare.path(), commit, &Submodules::none());
-        assert!(matches!(result, Err(Error::Source(_))), "{entries:?}");
+        assert!(matches!(result, Err(Error::Source(SourceError::Unreadable { .. }))), "{entries:?}");
     }
 }
 
@@ -298,7 +298,7 @@ async fn submodules_are_fetched_once_and_walked() {
     // And what is neither there nor to be had is named.
     let missing = link(&outer, "mid", commit, &format!("{}/gone.git", url.replace("//", "//user:secret@")));
     let error = fetch(outer.path(), missing, cache.path()).await.unwrap_err();
-    assert!(matches!(&error, Error::Submodule { path, .. } if path == "mid"), "{error}");
+    assert!(matches!(&error, Error::Source(SourceError::Submodule { path, .. }) if path == "mid"), "{error}");
     assert!(!format!("{error} {:?}", error.hint()).contains("secret"), "{error}");
 }
 

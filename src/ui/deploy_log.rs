@@ -14,6 +14,7 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::Ui;
 use crate::{Error, Result};
 
 /// What a step begins with.
@@ -37,8 +38,11 @@ enum Message {
 }
 
 impl DeployLog {
-    /// A log whose viewer is our stderr. It has no file until [`DeployLog::open_file`].
-    pub fn to_stderr() -> DeployLog {
+    /// A log whose viewer is our stderr, if anybody is talked to there. It has no file until [`DeployLog::open_file`].
+    pub fn to_stderr(ui: Ui) -> DeployLog {
+        if !ui.talks() {
+            return DeployLog::silent();
+        }
         let (sender, receiver) = mpsc::sync_channel::<Message>(VIEWER_QUEUE);
         // The thread blocks where the viewer is stuck, and the deploy does not.
         let viewer = thread::Builder::new().name("viewer".to_owned()).spawn(move || {
@@ -75,7 +79,7 @@ impl DeployLog {
     /// Keeps all that follows in the file at `path`, made anew.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::Host`].
     pub fn open_file(&self, path: &Path) -> Result<()> {
         let action = || format!("write the deploy log {}", path.display());
         if let Some(directory) = path.parent() {

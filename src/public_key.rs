@@ -2,7 +2,7 @@
 
 use russh::keys::{HashAlg, PublicKey};
 
-use crate::{Error, Result, model};
+use crate::{Error, Result, error::UsageError, model};
 
 /// The RSA sizes that are neither too weak nor too big for the server to verify.
 const RSA_BITS: std::ops::RangeInclusive<u32> = 2048..=8192;
@@ -22,23 +22,23 @@ const KEY_TYPES: [&str; 7] = [
 ///
 /// # Errors
 /// [`Error::KeyPrivate`], [`Error::KeyMalformed`] with the reason.
-pub fn read_public_key(text: &[u8]) -> Result<model::PublicKey> {
+pub fn read(text: &[u8]) -> Result<model::PublicKey> {
     let key = parse(text)?;
     Ok(model::PublicKey { fingerprint: fingerprint(&key), line: key.to_openssh().map_err(Error::bug)? })
 }
 
 /// The fingerprint of a key as `ssh-keygen -l` shows it, `SHA256:...`.
-pub(super) fn fingerprint(key: &PublicKey) -> String {
+pub fn fingerprint(key: &PublicKey) -> String {
     key.fingerprint(HashAlg::Sha256).to_string()
 }
 
 fn parse(text: &[u8]) -> Result<PublicKey> {
-    let refuse = |reason: &str| Err(Error::KeyMalformed(reason.to_owned()));
+    let refuse = |reason: &str| Err(Error::Usage(UsageError::KeyMalformed { reason: reason.to_owned() }));
     let Ok(text) = std::str::from_utf8(text) else {
         return refuse("it is not text");
     };
     if text.contains("PRIVATE KEY-----") || text.starts_with("PuTTY-User-Key-File") {
-        return Err(Error::KeyPrivate);
+        return Err(Error::Usage(UsageError::KeyPrivate));
     }
     if text.contains("BEGIN SSH2 PUBLIC KEY") {
         return refuse("it is in the SSH2 format; `ssh-keygen -i -f FILE` turns it into OpenSSH's");
@@ -77,12 +77,14 @@ fn parse(text: &[u8]) -> Result<PublicKey> {
     if let Some(rsa) = key.key_data().rsa()
         && !RSA_BITS.contains(&rsa.key_size())
     {
-        return Err(Error::KeyMalformed(format!(
-            "it is an RSA key of {} bits, and those of {} to {} are taken; `ssh-keygen -t ed25519` makes a better one",
-            rsa.key_size(),
-            RSA_BITS.start(),
-            RSA_BITS.end()
-        )));
+        return Err(Error::Usage(UsageError::KeyMalformed {
+            reason: format!(
+                "it is an RSA key of {} bits, and those of {} to {} are taken; `ssh-keygen -t ed25519` makes a better one",
+                rsa.key_size(),
+                RSA_BITS.start(),
+                RSA_BITS.end()
+            ),
+        }));
     }
     Ok(key)
 }
@@ -100,7 +102,7 @@ mod tests {
 
     fn reason(text: &str) -> String {
         match parse(text.as_bytes()) {
-            Err(Error::KeyMalformed(reason)) => reason,
+            Err(Error::Usage(UsageError::KeyMalformed { reason })) => reason,
             other => panic!("{other:?}"),
         }
     }
@@ -147,7 +149,7 @@ mod tests {
         let (private, ..) = generate(&["-t", "ed25519"]);
         let (pem, ..) = generate(&["-t", "rsa", "-m", "PEM"]);
         for text in [private.as_str(), &pem, "PuTTY-User-Key-File-3: ssh-ed25519\n"] {
-            assert!(matches!(parse(text.as_bytes()), Err(Error::KeyPrivate)), "{text}");
+            assert!(matches!(parse(text.as_bytes()), Err(Error::Usage(UsageError::KeyPrivate))), "{text}");
         }
     }
 
@@ -176,7 +178,9 @@ mod tests {
             let reason = reason(&text);
             assert!(reason.starts_with(expected), "{text:?}: {reason}");
         }
-        assert!(matches!(parse(&[0xff, 0xfe]), Err(Error::KeyMalformed(reason)) if reason == "it is not text"));
+        assert!(
+            matches!(parse(&[0xff, 0xfe]), Err(Error::Usage(UsageError::KeyMalformed { reason })) if reason == "it is not text")
+        );
     }
 
     #[test]

@@ -1,0 +1,297 @@
+//! Arguments that many commands share, and what is done to a command line before clap reads it.
+//!
+//! On a server the first word of a command is its app. In a clone whose remote `paas` is an app of the server, or with
+//! `--app` or `PAAS_APP`, the app is known: no word is taken for it, but for its very name.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs::File,
+    io::{IsTerminal, Read},
+    path::PathBuf,
+    str::FromStr,
+};
+
+use clap::{Args, Command};
+use clap_complete::ArgValueCandidates;
+
+use super::completions::app_names;
+use crate::{
+    Error, Result,
+    model::{AppName, Door},
+    ui::Ui,
+};
+
+/// The id of the argument that is an app: of [`AppArgument`] and [`OptionalApp`].
+const APP: &str = "app";
+/// The id of the argument that is an operation: of [`OperationArgument`] and [`OptionalOperation`].
+const TARGET: &str = "target";
+
+/// The app that a command is about.
+#[derive(Debug, Args)]
+pub(super) struct AppArgument {
+    /// The app; left out in its clone, with --app, or with PAAS_APP
+    #[arg(id = APP, value_name = "APP", add = ArgValueCandidates::new(app_names))]
+    pub(super) app: AppName,
+}
+
+/// The app that a command is about, or all.
+#[derive(Debug, Args)]
+pub(super) struct OptionalApp {
+    /// The app [default: that of the clone, of --app or of PAAS_APP; else all apps]
+    #[arg(id = APP, value_name = "APP", add = ArgValueCandidates::new(app_names))]
+    pub(super) app: Option<AppName>,
+}
+
+/// The app that a command ends for good: its name is always typed.
+#[derive(Debug, Args)]
+pub(super) struct NamedApp {
+    /// The app, always by its name
+    #[arg(id = "named", value_name = "APP", add = ArgValueCandidates::new(app_names))]
+    pub(super) app: AppName,
+}
+
+/// A deploy that a command is about.
+#[derive(Debug, Args)]
+pub(super) struct OperationArgument {
+    /// Deploy ID, or an app for its latest deploy
+    #[arg(id = TARGET, value_name = "ID|APP", add = ArgValueCandidates::new(app_names))]
+    pub(super) target: String,
+}
+
+/// A deploy that a command is about, or the latest.
+#[derive(Debug, Args)]
+pub(super) struct OptionalOperation {
+    /// Deploy ID, or an app for its latest deploy [default: the latest deploy of any app]
+    #[arg(id = TARGET, value_name = "ID|APP", add = ArgValueCandidates::new(app_names))]
+    pub(super) target: Option<String>,
+}
+
+/// A file of the person who types, or standard input.
+///
+/// It is read before root becomes the owner of the root directory, who may not be able to read root's files. A laptop
+/// opens it and sends it as standard input.
+#[derive(Clone, Debug)]
+pub(super) enum Input {
+    /// `-`, or nothing.
+    Stdin,
+    /// A path on the machine where it was typed.
+    File(PathBuf),
+    /// What was read.
+    Bytes(Vec<u8>),
+}
+
+impl FromStr for Input {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
+        Ok(if text == "-" { Input::Stdin } else { Input::File(PathBuf::from(text)) })
+    }
+}
+
+impl Input {
+    /// Reads it, at most `limit` bytes. `prompt` is said if it is to be typed on a terminal.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a file that cannot be read, is too long, or is on the machine of an SSH client.
+    pub(super) fn read(&mut self, door: Door, limit: u64, prompt: &str, ui: Ui) -> Result<()> {
+        let bytes = match self {
+            Input::Bytes(_) => return Ok(()),
+            Input::Stdin => {
+                let stdin = std::io::stdin();
+                if stdin.is_terminal() {
+                    ui.talk(prompt);
+                }
+                read_at_most(stdin.lock(), limit, "standard input")?
+            }
+            // The client's path means nothing on this machine, and this machine's files are not the client's to read.
+            Input::File(path) if door != Door::Local => {
+                return Err(Error::usage(
+                    format!("{} is a file of your machine, and this command runs on the server", path.display()),
+                    format!("give it on standard input: `ssh ... - < {}`", path.display()),
+                ));
+            }
+            Input::File(path) => {
+                let name = path.display().to_string();
+                read_at_most(open(path)?, limit, &name)?
+            }
+        };
+        *self = Input::Bytes(bytes);
+        Ok(())
+    }
+
+    /// What was read; nothing before [`Input::read`].
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Input::Bytes(bytes) => bytes,
+            Input::Stdin | Input::File(_) => &[],
+        }
+    }
+
+    /// Opens the file to be sent on to a server, and replaces its path in the command line that goes there by `-`.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a file that cannot be read.
+    pub(super) fn send(&self, arguments: &mut [OsString]) -> Result<Option<File>> {
+        let Input::File(path) = self else { return Ok(None) };
+        let file = open(path)?;
+        if let Some(word) = arguments.iter_mut().rev().find(|word| word.as_os_str() == path.as_os_str()) {
+            *word = OsString::from("-");
+        }
+        Ok(Some(file))
+    }
+}
+
+/// Opens a file of the person who types.
+fn open(path: &std::path::Path) -> Result<File> {
+    // A path that was typed wrongly is the user's to mend, not this machine's.
+    let refuse = |reason: std::io::Error| {
+        Error::usage(
+            format!("cannot read {}: {reason}", path.display()),
+            "give the path of a file, or `-` for standard input".to_owned(),
+        )
+    };
+    let file = File::open(path).map_err(refuse)?;
+    if file.metadata().map_err(refuse)?.is_dir() {
+        return Err(refuse(std::io::ErrorKind::IsADirectory.into()));
+    }
+    Ok(file)
+}
+
+fn read_at_most(source: impl Read, limit: u64, name: &str) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    source.take(limit + 1).read_to_end(&mut bytes).map_err(Error::io(format!("read {name}")))?;
+    if bytes.len() as u64 > limit {
+        return Err(Error::usage(
+            format!("{name} is longer than {limit} bytes"),
+            "give the right file; this one is too long for what it should be".to_owned(),
+        ));
+    }
+    Ok(bytes)
+}
+
+/// A command line, as far as it can be understood without reading all of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Words {
+    /// The place of the command among the arguments.
+    command: usize,
+    /// The app of `--app`.
+    app: Option<String>,
+    /// The first words after the command that are not options, and their places.
+    positionals: Vec<(usize, String)>,
+}
+
+/// Reads a command line as far as needed: `tree` says which options take a value.
+pub(super) fn words(tree: &Command, arguments: &[OsString]) -> Option<Words> {
+    let takes_value = |command: &Command, option: &str| {
+        let found = command.get_arguments().chain(tree.get_arguments()).find(|argument| {
+            let long = argument.get_long().map(|long| format!("--{long}"));
+            let short = argument.get_short().map(|short| format!("-{short}"));
+            long.as_deref() == Some(option) || short.as_deref() == Some(option)
+        });
+        found.is_some_and(|argument| argument.get_action().takes_values())
+    };
+    let mut app = None;
+    let mut command: Option<(usize, &Command)> = None;
+    let mut positionals = Vec::new();
+    let mut only_words = false;
+    let mut index = 1;
+    while index < arguments.len() {
+        let word = arguments[index].to_str().unwrap_or_default();
+        if !only_words && word == "--" && command.is_some() {
+            only_words = true;
+        } else if !only_words && word.starts_with('-') && word.len() > 1 {
+            let current = command.map_or(tree, |(_, command)| command);
+            if let Some(value) = word.strip_prefix("--app=") {
+                app = Some(value.to_owned());
+            } else if word == "--app" {
+                app = arguments.get(index + 1).and_then(|value| value.to_str()).map(str::to_owned);
+                index += 1;
+            } else if takes_value(current, word) {
+                index += 1;
+            }
+        } else if command.is_none() {
+            command = Some((index, tree.find_subcommand(word)?));
+        } else {
+            positionals.push((index, word.to_owned()));
+        }
+        index += 1;
+    }
+    Some(Words { command: command?.0, app, positionals })
+}
+
+/// Puts the app that is known into a command line that leaves it out, so that clap reads it as on a server.
+///
+/// `known`: the app of the clone or of `PAAS_APP`; `--app` in the line wins.
+pub(super) fn with_app(tree: &Command, arguments: &[OsString], known: Option<&AppName>) -> Vec<OsString> {
+    let mut arguments = arguments.to_vec();
+    let Some(words) = words(tree, &arguments) else { return arguments };
+    let Some(app) = words.app.clone().or_else(|| known.map(ToString::to_string)) else { return arguments };
+    let command = arguments.get(words.command).and_then(|word| tree.find_subcommand(word));
+    let first = command.and_then(|command| command.get_positionals().next());
+    let is_left_out = match first.map(|argument| argument.get_id().as_str()) {
+        // All apps are meant, and no word is an app.
+        Some(APP) if arguments.iter().any(|word| word == "--global") => false,
+        Some(APP) => words.positionals.first().is_none_or(|(_, word)| *word != app),
+        // A number is a deploy, and a name is another app's.
+        Some(TARGET) => words.positionals.is_empty(),
+        _ => false,
+    };
+    if is_left_out {
+        arguments.insert(words.command + 1, OsString::from(app));
+    }
+    arguments
+}
+
+/// Whether a command line asks for JSON, told before clap has read it.
+pub(super) fn asks_for_json(arguments: &[OsString]) -> bool {
+    let json = OsStr::new("json");
+    arguments.iter().any(|word| word == "--format=json")
+        || arguments.windows(2).any(|pair| pair[0] == "--format" && pair[1] == json)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn completed(line: &str, known: Option<&str>) -> String {
+        let tree = super::super::Cli::command();
+        let arguments: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        let known = known.map(|app| app.parse().unwrap());
+        let words = with_app(&tree, &arguments, known.as_ref());
+        words.iter().map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn an_app_that_is_known_is_left_out() {
+        for (line, meant) in [
+            ("paas logs", "paas logs blog"),
+            ("paas logs blog", "paas logs blog"),
+            ("paas logs -n 5", "paas logs blog -n 5"),
+            ("paas logs -p web -f", "paas logs blog -p web -f"),
+            ("paas config:set A=1", "paas config:set blog A=1"),
+            ("paas config:set blog A=1", "paas config:set blog A=1"),
+            ("paas config:get A", "paas config:get blog A"),
+            ("paas ps:restart web", "paas ps:restart blog web"),
+            ("paas ps:set memory 1g", "paas ps:set blog memory 1g"),
+            ("paas ps:set --global memory 1g", "paas ps:set --global memory 1g"),
+            ("paas --app shop logs", "paas --app shop logs shop"),
+            ("paas logs --app=shop", "paas logs shop --app=shop"),
+            ("paas --app shop config:get A", "paas --app shop config:get shop A"),
+            ("paas deploys:info", "paas deploys:info blog"),
+            ("paas deploys:info 12", "paas deploys:info 12"),
+            ("paas --config x logs", "paas --config x logs blog"),
+            // What makes or destroys an app, or is about none, is left as it is.
+            ("paas apps:create shop", "paas apps:create shop"),
+            ("paas apps:destroy", "paas apps:destroy"),
+            ("paas apps:list", "paas apps:list"),
+            ("paas nonsense", "paas nonsense"),
+            ("paas", "paas"),
+        ] {
+            assert_eq!(completed(line, Some("blog")), meant, "{line}");
+        }
+        assert_eq!(completed("paas logs", None), "paas logs");
+        assert_eq!(completed("paas --app shop logs", None), "paas --app shop logs shop");
+    }
+}

@@ -1,0 +1,32 @@
+//! Commands that nobody types: programs of ours run them. Hidden.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use super::{build_caps::BuildCaps, resolver::Resolver};
+use crate::{Result, model::Access, settings::Settings, ui::Ui};
+
+/// Run by programs of ours
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    #[command(name = "resolver", hide = true)]
+    Resolver(Resolver),
+    #[command(name = "build-caps", hide = true)]
+    BuildCaps(BuildCaps),
+}
+
+impl Command {
+    pub(super) fn access(&self) -> Access<'_> {
+        match self {
+            Command::Resolver(_) | Command::BuildCaps(_) => Access::Inside,
+        }
+    }
+
+    pub(super) fn run(self, config: Option<PathBuf>, ui: Ui) -> Result<()> {
+        match self {
+            Command::Resolver(it) => it.run(&Settings::load(config)?),
+            Command::BuildCaps(it) => it.run(ui),
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Commands about the server as a whole.
+
+use clap::{Args, Subcommand};
+
+use crate::{
+    Error, Result, clock,
+    context::Context,
+    model::{Access, Age, AppName, Outcome, Right},
+    ops,
+    store::EventFilter,
+    ui::{Format, Ui},
+};
+
+/// The server: how it is, what it holds, who changed what
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    #[command(name = "report")]
+    Report(Report),
+    #[command(name = "events")]
+    Events(Events),
+    #[command(name = "disk")]
+    Disk(Disk),
+    #[command(name = "cleanup")]
+    Cleanup(Cleanup),
+}
+
+impl Command {
+    pub(super) fn access(&self) -> Access<'_> {
+        match self {
+            Command::Report(_) => Access::Server(Right::See),
+            Command::Events(_) => Access::Server(Right::See),
+            Command::Disk(_) => Access::Server(Right::See),
+            Command::Cleanup(_) => Access::Server(Right::Administer),
+        }
+    }
+
+    pub(super) async fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
+        match self {
+            Command::Report(Report {}) => ui.show(&ops::report::report(context).await?),
+            Command::Events(it) => it.run(context, ui).await,
+            Command::Disk(Disk {}) => disk(context, ui).await,
+            Command::Cleanup(it) => it.run(context, ui).await,
+        }
+    }
+}
+
+/// Show the server in one look: versions, what answers, room, builds
+///
+/// Parts that do not answer are listed as down; the rest is still shown.
+#[derive(Debug, Args)]
+pub(super) struct Report {}
+
+/// Show who changed what, when, and by which door
+///
+/// Every change is there, and every refusal: what was done, to what, by whom, by which door (local, ssh, git, daemon),
+/// from which address, and what became of it.
+#[derive(Debug, Args)]
+pub(super) struct Events {
+    /// Only events of this app
+    #[arg(long = "of", value_name = "APP")]
+    of: Option<AppName>,
+    /// Only what this actor did, as the list shows it: key:ann, local:root
+    #[arg(long, value_name = "ACTOR")]
+    by: Option<String>,
+    /// Only this action, or all of a noun: config:set, config
+    #[arg(long, value_name = "ACTION")]
+    action: Option<String>,
+    /// Only events with this outcome: done, failed, canceled, denied
+    #[arg(long, value_name = "OUTCOME")]
+    outcome: Option<Outcome>,
+    /// Only events of the last such time: 90s, 15m, 12h, 7d
+    #[arg(long, value_name = "TIME")]
+    since: Option<Age>,
+    /// How many
+    #[arg(short, long, default_value_t = 50, value_name = "COUNT")]
+    number: u32,
+    /// Continue with what happens from now on
+    #[arg(short, long)]
+    follow: bool,
+}
+
+impl Events {
+    async fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
+        let filter = EventFilter {
+            app: self.of,
+            actor: self.by,
+            action: self.action,
+            outcome: self.outcome,
+            since: self.since.map(|Age(since)| clock::now() - i64::try_from(since.as_millis()).unwrap_or(i64::MAX)),
+            after: None,
+        };
+        if !self.follow {
+            return ui.show(&ops::events::list(context, &filter, self.number)?);
+        }
+        let print = |event: &ops::events::EventInfo| match ui.format {
+            Format::Text => ui.log_line(&event.line()),
+            Format::Json => ui.log_line(&serde_json::to_string(event).map_err(Error::bug)?),
+        };
+        ops::events::follow(context, &filter, self.number, print, || ui.log_line("")).await
+    }
+}
+
+/// Show what takes space on the server, and how much is left
+///
+/// By app: its images (space unique to its images, and layers shared with others, stored once), what its containers have
+/// written, their logs, its repository, the logs of its deploys and of its former containers. The build cache is shared
+/// by everybody who builds on this Docker engine.
+#[derive(Debug, Args)]
+pub(super) struct Disk {}
+
+async fn disk(context: &Context<'_>, ui: Ui) -> Result<()> {
+    let report = ops::disk::report(context).await?;
+    ui.show(&report)?;
+    if let Some(error) = &report.engine_error {
+        ui.talk(&format!("what images and containers take is not known: {}", error.one_line()));
+    }
+    ui.talk(
+        "`paas cleanup` frees what no app needs; `paas cleanup --build-cache` also the build cache, of the whole engine",
+    );
+    Ok(())
+}
+
+/// Free space: remove what no app needs any more
+///
+/// Removes what the properties `keep.*` say is too much (images of former releases, logs of deploys and of former
+/// containers, old releases, deploys and events), leftovers of interrupted builds, containers and networks that no
+/// deploy knows, and temporary files more than a day old. Every deploy does most of it by itself. Nothing of another
+/// instance or program is touched, and deploys may run meanwhile.
+///
+/// The build cache makes the next builds quick and is shared by everybody who builds on this Docker engine, so it is
+/// emptied only with --build-cache.
+#[derive(Debug, Args)]
+pub(super) struct Cleanup {
+    /// Also empty the build cache of the whole engine: the next builds of everybody who uses it start from nothing
+    #[arg(long)]
+    build_cache: bool,
+}
+
+impl Cleanup {
+    async fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
+        let cleaned = ops::cleanup::run(context, self.build_cache).await?;
+        ui.show(&cleaned)?;
+        if let Some(error) = cleaned.failed {
+            return Err(error);
+        }
+        if !self.build_cache {
+            ui.talk(
+                "`paas cleanup --build-cache` also empties the build cache, of the whole engine; \
+                 `paas disk` shows what takes how much",
+            );
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,213 @@
+use super::{Advice, Kind};
+use crate::model::{AppName, DeployId, ReleaseVersion, Stop};
+
+/// The likely cause of a failed build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LikelyCause {
+    /// What happened.
+    pub cause: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+/// Why a deploy, or another action on a running app, did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum DeployError {
+    /// The image build failed in one of the user's own steps.
+    #[error("build failed: {message}{}", likely.as_ref().map(|it| format!(": {}", it.cause)).unwrap_or_default())]
+    Build {
+        /// The last error of the builder.
+        message: String,
+        /// Whether the step was killed, as it is if the machine runs out of memory.
+        is_killed: bool,
+        /// The likely cause, if the output shows it.
+        likely: Option<LikelyCause>,
+    },
+    /// A container ended while it was being checked.
+    #[error("{container} exited with code {code}, {after} after it started")]
+    AppExited {
+        /// Process and index, e.g. `web.1`.
+        container: String,
+        /// The container's exit code.
+        code: i64,
+        /// How long it lived, e.g. `0.2 s`.
+        after: String,
+        /// Its last log lines.
+        output: String,
+    },
+    /// The release command failed.
+    #[error("the release command exited with code {code}")]
+    ReleaseCommand {
+        /// Its exit code.
+        code: i64,
+    },
+    /// A container that never became healthy.
+    #[error(transparent)]
+    NeverHealthy(Box<NeverHealthy>),
+    /// Another action holds the app.
+    #[error("{app} is busy: {holder}")]
+    Busy {
+        /// The app.
+        app: AppName,
+        /// Who holds it, for what, since when.
+        holder: String,
+    },
+    /// Somebody locked the app with `apps:lock`.
+    #[error("{app} is locked by {by}")]
+    AppLocked {
+        /// The app.
+        app: AppName,
+        /// Who locked it, when and why.
+        by: String,
+    },
+    /// Somebody canceled it, or a newer push took its place.
+    #[error("{0}")]
+    Stopped(Stop),
+    /// The process that ran it died.
+    #[error("the deploy was interrupted: the process that ran it died")]
+    Died,
+    /// A release that cannot be rolled back to.
+    #[error("cannot roll {app} back to {version}: {reason}")]
+    NoWayBack {
+        /// The app.
+        app: AppName,
+        /// The release.
+        version: ReleaseVersion,
+        /// Why.
+        reason: String,
+    },
+    /// There is no release before the one that serves.
+    #[error("{app} has no release to roll back to")]
+    NoFormerRelease {
+        /// The app.
+        app: AppName,
+    },
+    /// The app does not run.
+    #[error("{app} does not run")]
+    NotRunning {
+        /// The app.
+        app: AppName,
+    },
+    /// A check of a running app failed.
+    #[error("{failed} of {total} checks failed")]
+    ChecksFailed {
+        /// How many failed.
+        failed: usize,
+        /// How many there were.
+        total: usize,
+    },
+    /// A deploy that is over, or past the point of no return, cannot be canceled.
+    #[error("deploy {id} cannot be canceled: it is {state}")]
+    NotCancelable {
+        /// The deploy.
+        id: DeployId,
+        /// The state it is in.
+        state: String,
+    },
+    /// The app was never deployed.
+    #[error("{app} was never deployed")]
+    NeverDeployed {
+        /// The app.
+        app: AppName,
+    },
+    /// No app was ever deployed.
+    #[error("nothing was deployed yet")]
+    NothingDeployed,
+}
+
+/// A container that never became healthy.
+#[derive(Debug, thiserror::Error)]
+#[error("{container} did not become healthy within {timeout}: {reason}")]
+pub struct NeverHealthy {
+    /// Process and index, e.g. `web.1`.
+    pub container: String,
+    /// How long was waited.
+    pub timeout: String,
+    /// The last answer or error.
+    pub reason: String,
+    /// What to do about it.
+    pub hint: String,
+    /// Its last log lines.
+    pub output: String,
+}
+
+impl DeployError {
+    pub(super) fn advice(&self) -> Advice {
+        match self {
+            DeployError::Build { likely, is_killed, .. } => match likely {
+                Some(likely) => Advice::new(Kind::App, &likely.hint),
+                None if *is_killed => Advice::new(
+                    Kind::App,
+                    "the step was killed, probably because it ran out of memory: `paas report` shows how much memory \
+                     the machine has, and how much builds may use (build_memory_mb)",
+                ),
+                None => {
+                    Advice::new(Kind::App, "the lines above come from the builder; fix the failed step and push again")
+                }
+            }
+            .short("build failed"),
+            DeployError::AppExited { code: 126 | 127, .. } => Advice::new(
+                Kind::App,
+                "the command is not in the image, or may not be run: see CMD in the Dockerfile, or the Procfile",
+            )
+            .short("the app exited"),
+            DeployError::AppExited { .. } => Advice::new(
+                Kind::App,
+                "the process must stay in the foreground; run the same command on your machine, fix it and push again",
+            )
+            .short("the app exited"),
+            DeployError::ReleaseCommand { .. } => {
+                Advice::new(Kind::App, "its output is above; fix it and push again").short("the release command failed")
+            }
+            DeployError::NeverHealthy(it) => Advice::new(Kind::App, &it.hint).short("the app is not healthy"),
+            DeployError::Busy { app, .. } => Advice::new(
+                Kind::Busy,
+                format!("`paas deploys:list {app}` shows it; `paas deploys:cancel {app}` stops it; or try again later"),
+            )
+            .short("the app is busy"),
+            DeployError::AppLocked { app, .. } => {
+                Advice::new(Kind::Busy, format!("`paas apps:unlock {app}` unlocks it, if it is yours to unlock"))
+                    .short("the app is locked")
+            }
+            DeployError::Stopped(Stop::Canceled(_)) => {
+                Advice::new(Kind::Interrupted, "push again to deploy").short("canceled")
+            }
+            DeployError::Stopped(Stop::Superseded(id)) => {
+                Advice::new(Kind::Conflict, format!("`paas deploys:follow {id}` shows that one"))
+                    .short(format!("superseded by deploy {id}"))
+            }
+            DeployError::Died => Advice::new(Kind::Interrupted, "push again"),
+            DeployError::NoWayBack { app, .. } => Advice::new(
+                Kind::Conflict,
+                format!("`paas releases:list {app}` shows the releases, and which can be rolled back to"),
+            ),
+            DeployError::NoFormerRelease { app } => {
+                Advice::new(Kind::NotFound, format!("`paas releases:list {app}` shows the releases there are"))
+            }
+            DeployError::NotRunning { app } => Advice::new(Kind::Conflict, format!("`paas ps:start {app}` starts it")),
+            DeployError::ChecksFailed { .. } => Advice::new(
+                Kind::App,
+                "`paas checks:report APP` shows what is checked, `paas logs APP` what the app printed",
+            ),
+            DeployError::NotCancelable { id, .. } => {
+                Advice::new(Kind::Conflict, format!("`paas deploys:info {id}` shows it"))
+            }
+            DeployError::NeverDeployed { .. } => {
+                Advice::new(Kind::NotFound, "`git push paas main` in the app's repository deploys it")
+            }
+            DeployError::NothingDeployed => {
+                Advice::new(Kind::NotFound, "`git push paas main` in the repository of an app deploys it")
+            }
+        }
+    }
+
+    pub(super) fn detail(&self) -> Option<String> {
+        let output = match self {
+            DeployError::AppExited { output, .. } => output,
+            DeployError::NeverHealthy(it) => &it.output,
+            _ => return None,
+        };
+        let lines: Vec<String> = output.lines().map(|line| format!("    {line}")).collect();
+        (!lines.is_empty()).then(|| lines.join("\n"))
+    }
+}

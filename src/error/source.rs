@@ -1,0 +1,98 @@
+use super::{Advice, Kind};
+
+/// What is wrong with the source of an app, or with the buildpack that is to build it.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The source cannot be read.
+    #[error("cannot read the source: {reason}")]
+    Unreadable {
+        /// Why.
+        reason: String,
+    },
+    /// A submodule that cannot be fetched.
+    #[error("cannot fetch the submodule {path}: {reason}")]
+    Submodule {
+        /// Its path in the repository.
+        path: String,
+        /// Why.
+        reason: String,
+        /// What to do.
+        hint: String,
+    },
+    /// A file of the repository that does not parse.
+    #[error("{file}{}: {message}", line.map(|line| format!(", line {line}")).unwrap_or_default())]
+    File {
+        /// The file's path in the repository.
+        file: String,
+        /// The line, counted from 1, if it is known.
+        line: Option<usize>,
+        /// What is wrong with it.
+        message: String,
+        /// What to write instead.
+        hint: String,
+    },
+    /// No buildpack matched.
+    #[error("no buildpack matches this repository")]
+    NothingDetected {
+        /// What was looked for, a line a buildpack.
+        looked_for: String,
+        /// The files at the top of the repository.
+        found: String,
+    },
+    /// The repository lacks something that its buildpack needs.
+    #[error("{message}")]
+    Unbuildable {
+        /// What it lacks.
+        message: String,
+        /// What to add.
+        hint: String,
+    },
+    /// A `buildpack.toml` that asks for what cannot be.
+    #[error("{message}")]
+    Buildpack {
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A folder that cannot be read as a buildpack.
+    #[error("{message}")]
+    BuildpackFolder {
+        /// What is wrong with it.
+        message: String,
+    },
+}
+
+impl SourceError {
+    pub(super) fn advice(&self) -> Advice {
+        match self {
+            SourceError::Unreadable { .. } => {
+                Advice::new(Kind::App, "push again; if it keeps failing, run `git fsck` in your repository")
+            }
+            SourceError::Submodule { hint, .. }
+            | SourceError::File { hint, .. }
+            | SourceError::Unbuildable { hint, .. } => Advice::new(Kind::App, hint),
+            SourceError::NothingDetected { .. } => Advice::new(
+                Kind::App,
+                "add one of the files above, or a Dockerfile; `paas plan` shows on your machine what would be built",
+            )
+            .short("nothing to build"),
+            SourceError::Buildpack { .. } => Advice::new(Kind::App, "correct the buildpack's buildpack.toml"),
+            SourceError::BuildpackFolder { .. } => {
+                Advice::new(Kind::App, "correct the buildpack's folder, or remove it")
+            }
+        }
+    }
+
+    pub(super) fn detail(&self) -> Option<String> {
+        match self {
+            SourceError::NothingDetected { looked_for, found } => {
+                Some(format!("looked for:\n{looked_for}\n\nfound: {found}"))
+            }
+            SourceError::Unreadable { .. }
+            | SourceError::Submodule { .. }
+            | SourceError::File { .. }
+            | SourceError::Unbuildable { .. }
+            | SourceError::Buildpack { .. }
+            | SourceError::BuildpackFolder { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! Every error on one page, tests/errors.txt: what a reviewer reads when a message or a hint changes.
+
+use std::{fmt::Write, fs, io, path::Path};
+
+use super::*;
+use crate::model::{Actor, OperationId, Right};
+
+/// Names the variants of an enum. One that is left out does not compile.
+macro_rules! variants {
+    ($($enum:ident: $($variant:ident)+;)+) => {$(
+        impl $enum {
+            const VARIANTS: &[&str] = &[$(stringify!($variant)),+];
+
+            fn variant(&self) -> &'static str {
+                match self {
+                    $($enum::$variant { .. } => stringify!($variant),)+
+                }
+            }
+        }
+    )+};
+}
+
+variants! {
+    Error: NotFound Exists Invalid Usage Access Push Source Deploy Engine Proxy Store Host Bug Interrupted Told Silent;
+    Thing: App Key Fingerprint ConfigVariable Release Deploy ProcessType Buildpack;
+    UsageError: Command Settings NotConfirmed KeyMalformed KeyPrivate;
+    AccessError: Unknown Lacks OnlyHere;
+    PushError: WrongBranch Refused NoApp;
+    SourceError: Unreadable Submodule File NothingDetected Unbuildable Buildpack BuildpackFolder;
+    DeployError: Build AppExited ReleaseCommand NeverHealthy Busy AppLocked Stopped Died NoWayBack NoFormerRelease
+        NotRunning ChecksFailed NotCancelable NeverDeployed NothingDeployed;
+    EngineError: Unavailable Lost NoSpace Failed SubnetTaken AddressTaken Unsupported ImagePull;
+    ProxyError: Unavailable Refused;
+    StoreError: Failed TooNew Sealed;
+    HostError: DiskFull RootDenied HostKey NoInstance AlreadyServing Listen ProgramMissing Program Io;
+}
+
+fn samples() -> Vec<Error> {
+    let mut samples = Vec::new();
+    samples.extend(missing_and_there());
+    samples.push(Invalid::new("app name", "Blog", "it takes lower-case letters").into());
+    samples.extend(of_usage().map(Error::from));
+    samples.extend(of_access().map(Error::from));
+    samples.extend(of_pushes().map(Error::from));
+    samples.extend(of_source().map(Error::from));
+    samples.extend(of_deploys().map(Error::from));
+    samples.extend(of_engine().map(Error::from));
+    samples.extend(of_proxy().map(Error::from));
+    samples.extend(of_store().map(Error::from));
+    samples.extend(of_host().map(Error::from));
+    samples.push(Error::bug("the release has no process"));
+    samples.push(Error::Interrupted);
+    samples.push(Error::from(DeployError::Died).told());
+    samples.push(Error::Silent(Kind::NotFound));
+    samples
+}
+
+fn of_access() -> [AccessError; 4] {
+    let actor = Actor::Key("ann".to_owned());
+    [
+        AccessError::Unknown { actor: "key:ann".to_owned() },
+        AccessError::Lacks { actor: actor.clone(), right: Right::Deploy, app: Some(app()) },
+        AccessError::Lacks { actor, right: Right::Administer, app: None },
+        AccessError::OnlyHere,
+    ]
+}
+
+fn app() -> AppName {
+    "blog".parse().unwrap()
+}
+
+fn refused() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionRefused, "connection refused")
+}
+
+fn missing_and_there() -> Vec<Error> {
+    let known = "web, worker".to_owned();
+    let things = [
+        (Thing::App, "blog"),
+        (Thing::Key, "laptop"),
+        (Thing::Fingerprint, "SHA256:abc"),
+        (Thing::ConfigVariable(app()), "SECRET"),
+        (Thing::Release(app()), "v3"),
+        (Thing::Deploy, "12"),
+        (Thing::ProcessType { app: app(), known }, "clock"),
+        (Thing::Buildpack { known: "go, static".to_owned() }, "cobol"),
+    ];
+    let there = [(Thing::App, "blog"), (Thing::Key, "laptop"), (Thing::Fingerprint, "SHA256:abc, named laptop")];
+    let missing = things.map(|(thing, name)| Error::NotFound(thing, name.to_owned()));
+    let there = there.map(|(thing, name)| Error::Exists(thing, name.to_owned()));
+    missing.into_iter().chain(there).collect()
+}
+
+fn of_usage() -> [UsageError; 5] {
+    [
+        UsageError::Command { message: "there is no directory x".into(), hint: "`paas plan DIR` takes one".into() },
+        UsageError::Settings { message: "PAAS_SUBNET: it is not a network".into() },
+        UsageError::NotConfirmed { app: app(), typed: "block".into() },
+        UsageError::KeyMalformed { reason: "it is not text".into() },
+        UsageError::KeyPrivate,
+    ]
+}
+
+fn of_pushes() -> [PushError; 3] {
+    [
+        PushError::WrongBranch { app: app(), deploy_branch: "main".into(), pushed: "dev".into() },
+        PushError::Refused { message: "two branches were pushed".into(), hint: "push one".into() },
+        PushError::NoApp { app: app() },
+    ]
+}
+
+fn of_source() -> [SourceError; 8] {
+    let file = |line| SourceError::File {
+        file: "paas.toml".into(),
+        line,
+        message: "there is no buildpack \"x\"".into(),
+        hint: "write one of these".into(),
+    };
+    [
+        SourceError::Unreadable { reason: "object not found".into() },
+        SourceError::Submodule {
+            path: "lib".into(),
+            reason: "it needs a password".into(),
+            hint: "use a public address".into(),
+        },
+        file(Some(3)),
+        file(None),
+        SourceError::NothingDetected { looked_for: "    static      index.html".into(), found: "a.txt".into() },
+        SourceError::Unbuildable { message: "nothing to run".into(), hint: "write a Procfile".into() },
+        SourceError::Buildpack { message: "a buildpack has a malformed glob: [".into() },
+        SourceError::BuildpackFolder { message: "the buildpack x is malformed: it has no buildpack.toml".into() },
+    ]
+}
+
+fn of_deploys() -> [DeployError; 19] {
+    let build = |is_killed, likely| DeployError::Build { message: "[2/3] RUN x failed".into(), is_killed, likely };
+    let exited = |code| DeployError::AppExited {
+        container: "web.1".into(),
+        code,
+        after: "0.2 s".into(),
+        output: "first line\nlast line".into(),
+    };
+    [
+        build(false, None),
+        build(true, None),
+        build(false, Some(LikelyCause { cause: "the library x is missing".into(), hint: "add it".into() })),
+        exited(1),
+        exited(127),
+        DeployError::ReleaseCommand { code: 1 },
+        DeployError::NeverHealthy(Box::new(NeverHealthy {
+            container: "web.1".into(),
+            timeout: "60 s".into(),
+            reason: "it answered 500".into(),
+            hint: "make / answer with a status below 500".into(),
+            output: String::new(),
+        })),
+        DeployError::Busy { app: app(), holder: "the deploy of main, 3 s ago".into() },
+        DeployError::AppLocked { app: app(), by: "local:root, 1 h ago: not today".into() },
+        DeployError::Stopped(Stop::Canceled(Actor::Key("laptop".into()))),
+        DeployError::Stopped(Stop::Superseded(OperationId(13))),
+        DeployError::Died,
+        DeployError::NoWayBack {
+            app: app(),
+            version: crate::model::ReleaseVersion(2),
+            reason: "it never served".into(),
+        },
+        DeployError::NoFormerRelease { app: app() },
+        DeployError::NotRunning { app: app() },
+        DeployError::ChecksFailed { failed: 1, total: 2 },
+        DeployError::NotCancelable { id: OperationId(12), state: "succeeded".into() },
+        DeployError::NeverDeployed { app: app() },
+        DeployError::NothingDeployed,
+    ]
+}
+
+fn of_engine() -> [EngineError; 8] {
+    let action = || "build the image".to_owned();
+    [
+        EngineError::Unavailable { address: "unix:///var/run/docker.sock".into(), source: refused().into() },
+        EngineError::Lost { action: action(), source: "connection closed".into() },
+        EngineError::NoSpace { action: action(), source: "no space left on device".into() },
+        EngineError::Failed { action: action(), source: "invalid reference".into() },
+        EngineError::SubnetTaken { subnet: "10.211.0.0/16".into() },
+        EngineError::AddressTaken { address: std::net::Ipv4Addr::new(10, 211, 0, 2) },
+        EngineError::Unsupported { reason: "the machine has no cgroups of memory and processors".into() },
+        EngineError::ImagePull { image: "busybox:0".into(), source: "manifest unknown".into() },
+    ]
+}
+
+fn of_proxy() -> [ProxyError; 3] {
+    let reason = || "/r/caddy.sock: connection refused".to_owned();
+    [
+        ProxyError::Unavailable { reason: reason(), caddyfile: None },
+        ProxyError::Unavailable { reason: reason(), caddyfile: Some("/r/Caddyfile".into()) },
+        ProxyError::Refused { reason: "line 3: unknown directive".into() },
+    ]
+}
+
+fn of_store() -> [StoreError; 3] {
+    [
+        StoreError::Failed { action: "be read", source: "disk I/O error".into() },
+        StoreError::TooNew { found: 9, known: 1 },
+        StoreError::Sealed { reason: "/r/secret.key: it holds no key".into() },
+    ]
+}
+
+fn of_host() -> [HostError; 12] {
+    let listen = |kind: io::ErrorKind| HostError::Listen {
+        address: "0.0.0.0:80".into(),
+        what: "HTTP",
+        setting: "PAAS_HTTP_LISTEN",
+        source: io::Error::new(kind, "the system refuses"),
+    };
+    let file = |kind: io::ErrorKind| HostError::Io {
+        action: "read /r/x".into(),
+        source: io::Error::new(kind, "the system refuses"),
+    };
+    [
+        HostError::DiskFull { path: "/r".into(), free: 10, floor: 512 },
+        HostError::RootDenied { path: "/r".into(), owner: "paas".into() },
+        HostError::HostKey { path: "/r/ssh_host_key".into(), reason: "it is empty".into() },
+        HostError::NoInstance { root: "/r".into() },
+        HostError::AlreadyServing { root: "/r".into() },
+        listen(io::ErrorKind::PermissionDenied),
+        listen(io::ErrorKind::AddrInUse),
+        HostError::ProgramMissing { program: "git".into(), source: io::ErrorKind::NotFound.into() },
+        HostError::Program { program: "git fetch".into(), status: "exit status: 128".into(), stderr: "fatal".into() },
+        file(io::ErrorKind::StorageFull),
+        file(io::ErrorKind::PermissionDenied),
+        file(io::ErrorKind::InvalidData),
+    ]
+}
+
+/// The names of an error's variants, from the outside in: `Deploy`, `Busy`.
+fn path_of(error: &Error) -> Vec<&'static str> {
+    let inner = match error {
+        Error::NotFound(thing, _) | Error::Exists(thing, _) => Some(thing.variant()),
+        Error::Usage(error) => Some(error.variant()),
+        Error::Access(error) => Some(error.variant()),
+        Error::Push(error) => Some(error.variant()),
+        Error::Source(error) => Some(error.variant()),
+        Error::Deploy(error) => Some(error.variant()),
+        Error::Engine(error) => Some(error.variant()),
+        Error::Proxy(error) => Some(error.variant()),
+        Error::Store(error) => Some(error.variant()),
+        Error::Host(error) => Some(error.variant()),
+        Error::Invalid(_) | Error::Bug(_) | Error::Interrupted | Error::Told(_) | Error::Silent(_) => None,
+    };
+    [error.variant()].into_iter().chain(inner).collect()
+}
+
+#[test]
+fn each_variant_has_a_sample() {
+    let sampled: Vec<String> = samples().iter().map(|error| path_of(error).join("::")).collect();
+    let mut wanted: Vec<String> = Vec::new();
+    for (concern, variants) in [
+        ("NotFound", Thing::VARIANTS),
+        ("Usage", UsageError::VARIANTS),
+        ("Access", AccessError::VARIANTS),
+        ("Push", PushError::VARIANTS),
+        ("Source", SourceError::VARIANTS),
+        ("Deploy", DeployError::VARIANTS),
+        ("Engine", EngineError::VARIANTS),
+        ("Proxy", ProxyError::VARIANTS),
+        ("Store", StoreError::VARIANTS),
+        ("Host", HostError::VARIANTS),
+    ] {
+        wanted.extend(variants.iter().map(|variant| format!("{concern}::{variant}")));
+    }
+    for variant in Error::VARIANTS {
+        let found = sampled.iter().any(|path| path.split("::").next() == Some(variant));
+        assert!(found, "{variant} has no sample");
+    }
+    for path in wanted {
+        assert!(sampled.contains(&path), "{path} has no sample");
+    }
+}
+
+#[test]
+fn the_page_of_all_errors_is_up_to_date() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let path = root.join("tests/errors.txt");
+    let page = page(root);
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&path, &page).unwrap();
+    }
+    let kept = fs::read_to_string(&path).unwrap_or_default();
+    for (number, (kept, now)) in kept.lines().zip(page.lines()).enumerate() {
+        assert_eq!(kept, now, "tests/errors.txt, line {}: UPDATE=1 cargo test errors", number + 1);
+    }
+    assert!(kept == page, "tests/errors.txt is stale: UPDATE=1 cargo test errors");
+}
+
+fn page(root: &Path) -> String {
+    let mut page = String::from("Every error: its message, what it means to a program, and its hint.\n");
+    for error in samples() {
+        let kind = error.kind();
+        writeln!(page, "\n{}", path_of(&error).join("::")).unwrap();
+        writeln!(page, "  {}", error.one_line()).unwrap();
+        writeln!(page, "  {kind:?}, exit code {}, HTTP {}", kind.exit_code(), kind.http_status()).unwrap();
+        if error.short() != error.to_string() {
+            writeln!(page, "  short: {}", error.short()).unwrap();
+        }
+        for line in error.detail().iter().flat_map(|detail| detail.lines()) {
+            writeln!(page, "  | {line}").unwrap();
+        }
+        if let Some(hint) = error.hint() {
+            writeln!(page, "  hint: {hint}").unwrap();
+        }
+    }
+    page.push_str("\nWhat buildpacks say of a source that they refuse, and of a build that failed.\n");
+    let mut folders: Vec<_> =
+        fs::read_dir(root.join("buildpacks")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    folders.sort();
+    let mut hints = 0;
+    for folder in folders.iter().filter(|folder| folder.is_dir()) {
+        for file in ["buildpack.toml", "failures.toml"] {
+            let Ok(text) = fs::read_to_string(folder.join(file)) else { continue };
+            let document: toml::Table = text.parse().unwrap();
+            for (list, message) in [("refuse", "message"), ("failures", "cause")] {
+                for rule in document.get(list).and_then(toml::Value::as_array).into_iter().flatten() {
+                    let word = |key: &str| rule[key].as_str().unwrap();
+                    let name = folder.file_name().unwrap().display();
+                    writeln!(page, "\n{name}: {}\n  hint: {}", word(message), word("hint")).unwrap();
+                    hints += 1;
+                }
+            }
+        }
+    }
+    assert!(hints > 100, "only {hints} hints of buildpacks were found");
+    page
+}

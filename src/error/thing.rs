@@ -1,0 +1,111 @@
+use super::{Advice, Kind};
+use crate::model::AppName;
+
+/// What can be named and then not be there, or be there already. The message and the hint of both come from here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Thing {
+    /// An app, by its name.
+    App,
+    /// An SSH key, by its name.
+    Key,
+    /// An SSH key, by its fingerprint.
+    Fingerprint,
+    /// A config variable of an app.
+    ConfigVariable(AppName),
+    /// A release of an app.
+    Release(AppName),
+    /// A deploy, by its number.
+    Deploy,
+    /// A process type of an app.
+    ProcessType {
+        /// The app.
+        app: AppName,
+        /// The process types that it has.
+        known: String,
+    },
+    /// A buildpack.
+    Buildpack {
+        /// The buildpacks there are.
+        known: String,
+    },
+}
+
+impl Thing {
+    /// The word for it, to be followed by a name.
+    fn word(&self) -> &'static str {
+        match self {
+            Thing::App => "app named",
+            Thing::Key => "SSH key named",
+            Thing::Fingerprint => "SSH key with the fingerprint",
+            Thing::ConfigVariable(_) => "config variable",
+            Thing::Release(_) => "release",
+            Thing::Deploy => "deploy",
+            Thing::ProcessType { .. } => "process type",
+            Thing::Buildpack { .. } => "buildpack",
+        }
+    }
+
+    /// What lists those there are.
+    fn list(&self) -> String {
+        match self {
+            Thing::App => "`paas apps:list` shows the apps there are".into(),
+            Thing::Key | Thing::Fingerprint => "`paas ssh-keys:list` shows the keys there are".into(),
+            Thing::ConfigVariable(app) => format!("`paas config:show {app}` shows the variables there are"),
+            Thing::Release(app) => format!("`paas releases:list {app}` shows the releases there are"),
+            Thing::Deploy => "`paas deploys:list APP` shows the deploys there are".into(),
+            Thing::ProcessType { known, .. } => format!("process types: {known}"),
+            Thing::Buildpack { known } => format!("buildpacks: {known}"),
+        }
+    }
+
+    /// The app that it belongs to.
+    fn app(&self) -> Option<&AppName> {
+        match self {
+            Thing::ConfigVariable(app) | Thing::Release(app) | Thing::ProcessType { app, .. } => Some(app),
+            Thing::App | Thing::Key | Thing::Fingerprint | Thing::Deploy | Thing::Buildpack { .. } => None,
+        }
+    }
+
+    /// That there is none of that name.
+    pub(super) fn not_found(&self, name: &str) -> String {
+        match self.app() {
+            Some(app) => format!("{app} has no {} {name}", self.word()),
+            None => format!("there is no {} {name}", self.word()),
+        }
+    }
+
+    /// That there is one of that name already.
+    pub(super) fn exists(&self, name: &str) -> String {
+        let word = self.word();
+        let article = if word.starts_with(['a', 'S']) { "an" } else { "a" };
+        match self.app() {
+            Some(app) => format!("{app} already has {article} {word} {name}"),
+            None => format!("there is already {article} {word} {name}"),
+        }
+    }
+
+    /// What to do if there is none of that name.
+    pub(super) fn advice_if_missing(&self, name: &str) -> Advice {
+        let list = self.list();
+        Advice::new(
+            Kind::NotFound,
+            match self {
+                Thing::App => format!("{list}; `paas apps:create {name}` makes this one"),
+                _ => list,
+            },
+        )
+    }
+
+    /// What to do if there is one of that name already.
+    pub(super) fn advice_if_there(&self, name: &str) -> Advice {
+        let list = self.list();
+        Advice::new(
+            Kind::Conflict,
+            match self {
+                Thing::App => format!("`paas apps:info {name}` shows it"),
+                Thing::Key | Thing::Fingerprint => format!("{list}; `paas ssh-keys:remove` removes one"),
+                _ => list,
+            },
+        )
+    }
+}

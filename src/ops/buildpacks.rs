@@ -1,0 +1,172 @@
+//! Buildpacks: which there are, and what they make of a directory.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::{
+    Error, Result,
+    buildpack::{self, BuildPlan, Buildpacks, Detected, Shown},
+    context::Context,
+    error::Thing,
+    tree::Tree,
+    ui::{Show, Text},
+};
+
+/// A list of buildpacks.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub struct BuildpackList(pub Vec<Shown>);
+
+impl Show for BuildpackList {
+    fn text(&self) -> Text {
+        Text::table(
+            ["NAME", "TITLE", "LOOKS FOR", "FROM"],
+            self.0.iter().map(|Shown { name, title, looks_for, origin, .. }| {
+                [name.clone(), title.clone(), looks_for.clone(), origin.clone()]
+            }),
+        )
+    }
+}
+
+/// The buildpacks of the instance, in the order in which they are tried.
+///
+/// # Errors
+/// [`Error::SourceFile`] for one of the server's own that is not right.
+pub fn list(context: &Context<'_>) -> Result<BuildpackList> {
+    let buildpacks = Buildpacks::load(Some(&context.instance.settings.paths.buildpacks()))?;
+    Ok(BuildpackList(buildpacks.show()))
+}
+
+/// A buildpack.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub struct BuildpackInfo(pub Shown);
+
+impl Show for BuildpackInfo {
+    fn text(&self) -> Text {
+        let shown = &self.0;
+        let mut facts = vec![
+            ("Name", shown.name.clone()),
+            ("Title", shown.title.clone()),
+            ("From", shown.origin.clone()),
+            ("Looks for", shown.looks_for.clone()),
+        ];
+        if !shown.images.is_empty() {
+            facts.push(("Images", shown.images.join(", ")));
+        }
+        let versions = Text::table(
+            ["VERSION OF", "NAME", "DEFAULT", "SUPPORTED", "WITHOUT FIXES"],
+            shown.versions.iter().map(|version| {
+                let ended: Vec<_> = version.ended.iter().map(|(version, _)| version.as_str()).collect();
+                [
+                    version.what.clone(),
+                    version.name.clone(),
+                    version.default.clone(),
+                    version.supported.join(", "),
+                    ended.join(", "),
+                ]
+            }),
+        );
+        Text::Parts(vec![Text::facts(facts), versions])
+    }
+}
+
+/// Looks at a buildpack.
+///
+/// # Errors
+/// [`Error::NotFound`] where there is none of that name.
+pub fn show(context: &Context<'_>, name: &str) -> Result<BuildpackInfo> {
+    let BuildpackList(mut all) = list(context)?;
+    let known = all.iter().map(|shown| shown.name.as_str()).collect::<Vec<_>>().join(", ");
+    let place = all
+        .iter()
+        .position(|shown| shown.name == name)
+        .ok_or_else(|| Error::NotFound(Thing::Buildpack { known }, name.to_owned()))?;
+    Ok(BuildpackInfo(all.swap_remove(place)))
+}
+
+/// Which buildpacks match a directory.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub struct Detection(pub Vec<Detected>);
+
+impl Show for Detection {
+    fn text(&self) -> Text {
+        Text::table(
+            ["MATCHES", "BECAUSE"],
+            self.0.iter().filter_map(|detected| Some([detected.name.clone(), detected.reason.clone()?])),
+        )
+    }
+}
+
+/// Asks each buildpack about a directory of this machine. Needs no instance.
+///
+/// # Errors
+/// [`Error::Usage`] where there is no such directory; what reading it says.
+pub fn detect(directory: &Path, user_buildpacks: &Path) -> Result<Detection> {
+    check_directory(directory, "buildpacks:detect")?;
+    Ok(Detection(Buildpacks::load(Some(user_buildpacks))?.detect(&Tree::directory(directory)?)?))
+}
+
+/// Plans the build of a directory of this machine. Needs no instance.
+///
+/// # Errors
+/// [`Error::Usage`] where there is no such directory; what reading and planning it says.
+pub fn plan(directory: &Path, user_buildpacks: &Path) -> Result<BuildPlan> {
+    check_directory(directory, "plan")?;
+    buildpack::plan(&Tree::directory(directory)?, &Buildpacks::load(Some(user_buildpacks))?)
+}
+
+fn check_directory(directory: &Path, command: &str) -> Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    Err(Error::usage(
+        format!("there is no directory {}", directory.display()),
+        format!("`paas {command} DIR` takes the directory of a repository"),
+    ))
+}
+
+impl Show for BuildPlan {
+    fn text(&self) -> Text {
+        let port = match (self.port, &self.port_source) {
+            (Some(port), Some(source)) => format!("{port}, from {source}"),
+            _ => "5000, the default; PORT in the app's config changes it".to_owned(),
+        };
+        let mut facts: Vec<(String, String)> = vec![
+            ("Buildpack".to_owned(), self.buildpack.clone()),
+            ("Reason".to_owned(), self.reason.clone()),
+            ("Port".to_owned(), port),
+        ];
+        facts.extend(self.release_command.iter().map(|command| ("Release".to_owned(), command.clone())));
+        let choices =
+            self.choices.iter().map(|choice| (choice.what.clone(), format!("{}, {}", choice.is, choice.source)));
+        facts.extend(choices);
+        let packages = self.packages.describe();
+        let packages = packages.as_deref().and_then(|text| text.split_once(": "));
+        facts.extend(packages.map(|(_, packages)| ("System packages".to_owned(), packages.to_owned())));
+        facts.extend(self.notes.iter().map(|note| ("Note".to_owned(), note.clone())));
+        facts.extend(self.warnings.iter().map(|warning| ("Warning".to_owned(), warning.clone())));
+        let versions = Text::table(
+            ["VERSION OF", "IS", "FROM", "ASKED FOR"],
+            self.versions.iter().map(|version| {
+                let asked = version.asked.clone().unwrap_or_default();
+                [version.what.clone(), version.version.clone(), version.source.clone(), asked]
+            }),
+        );
+        let commands = Text::table(
+            ["STEP", "COMMAND"],
+            self.commands.iter().map(|command| [command.name.clone(), command.command.replace('\n', "; ")]),
+        );
+        let processes = Text::table(
+            ["PROCESS", "COMMAND", "FROM"],
+            self.processes.iter().map(|spec| {
+                let command = spec.command.clone().unwrap_or_else(|| super::apps::IMAGE_COMMAND.to_owned());
+                [spec.process.to_string(), command, self.processes_source.clone()]
+            }),
+        );
+        let dockerfile = Text::Line(format!("# {}\n{}", self.dockerfile_path, self.dockerfile));
+        Text::Parts(vec![Text::facts(facts), versions, commands, processes, dockerfile])
+    }
+}
