@@ -290,12 +290,12 @@ mod tests {
         let stale = Secrets::open(&path)?;
         let read_before = store.read(|tables| tables.config(app))?[0].1.clone();
         std::fs::copy(&path, directory.join("old.key")).map_err(Error::io("copy"))?;
-        let before = store.read(|tables| Secrets::fingerprint(tables))?;
+        let before = store.read(Secrets::fingerprint)?;
 
         assert_eq!(store.write(|tables| secrets.rotate(tables))?, 1);
         assert!(store.write(|tables| secrets.tidy(tables))?);
         assert!(!store.write(|tables| secrets.tidy(tables))?);
-        assert_ne!(store.read(|tables| Secrets::fingerprint(tables))?, before);
+        assert_ne!(store.read(Secrets::fingerprint)?, before);
         assert_eq!(read(&path)?.len(), 1);
         assert_eq!(value(&mut store, app, &secrets)?, b"hunter2");
         assert_eq!(value(&mut store, app, &Secrets::open(&path)?)?, b"hunter2");

@@ -24,7 +24,7 @@ pub use releases::NewRelease;
 pub use routes::{Route, Standing};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
-use crate::{Error, Result, error::StoreError, model::Invalid};
+use crate::{Error, Result, error::StoreError};
 
 /// How long a process waits for another's write to end, in milliseconds.
 const BUSY_TIMEOUT_MS: u32 = 15_000;

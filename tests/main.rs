@@ -32,6 +32,7 @@ mod languages_native;
 mod languages_script;
 mod outages;
 mod plan;
+mod properties;
 mod push;
 mod queue;
 mod readme;

@@ -391,10 +391,10 @@ timeout = "2m"
         assert_eq!(paas_toml.port, Some(3000));
         let checks: Vec<_> = paas_toml.checks.iter().collect();
         let expected = [
-            (&property::CHECK_TYPE, "tcp"),
             (&property::CHECK_PATH, "/health"),
             (&property::CHECK_STATUS, "204"),
             (&property::CHECK_TIMEOUT, "2m"),
+            (&property::CHECK_TYPE, "tcp"),
         ];
         assert_eq!(checks, expected);
         Ok(())
