@@ -23,6 +23,8 @@ use crate::{
 
 /// The id of the argument that is an app: of [`AppArgument`] and [`OptionalApp`].
 const APP: &str = "app";
+/// The id of the argument that is an app, or with `--global` any word: another id, because `--app` has that of [`APP`].
+pub(super) const APP_WORD: &str = "app_word";
 /// The id of the argument that is an operation: of [`OperationArgument`] and [`OptionalOperation`].
 const TARGET: &str = "target";
 
@@ -230,8 +232,8 @@ pub(super) fn with_app(tree: &Command, arguments: &[OsString], known: Option<&Ap
     let first = command.and_then(|command| command.get_positionals().next());
     let is_left_out = match first.map(|argument| argument.get_id().as_str()) {
         // All apps are meant, and no word is an app.
-        Some(APP) if arguments.iter().any(|word| word == "--global") => false,
-        Some(APP) => words.positionals.first().is_none_or(|(_, word)| *word != app),
+        Some(APP_WORD) if arguments.iter().any(|word| word == "--global") => false,
+        Some(APP | APP_WORD) => words.positionals.first().is_none_or(|(_, word)| *word != app),
         // A number is a deploy, and a name is another app's.
         Some(TARGET) => words.positionals.is_empty(),
         _ => false,

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use clap::Args;
 use clap_complete::ArgValueCandidates;
 
-use super::completions::app_names;
+use super::{arguments::APP_WORD, completions::app_names};
 use crate::{
     Error, Result,
     context::Context,
@@ -37,7 +37,7 @@ impl FromStr for AppWord {
 #[derive(Debug, Args)]
 struct Target {
     /// The app; left out with --global, in its clone, with --app, or with PAAS_APP
-    #[arg(id = "app", value_name = "APP", required_unless_present = "global", add = ArgValueCandidates::new(app_names))]
+    #[arg(id = APP_WORD, value_name = "APP", required_unless_present = "global", add = ArgValueCandidates::new(app_names))]
     app: Option<AppWord>,
     /// All apps: what is set there holds for each that has no value of its own
     #[arg(long)]
@@ -134,7 +134,7 @@ impl Reporter {
 #[derive(Debug, Args)]
 pub(super) struct OptionalReporter {
     /// The app [default: that of the clone, of --app or of PAAS_APP; else all apps]
-    #[arg(id = "app", value_name = "APP", add = ArgValueCandidates::new(app_names))]
+    #[arg(id = APP_WORD, value_name = "APP", add = ArgValueCandidates::new(app_names))]
     app: Option<AppWord>,
     /// Only this property
     key: Option<String>,
