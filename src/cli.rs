@@ -4,6 +4,7 @@
 //! A command is its arguments, what it does, and who may do it ([`Access`]): `access` has no wildcard arm, so that a
 //! command that does not say so does not compile. [`execute`] asks the policy before anything is run.
 
+mod access;
 mod apps;
 mod arguments;
 mod build_caps;
@@ -33,7 +34,8 @@ mod ssh_keys;
 
 use std::{ffi::OsString, path::PathBuf};
 
-use arguments::Input;
+pub use access::{AccessRow, access_table};
+use arguments::Wanted;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{
@@ -139,9 +141,8 @@ impl Command {
         }
     }
 
-    /// The file of the person who types that it takes, with the most bytes it may have, and what to say if it is to be
-    /// typed on a terminal.
-    fn input(&mut self) -> Option<(&mut Input, u64, &'static str)> {
+    /// The file of the person who types that it takes.
+    fn input(&mut self) -> Option<Wanted<'_>> {
         match self {
             Command::SshKeys(it) => it.input(),
             _ => None,
@@ -175,18 +176,21 @@ fn deployed(ui: Ui, edited: Result<Edited>) -> Result<()> {
 }
 
 /// What is generated from the command tree and committed: the completion scripts and the pages of the manual, by path,
-/// whole; and the parts of docs/reference.md, by name.
+/// whole; and the parts of docs/reference.md and README.md, by name.
 ///
 /// # Errors
-/// [`Error::Bug`].
+/// [`Error::Bug`], and [`Error::Buildpack`] if a buildpack of the binary is malformed.
 pub fn generated() -> Result<Generated> {
     let mut files: Vec<(String, String)> =
         completions::Shell::ALL.iter().map(|shell| (format!("completions/{}", shell.file()), shell.script())).collect();
     files.extend(manual::pages()?.into_iter().map(|(name, text)| (format!("man/{name}"), text)));
     let reference = vec![
         ("commands", manual::command_reference()),
+        ("access", access::reference()?),
+        ("roles", access::role_reference()),
         ("settings", manual::setting_reference()),
         ("exit codes", manual::exit_code_reference()),
+        ("buildpacks", crate::buildpack::Buildpacks::load(None)?.table()),
     ];
     Ok(Generated { files, reference })
 }
@@ -196,7 +200,7 @@ pub fn generated() -> Result<Generated> {
 pub struct Generated {
     /// Files, by path from the root of the source.
     pub files: Vec<(String, String)>,
-    /// Parts of docs/reference.md, by name.
+    /// Parts of docs/reference.md and README.md, by name.
     pub reference: Vec<(&'static str, String)>,
 }
 
@@ -283,8 +287,8 @@ fn execute(arguments: &[OsString], door: Door) -> u8 {
         }
     }
     // Before root becomes the owner of the root directory, who may not be able to read root's files.
-    if let Some((input, limit, prompt)) = command.input()
-        && let Err(error) = input.read(door, limit, prompt, ui)
+    if let Some(wanted) = command.input()
+        && let Err(error) = wanted.read(door, &arguments, ui)
     {
         return fail(&error, ui);
     }
@@ -340,7 +344,7 @@ fn elsewhere(clone: Option<remote::Server>) -> Result<Option<remote::Server>> {
 /// Sends a command line to a server, with the file that it names as standard input. Returns only where that fails.
 fn send(server: &remote::Server, command: &mut Command, mut arguments: Vec<OsString>) -> Error {
     let file = match command.input() {
-        Some((input, _, _)) => input.send(&mut arguments),
+        Some(wanted) => wanted.input.send(&mut arguments),
         None => Ok(None),
     };
     match file {

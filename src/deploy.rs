@@ -5,7 +5,10 @@
 //! commit of the database; after it a deploy can only be finished, by whoever comes next.
 
 mod build;
+mod container;
 mod deployment;
+mod edited;
+mod former_log;
 mod health;
 mod preflight;
 mod probe;
@@ -14,20 +17,24 @@ mod recover;
 mod release;
 mod retire;
 mod rollout;
+mod scheduler;
 mod source;
+#[cfg(test)]
+mod tests;
 
-use deployment::Deploying;
+use deployment::{ActiveDeploy, end_of};
+pub use edited::edited;
 pub use preflight::check_disk;
 pub use probe::{Target, probe};
 use queue::{Request, begin};
 pub use queue::{hold, refuse_locked};
-pub use recover::{recover, remake};
+pub use recover::recover;
 use release::Changes;
 pub use retire::{apps_to_retire, retire_app};
-use rollout::Keep;
+use rollout::Reuse;
 
 use crate::{
-    Error, Result,
+    Result,
     context::Context,
     error::DeployError,
     instance::Instance,
@@ -69,7 +76,7 @@ pub struct Edit {
 
 /// What a deploy came to.
 #[derive(Clone, Debug)]
-pub struct Live {
+pub struct Deployed {
     /// The deployment.
     pub deployment: DeployId,
     /// The release that serves now.
@@ -80,7 +87,7 @@ pub struct Live {
 ///
 /// # Errors
 /// Whatever failed; the release before still serves then, and nothing of this deploy is left.
-pub async fn push(context: &Context<'_>, push: &Push, log: &DeployLog) -> Result<Live> {
+pub async fn push(context: &Context<'_>, push: &Push, log: &DeployLog) -> Result<Deployed> {
     let request = Request {
         app: &push.app,
         what: format!("the deploy of {} ({})", push.branch, push.commit.short()),
@@ -92,41 +99,41 @@ pub async fn push(context: &Context<'_>, push: &Push, log: &DeployLog) -> Result
             commit: Some(push.commit),
         },
     };
-    let deploying = begin(context, &request, log).await?;
-    let proven = deploying.unless_stopped(async {
-        source::check_branch(&deploying, push)?;
-        let source = source::checkout(&deploying, push.commit, &format!("from {}", push.branch)).await?;
-        let plan = build::plan(&deploying, source)?;
-        let image = build::image(&deploying, plan).await?;
-        let release = release::cut(&deploying, image, push.commit, &format!("push of {}", push.branch))?;
-        let release = release::run_command(&deploying, release).await?;
-        let candidate = rollout::start(&deploying, release, &Keep::Nothing).await?;
-        rollout::wait_healthy(&deploying, candidate).await
+    let deploy = begin(context, &request, log).await?;
+    let proven = deploy.unless_stopped(async {
+        source::check_branch(&deploy, push)?;
+        let source = source::checkout(&deploy, push.commit, &format!("from {}", push.branch)).await?;
+        let plan = build::plan(&deploy, source)?;
+        let image = build::image(&deploy, plan).await?;
+        let release = release::cut(&deploy, image, push.commit, &format!("push of {}", push.branch))?;
+        let release = release::run_command(&deploy, release).await?;
+        let candidate = rollout::start(&deploy, release, &Reuse::None).await?;
+        rollout::wait_healthy(&deploy, candidate).await
     });
-    conclude(&deploying, proven.await).await
+    conclude(&deploy, proven.await).await
 }
 
 /// Builds the commit that serves once more, and deploys what comes out.
 ///
 /// # Errors
-/// As [`push`]; [`Error::NeverDeployed`].
-pub async fn rebuild(context: &Context<'_>, app: &AppName, log: &DeployLog) -> Result<Live> {
+/// As [`push`]; [`crate::Error::NeverDeployed`].
+pub async fn rebuild(context: &Context<'_>, app: &AppName, log: &DeployLog) -> Result<Deployed> {
     let current = current_release(context.instance, app)?;
     let commit = current.commit.ok_or_else(|| DeployError::NeverDeployed { app: app.clone() })?;
     let mut new = NewDeployment::without_source(DeploymentKind::Rebuild, context.actor());
     new.commit = Some(commit);
     let request = Request { app, what: format!("the rebuild of {}", commit.short()), wait: true, new };
-    let deploying = begin(context, &request, log).await?;
-    let proven = deploying.unless_stopped(async {
-        let source = source::checkout(&deploying, commit, "once more").await?;
-        let plan = build::plan(&deploying, source)?;
-        let image = build::image(&deploying, plan).await?;
-        let release = release::cut(&deploying, image, commit, "rebuild")?;
-        let release = release::run_command(&deploying, release).await?;
-        let candidate = rollout::start(&deploying, release, &Keep::Nothing).await?;
-        rollout::wait_healthy(&deploying, candidate).await
+    let deploy = begin(context, &request, log).await?;
+    let proven = deploy.unless_stopped(async {
+        let source = source::checkout(&deploy, commit, "once more").await?;
+        let plan = build::plan(&deploy, source)?;
+        let image = build::image(&deploy, plan).await?;
+        let release = release::cut(&deploy, image, commit, "rebuild")?;
+        let release = release::run_command(&deploy, release).await?;
+        let candidate = rollout::start(&deploy, release, &Reuse::None).await?;
+        rollout::wait_healthy(&deploy, candidate).await
     });
-    conclude(&deploying, proven.await).await
+    conclude(&deploy, proven.await).await
 }
 
 /// Deploys the image that serves with a config or settings that differ, without a build. What runs as it should
@@ -134,17 +141,17 @@ pub async fn rebuild(context: &Context<'_>, app: &AppName, log: &DeployLog) -> R
 /// changed.
 ///
 /// # Errors
-/// As [`push`]; [`Error::NotRunning`].
-pub async fn edit(context: &Context<'_>, app: &AppName, edit: &Edit, log: &DeployLog) -> Result<Live> {
+/// As [`push`]; [`crate::Error::NotRunning`].
+pub async fn edit(context: &Context<'_>, app: &AppName, edit: &Edit, log: &DeployLog) -> Result<Deployed> {
     let new = NewDeployment::without_source(edit.kind, context.actor());
     let request = Request { app, what: format!("the deploy of {}", edit.reason), wait: true, new };
-    let deploying = begin(context, &request, log).await?;
-    let proven = deploying.unless_stopped(async {
-        let release = release::cut_again(&deploying, edit)?;
-        let candidate = rollout::start(&deploying, release, &Keep::Same).await?;
-        rollout::wait_healthy(&deploying, candidate).await
+    let deploy = begin(context, &request, log).await?;
+    let proven = deploy.unless_stopped(async {
+        let release = release::cut_edited(&deploy, edit)?;
+        let candidate = rollout::start(&deploy, release, &Reuse::Unchanged).await?;
+        rollout::wait_healthy(&deploy, candidate).await
     });
-    conclude(&deploying, proven.await).await
+    conclude(&deploy, proven.await).await
 }
 
 /// Goes back to a former release, with its image, its config and its settings, as a new release: without a build, and
@@ -153,25 +160,25 @@ pub async fn edit(context: &Context<'_>, app: &AppName, edit: &Edit, log: &Deplo
 /// `version`: none takes the release that served before the current one.
 ///
 /// # Errors
-/// As [`push`]; `DeployError::NoFormerRelease`, [`Error::NotFound`], `DeployError::NoWayBack`.
+/// As [`push`]; `DeployError::NoFormerRelease`, [`crate::Error::NotFound`], `DeployError::NoWayBack`.
 pub async fn rollback(
     context: &Context<'_>,
     app: &AppName,
     version: Option<ReleaseVersion>,
     log: &DeployLog,
-) -> Result<Live> {
+) -> Result<Deployed> {
     let what = version.map_or_else(|| "the rollback".to_owned(), |version| format!("the rollback to {version}"));
     let new = NewDeployment::without_source(DeploymentKind::Rollback, context.actor());
     let request = Request { app, what, wait: true, new };
-    let deploying = begin(context, &request, log).await?;
-    let proven = deploying.unless_stopped(async {
-        let target = release::to_roll_back_to(&deploying, version).await?;
-        let release = release::cut_from(&deploying, &target)?;
-        let candidate = rollout::start(&deploying, release, &Keep::Same).await?;
-        rollout::wait_healthy(&deploying, candidate).await
+    let deploy = begin(context, &request, log).await?;
+    let proven = deploy.unless_stopped(async {
+        let target = release::rollback_target(&deploy, version).await?;
+        let release = release::cut_copy(&deploy, &target)?;
+        let candidate = rollout::start(&deploy, release, &Reuse::Unchanged).await?;
+        rollout::wait_healthy(&deploy, candidate).await
     });
-    let live = conclude(&deploying, proven.await).await?;
-    if let Some(former) = deploying.app.current_release {
+    let live = conclude(&deploy, proven.await).await?;
+    if let Some(former) = deploy.app.current_release {
         log.detail(&format!("to undo this: paas releases:rollback {app} {former}"));
         log.flush();
     }
@@ -182,24 +189,24 @@ pub async fn rollback(
 /// is too many is drained.
 ///
 /// # Errors
-/// As [`push`]; [`Error::NotFound`], `DeployError::NeverDeployed`.
+/// As [`push`]; [`crate::Error::NotFound`], `DeployError::NeverDeployed`.
 pub async fn scale(
     context: &Context<'_>,
     app: &AppName,
     formation: &[(ProcessType, u32)],
     log: &DeployLog,
-) -> Result<Live> {
+) -> Result<Deployed> {
     let words: Vec<String> = formation.iter().map(|(process, quantity)| format!("{process}={quantity}")).collect();
     let new = NewDeployment::without_source(DeploymentKind::Scale, context.actor());
     let request = Request { app, what: format!("the scaling to {}", words.join(" ")), wait: true, new };
-    let deploying = begin(context, &request, log).await?;
-    let proven = deploying.unless_stopped(async {
+    let deploy = begin(context, &request, log).await?;
+    let proven = deploy.unless_stopped(async {
         let changes = Changes { formation: formation.to_vec(), ..Changes::default() };
-        let release = release::again(&deploying, &format!("Scaling to {}", words.join(" ")), changes)?;
-        let candidate = rollout::start(&deploying, release, &Keep::Same).await?;
-        rollout::wait_healthy(&deploying, candidate).await
+        let release = release::reuse_current(&deploy, &format!("Scaling to {}", words.join(" ")), changes)?;
+        let candidate = rollout::start(&deploy, release, &Reuse::Unchanged).await?;
+        rollout::wait_healthy(&deploy, candidate).await
     });
-    conclude(&deploying, proven.await).await
+    conclude(&deploy, proven.await).await
 }
 
 /// Starts the release that serves in new containers, proves them healthy, and moves the traffic to them. Where config
@@ -208,63 +215,58 @@ pub async fn scale(
 /// `process`: only the containers of this type; none for all.
 ///
 /// # Errors
-/// As [`push`]; `DeployError::NeverDeployed`, [`Error::NotFound`].
+/// As [`push`]; `DeployError::NeverDeployed`, [`crate::Error::NotFound`].
 pub async fn restart(
     context: &Context<'_>,
     app: &AppName,
     process: Option<&ProcessType>,
     log: &DeployLog,
-) -> Result<Live> {
+) -> Result<Deployed> {
     let current = current_release(context.instance, app)?;
-    if let Some(process) = process.filter(|process| current.process(process).is_none()) {
-        let known = current.process_names();
-        return Err(Error::no_process(app, process, known));
+    if let Some(process) = process {
+        current.require(app, process)?;
     }
     let new = NewDeployment::without_source(DeploymentKind::Restart, context.actor());
-    let deploying = begin(context, &Request { app, what: "the restart".to_owned(), wait: true, new }, log).await?;
-    let proven = deploying.unless_stopped(async {
-        let (release, keep) = match process {
+    let deploy = begin(context, &Request { app, what: "the restart".to_owned(), wait: true, new }, log).await?;
+    let proven = deploy.unless_stopped(async {
+        let (release, reuse) = match process {
             Some(process) => {
                 let headline = format!("Restarting {process}");
-                (release::again(&deploying, &headline, Changes::default())?, Keep::OtherThan(process.clone()))
+                (release::reuse_current(&deploy, &headline, Changes::default())?, Reuse::Except(process.clone()))
             }
-            None => (release::again_or_cut(&deploying)?, Keep::Nothing),
+            None => (release::reuse_or_cut(&deploy)?, Reuse::None),
         };
-        let candidate = rollout::start(&deploying, release, &keep).await?;
-        rollout::wait_healthy(&deploying, candidate).await
+        let candidate = rollout::start(&deploy, release, &reuse).await?;
+        rollout::wait_healthy(&deploy, candidate).await
     });
-    conclude(&deploying, proven.await).await
+    conclude(&deploy, proven.await).await
 }
 
 /// The release that serves an app.
 ///
 /// # Errors
-/// `DeployError::NeverDeployed`, [`Error::NotFound`].
+/// `DeployError::NeverDeployed`, [`crate::Error::NotFound`].
 fn current_release(instance: &Instance, app: &AppName) -> Result<Release> {
-    let current = instance.read(|tables| {
-        let app = tables.app(app)?;
-        tables.current_release(app.id)
-    })?;
-    current.ok_or_else(|| Error::Deploy(DeployError::NeverDeployed { app: app.clone() }))
+    instance.read(|tables| tables.serving(&tables.app(app)?))
 }
 
 /// Switches to what was proven, or undoes everything.
-async fn conclude(deploying: &Deploying<'_>, proven: Result<rollout::Healthy>) -> Result<Live> {
+async fn conclude(deploy: &ActiveDeploy<'_>, proven: Result<rollout::Healthy>) -> Result<Deployed> {
     let committed = match proven {
-        Ok(healthy) => rollout::switch(deploying, healthy).await,
+        Ok(healthy) => rollout::switch(deploy, healthy).await,
         Err(error) => Err(error),
     };
     match committed {
         Ok(live) => {
-            rollout::announce(deploying, &live);
-            retire::hand_over(deploying).await;
+            rollout::announce(deploy, &live);
+            retire::hand_over(deploy).await;
             Ok(live)
         }
         Err(error) => {
-            let end = queue::end_of(&error);
-            deploying.log.error(&error);
-            recover::undo(deploying.instance, &deploying.engine, deploying.id, end, &error.one_line()).await;
-            deploying.log.flush();
+            let end = end_of(&error);
+            deploy.log.error(&error);
+            recover::undo(deploy.instance, &deploy.engine, deploy.id, end, &error.one_line()).await;
+            deploy.log.flush();
             Err(error.told())
         }
     }

@@ -1,12 +1,17 @@
 //! What every action needs, in one value made once: the settings, the database and the secrets.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    cell::Cell,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::Semaphore;
 
 use crate::{
     Error, Result,
     model::{
-        AppId, BuildCaps, Override, Property, Scope,
-        property::{self, Default, Value},
+        Actor, AppId, BuildCaps, ConfigMap, EnvKey, Override, Property, Scope,
+        property::{self, Value},
     },
     secrets::Secrets,
     settings::Settings,
@@ -22,14 +27,69 @@ pub struct Instance {
     pub id: String,
     /// What seals and opens secrets.
     pub secrets: Secrets,
-    store: Mutex<Store>,
+    store: Arc<Mutex<Store>>,
+    pool: Option<Pool>,
+}
+
+/// The daemon's connections. What reads has one of its own, because what writes may have to wait for another process.
+#[derive(Debug)]
+struct Pool {
+    reader: Connection,
+    writer: Connection,
+}
+
+/// A connection to the database that is used on the blocking pool, by one at a time: what waits for its turn holds no
+/// thread of the pool.
+#[derive(Clone, Debug)]
+struct Connection {
+    store: Arc<Mutex<Store>>,
+    turn: Arc<Semaphore>,
+}
+
+impl Connection {
+    fn new(store: Arc<Mutex<Store>>) -> Connection {
+        Connection { store, turn: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// Does work with the connection. Work that has begun is done to its end, also if nobody waits for it any more.
+    async fn use_on_pool<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Store) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let turn = Arc::clone(&self.turn).acquire_owned().await.map_err(Error::bug)?;
+        let store = Arc::clone(&self.store);
+        on_pool(move || {
+            let _turn = turn;
+            work(&mut locked(&store))
+        })
+        .await?
+    }
+}
+
+thread_local! {
+    /// Whether this thread is one of the blocking pool's, where the database may be waited for.
+    static ON_POOL: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Does work that waits, beside the threads that serve: there, the daemon's instance can be read and written in place.
+///
+/// # Errors
+/// [`Error::Bug`] if the work panics.
+pub async fn on_pool<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    let marked = || {
+        ON_POOL.set(true);
+        let result = work();
+        ON_POOL.set(false);
+        result
+    };
+    tokio::task::spawn_blocking(marked).await.map_err(Error::bug)
 }
 
 impl Instance {
     /// Opens the instance that the settings name, and makes it where there is none.
     ///
     /// # Errors
-    /// [`Error::Io`] where its root cannot be made, [`Error::Database`], [`Error::Unseal`].
+    /// [`Error::Io`] where its root cannot be made, [`Error::Store`], [`Error::Unseal`].
     pub fn open(settings: Settings) -> Result<Instance> {
         let paths = &settings.paths;
         for directory in [
@@ -47,75 +107,130 @@ impl Instance {
         let mut store = Store::open(&paths.database())?;
         let id = store.read(|tables| tables.instance_id())?;
         let secrets = Secrets::open(&paths.secret_key())?;
-        Ok(Instance { settings, id, secrets, store: Mutex::new(store) })
+        Ok(Instance { settings, id, secrets, store: Arc::new(Mutex::new(store)), pool: None })
     }
 
-    /// Reads the database, from one snapshot.
+    /// Makes it the daemon's, whose async threads never wait for the database: [`Instance::reading`] and
+    /// [`Instance::writing`] do their work on the blocking pool, and [`Instance::read`] and [`Instance::write`] are
+    /// for [`on_pool`] only.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn for_daemon(self) -> Result<Instance> {
+        let reader = Arc::new(Mutex::new(Store::open(&self.settings.paths.database())?));
+        let pool = Pool { reader: Connection::new(reader), writer: Connection::new(Arc::clone(&self.store)) };
+        Ok(Instance { pool: Some(pool), ..self })
+    }
+
+    /// Reads the database, from one snapshot. It may have to wait.
     ///
     /// # Errors
     /// What `work` returns, or [`Error::Store`].
     pub fn read<T>(&self, work: impl FnOnce(&Tables<'_>) -> Result<T>) -> Result<T> {
-        self.store().read(work)
+        self.check_thread();
+        match &self.pool {
+            None => locked(&self.store).read(work),
+            Some(pool) => locked(&pool.reader.store).read(work),
+        }
     }
 
-    /// Reads and writes the database in one transaction.
+    /// Reads and writes the database in one transaction. It may have to wait for other processes.
     ///
     /// # Errors
     /// What `work` returns, or [`Error::Store`].
     pub fn write<T>(&self, work: impl FnOnce(&Tables<'_>) -> Result<T>) -> Result<T> {
-        self.store().write(work)
+        self.check_thread();
+        locked(&self.store).write(work)
     }
 
-    /// The value of a property that is no process type's: the one that is set for the app, else the one that the
-    /// settings file or a variable gives, else the one for all apps, else the default; none where that depends.
+    /// [`Instance::read`] for code that the daemon runs: there on the blocking pool.
     ///
     /// # Errors
-    /// [`Error::Store`]; [`Error::Invalid`] where what is stored is none.
-    pub fn value(&self, property: &'static Property, app_id: Option<AppId>) -> Result<Option<Value>> {
-        let rows: Vec<Override> =
-            self.read(|tables| tables.properties(app_id))?.into_iter().map(|row| row.set).collect();
-        let set = property::nearest(&rows, property, None);
-        let given = self.settings.given(property.name).filter(|_| set.is_none_or(|set| set.scope == Scope::Global));
-        let default = match property.default {
-            Default::Is(value) => Some(value),
-            Default::Depends(_) => None,
-        };
-        let text = given.map(|given| given.value.as_str()).or(set.map(|set| set.value.as_str())).or(default);
-        Ok(text.map(|text| property.value(text)).transpose()?)
-    }
-
-    /// The value of a property that is a number; none where none is set and there is no default.
-    ///
-    /// # Errors
-    /// As [`Instance::value`].
-    pub fn maybe_number(&self, property: &'static Property, app_id: Option<AppId>) -> Result<Option<u64>> {
-        match self.value(property, app_id)? {
-            Some(Value::Number(number)) => Ok(Some(number)),
-            Some(Value::Switch(_) | Value::Text(_)) => Err(Error::bug(format!("{property} is no number"))),
-            None => Ok(None),
+    /// What `work` returns, or [`Error::Store`].
+    pub async fn reading<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Tables<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        match &self.pool {
+            Some(pool) if !ON_POOL.get() => pool.reader.use_on_pool(|store| store.read(work)).await,
+            _ => self.read(work),
         }
+    }
+
+    /// [`Instance::write`] for code that the daemon runs: there on the blocking pool. A command writes in place, so
+    /// that nothing of it is written after it was stopped.
+    ///
+    /// # Errors
+    /// What `work` returns, or [`Error::Store`].
+    pub async fn writing<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Tables<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        match &self.pool {
+            Some(pool) if !ON_POOL.get() => pool.writer.use_on_pool(|store| store.write(work)).await,
+            _ => self.write(work),
+        }
+    }
+
+    /// An app's config in clear, as it is set now.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn config(&self, app_id: AppId) -> Result<ConfigMap> {
+        let sealed = self.read(|tables| tables.config(app_id))?;
+        let unsealed = sealed.into_iter().map(|(key, sealed)| {
+            let clear = String::from_utf8(self.secrets.unseal(&sealed)?).map_err(Error::bug)?;
+            Ok((key, clear))
+        });
+        unsealed.collect()
+    }
+
+    /// Writes edits of an app's config, each value sealed.
+    ///
+    /// # Errors
+    /// `StoreError::Sealed` if the key is not there; [`Error::Store`].
+    pub fn write_config(
+        &self,
+        tables: &Tables<'_>,
+        app_id: AppId,
+        edits: &[(EnvKey, Option<String>)],
+        actor: &Actor,
+    ) -> Result<()> {
+        for (key, value) in edits {
+            let sealed = value.as_ref().map(|value| self.secrets.seal(tables, value.as_bytes())).transpose()?;
+            tables.set_config(app_id, key, sealed.as_deref(), actor)?;
+        }
+        Ok(())
     }
 
     /// The value of a property that is a number and has a default.
     ///
     /// # Errors
-    /// As [`Instance::value`].
+    /// As [`value_of`].
     pub fn number(&self, property: &'static Property, app_id: Option<AppId>) -> Result<u64> {
-        self.maybe_number(property, app_id)?.ok_or_else(|| Error::bug(format!("{property} has no default")))
+        self.read(|tables| number_of(&self.settings, tables, property, app_id))
+    }
+
+    /// The value of a property of the server that is a number; none where none is set and there is no default.
+    ///
+    /// # Errors
+    /// As [`value_of`].
+    pub fn maybe_number(&self, property: &'static Property) -> Result<Option<u64>> {
+        self.read(|tables| maybe_number_of(&self.settings, tables, property, None))
     }
 
     /// Whether a property of the server that is yes or no is yes.
     ///
     /// # Errors
-    /// As [`Instance::value`].
+    /// As [`value_of`].
     pub fn is_on(&self, property: &'static Property) -> Result<bool> {
-        Ok(self.value(property, None)? == Some(Value::Switch(true)))
+        Ok(self.read(|tables| value_of(&self.settings, tables, property, None))? == Some(Value::Switch(true)))
     }
 
     /// The locks of those who build: as many as may do it at a time.
     ///
     /// # Errors
-    /// As [`Instance::value`].
+    /// As [`value_of`].
     pub fn build_locks(&self) -> Result<Vec<std::path::PathBuf>> {
         let builds = self.number(&property::BUILD_CONCURRENCY, None)?;
         Ok(self.settings.paths.build_locks(u16::try_from(builds).unwrap_or(1)))
@@ -124,10 +239,10 @@ impl Instance {
     /// What builds may take of the machine.
     ///
     /// # Errors
-    /// As [`Instance::value`].
+    /// As [`value_of`].
     pub fn build_caps(&self) -> Result<BuildCaps> {
-        let memory = self.maybe_number(&property::BUILD_MEMORY_MB, None)?;
-        let cpus = self.maybe_number(&property::BUILD_CPUS, None)?;
+        let memory = self.maybe_number(&property::BUILD_MEMORY_MB)?;
+        let cpus = self.maybe_number(&property::BUILD_CPUS)?;
         Ok(BuildCaps {
             memory: memory.map(|megabytes| megabytes * 1_000_000),
             cpus: cpus.map(|millis| millis as f64 / 1000.0),
@@ -139,10 +254,70 @@ impl Instance {
         matches!(crate::lock::holder(&self.settings.paths.daemon_lock()), Ok(Some(_)))
     }
 
-    fn store(&self) -> MutexGuard<'_, Store> {
-        // A panic inside a transaction rolls it back, so the store is whole after one.
-        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Fails, in a debug build, if this would keep the daemon from serving.
+    fn check_thread(&self) {
+        debug_assert!(
+            self.pool.is_none() || ON_POOL.get(),
+            "the daemon waits for its database on a thread that serves: use Instance::reading or Instance::writing"
+        );
     }
+}
+
+/// The value of a property that is no process type's: the one that is set for the app, else the one that the settings
+/// file or a variable gives, else the one for all apps, else the default; none where that depends.
+///
+/// # Errors
+/// [`Error::Store`]; [`Error::Invalid`] where what is stored is none.
+pub fn value_of(
+    settings: &Settings,
+    tables: &Tables<'_>,
+    property: &'static Property,
+    app_id: Option<AppId>,
+) -> Result<Option<Value>> {
+    let rows: Vec<Override> = tables.properties(app_id)?.into_iter().map(|row| row.set).collect();
+    let set = property::nearest(&rows, property, None);
+    let given = settings.given(property.name).filter(|_| set.is_none_or(|set| set.scope == Scope::Global));
+    let default = match property.default {
+        property::Default::Is(value) => Some(value),
+        property::Default::Depends(_) => None,
+    };
+    let text = given.map(|given| given.value.as_str()).or(set.map(|set| set.value.as_str())).or(default);
+    Ok(text.map(|text| property.value(text)).transpose()?)
+}
+
+/// [`value_of`] a property that is a number; none where none is set and there is no default.
+///
+/// # Errors
+/// As [`value_of`].
+pub fn maybe_number_of(
+    settings: &Settings,
+    tables: &Tables<'_>,
+    property: &'static Property,
+    app_id: Option<AppId>,
+) -> Result<Option<u64>> {
+    match value_of(settings, tables, property, app_id)? {
+        Some(Value::Number(number)) => Ok(Some(number)),
+        Some(Value::Switch(_) | Value::Text(_)) => Err(Error::bug(format!("{property} is no number"))),
+        None => Ok(None),
+    }
+}
+
+/// [`value_of`] a property that is a number and has a default.
+///
+/// # Errors
+/// As [`value_of`].
+pub fn number_of(
+    settings: &Settings,
+    tables: &Tables<'_>,
+    property: &'static Property,
+    app_id: Option<AppId>,
+) -> Result<u64> {
+    maybe_number_of(settings, tables, property, app_id)?.ok_or_else(|| Error::bug(format!("{property} has no default")))
+}
+
+fn locked(store: &Mutex<Store>) -> MutexGuard<'_, Store> {
+    // A panic inside a transaction rolls it back, so the store is whole after one.
+    store.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Makes a directory, and those above it, that only its owner may enter.
@@ -153,4 +328,68 @@ fn make_private(path: &std::path::Path) -> Result<()> {
         .mode(0o700)
         .create(path)
         .map_err(Error::io(format!("make the directory {}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn daemon(directory: &std::path::Path) -> Instance {
+        let file = directory.join("config.toml");
+        std::fs::write(&file, format!("root = {:?}", directory.join("root").display().to_string())).unwrap();
+        Instance::open(Settings::load(Some(file)).unwrap()).unwrap().for_daemon().unwrap()
+    }
+
+    /// The runtime has one thread: if anything waited on it, nothing else would go on.
+    #[tokio::test]
+    async fn the_daemon_goes_on_and_reads_while_another_process_writes() {
+        let directory = tempfile::tempdir().unwrap();
+        let instance = daemon(directory.path());
+        let path = instance.settings.paths.database();
+        let (begun, has_begun) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
+        let other = std::thread::spawn(move || {
+            Store::open(&path).unwrap().write(|_| {
+                begun.send(()).unwrap();
+                let _ = released.recv();
+                Ok(())
+            })
+        });
+        has_begun.recv().unwrap();
+        let write = |name: &'static str| instance.writing(move |tables| tables.set_meta(name, "written"));
+        let mut writes = std::pin::pin!(async { tokio::join!(write("a"), write("b")) });
+        for _ in 0..20 {
+            tokio::select! {
+                biased;
+                _ = &mut writes => panic!("nobody else can write now"),
+                read = instance.reading(|tables| tables.meta("a")) => assert_eq!(read.unwrap(), None),
+            }
+        }
+        release.send(()).unwrap();
+        let (first, second) = writes.await;
+        first.and(second).unwrap();
+        assert_eq!(instance.reading(|tables| tables.meta("b")).await.unwrap().as_deref(), Some("written"));
+        other.join().unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "on a thread that serves")]
+    async fn the_daemon_does_not_wait_for_the_database_on_its_own_threads() {
+        let directory = tempfile::tempdir().unwrap();
+        let _ = daemon(directory.path()).read(|tables| tables.instance_id());
+    }
+
+    #[tokio::test]
+    async fn work_on_the_pool_reads_and_writes_in_place() {
+        let directory = tempfile::tempdir().unwrap();
+        let instance = Arc::new(daemon(directory.path()));
+        let there = Arc::clone(&instance);
+        let work = move || {
+            there.write(|tables| tables.set_meta("a", "1"))?;
+            there.read(|tables| tables.meta("a"))
+        };
+        assert_eq!(on_pool(work).await.unwrap().unwrap().as_deref(), Some("1"));
+    }
 }

@@ -6,7 +6,7 @@ use std::{
     io::{Read, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use age::{secrecy::ExposeSecret, x25519::Identity};
@@ -18,9 +18,10 @@ const SEALED_TO: &str = "sealed_to";
 
 /// The instance's identity, which seals and opens. The database says which one seals; the file may hold the next one
 /// beside it while it is rotated, and this value keeps those that it knew, so that nothing read before is lost on it.
+#[derive(Clone)]
 pub struct Secrets {
     path: PathBuf,
-    identities: Mutex<Vec<Identity>>,
+    identities: Arc<Mutex<Vec<Identity>>>,
 }
 
 impl Secrets {
@@ -32,7 +33,7 @@ impl Secrets {
         loop {
             match std::fs::read_to_string(path) {
                 Ok(text) => {
-                    let identities = Mutex::new(parse(path, &text)?);
+                    let identities = Arc::new(Mutex::new(parse(path, &text)?));
                     return Ok(Secrets { path: path.to_owned(), identities });
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => Self::make(path)?,
@@ -273,9 +274,13 @@ mod tests {
         let (mut store, app) = store(directory, &Secrets::open(&directory.join("one.key"))?)?;
         assert_eq!(value(&mut store, app, &Secrets::open(&directory.join("one.key"))?)?, b"hunter2");
         let other = Secrets::open(&directory.join("two.key"))?;
-        assert!(value(&mut store, app, &other).is_err());
+        let error = value(&mut store, app, &other).unwrap_err();
+        assert_eq!(error.kind(), crate::Kind::Unavailable, "it is told apart from what exists already");
         let sealed = store.write(|tables| other.seal(tables, b"more"));
         assert!(sealed.is_err_and(|error| error.to_string().contains("two.key does not hold the key")));
+        std::fs::write(directory.join("two.key"), "no key").map_err(Error::io("write a file"))?;
+        let error = Secrets::open(&directory.join("two.key")).unwrap_err();
+        assert_eq!(error.kind(), crate::Kind::Unavailable, "{error}");
         Ok(())
     }
 

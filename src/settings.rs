@@ -319,6 +319,17 @@ impl Settings {
         Settings::of_given(given, named, &Account::current())
     }
 
+    /// The settings that a `config.toml` with this text gives. Of this machine they take nothing but the engine's
+    /// address: unit tests must not see an instance that runs here.
+    #[cfg(test)]
+    pub(crate) fn of_text(text: &str) -> Result<Settings> {
+        let mut given = in_file(Path::new("config.toml"), text)?;
+        let address = variable("DOCKER_HOST");
+        let source = Source::Variable("DOCKER_HOST".to_owned());
+        given.extend(address.map(|value| ("docker_host", Given { value, source })));
+        Settings::of_given(given, Some(PathBuf::from("/dev/null")), &Account::current())
+    }
+
     /// What was given for a setting, in the file or by a variable, which wins over the database.
     pub fn given(&self, name: &str) -> Option<&Given> {
         self.given.get(name)
@@ -571,6 +582,15 @@ mod tests {
         }
         let settings = settings(&[("images_kept", "1")], &account(0, "root"))?;
         assert_eq!(settings.given("keep.images").map(|given| &*given.value), Some("1"));
+        Ok(())
+    }
+
+    #[test]
+    fn a_child_process_reads_the_file_that_was_named_and_no_other() -> Result<()> {
+        let environment = Settings::of_text("root = \"/r\"\ndomain = \"example.com\"")?.child_environment();
+        for (name, value) in [("PAAS_CONFIG", "/dev/null"), ("PAAS_ROOT", "/r")] {
+            assert!(environment.contains(&(name.to_owned(), value.into())), "{name}: {environment:?}");
+        }
         Ok(())
     }
 

@@ -127,13 +127,9 @@ impl Server {
 }
 
 impl Shared {
-    /// The key of that fingerprint, if there is one. The database is asked beside the threads that serve, because it
-    /// may have to wait for others.
+    /// The key of that fingerprint, if there is one.
     async fn find_key(&self, fingerprint: String) -> Result<Option<StoredKey>> {
-        let instance = Arc::clone(&self.instance);
-        tokio::task::spawn_blocking(move || instance.read(|tables| tables.find_key_by_fingerprint(&fingerprint)))
-            .await
-            .map_err(Error::bug)?
+        self.instance.reading(move |tables| tables.find_key_by_fingerprint(&fingerprint)).await
     }
 
     /// Whether a key that logged in is still there, under the same name. Where the database cannot tell, it is.

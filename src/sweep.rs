@@ -14,9 +14,10 @@ use tracing::warn;
 use crate::{
     Error, Result, clock,
     engine::{Engine, Image},
-    instance::Instance,
-    model::{self, App, DeployId, ImageId, property},
-    settings::Paths,
+    instance::{Instance, maybe_number_of, number_of, on_pool},
+    model::{self, AppName, DeployId, ImageId, Scheduler, property},
+    settings::{Paths, Settings},
+    store::Tables,
 };
 
 /// How long after its last change a temporary file has no owner any more: no push and no build takes that long.
@@ -31,7 +32,7 @@ pub struct Freed {
     /// How many.
     pub removed: u64,
     /// How many bytes that freed; for images what of their layers nothing else has, the build cache included.
-    pub bytes: u64,
+    pub freed_bytes: u64,
 }
 
 impl Freed {
@@ -39,7 +40,7 @@ impl Freed {
     pub fn words(self) -> String {
         match self {
             Freed { removed: 0, .. } => "nothing to remove".to_owned(),
-            Freed { removed, bytes } => format!("{removed} removed, {} freed", model::bytes(bytes)),
+            Freed { removed, freed_bytes: bytes } => format!("{removed} removed, {} freed", model::bytes(bytes)),
         }
     }
 }
@@ -81,25 +82,36 @@ pub struct Rows {
 
 /// Sweeps after a deploy, which is over: what fails here is done by the next one.
 pub async fn after_deploy(instance: &Instance, engine: &Engine) {
-    if let Err(error) = files(instance) {
+    if let Err(error) = files(instance).await {
         warn!("sweeping files: {}", error.one_line());
     }
     if let Err(error) = images(instance, engine).await {
         warn!("pruning images: {}", error.one_line());
     }
-    if let Err(error) = rows(instance) {
+    if let Err(error) = rows(instance).await {
         warn!("sweeping the database: {}", error.one_line());
     }
-    match instance.maybe_number(&property::BUILD_CACHE_MAX_GB, None) {
-        Ok(None) => {}
-        Ok(Some(keep)) => {
-            let pruned = engine.prune_build_cache(keep * 1_000_000_000);
-            if let Ok(Err(error)) = tokio::time::timeout(BUILD_CACHE_TIMEOUT, pruned).await {
-                warn!("pruning the build cache: {}", error.one_line());
-            }
-        }
-        Err(error) => warn!("pruning the build cache: {}", error.one_line()),
+    if let Err(error) = build_cache(instance, engine).await {
+        warn!("pruning the build cache: {}", error.one_line());
     }
+}
+
+/// Prunes the build cache, if a bound is set, for as long as the next deploy can wait.
+async fn build_cache(instance: &Instance, engine: &Engine) -> Result<()> {
+    let settings = instance.settings.clone();
+    let keep = instance.reading(move |tables| maybe_number_of(&settings, tables, &property::BUILD_CACHE_MAX_GB, None));
+    let Some(keep) = keep.await? else { return Ok(()) };
+    match tokio::time::timeout(BUILD_CACHE_TIMEOUT, engine.prune_build_cache(keep * 1_000_000_000)).await {
+        Ok(pruned) => pruned.map(drop),
+        Err(_) => Ok(()),
+    }
+}
+
+/// How much of an app's files is kept.
+struct KeptFiles {
+    app: AppName,
+    deploy_logs: u64,
+    former_log: u64,
 }
 
 /// Removes files below ROOT beyond those that are kept, what was killed left behind, and a key that a rotation which was
@@ -107,30 +119,44 @@ pub async fn after_deploy(instance: &Instance, engine: &Engine) {
 ///
 /// # Errors
 /// [`Error::Host`], [`Error::Store`].
-pub fn files(instance: &Instance) -> Result<Files> {
-    let paths = &instance.settings.paths;
-    instance.write(|tables| instance.secrets.tidy(tables))?;
-    let (apps, unfinished) = instance.read(|tables| Ok((tables.apps()?, tables.unfinished_deployments(None)?)))?;
-    let unfinished: HashSet<DeployId> = unfinished.iter().map(|deployment| deployment.id).collect();
+pub async fn files(instance: &Instance) -> Result<Files> {
+    let secrets = instance.secrets.clone();
+    instance.writing(move |tables| secrets.tidy(tables)).await?;
+    let settings = instance.settings.clone();
+    let read = instance.reading(move |tables| {
+        let unfinished: HashSet<DeployId> =
+            tables.unfinished_deployments(None)?.iter().map(|deployment| deployment.id).collect();
+        let kept = tables.apps()?.into_iter().map(|app| {
+            let number = |property| number_of(&settings, tables, property, Some(app.id));
+            let (deploy_logs, former_log) = (number(&property::KEEP_DEPLOY_LOGS)?, number(&property::KEEP_FORMER_LOG)?);
+            Ok(KeptFiles { app: app.name, deploy_logs, former_log })
+        });
+        Ok((kept.collect::<Result<Vec<_>>>()?, unfinished))
+    });
+    let (kept, unfinished) = read.await?;
+    let paths = instance.settings.paths.clone();
+    on_pool(move || remove_files(&paths, &kept, &unfinished)).await?
+}
+
+fn remove_files(paths: &Paths, kept: &[KeptFiles], unfinished: &HashSet<DeployId>) -> Result<Files> {
     let mut deploy_logs = Freed::default();
     let mut former_logs = Freed::default();
-    for app in &apps {
-        let mut logs: Vec<(DeployId, PathBuf)> = entries(&paths.deploy_logs(&app.name))?
+    for KeptFiles { app, deploy_logs: keep, former_log } in kept {
+        let mut logs: Vec<(DeployId, PathBuf)> = entries(&paths.deploy_logs(app))?
             .into_iter()
             .filter_map(|path| Some((path.file_stem()?.to_str()?.parse().ok()?, path)))
             .collect();
         logs.sort_unstable_by_key(|(id, _)| std::cmp::Reverse(*id));
-        let keep = instance.number(&property::KEEP_DEPLOY_LOGS, Some(app.id))? as usize;
-        for (id, path) in logs.into_iter().skip(keep) {
+        for (id, path) in logs.into_iter().skip(*keep as usize) {
             if !unfinished.contains(&id) {
                 remove(&path, &mut deploy_logs)?;
             }
         }
-        let former = paths.former_logs(&app.name);
+        let former = paths.former_logs(app);
         let before = size(&former);
-        if shorten(&former, instance.number(&property::KEEP_FORMER_LOG, Some(app.id))?)? {
+        if shorten(&former, *former_log)? {
             former_logs.removed += 1;
-            former_logs.bytes += before.saturating_sub(size(&former));
+            former_logs.freed_bytes += before.saturating_sub(size(&former));
         }
     }
     let mut temporary_files = Freed::default();
@@ -162,26 +188,25 @@ pub fn shorten(path: &Path, bound: u64) -> Result<bool> {
     Ok(true)
 }
 
-/// Removes rows of the database beyond those that are kept: releases that nobody can go back to, deploys that are over.
+/// Removes rows of the database beyond those that are kept: releases that nobody can go back to, deploys that are over,
+/// events.
 ///
 /// # Errors
 /// [`Error::Store`].
-pub fn rows(instance: &Instance) -> Result<Rows> {
-    let mut removed = Rows::default();
-    let apps = instance.read(|tables| tables.apps())?;
-    let kept_images = needed_images(instance, &apps)?;
-    for app in apps {
-        let releases = instance.number(&property::KEEP_RELEASES, Some(app.id))?;
-        let operations = instance.number(&property::KEEP_OPERATIONS, Some(app.id))?;
-        let (releases, deploys) = instance.write(|tables| {
-            Ok((tables.prune_releases(app.id, releases, &kept_images)?, tables.prune_deployments(app.id, operations)?))
-        })?;
-        removed.releases += releases;
-        removed.deploys += deploys;
-    }
-    let events = instance.number(&property::KEEP_EVENTS, None)?;
-    removed.events = instance.write(|tables| tables.prune_events(events))?;
-    Ok(removed)
+pub async fn rows(instance: &Instance) -> Result<Rows> {
+    let settings = instance.settings.clone();
+    let written = instance.writing(move |tables| {
+        let mut removed = Rows::default();
+        let kept_images = needed_images(&settings, tables)?;
+        for app in tables.apps()? {
+            let number = |property| number_of(&settings, tables, property, Some(app.id));
+            removed.releases += tables.prune_releases(app.id, number(&property::KEEP_RELEASES)?, &kept_images)?;
+            removed.deploys += tables.prune_deployments(app.id, number(&property::KEEP_OPERATIONS)?)?;
+        }
+        removed.events = tables.prune_events(number_of(&settings, tables, &property::KEEP_EVENTS, None)?)?;
+        Ok(removed)
+    });
+    written.await
 }
 
 /// Removes what the instance has in the engine and does not need: images, containers, networks. With `build_cache` also
@@ -197,19 +222,19 @@ pub async fn engine(instance: &Instance, engine: &Engine, build_cache: bool) -> 
     let before = engine.usage(&instance.id).await?;
     let mut containers = Freed::default();
     for stray in listed.iter().filter(|name| !known.contains(*name)) {
-        engine.remove(stray).await?;
+        Scheduler::Local.remove(engine, stray).await?;
         containers.removed += 1;
         let usage = before.containers.iter().find(|container| container.name == *stray);
-        containers.bytes += usage.map_or(0, |container| container.written);
+        containers.freed_bytes += usage.map_or(0, |container| container.written);
     }
-    let networks = Freed { removed: engine.remove_stray_networks(&instance.id).await?, bytes: 0 };
+    let networks = Freed { removed: engine.remove_stray_networks(&instance.id).await?, freed_bytes: 0 };
     let removed = images(instance, engine).await?.len() as u64;
     let bytes = match removed {
         0 => 0,
         // A build that ran meanwhile may have added more than was freed.
         _ => before.layers.saturating_sub(engine.usage(&instance.id).await?.layers),
     };
-    let images = Freed { removed, bytes };
+    let images = Freed { removed, freed_bytes: bytes };
     let build_cache_bytes = match build_cache {
         true => Some(engine.prune_build_cache(0).await?),
         false => None,
@@ -226,8 +251,10 @@ pub async fn images(instance: &Instance, engine: &Engine) -> Result<Vec<Image>> 
     // The images first: one built after this is not looked at, and the deployment of one built before is in the
     // database until a release has taken the image over.
     let images = engine.images(&instance.id).await?;
-    let unfinished = instance.read(|tables| tables.unfinished_deployments(None))?;
-    let needed = needed_images(instance, &instance.read(|tables| tables.apps())?)?;
+    let settings = instance.settings.clone();
+    let read =
+        instance.reading(move |tables| Ok((needed_images(&settings, tables)?, tables.unfinished_deployments(None)?)));
+    let (needed, unfinished) = read.await?;
     let is_needed = |image: &Image| {
         needed.contains(&image.id) || unfinished.iter().any(|deployment| image.deployment == Some(deployment.id))
     };
@@ -240,11 +267,11 @@ pub async fn images(instance: &Instance, engine: &Engine) -> Result<Vec<Image>> 
     Ok(removed)
 }
 
-fn needed_images(instance: &Instance, apps: &[App]) -> Result<HashSet<ImageId>> {
+fn needed_images(settings: &Settings, tables: &Tables<'_>) -> Result<HashSet<ImageId>> {
     let mut needed = HashSet::new();
-    for app in apps {
-        let keep = instance.number(&property::KEEP_IMAGES, Some(app.id))?;
-        needed.extend(instance.read(|tables| tables.needed_images(app.id, keep))?);
+    for app in tables.apps()? {
+        let keep = number_of(settings, tables, &property::KEEP_IMAGES, Some(app.id))?;
+        needed.extend(tables.needed_images(app.id, keep)?);
     }
     Ok(needed)
 }
@@ -298,7 +325,7 @@ fn remove(path: &Path, freed: &mut Freed) -> Result<()> {
     match removed {
         Ok(()) => {
             freed.removed += 1;
-            freed.bytes += bytes;
+            freed.freed_bytes += bytes;
             Ok(())
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),

@@ -107,7 +107,7 @@ pub(super) struct Info {
 #[derive(Debug, Args)]
 pub(super) struct Exists {
     /// The app
-    #[arg(value_name = "APP")]
+    #[arg(value_name = "APP", add = clap_complete::ArgValueCandidates::new(super::completions::app_names))]
     name: AppName,
 }
 

@@ -11,11 +11,11 @@ use crate::{
     git,
     instance::Instance,
     model::{
-        App, AppLock, AppName, AppState, BranchName, Change, DeployId, DeployState, Phase, Right, Scope, Status,
-        Subject, app_status,
+        App, AppLock, AppName, AppState, BranchName, Change, DeployId, DeployState, Phase, Right, Scheduler, Scope,
+        Status, Subject, app_status,
     },
     proxy,
-    store::{Container, ContainerState},
+    store::Container,
     ui::{Show, Text, or_dash},
 };
 
@@ -129,8 +129,9 @@ pub struct AppInfo {
 pub struct ContainerInfo {
     /// The container's label: `web.1`.
     pub container: String,
-    /// What it is to its app, and whether it is healthy.
-    pub state: &'static str,
+    /// How it is, as far as the database knows.
+    #[serde(flatten)]
+    pub status: Status,
     /// Its address in the instance's network.
     pub address: String,
     /// The command it runs; none: that of its image.
@@ -141,7 +142,7 @@ impl Show for AppInfo {
     fn text(&self) -> Text {
         let containers = self.containers.iter().map(|container| {
             let command = container.command.as_deref().unwrap_or(IMAGE_COMMAND);
-            format!("{} {}  {command}", container.container, container.state)
+            format!("{} {}  {command}", container.container, container.status.words())
         });
         Text::facts(vec![
             ("app", self.app.app.to_string()),
@@ -187,11 +188,7 @@ pub fn info(context: &Context<'_>, name: &AppName) -> Result<AppInfo> {
             .iter()
             .map(|container| ContainerInfo {
                 container: container.label(),
-                state: match container.state {
-                    ContainerState::Live if !container.healthy => "unhealthy",
-                    ContainerState::Live => "running",
-                    state => state.as_str(),
-                },
+                status: super::processes::container_status(container, None),
                 address: container.address.to_string(),
                 command: command_of(container),
             })
@@ -273,7 +270,7 @@ pub async fn destroy(context: &Context<'_>, name: &AppName, waiting: impl FnMut(
     // No request may be on its way to a container that goes.
     unless_caddy_is_down(proxy::publish(instance, name).await.map(drop))?;
     for container in instance.read(|tables| tables.containers_of_app(app.id))? {
-        engine.remove(&container.name).await?;
+        Scheduler::Local.remove(&engine, &container.name).await?;
         instance.write(|tables| tables.remove_container(container.id))?;
     }
     for image in engine.images(&instance.id).await?.iter().filter(|image| image.app.as_ref() == Some(name)) {

@@ -55,7 +55,7 @@ impl Show for Cleaned {
 pub async fn run(context: &Context<'_>, build_cache: bool) -> Result<Cleaned> {
     let instance = context.instance;
     // The files first: a full disk may be what keeps the engine from answering.
-    let files = sweep::files(instance)?;
+    let files = sweep::files(instance).await?;
     let in_engine = async {
         let engine = Engine::connect(&instance.settings).await?;
         sweep::engine(instance, &engine, build_cache).await
@@ -65,7 +65,7 @@ pub async fn run(context: &Context<'_>, build_cache: bool) -> Result<Cleaned> {
         Err(error) => (None, Some(error)),
     };
     // The rows after the images: a release whose image is gone is only listed.
-    let rows = sweep::rows(instance)?;
+    let rows = sweep::rows(instance).await?;
     let outcome = if failed.is_some() { Outcome::Failed } else { Outcome::Done };
     instance.write(|tables| context.note(tables, &Change::new("cleanup", Subject::Server), outcome))?;
     Ok(Cleaned { files, rows, in_engine, failed })

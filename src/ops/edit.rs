@@ -5,10 +5,10 @@ use serde::Serialize;
 use crate::{
     Result,
     context::Context,
-    deploy::{self, Edit, Live},
+    deploy::{self, Deployed, Edit},
     instance::Instance,
     model::{App, AppName, Change, DeployId, Effect, Override, PropertyChange, Subject, property},
-    ops, proxy,
+    proxy,
     ui::{DeployLog, Show, Text},
 };
 
@@ -42,7 +42,7 @@ pub struct Edited {
 
 impl Edited {
     /// What a deploy came to.
-    pub(super) fn deployed(app: &AppName, live: &Live) -> Edited {
+    pub(super) fn deployed(app: &AppName, live: &Deployed) -> Edited {
         let (deploy, release) = (Some(live.deployment), Some(live.release.0));
         Edited { deploy, release, ..Edited::of(Some(app), Outcome::Deployed) }
     }
@@ -94,12 +94,11 @@ pub async fn apply(
     }
     let waiting = |holder: &str| log.step(&format!("Waiting for {holder}"));
     let (found, _lock) = deploy::hold(context, app, &edit.reason, waiting).await?;
-    // Both once more: another edit may have come before.
-    ops::config::edited(instance, &found, &edit.config)?;
-    ops::properties::edited(instance, &found, &edit.properties)?;
+    // Once more: another edit may have come before.
+    deploy::edited(instance, &found, edit)?;
     let change = Change::new(edit.kind.action(), Subject::App(app.clone())).with(&edit.reason);
     context.change(&change, |tables| {
-        ops::config::write(instance, tables, found.id, &edit.config, context.actor())?;
+        instance.write_config(tables, found.id, &edit.config, context.actor())?;
         tables.change_properties(Some(found.id), &edit.properties, context.actor())
     })?;
     if effect == Effect::Route {
@@ -115,11 +114,11 @@ pub fn effect_of(changes: &[PropertyChange]) -> Effect {
 
 /// What an edit needs; none where it changes nothing.
 fn effect(instance: &Instance, app: &App, edit: &Edit) -> Result<Option<Effect>> {
-    let config = ops::config::edited(instance, app, &edit.config)? != ops::config::in_clear(instance, app)?;
-    ops::properties::edited(instance, app, &edit.properties)?;
+    let (config, _) = deploy::edited(instance, app, edit)?;
+    let config_changes = config != instance.config(app.id)?;
     let before: Vec<Override> =
         instance.read(|tables| tables.properties(Some(app.id)))?.into_iter().map(|row| row.set).collect();
     let changes = property::changes_between(&before, &property::changed(before.clone(), &edit.properties));
-    let effect = if config { Effect::Restart } else { effect_of(&changes) };
-    Ok((config || !changes.is_empty()).then_some(effect))
+    let effect = if config_changes { Effect::Restart } else { effect_of(&changes) };
+    Ok((config_changes || !changes.is_empty()).then_some(effect))
 }

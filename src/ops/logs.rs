@@ -2,8 +2,6 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs::OpenOptions,
-    io::Write,
     path::Path,
     time::Duration,
 };
@@ -13,11 +11,10 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use crate::{
     Error, Result,
     context::Context,
-    engine::{Engine, LogLine},
+    engine::Engine,
     instance::Instance,
     model::{App, AppName, ContainerId, ProcessType},
     store::Container,
-    sweep,
 };
 
 /// How many lines of the past a follower asks for, to find where it stopped.
@@ -60,7 +57,7 @@ pub async fn show(
         while let Some(line) = stream.next().await {
             match line {
                 Ok(line) => {
-                    lines.push(format(&container.label(), &line));
+                    lines.push(line.of(&container.label()));
                     seen.insert(container.id, line.time);
                 }
                 // It went while it was read: what it said is with the former ones next time.
@@ -100,7 +97,7 @@ async fn follow(
                     continue;
                 }
                 last = Some(line.time.clone());
-                if sender.send(format(&container.label(), &line)).await.is_err() {
+                if sender.send(line.of(&container.label())).await.is_err() {
                     break;
                 }
             }
@@ -133,22 +130,6 @@ async fn follow(
     }
 }
 
-/// Appends the last lines of a container that goes to the file of former lines, and drops that file's older half where it
-/// is larger than `bound`, in bytes.
-///
-/// # Errors
-/// [`Error::Host`].
-pub fn keep(path: &Path, label: &str, lines: &[LogLine], bound: u64) -> Result<()> {
-    let action = || format!("write {}", path.display());
-    if let Some(directory) = path.parent() {
-        std::fs::create_dir_all(directory).map_err(Error::io(action()))?;
-    }
-    let text: String = lines.iter().map(|line| format(label, line) + "\n").collect();
-    let mut file = OpenOptions::new().append(true).create(true).open(path).map_err(Error::io(action()))?;
-    file.write_all(text.as_bytes()).map_err(Error::io(action()))?;
-    sweep::shorten(path, bound).map(drop)
-}
-
 fn former(path: &Path, process: Option<&ProcessType>) -> Result<Vec<String>> {
     let text = match std::fs::read(path) {
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
@@ -165,11 +146,6 @@ fn former(path: &Path, process: Option<&ProcessType>) -> Result<Vec<String>> {
     Ok(text.lines().filter(of_process).map(str::to_owned).collect())
 }
 
-/// A line for people: `2026-11-21T11:22:27.123456789Z app[web.1]: text`.
-fn format(label: &str, line: &LogLine) -> String {
-    format!("{} app[{label}]: {}", line.time, line.text)
-}
-
 fn time_of(line: &str) -> &str {
     line.split(' ').next().unwrap_or_default()
 }
@@ -179,19 +155,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn former_lines_are_kept_within_bounds() -> Result<()> {
+    fn former_lines_are_those_of_the_process_type_that_is_asked_for() -> Result<()> {
         let directory = tempfile::tempdir().map_err(Error::io("make a directory"))?;
-        let path = directory.path().join("app/former.log");
-        let lines: Vec<LogLine> = (0..3000)
-            .map(|number| LogLine { time: format!("2026-01-01T00:00:00.{number:09}Z"), text: "x".repeat(1000) })
-            .collect();
-        keep(&path, "web.1", &lines, 4_000_000)?;
-        keep(&path, "worker.1", &lines, 4_000_000)?;
-        let size = std::fs::metadata(&path).map_err(Error::io("stat"))?.len();
-        assert!(size < 4_000_000, "{size}");
-        let all = former(&path, None)?;
-        assert!(all.iter().all(|line| line.starts_with("2026-01-01T00:00:00.")));
-        assert!(former(&path, Some(&"worker".parse()?))?.len() > 1500);
+        let path = directory.path().join("former.log");
+        assert!(former(&path, None)?.is_empty());
+        let text = "2026-01-01T00:00:01Z app[web.1]: one\n2026-01-01T00:00:02Z app[worker.2]: two\n";
+        std::fs::write(&path, text).map_err(Error::io("write"))?;
+        assert_eq!(former(&path, None)?.len(), 2);
+        assert_eq!(former(&path, Some(&"worker".parse()?))?, ["2026-01-01T00:00:02Z app[worker.2]: two"]);
         assert!(former(&path, Some(&"work".parse()?))?.is_empty());
         Ok(())
     }

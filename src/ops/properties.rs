@@ -9,8 +9,8 @@ use crate::{
     deploy::Edit,
     instance::Instance,
     model::{
-        App, AppName, Change, DeploymentKind, Effect, Noun, Override, ProcessSpec, ProcessType, Property,
-        PropertyChange, PropertyRow, Scope, Subject, property,
+        AppName, Change, DeploymentKind, Effect, Noun, Override, ProcessSpec, ProcessType, Property, PropertyChange,
+        PropertyRow, Scope, Subject, property,
     },
     ui::{DeployLog, Show, Text, or_dash},
 };
@@ -107,32 +107,6 @@ pub(super) fn set_for_all(context: &Context<'_>, changes: &[PropertyChange], cha
     let mut edited = Edited::of(None, Outcome::Saved);
     edited.effect = edit::effect_of(changes);
     Ok(edited)
-}
-
-/// What is set for an app, its process types and all apps, of the properties that are part of every release, as it would
-/// be after some changes.
-///
-/// # Errors
-/// [`Error::Invalid`] where values do not fit together; [`Error::NotFound`] where the app was deployed and
-/// has no such type.
-pub fn edited(instance: &Instance, app: &App, changes: &[PropertyChange]) -> Result<Vec<Override>> {
-    let (before, current) = instance.read(|tables| Ok((tables.overrides(app.id)?, tables.current_release(app.id)?)))?;
-    for change in changes.iter().filter(|change| change.value.is_some()) {
-        if let (Some(process), Some(current)) = (change.scope.process(), &current)
-            && current.process(process).is_none()
-            && process.as_str() != ProcessType::RELEASE
-        {
-            return Err(Error::no_process(&app.name, process, current.process_names()));
-        }
-    }
-    let of_release: Vec<PropertyChange> =
-        changes.iter().filter(|change| change.property.is_of_release()).cloned().collect();
-    let overrides = property::changed(before, &of_release);
-    // What does not fit together is refused here, not by the next deploy.
-    for spec in current.iter().flat_map(|current| &current.processes) {
-        spec.with_overrides(&overrides)?;
-    }
-    Ok(overrides)
 }
 
 /// A property as it is reported: where it is set, and what holds.

@@ -3,7 +3,7 @@
 use crate::{
     Error, Result,
     context::Context,
-    deploy::{self, Live, Push},
+    deploy::{self, Deployed, Push},
     error::PushError,
     git::RefUpdate,
     instance::Instance,
@@ -35,7 +35,7 @@ pub async fn deploy(
     update: &RefUpdate,
     options: &[String],
     log: &DeployLog,
-) -> Result<Live> {
+) -> Result<Deployed> {
     for option in options.iter().filter(|option| *option != NO_WAIT) {
         log.warn(&format!("the push option {option:?} is not known; there is {NO_WAIT}"));
     }

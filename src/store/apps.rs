@@ -40,8 +40,8 @@ impl Tables<'_> {
     /// [`Error::Database`].
     pub fn health_of_apps(&self) -> Result<HashMap<AppId, (u32, u32)>> {
         let rows = self.all(
-            "SELECT app_id, count(*) AS all_of_them, sum(healthy AND NOT ended) AS healthy FROM containers
-             WHERE state = 'live' GROUP BY app_id",
+            "SELECT app_id, count(*) AS all_of_them, sum(healthy) AS healthy FROM containers
+             WHERE state = 'live' AND NOT ended GROUP BY app_id",
             [],
             |row| Ok((row.get("app_id")?, (row.get("all_of_them")?, row.get("healthy")?))),
         )?;

@@ -1,0 +1,62 @@
+//! What an edit makes of an app's config and properties: nothing is written here.
+
+use super::Edit;
+use crate::{
+    Error, Result,
+    error::Thing,
+    instance::Instance,
+    model::{self, App, ConfigMap, EnvKey, Override, ProcessType, PropertyChange, Release, property},
+};
+
+/// An app's config, and what is set on the server of the properties that are part of a release, as they are after an
+/// edit.
+///
+/// # Errors
+/// [`Error::Invalid`] for a value that cannot be; [`Error::NotFound`] for the removal of a variable that is not set, or
+/// a process type that the release that serves does not have.
+pub fn edited(instance: &Instance, app: &App, edit: &Edit) -> Result<(ConfigMap, Vec<Override>)> {
+    let (overrides, current) =
+        instance.read(|tables| Ok((tables.overrides(app.id)?, tables.current_release(app.id)?)))?;
+    let config = edited_config(instance.config(app.id)?, app, &edit.config)?;
+    Ok((config, edited_overrides(overrides, app, current.as_ref(), &edit.properties)?))
+}
+
+fn edited_config(mut config: ConfigMap, app: &App, edits: &[(EnvKey, Option<String>)]) -> Result<ConfigMap> {
+    for (key, value) in edits {
+        match value {
+            Some(value) => {
+                model::check_variable(key, value)?;
+                config.insert(key.clone(), value.clone());
+            }
+            None => {
+                config
+                    .remove(key)
+                    .ok_or_else(|| Error::NotFound(Thing::ConfigVariable(app.name.clone()), key.to_string()))?;
+            }
+        }
+    }
+    Ok(config)
+}
+
+fn edited_overrides(
+    before: Vec<Override>,
+    app: &App,
+    current: Option<&Release>,
+    changes: &[PropertyChange],
+) -> Result<Vec<Override>> {
+    for change in changes.iter().filter(|change| change.value.is_some()) {
+        if let (Some(process), Some(current)) = (change.scope.process(), current)
+            && process.as_str() != ProcessType::RELEASE
+        {
+            current.require(&app.name, process)?;
+        }
+    }
+    let of_release: Vec<PropertyChange> =
+        changes.iter().filter(|change| change.property.is_of_release()).cloned().collect();
+    let overrides = property::changed(before, &of_release);
+    // What does not fit together is refused here, not by the next deploy.
+    for spec in current.iter().flat_map(|current| &current.processes) {
+        spec.with_overrides(&overrides)?;
+    }
+    Ok(overrides)
+}

@@ -1,0 +1,28 @@
+use super::*;
+use crate::{
+    engine::Engine,
+    model::{AppId, AppName},
+};
+
+/// A future that a server may run on any of its threads. It is never run here.
+fn assert_send<T: Send>(_: T) {}
+
+/// A deploy may be run by an HTTP handler or a spawned task, which want it to be `Send`. That it compiles is the test.
+#[test]
+fn the_futures_of_a_deploy_are_send() {
+    #[expect(dead_code, reason = "it is compiled, and never run")]
+    fn all(context: &Context<'_>, engine: &Engine, app: &AppName, push: &Push, edit: &Edit, log: &DeployLog) {
+        assert_send(super::push(context, push, log));
+        assert_send(rebuild(context, app, log));
+        assert_send(super::edit(context, app, edit, log));
+        assert_send(rollback(context, app, None, log));
+        assert_send(scale(context, app, &[], log));
+        assert_send(restart(context, app, None, log));
+        assert_send(hold(context, app, "", |_| {}));
+        let instance = context.instance;
+        assert_send(recover(instance, engine));
+        assert_send(apps_to_retire(instance));
+        assert_send(retire_app(instance, engine, AppId(0)));
+        assert_send(crate::sweep::after_deploy(instance, engine));
+    }
+}
