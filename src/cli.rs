@@ -14,7 +14,6 @@ mod checks;
 mod completions;
 mod config;
 mod deploys;
-mod edit;
 mod git;
 mod help;
 mod here;
@@ -26,11 +25,14 @@ mod manual;
 mod operations;
 mod plan;
 mod processes;
+mod properties;
 mod releases;
 mod remote;
 mod resolver;
+mod secrets;
 mod serve;
 mod server;
+mod settings;
 mod ssh_keys;
 
 use std::{ffi::OsString, path::PathBuf};
@@ -106,6 +108,10 @@ enum Command {
     #[command(flatten)]
     SshKeys(ssh_keys::Command),
     #[command(flatten)]
+    Settings(settings::Command),
+    #[command(flatten)]
+    Secrets(secrets::Command),
+    #[command(flatten)]
     Jobs(jobs::Command),
     #[command(flatten)]
     Server(server::Command),
@@ -134,6 +140,8 @@ impl Command {
             Command::Releases(it) => it.access(),
             Command::Logs(it) => it.access(),
             Command::SshKeys(it) => it.access(),
+            Command::Settings(it) => it.access(),
+            Command::Secrets(it) => it.access(),
             Command::Jobs(it) => it.access(),
             Command::Server(it) => it.access(),
             Command::Buildpacks(it) => it.access(),
@@ -163,6 +171,8 @@ impl Command {
             Command::Releases(it) => it.run(context, ui).await,
             Command::Logs(it) => it.run(context, ui).await,
             Command::SshKeys(it) => it.run(context, ui).await,
+            Command::Settings(it) => it.run(context, ui),
+            Command::Secrets(it) => it.run(context, ui),
             Command::Jobs(it) => it.run(context, ui),
             Command::Server(it) => it.run(context, ui).await,
             Command::Buildpacks(it) => it.run(context, ui).await,

@@ -12,7 +12,6 @@ mod former_log;
 mod health;
 mod preflight;
 mod probe;
-mod prune;
 mod queue;
 mod recover;
 mod release;
@@ -25,10 +24,8 @@ mod tests;
 
 use deployment::{ActiveDeploy, end_of};
 pub use edited::edited;
-pub use former_log::FORMER_LINES;
 pub use preflight::check_disk;
 pub use probe::{Target, probe};
-pub use prune::prune_images;
 use queue::{Request, begin};
 pub use queue::{hold, refuse_locked};
 pub use recover::recover;
@@ -42,7 +39,9 @@ use crate::{
     Error, Result,
     context::Context,
     error::DeployError,
-    model::{AppName, BranchName, CommitId, DeployId, DeploymentKind, EnvKey, Override, ProcessType, ReleaseVersion},
+    model::{
+        AppName, BranchName, CommitId, DeployId, DeploymentKind, EnvKey, ProcessType, PropertyChange, ReleaseVersion,
+    },
     store::NewDeployment,
     ui::DeployLog,
 };
@@ -60,7 +59,7 @@ pub struct Push {
     pub wait: bool,
 }
 
-/// A change of what an app is run with: of its config, of what the server is told about its process types.
+/// A change of what an app is run with: of its config, of its properties.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Edit {
     /// What kind of deployment it makes.
@@ -69,10 +68,8 @@ pub struct Edit {
     pub reason: String,
     /// Variables with their new values; none removes one.
     pub config: Vec<(EnvKey, Option<String>)>,
-    /// What is told, replacing what was told of the same process type and setting.
-    pub told: Vec<Override>,
-    /// What is told no longer.
-    pub untold: Vec<(Option<ProcessType>, crate::model::Setting)>,
+    /// Properties of the app and of its process types.
+    pub properties: Vec<PropertyChange>,
 }
 
 /// What changes the app that runs, as a plain value: what was asked for, not how it is done.

@@ -34,7 +34,7 @@ pub use store::{StoreError, StoreFault};
 pub use thing::Thing;
 pub use usage::UsageError;
 
-use crate::model::{AppName, Invalid, ProcessSpec, ProcessType, Release, Stop};
+use crate::model::{AppName, Invalid, ProcessSpec, ProcessType, Release, Stop, property};
 
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -93,6 +93,15 @@ pub enum Error {
     /// A command whose answer is only its exit code (`apps:exists`): nothing is printed.
     #[error("")]
     Silent(Kind),
+}
+
+impl From<property::Refused> for Error {
+    fn from(refused: property::Refused) -> Error {
+        match refused {
+            property::Refused::Words { message, hint } => Error::usage(message, hint),
+            property::Refused::Value(invalid) => Error::Invalid(invalid),
+        }
+    }
 }
 
 impl From<Stop> for Error {

@@ -9,7 +9,10 @@ use tokio::sync::Semaphore;
 
 use crate::{
     Error, Result, files,
-    model::{AppId, ConfigMap, EnvKey},
+    model::{
+        Actor, AppId, BuildCaps, ConfigMap, EnvKey, Override, Property, Scope,
+        property::{self, Value},
+    },
     secrets::Secrets,
     settings::Settings,
     store::{Store, Tables},
@@ -182,12 +185,68 @@ impl Instance {
         unsealed.collect()
     }
 
-    /// A config with its values sealed one by one, as an app's is kept.
+    /// Writes edits of an app's config, each value sealed.
     ///
     /// # Errors
-    /// [`Error::Bug`].
-    pub fn seal(&self, config: &ConfigMap) -> Result<Vec<(EnvKey, Vec<u8>)>> {
-        config.iter().map(|(key, value)| Ok((key.clone(), self.secrets.seal(value.as_bytes())?))).collect()
+    /// `StoreError::Sealed` if the key is not there; [`Error::Store`].
+    pub fn write_config(
+        &self,
+        tables: &Tables<'_>,
+        app_id: AppId,
+        edits: &[(EnvKey, Option<String>)],
+        actor: &Actor,
+    ) -> Result<()> {
+        for (key, value) in edits {
+            let sealed = value.as_ref().map(|value| self.secrets.seal(tables, value.as_bytes())).transpose()?;
+            tables.set_config(app_id, key, sealed.as_deref(), actor)?;
+        }
+        Ok(())
+    }
+
+    /// The value of a property that is a number and has a default.
+    ///
+    /// # Errors
+    /// As [`value_of`].
+    pub fn number(&self, property: &'static Property, app_id: Option<AppId>) -> Result<u64> {
+        self.read(|tables| number_of(&self.settings, tables, property, app_id))
+    }
+
+    /// The value of a property of the server that is a number; none where none is set and there is no default.
+    ///
+    /// # Errors
+    /// As [`value_of`].
+    pub fn maybe_number(&self, property: &'static Property) -> Result<Option<u64>> {
+        self.read(|tables| maybe_number_of(&self.settings, tables, property, None))
+    }
+
+    /// Whether a property of the server that is yes or no is yes.
+    ///
+    /// # Errors
+    /// As [`value_of`].
+    pub fn is_on(&self, property: &'static Property) -> Result<bool> {
+        Ok(self.read(|tables| value_of(&self.settings, tables, property, None))? == Some(Value::Switch(true)))
+    }
+
+    /// The locks of those who build: as many as may do it at a time.
+    ///
+    /// # Errors
+    /// As [`value_of`].
+    pub fn build_locks(&self) -> Result<Vec<std::path::PathBuf>> {
+        let builds = self.number(&property::BUILD_CONCURRENCY, None)?;
+        Ok(self.settings.paths.build_locks(u16::try_from(builds).unwrap_or(1)))
+    }
+
+    /// What builds may take of the machine.
+    ///
+    /// # Errors
+    /// As [`value_of`].
+    pub fn build_caps(&self) -> Result<BuildCaps> {
+        let memory = self.maybe_number(&property::BUILD_MEMORY_MB)?;
+        let cpus = self.maybe_number(&property::BUILD_CPUS)?;
+        Ok(BuildCaps {
+            memory: memory.map(|megabytes| megabytes * 1_000_000),
+            cpus: cpus.map(|millis| millis as f64 / 1000.0),
+        })
     }
 
     /// Whether a daemon looks after this instance; where that cannot be told, none does.
@@ -202,6 +261,58 @@ impl Instance {
             "the daemon waits for its database on a thread that serves: use Instance::reading or Instance::writing"
         );
     }
+}
+
+/// The value of a property that is no process type's: the one that is set for the app, else the one that the settings
+/// file or a variable gives, else the one for all apps, else the default; none where that depends.
+///
+/// # Errors
+/// [`Error::Store`]; [`Error::Invalid`] where what is stored is none.
+pub fn value_of(
+    settings: &Settings,
+    tables: &Tables<'_>,
+    property: &'static Property,
+    app_id: Option<AppId>,
+) -> Result<Option<Value>> {
+    let rows: Vec<Override> = tables.properties(app_id)?.into_iter().map(|row| row.set).collect();
+    let set = property::nearest(&rows, property, None);
+    let given = settings.given(property.name).filter(|_| set.is_none_or(|set| set.scope == Scope::Global));
+    let default = match property.default {
+        property::Default::Is(value) => Some(value),
+        property::Default::Depends(_) => None,
+    };
+    let text = given.map(|given| given.value.as_str()).or(set.map(|set| set.value.as_str())).or(default);
+    Ok(text.map(|text| property.value(text)).transpose()?)
+}
+
+/// [`value_of`] a property that is a number; none where none is set and there is no default.
+///
+/// # Errors
+/// As [`value_of`].
+pub fn maybe_number_of(
+    settings: &Settings,
+    tables: &Tables<'_>,
+    property: &'static Property,
+    app_id: Option<AppId>,
+) -> Result<Option<u64>> {
+    match value_of(settings, tables, property, app_id)? {
+        Some(Value::Number(number)) => Ok(Some(number)),
+        Some(Value::Switch(_) | Value::Text(_)) => Err(Error::bug(format!("{property} is no number"))),
+        None => Ok(None),
+    }
+}
+
+/// [`value_of`] a property that is a number and has a default.
+///
+/// # Errors
+/// As [`value_of`].
+pub fn number_of(
+    settings: &Settings,
+    tables: &Tables<'_>,
+    property: &'static Property,
+    app_id: Option<AppId>,
+) -> Result<u64> {
+    maybe_number_of(settings, tables, property, app_id)?.ok_or_else(|| Error::bug(format!("{property} has no default")))
 }
 
 fn locked(store: &Mutex<Store>) -> MutexGuard<'_, Store> {

@@ -4,7 +4,8 @@
 //!
 //! - [`cli`]: the command tree; [`ssh`] and [`http`]: the daemon's doors; [`supervisor`]: the daemon.
 //! - [`ops`]: every business action. [`deploy`]: the pipeline, to be read from top to bottom.
-//! - [`proxy`]: Caddy and the resolver. [`buildpack`]: what a repository is and how it is built; [`tree`]: its files.
+//! - [`sweep`]: what is kept of what grows. [`proxy`]: Caddy and the resolver. [`buildpack`]: what a repository is and how
+//!   it is built; [`tree`]: its files.
 //! - [`engine`]: Docker. [`cgroup`]: caps on builds. [`store`]: SQLite. [`git`], [`exec`], [`files`], [`secrets`], [`lock`], [`settings`], [`disk`], [`clock`]: one
 //!   concern each. [`ui`]: all that is printed.
 //! - [`model`]: pure types and rules. [`error`]: what can fail, with kinds and hints.
@@ -37,6 +38,7 @@ pub mod settings;
 pub mod ssh;
 pub mod store;
 pub mod supervisor;
+pub mod sweep;
 pub mod tree;
 pub mod ui;
 

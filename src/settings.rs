@@ -1,7 +1,8 @@
 //! The settings of an instance, and everything else that is read from the environment.
 //!
-//! Each setting has one entry in [`KEYS`]: a key of `config.toml` and a variable, the variable winning. The file is
-//! `--config`, else `$PAAS_CONFIG`, else `/etc/paas/config.toml` where it exists. All work with no file.
+//! Each setting has one entry: those that hold for as long as the daemon runs below, those that may change meanwhile in
+//! the table of properties ([`property`]). All have a key of `config.toml` and a variable, the variable winning. The
+//! file is `--config`, else `$PAAS_CONFIG`, else `/etc/paas/config.toml` where it exists. All work with no file.
 
 mod paths;
 
@@ -17,84 +18,11 @@ pub use paths::Paths;
 use crate::{
     Error, Result,
     error::UsageError,
-    model::{BuildCaps, Hostname, Subnet},
+    model::{Hostname, Noun, Property, Subnet, property},
 };
 
-/// A setting: its key in `config.toml`, and what it means. Its variable is `PAAS_` and the key in capitals, but for
-/// `docker_host`, which is Docker's own `DOCKER_HOST`.
-#[derive(Clone, Copy, Debug)]
-pub struct Key {
-    /// The key in `config.toml`.
-    pub name: &'static str,
-    /// The value where nothing is said, in words.
-    pub default: &'static str,
-    /// What it sets.
-    pub about: &'static str,
-}
-
-/// Every setting there is.
-pub const KEYS: [Key; 19] = [
-    Key {
-        name: "root",
-        default: "/var/lib/paas for root and the paas user, else ~/.local/share/paas",
-        about: "directory of the database, the repositories, the keys and the logs",
-    },
-    Key { name: "domain", default: "localhost", about: "apps are at APP.DOMAIN" },
-    Key {
-        name: "tls",
-        default: "off on localhost, else acme",
-        about: "certificates: off (plain HTTP), internal (Caddy's own authority), acme (Let's Encrypt)",
-    },
-    Key { name: "ssh_listen", default: "0.0.0.0:2222", about: "address of the SSH server" },
-    Key {
-        name: "http_listen",
-        default: "127.0.0.1:25080",
-        about: "address of the daemon's own HTTP: the pages for apps that are unknown or stopped, and the certificate question",
-    },
-    Key {
-        name: "resolver_listen",
-        default: "127.0.0.1:25353",
-        about: "UDP address of the resolver that tells Caddy where apps live",
-    },
-    Key { name: "subnet", default: "10.213.0.0/16", about: "IPv4 network of the app containers" },
-    Key { name: "proxy_http_port", default: "80 for root and the paas user, else 8080", about: "Caddy's HTTP port" },
-    Key { name: "proxy_https_port", default: "443 for root and the paas user, else 8443", about: "Caddy's HTTPS port" },
-    Key {
-        name: "proxy_mode",
-        default: "managed",
-        about: "managed: the daemon starts Caddy and keeps it running; external: Caddy runs by other means, with the Caddyfile and the admin socket below ROOT/caddy",
-    },
-    Key { name: "caddy", default: "caddy", about: "the Caddy program: a name to be found in PATH, or a path" },
-    Key { name: "docker_host", default: "unix:///var/run/docker.sock", about: "where Docker listens" },
-    Key { name: "create_on_push", default: "true", about: "whether a push to an unknown app creates it" },
-    Key {
-        name: "min_free_mb",
-        default: "200",
-        about: "MB that must be free on the disks of ROOT and Docker for a deploy to start",
-    },
-    Key {
-        name: "images_kept",
-        default: "5",
-        about: "how many good releases of an app keep their image, to be rolled back to: at least 1",
-    },
-    Key {
-        name: "build_cache_max_gb",
-        default: "no limit but Docker's own",
-        about: "GB that Docker's build cache is pruned to after a deploy: that of the whole engine, whoever built",
-    },
-    Key { name: "build_concurrency", default: "1", about: "how many images are built at a time: 1 to 16" },
-    Key {
-        name: "build_memory_mb",
-        default: "no cap",
-        about: "MB of memory that the steps of all builds may take together, those of other users of the engine included",
-    },
-    Key {
-        name: "build_cpus",
-        default: "no cap",
-        about: "processors that the steps of all builds may take together, those of other users of the engine included: 0.1 to 1024",
-    },
-];
-
+/// The file that is read where none is named.
+const CONFIG_FILE: &str = "/etc/paas/config.toml";
 /// The root directory of a server's instance.
 const SERVER_ROOT: &str = "/var/lib/paas";
 
@@ -118,49 +46,248 @@ pub enum Tls {
     Acme,
 }
 
-/// The settings of an instance, all checked.
-#[derive(Clone, Debug)]
-pub struct Settings {
+/// A setting, as it is listed. Its name is its key in `config.toml`.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Its name.
+    pub name: &'static str,
+    /// The value where nothing is given, in words.
+    pub default: &'static str,
+    /// What it sets.
+    pub about: &'static str,
+    /// The property that it is, where it may change while the daemon runs.
+    pub property: Option<&'static Property>,
+}
+
+impl Setting {
+    /// Every setting there is: first those that need a restart of the daemon.
+    pub fn all() -> impl Iterator<Item = Setting> {
+        let while_running = run_time().map(|property| Setting {
+            name: property.name,
+            default: property.default.words(),
+            about: property.about,
+            property: Some(property),
+        });
+        START.iter().copied().chain(while_running)
+    }
+
+    /// The setting of that name; `-` and `_` are the same.
+    pub fn find(name: &str) -> Option<Setting> {
+        let plain = |name: &str| name.replace('-', "_");
+        let name = FORMER_NAMES.iter().find(|(former, _)| *former == name).map_or(name, |(_, name)| name);
+        Setting::all().find(|setting| plain(setting.name) == plain(name))
+    }
+
+    /// Its variable: `PAAS_` and its name in capitals, but for Docker's own.
+    pub fn variable(&self) -> String {
+        match self.name {
+            "docker_host" => "DOCKER_HOST".to_owned(),
+            name => variable_of(name),
+        }
+    }
+}
+
+/// What settings were called before, and are called now.
+const FORMER_NAMES: [(&str, &str); 1] = [("images_kept", "keep.images")];
+
+fn variable_of(name: &str) -> String {
+    format!("PAAS_{}", name.replace(['-', '.'], "_").to_uppercase())
+}
+
+/// The properties that are settings too: those of the server, and how much is kept.
+fn run_time() -> impl Iterator<Item = &'static Property> {
+    let is_setting = |property: &&Property| property.noun == Noun::Server || property.name.starts_with("keep.");
+    property::ALL.iter().copied().filter(is_setting)
+}
+
+/// Where a value was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// In a file.
+    File(PathBuf),
+    /// By a variable of the environment.
+    Variable(String),
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Source::File(path) => write!(formatter, "file {}", path.display()),
+            Source::Variable(name) => write!(formatter, "variable {name}"),
+        }
+    }
+}
+
+/// A value that was given, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// The value, as it stands there.
+    pub value: String,
+    /// Where.
+    pub source: Source,
+}
+
+/// What defaults depend on.
+struct Basis<'a> {
+    account: &'a Account,
+    /// Whether apps are at a name of this machine alone.
+    local: bool,
+}
+
+/// What holds where nothing is given.
+enum StartDefault {
+    /// This value, as it would be written.
+    Is(&'static str),
+    /// A value that depends, in words and in fact.
+    Depends(&'static str, fn(&Basis<'_>) -> PathBuf),
+    /// Nothing, which comes to this.
+    Nothing(&'static str),
+}
+
+impl StartDefault {
+    const fn words(&self) -> &'static str {
+        match self {
+            StartDefault::Is(words) | StartDefault::Depends(words, _) | StartDefault::Nothing(words) => words,
+        }
+    }
+}
+
+/// Makes of each entry a setting: its field, its place in the list, and how it is read.
+macro_rules! start_settings {
+    ($($(#[$doc:meta])* $name:literal => $field:ident: $type:ty = $default:expr, $read:expr, $about:literal;)*) => {
+        /// The settings of an instance, all checked. Those that may change while the daemon runs are not fields:
+        /// [`crate::instance::Instance::number`] and its like read them where they are used.
+        #[derive(Clone, Debug)]
+        pub struct Settings {
+            $($(#[$doc])* pub $field: $type,)*
+            /// What was given, by name.
+            given: BTreeMap<&'static str, Given>,
+            /// The file, where somebody named one.
+            file: Option<PathBuf>,
+        }
+
+        const START: &[Setting] = &[
+            $(Setting { name: $name, default: $default.words(), about: $about, property: None }),*
+        ];
+
+        impl Settings {
+            fn of_given(
+                given: BTreeMap<&'static str, Given>,
+                file: Option<PathBuf>,
+                account: &Account,
+            ) -> Result<Settings> {
+                let domain = given.get("domain").map_or(LOCALHOST, |given| given.value.as_str());
+                let basis = Basis { account, local: domain == LOCALHOST || domain.ends_with(".localhost") };
+                $(let $field: $type = read(&given, $name, &$default, &basis, $read)?;)*
+                for property in run_time() {
+                    if let Some(given) = given.get(property.name) {
+                        (property.parse)(&given.value).map_err(|rule| bad(&given.source, &given.value, &rule))?;
+                    }
+                }
+                Ok(Settings { $($field,)* given, file })
+            }
+        }
+    };
+}
+
+start_settings! {
     /// Where everything is kept.
-    pub paths: Paths,
+    "root" => paths: Paths = StartDefault::Depends(
+        "/var/lib/paas for root and the paas user, else ~/.local/share/paas",
+        |basis| {
+            let own = basis.account.home.join(".local/share/paas");
+            // On a server, a user who has no instance means the server's, and is told if it is closed to him.
+            let of_server = basis.account.is_server() || (!own.exists() && Path::new(SERVER_ROOT).exists());
+            if of_server { PathBuf::from(SERVER_ROOT) } else { own }
+        },
+    ), |text| {
+        let root = std::path::absolute(text.unwrap_or_default()).map_err(|error| error.to_string())?;
+        Ok(Paths::new(root))
+    }, "directory of the database, the repositories, the keys and the logs";
     /// Apps are at `APP.domain`.
-    pub domain: Hostname,
+    "domain" => domain: Hostname = StartDefault::Is(LOCALHOST), parsed, "apps are at APP.DOMAIN";
     /// Where certificates come from.
-    pub tls: Tls,
+    "tls" => tls: Tls = StartDefault::Depends(
+        "off on localhost, else acme",
+        |basis| PathBuf::from(if basis.local { "off" } else { "acme" }),
+    ), |text| match text {
+        Some("off") => Ok(Tls::Off),
+        Some("internal") => Ok(Tls::Internal),
+        Some("acme") => Ok(Tls::Acme),
+        _ => Err("it is off, internal or acme".to_owned()),
+    }, "certificates: off (plain HTTP), internal (Caddy's own authority), acme (Let's Encrypt)";
     /// Address of the SSH server.
-    pub ssh_listen: SocketAddr,
+    "ssh_listen" => ssh_listen: SocketAddr =
+        StartDefault::Is("0.0.0.0:2222"), parsed, "address of the SSH server";
     /// Address of the daemon's own HTTP.
-    pub http_listen: SocketAddr,
+    "http_listen" => http_listen: SocketAddr = StartDefault::Is("127.0.0.1:25080"), parsed,
+        "address of the daemon's own HTTP: the pages for apps that are unknown or stopped, and the certificate question";
     /// UDP address of the resolver.
-    pub resolver_listen: SocketAddr,
+    "resolver_listen" => resolver_listen: SocketAddr = StartDefault::Is("127.0.0.1:25353"), parsed,
+        "UDP address of the resolver that tells Caddy where apps live";
     /// Network of the app containers.
-    pub subnet: Subnet,
+    "subnet" => subnet: Subnet = StartDefault::Is("10.213.0.0/16"), parsed, "IPv4 network of the app containers";
     /// Caddy's HTTP port.
-    pub proxy_http_port: u16,
+    "proxy_http_port" => proxy_http_port: u16 = StartDefault::Depends(
+        "80 for root and the paas user, else 8080",
+        |basis| PathBuf::from(if basis.account.is_server() { "80" } else { "8080" }),
+    ), port, "Caddy's HTTP port";
     /// Caddy's HTTPS port.
-    pub proxy_https_port: u16,
+    "proxy_https_port" => proxy_https_port: u16 = StartDefault::Depends(
+        "443 for root and the paas user, else 8443",
+        |basis| PathBuf::from(if basis.account.is_server() { "443" } else { "8443" }),
+    ), port, "Caddy's HTTPS port";
     /// Who looks after Caddy.
-    pub proxy_mode: ProxyMode,
+    "proxy_mode" => proxy_mode: ProxyMode = StartDefault::Is("managed"), |text| match text {
+        Some("managed") => Ok(ProxyMode::Managed),
+        Some("external") => Ok(ProxyMode::External),
+        _ => Err("it is managed or external".to_owned()),
+    }, "managed: the daemon starts Caddy and keeps it running; external: Caddy runs by other means, with the Caddyfile and the admin socket below ROOT/caddy";
     /// The Caddy program.
-    pub caddy: String,
+    "caddy" => caddy: String =
+        StartDefault::Is("caddy"), parsed, "the Caddy program: a name to be found in PATH, or a path";
     /// Where Docker listens; none: its default.
-    pub docker_host: Option<String>,
-    /// Whether a push to an unknown app creates it.
-    pub create_on_push: bool,
-    /// MB that must be free for a deploy to start.
-    pub min_free_mb: u64,
-    /// How many good releases of an app keep their image.
-    pub images_kept: u32,
-    /// GB that the engine's build cache is pruned to after a deploy; none: it is not.
-    pub build_cache_max_gb: Option<u64>,
-    /// How many images are built at a time.
-    pub build_concurrency: u16,
-    /// What builds may take of the machine.
-    pub build_caps: BuildCaps,
-    /// Every setting that was given, by variable: what a child process of ours must be told.
-    given: BTreeMap<&'static str, String>,
-    /// The file that was named, if one was.
-    config: Option<PathBuf>,
+    "docker_host" => docker_host: Option<String> = StartDefault::Nothing(DOCKER_SOCKET), |text| Ok(text.map(str::to_owned)),
+        "where Docker listens";
+}
+
+/// The domain of an instance that nobody gave one.
+const LOCALHOST: &str = "localhost";
+/// Where Docker listens by default.
+const DOCKER_SOCKET: &str = "unix:///var/run/docker.sock";
+
+/// Reads a setting from what was given, or from its default.
+fn read<T>(
+    given: &BTreeMap<&'static str, Given>,
+    name: &'static str,
+    default: &StartDefault,
+    basis: &Basis<'_>,
+    read: fn(Option<&str>) -> Result<T, String>,
+) -> Result<T> {
+    if let Some(given) = given.get(name) {
+        return read(Some(&given.value)).map_err(|rule| bad(&given.source, &given.value, &rule));
+    }
+    let value = match default {
+        StartDefault::Is(value) => Some(PathBuf::from(value)),
+        StartDefault::Depends(_, value) => Some(value(basis)),
+        StartDefault::Nothing(_) => None,
+    };
+    let value = value.as_deref().and_then(Path::to_str);
+    read(value).map_err(|rule| Error::bug(format!("the default of {name}: {rule}")))
+}
+
+fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(text: Option<&str>) -> Result<T, String> {
+    text.unwrap_or_default().parse().map_err(|error: T::Err| error.to_string())
+}
+
+/// A port of Caddy's, which apps are reached at: none that the kernel chooses.
+fn port(text: Option<&str>) -> Result<u16, String> {
+    let port = text.unwrap_or_default().parse().ok().filter(|port| *port > 0);
+    port.ok_or_else(|| "it is a number from 1 to 65535".to_owned())
+}
+
+fn bad(source: &Source, value: &str, rule: &str) -> Error {
+    Error::Usage(UsageError::Settings { message: format!("{source}: {value:?}: {rule}") })
 }
 
 impl Settings {
@@ -169,10 +296,11 @@ impl Settings {
     /// `config`: the path given with `--config`.
     ///
     /// # Errors
-    /// `UsageError::Settings` with the key or the variable at fault.
+    /// `UsageError::Settings` with the file or the variable at fault.
     pub fn load(config: Option<PathBuf>) -> Result<Settings> {
         let named = config.or_else(|| variable("PAAS_CONFIG").map(PathBuf::from));
-        let file = named.clone().unwrap_or_else(|| PathBuf::from("/etc/paas/config.toml"));
+        let named = named.map(std::path::absolute).transpose().map_err(Error::io("find the settings"))?;
+        let file = named.clone().unwrap_or_else(|| PathBuf::from(CONFIG_FILE));
         let text = match std::fs::read_to_string(&file) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && named.is_none() => String::new(),
@@ -180,109 +308,57 @@ impl Settings {
                 return Err(Error::Usage(UsageError::Settings { message: format!("{}: {error}", file.display()) }));
             }
         };
-        let mut given = given_in(&file, &text)?;
-        for key in &KEYS {
-            if let Some(value) = variable(variable_of(key)) {
-                given.insert(variable_of(key), value);
+        let mut given = in_file(&file, &text)?;
+        for setting in Setting::all() {
+            let former = FORMER_NAMES.iter().filter(|(_, name)| *name == setting.name);
+            let names = std::iter::once(setting.variable()).chain(former.map(|(former, _)| variable_of(former)));
+            if let Some((name, value)) = names.into_iter().find_map(|name| variable(&name).map(|value| (name, value))) {
+                given.insert(setting.name, Given { value, source: Source::Variable(name) });
             }
         }
-        let config = named.map(std::path::absolute).transpose().map_err(Error::io("make a path absolute"))?;
-        Ok(Settings { config, ..Settings::from_given(given, &Account::current())? })
+        Settings::of_given(given, named, &Account::current())
     }
 
     /// The settings that a `config.toml` with this text gives. Of this machine they take nothing but the engine's
     /// address: unit tests must not see an instance that runs here.
     #[cfg(test)]
     pub(crate) fn of_text(text: &str) -> Result<Settings> {
-        let mut given = given_in(Path::new("config.toml"), text)?;
-        given.extend(variable("DOCKER_HOST").map(|address| ("DOCKER_HOST", address)));
-        let config = Some(PathBuf::from("/dev/null"));
-        Ok(Settings { config, ..Settings::from_given(given, &Account::current())? })
+        let mut given = in_file(Path::new("config.toml"), text)?;
+        let address = variable("DOCKER_HOST");
+        let source = Source::Variable("DOCKER_HOST".to_owned());
+        given.extend(address.map(|value| ("docker_host", Given { value, source })));
+        Settings::of_given(given, Some(PathBuf::from("/dev/null")), &Account::current())
     }
 
-    fn from_given(given: BTreeMap<&'static str, String>, account: &Account) -> Result<Settings> {
-        let get = |name: &'static str, default: &str| given.get(name).cloned().unwrap_or_else(|| default.to_owned());
-        let server = account.is_server();
-        let root = match given.get("PAAS_ROOT") {
-            Some(root) => PathBuf::from(root),
-            None if server => PathBuf::from(SERVER_ROOT),
-            None => {
-                let own = account.home.join(".local/share/paas");
-                // On a server, a user who has no instance means the server's, and is told if it is closed to him.
-                if !own.exists() && Path::new(SERVER_ROOT).exists() { PathBuf::from(SERVER_ROOT) } else { own }
-            }
-        };
-        let root = std::path::absolute(&root).map_err(Error::io(format!("make {} absolute", root.display())))?;
-        let domain: Hostname = parse("PAAS_DOMAIN", &get("PAAS_DOMAIN", "localhost"))?;
-        let local = domain.as_str() == "localhost" || domain.as_str().ends_with(".localhost");
-        let tls = match get("PAAS_TLS", if local { "off" } else { "acme" }).as_str() {
-            "off" => Tls::Off,
-            "internal" => Tls::Internal,
-            "acme" => Tls::Acme,
-            other => return Err(bad("PAAS_TLS", &format!("{other:?} is none of off, internal, acme"))),
-        };
-        let proxy_mode = match get("PAAS_PROXY_MODE", "managed").as_str() {
-            "managed" => ProxyMode::Managed,
-            "external" => ProxyMode::External,
-            other => return Err(bad("PAAS_PROXY_MODE", &format!("{other:?} is none of managed, external"))),
-        };
-        let build_memory_mb: Option<u64> = given
-            .get("PAAS_BUILD_MEMORY_MB")
-            .map(|text| parse_within("PAAS_BUILD_MEMORY_MB", text, 64..=100_000_000))
-            .transpose()?;
-        let build_cpus =
-            given.get("PAAS_BUILD_CPUS").map(|text| parse_within("PAAS_BUILD_CPUS", text, 0.1..=1024.0)).transpose()?;
-        Ok(Settings {
-            paths: Paths::new(root),
-            domain,
-            tls,
-            ssh_listen: parse("PAAS_SSH_LISTEN", &get("PAAS_SSH_LISTEN", "0.0.0.0:2222"))?,
-            http_listen: parse("PAAS_HTTP_LISTEN", &get("PAAS_HTTP_LISTEN", "127.0.0.1:25080"))?,
-            resolver_listen: parse("PAAS_RESOLVER_LISTEN", &get("PAAS_RESOLVER_LISTEN", "127.0.0.1:25353"))?,
-            subnet: parse("PAAS_SUBNET", &get("PAAS_SUBNET", "10.213.0.0/16"))?,
-            proxy_http_port: parse_port(
-                "PAAS_PROXY_HTTP_PORT",
-                &get("PAAS_PROXY_HTTP_PORT", if server { "80" } else { "8080" }),
-            )?,
-            proxy_https_port: parse_port(
-                "PAAS_PROXY_HTTPS_PORT",
-                &get("PAAS_PROXY_HTTPS_PORT", if server { "443" } else { "8443" }),
-            )?,
-            proxy_mode,
-            caddy: get("PAAS_CADDY", "caddy"),
-            docker_host: given.get("DOCKER_HOST").cloned(),
-            create_on_push: parse("PAAS_CREATE_ON_PUSH", &get("PAAS_CREATE_ON_PUSH", "true"))?,
-            min_free_mb: parse("PAAS_MIN_FREE_MB", &get("PAAS_MIN_FREE_MB", "200"))?,
-            images_kept: parse_within("PAAS_IMAGES_KEPT", &get("PAAS_IMAGES_KEPT", "5"), 1..=1000)?,
-            build_cache_max_gb: given
-                .get("PAAS_BUILD_CACHE_MAX_GB")
-                .map(|text| parse_within("PAAS_BUILD_CACHE_MAX_GB", text, 0..=1_000_000))
-                .transpose()?,
-            build_concurrency: parse_within("PAAS_BUILD_CONCURRENCY", &get("PAAS_BUILD_CONCURRENCY", "1"), 1..=16)?,
-            build_caps: BuildCaps { memory: build_memory_mb.map(|megabytes| megabytes * 1_000_000), cpus: build_cpus },
-            given,
-            config: None,
-        })
+    /// What was given for a setting, in the file or by a variable, which wins over the database.
+    pub fn given(&self, name: &str) -> Option<&Given> {
+        self.given.get(name)
+    }
+
+    /// The file that a setting would be written to.
+    pub fn file(&self) -> &Path {
+        self.file.as_deref().unwrap_or(Path::new(CONFIG_FILE))
     }
 
     /// Whether somebody said which instance is meant.
     pub fn names_its_root(&self) -> bool {
-        self.given.contains_key("PAAS_ROOT")
+        self.given.contains_key("root")
     }
 
-    /// The environment that makes a child process of ours find the same instance: `PAAS_ROOT` always, and every
-    /// other setting that was given.
+    /// The environment that makes a child process of ours find the same instance and read the same settings:
+    /// `PAAS_ROOT` always, the file that was named, and every variable that was given.
     pub fn child_environment(&self) -> Vec<(String, OsString)> {
         let mut variables: Vec<(String, OsString)> = self
             .given
             .iter()
-            .filter(|(name, _)| **name != "PAAS_ROOT")
-            .map(|(name, value)| ((*name).to_owned(), OsString::from(value)))
+            .filter(|(name, _)| **name != "root")
+            .filter_map(|(_, given)| match &given.source {
+                Source::Variable(variable) => Some((variable.clone(), OsString::from(&given.value))),
+                Source::File(_) => None,
+            })
             .collect();
         variables.push(("PAAS_ROOT".to_owned(), self.paths.root().into()));
-        if let Some(config) = &self.config {
-            variables.push(("PAAS_CONFIG".to_owned(), config.into()));
-        }
+        variables.extend(self.file.iter().map(|file| ("PAAS_CONFIG".to_owned(), OsString::from(file))));
         variables
     }
 
@@ -301,75 +377,34 @@ impl Settings {
 
     /// The address of Docker for people.
     pub fn docker_address(&self) -> &str {
-        self.docker_host.as_deref().unwrap_or("unix:///var/run/docker.sock")
+        self.docker_host.as_deref().unwrap_or(DOCKER_SOCKET)
     }
 }
 
-/// What a `config.toml` gives, by variable.
-fn given_in(file: &Path, text: &str) -> Result<BTreeMap<&'static str, String>> {
-    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
-        Error::Usage(UsageError::Settings { message: format!("{}: {error}", file.display()) })
-    })?;
+/// What a file gives, by name.
+fn in_file(file: &Path, text: &str) -> Result<BTreeMap<&'static str, Given>> {
+    let failed =
+        |message: String| Error::Usage(UsageError::Settings { message: format!("{}: {message}", file.display()) });
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| failed(error.to_string()))?;
+    // `keep.images = 3`, which TOML takes for a table.
+    let mut values: Vec<(String, toml::Value)> = Vec::new();
+    for (name, value) in table {
+        match value {
+            toml::Value::Table(inner) => {
+                values.extend(inner.into_iter().map(|(inner, value)| (format!("{name}.{inner}"), value)));
+            }
+            value => values.push((name, value)),
+        }
+    }
     let mut given = BTreeMap::new();
-    for (name, value) in &table {
-        let Some(key) = KEYS.iter().find(|key| key.name == name) else {
-            return Err(Error::Usage(UsageError::Settings {
-                message: format!("{}: there is no setting {name}", file.display()),
-            }));
-        };
+    for (name, value) in values {
+        let setting = Setting::find(&name).ok_or_else(|| failed(format!("there is no setting {name}")))?;
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        given.insert(variable_of(key), value);
+        if given.insert(setting.name, Given { value, source: Source::File(file.to_owned()) }).is_some() {
+            return Err(failed(format!("{} is there twice", setting.name)));
+        }
     }
     Ok(given)
-}
-
-/// The variable of a setting.
-pub fn variable_of(key: &Key) -> &'static str {
-    match key.name {
-        "root" => "PAAS_ROOT",
-        "domain" => "PAAS_DOMAIN",
-        "tls" => "PAAS_TLS",
-        "ssh_listen" => "PAAS_SSH_LISTEN",
-        "http_listen" => "PAAS_HTTP_LISTEN",
-        "resolver_listen" => "PAAS_RESOLVER_LISTEN",
-        "subnet" => "PAAS_SUBNET",
-        "proxy_http_port" => "PAAS_PROXY_HTTP_PORT",
-        "proxy_https_port" => "PAAS_PROXY_HTTPS_PORT",
-        "proxy_mode" => "PAAS_PROXY_MODE",
-        "caddy" => "PAAS_CADDY",
-        "docker_host" => "DOCKER_HOST",
-        "create_on_push" => "PAAS_CREATE_ON_PUSH",
-        "min_free_mb" => "PAAS_MIN_FREE_MB",
-        "images_kept" => "PAAS_IMAGES_KEPT",
-        "build_cache_max_gb" => "PAAS_BUILD_CACHE_MAX_GB",
-        "build_concurrency" => "PAAS_BUILD_CONCURRENCY",
-        "build_memory_mb" => "PAAS_BUILD_MEMORY_MB",
-        "build_cpus" => "PAAS_BUILD_CPUS",
-        other => unreachable!("{other} has a variable"),
-    }
-}
-
-fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(name: &str, text: &str) -> Result<T> {
-    text.parse().map_err(|error: T::Err| bad(name, &format!("{text:?}: {error}")))
-}
-
-/// A port of Caddy's, which apps are reached at: none that the kernel chooses.
-fn parse_port(name: &str, text: &str) -> Result<u16> {
-    let port = text.parse().ok().filter(|port| *port > 0);
-    port.ok_or_else(|| bad(name, &format!("{text:?}: it is a number from 1 to 65535")))
-}
-
-/// A number that makes sense only within bounds.
-fn parse_within<T>(name: &str, text: &str, bounds: std::ops::RangeInclusive<T>) -> Result<T>
-where
-    T: std::str::FromStr + PartialOrd + std::fmt::Display,
-{
-    let number = text.parse().ok().filter(|number| bounds.contains(number));
-    number.ok_or_else(|| bad(name, &format!("{text:?}: it is a number from {} to {}", bounds.start(), bounds.end())))
-}
-
-fn bad(name: &str, message: &str) -> Error {
-    Error::Usage(UsageError::Settings { message: format!("{name}: {message}") })
 }
 
 /// A variable of the environment; an empty one counts as not set.
@@ -482,6 +517,14 @@ pub fn dies_on(word: &str) -> bool {
     cfg!(debug_assertions) && variable("PAAS_TEST_DIE_ON").is_some_and(|told| told == word)
 }
 
+/// Kills this process where a test said so in `PAAS_TEST_DIE_ON`: as if the plug was pulled, at a point that is no state
+/// of a deploy. A release build does not look.
+pub fn die_at(point: &str) {
+    if dies_on(point) {
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    }
+}
+
 /// What the log of the daemon shows: `PAAS_LOG`, in the syntax of tracing's `EnvFilter`; `info` where it is not set.
 pub fn log_filter() -> String {
     variable("PAAS_LOG").unwrap_or_else(|| "info".to_owned())
@@ -495,21 +538,30 @@ mod tests {
         Account { uid, name: name.to_owned(), home: PathBuf::from("/home/x") }
     }
 
-    fn settings(given: &[(&'static str, &str)], account: &Account) -> Result<Settings> {
-        Settings::from_given(given.iter().map(|(name, value)| (*name, (*value).to_owned())).collect(), account)
+    fn settings(variables: &[(&'static str, &str)], account: &Account) -> Result<Settings> {
+        let given = variables.iter().map(|(name, value)| {
+            let setting = Setting::find(name).unwrap();
+            let source = Source::Variable(setting.variable());
+            (setting.name, Given { value: (*value).to_owned(), source })
+        });
+        Settings::of_given(given.collect(), None, account)
     }
 
     #[test]
     fn a_user_gets_high_ports_and_a_root_of_its_own() -> Result<()> {
-        let settings = settings(&[], &account(1000, "ann"))?;
-        assert_eq!(settings.paths.root(), "/home/x/.local/share/paas");
+        let directory = tempfile::tempdir().map_err(Error::io("make a directory"))?;
+        let own = directory.path().join(".local/share/paas");
+        std::fs::create_dir_all(&own).map_err(Error::io("make a directory"))?;
+        let ann = Account { home: directory.path().to_owned(), ..account(1000, "ann") };
+        let settings = settings(&[], &ann)?;
+        assert_eq!(settings.paths.root(), own);
         assert_eq!(settings.app_url(&"blog".parse()?), "http://blog.localhost:8080");
         Ok(())
     }
 
     #[test]
     fn the_paas_user_gets_the_usual_ports() -> Result<()> {
-        let settings = settings(&[("PAAS_DOMAIN", "example.com")], &account(999, "paas"))?;
+        let settings = settings(&[("domain", "example.com")], &account(999, "paas"))?;
         assert_eq!(settings.paths.root(), "/var/lib/paas");
         assert_eq!(settings.tls, Tls::Acme);
         assert_eq!(settings.app_url(&"blog".parse()?), "https://blog.example.com");
@@ -517,36 +569,57 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_value_names_its_variable() {
-        let error = settings(&[("PAAS_SSH_LISTEN", "nowhere")], &account(0, "root")).map(|_| ()).unwrap_err();
-        assert!(error.to_string().contains("PAAS_SSH_LISTEN"), "{error}");
-    }
-
-    #[test]
-    fn a_number_out_of_its_bounds_is_refused() -> Result<()> {
-        for (name, value) in
-            [("PAAS_IMAGES_KEPT", "0"), ("PAAS_BUILD_CONCURRENCY", "17"), ("PAAS_BUILD_CACHE_MAX_GB", "-1")]
-        {
+    fn a_bad_value_is_refused_with_where_it_stands_and_the_rule() -> Result<()> {
+        for (name, value, said) in [
+            ("ssh_listen", "nowhere", "variable PAAS_SSH_LISTEN: \"nowhere\": "),
+            ("tls", "on", "variable PAAS_TLS: \"on\": it is off, internal or acme"),
+            ("images_kept", "0", "variable PAAS_KEEP_IMAGES: \"0\": it is a number from 1 to 1000"),
+            ("build_concurrency", "17", "variable PAAS_BUILD_CONCURRENCY: \"17\": it is a number from 1 to 16"),
+            ("build_cache_max_gb", "-1", "it is a number from 0 to 1000000"),
+        ] {
             let error = settings(&[(name, value)], &account(0, "root")).map(|_| ()).unwrap_err();
-            assert!(error.to_string().contains(&format!("{name}: {value:?}: it is a number from ")), "{error}");
+            assert!(error.to_string().contains(said), "{error}");
         }
-        assert_eq!(settings(&[("PAAS_IMAGES_KEPT", "1")], &account(0, "root"))?.images_kept, 1);
+        let settings = settings(&[("images_kept", "1")], &account(0, "root"))?;
+        assert_eq!(settings.given("keep.images").map(|given| &*given.value), Some("1"));
         Ok(())
     }
 
     #[test]
     fn a_child_process_reads_the_file_that_was_named_and_no_other() -> Result<()> {
         let environment = Settings::of_text("root = \"/r\"\ndomain = \"example.com\"")?.child_environment();
-        for (name, value) in [("PAAS_CONFIG", "/dev/null"), ("PAAS_ROOT", "/r"), ("PAAS_DOMAIN", "example.com")] {
+        for (name, value) in [("PAAS_CONFIG", "/dev/null"), ("PAAS_ROOT", "/r")] {
             assert!(environment.contains(&(name.to_owned(), value.into())), "{name}: {environment:?}");
         }
         Ok(())
     }
 
     #[test]
-    fn every_key_has_a_variable() {
-        for key in &KEYS {
-            assert!(!variable_of(key).is_empty());
+    fn a_file_gives_settings_by_their_names_of_today_and_before() -> Result<()> {
+        let file = Path::new("/x/config.toml");
+        let text = "domain = \"example.com\"\nimages_kept = 7\nkeep.deploy-logs = 3\ncreate_on_push = false\n";
+        let given = in_file(file, text)?;
+        let values: Vec<_> = given.iter().map(|(name, given)| (*name, given.value.as_str())).collect();
+        let expected =
+            [("create_on_push", "false"), ("domain", "example.com"), ("keep.deploy-logs", "3"), ("keep.images", "7")];
+        assert_eq!(values, expected);
+        assert_eq!(given["domain"].source, Source::File(file.to_owned()));
+        for bad in ["colour = 1", "images_kept = 1\nkeep.images = 2", "domain = "] {
+            assert!(in_file(file, bad).is_err(), "{bad}");
         }
+        Ok(())
+    }
+
+    #[test]
+    fn every_setting_is_found_by_its_name_and_has_a_variable_of_its_own() {
+        let mut variables: Vec<String> = Setting::all().map(|setting| setting.variable()).collect();
+        for setting in Setting::all() {
+            assert_eq!(Setting::find(setting.name).map(|found| found.name), Some(setting.name));
+        }
+        let all = variables.len();
+        variables.sort();
+        variables.dedup();
+        assert_eq!(variables.len(), all);
+        assert!(variables.contains(&"DOCKER_HOST".to_owned()) && variables.contains(&"PAAS_KEEP_IMAGES".to_owned()));
     }
 }

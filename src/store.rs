@@ -3,17 +3,18 @@
 
 mod apps;
 mod columns;
-mod config;
 mod containers;
 mod deployments;
 mod events;
+mod formation;
 mod jobs;
 mod keys;
 mod migrate;
 mod operations;
-mod process_settings;
+mod properties;
 mod releases;
 mod routes;
+mod secrets;
 
 use std::path::{Path, PathBuf};
 
@@ -31,7 +32,6 @@ use crate::{
     Error, Result,
     error::{StoreError, StoreFault},
     files, lock,
-    model::Invalid,
 };
 
 /// How long a process waits for another's write to end, in milliseconds.
@@ -44,6 +44,17 @@ const CHECKPOINT_TIMEOUT_MS: u32 = 1_000;
 #[derive(Debug)]
 pub struct Store {
     connection: Connection,
+}
+
+/// How many rows there are of what grows with use.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub struct RowCounts {
+    /// Releases.
+    pub releases: u32,
+    /// Operations.
+    pub operations: u32,
+    /// Events.
+    pub events: u32,
 }
 
 /// The tables, within one transaction: what is read or written through it belongs together.
@@ -148,6 +159,22 @@ impl Tables<'_> {
         .map(drop)
     }
 
+    /// How many rows the tables have that grow with use.
+    pub fn row_counts(&self) -> Result<RowCounts> {
+        self.one(
+            "SELECT (SELECT count(*) FROM releases) AS releases, (SELECT count(*) FROM operations) AS operations,
+                    (SELECT count(*) FROM events) AS events",
+            [],
+            |row| {
+                Ok(RowCounts {
+                    releases: row.get("releases")?,
+                    operations: row.get("operations")?,
+                    events: row.get("events")?,
+                })
+            },
+        )
+    }
+
     fn execute(&self, sql: &str, parameters: impl rusqlite::Params) -> Result<usize> {
         self.connection
             .prepare_cached(sql)
@@ -223,11 +250,6 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 /// Turns a stored value that does not parse into an error of the column it is in.
 fn corrupt<E: std::error::Error + Send + Sync + 'static>(error: E) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
-}
-
-/// Parses a stored text into a checked type.
-fn parsed<T: std::str::FromStr<Err = Invalid>>(text: impl AsRef<str>) -> rusqlite::Result<T> {
-    text.as_ref().parse().map_err(corrupt)
 }
 
 #[cfg(test)]

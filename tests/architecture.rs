@@ -83,7 +83,7 @@ const LAYERS: [&[&str]; 8] = [
     &["cli", "ssh", "http", "supervisor"],
     &["ops"],
     &["deploy"],
-    &["proxy", "buildpack", "context"],
+    &["proxy", "buildpack", "sweep", "context"],
     &["instance"],
     &[
         "engine",

@@ -31,7 +31,7 @@ fn in_container(container: &str, line: &str) {
 
 fn healthy(server: &Server) -> Vec<bool> {
     let report = server.json(&["checks:report", "shop"]);
-    let containers = report[0]["containers"].as_array().unwrap();
+    let containers = report["processes"][0]["containers"].as_array().unwrap();
     containers.iter().map(|standing| standing["healthy"].as_bool().unwrap()).collect()
 }
 
@@ -50,8 +50,8 @@ fn checks_are_set_shown_run_and_taken_back() {
     wait_until_over(&server, "shop");
     assert_eq!(server.containers(), containers, "a check restarts nothing");
     let report = server.json(&["checks:report", "shop"]);
-    assert_eq!(report[0]["probe"]["http"]["path"], "/up");
-    assert_eq!(report[0]["timeout_seconds"], 3);
+    assert_eq!(report["processes"][0]["probe"]["http"]["path"], "/up");
+    assert_eq!(report["processes"][0]["timeout_seconds"], 3);
     let ran = server.ssh("checks:run shop").expect_success();
     assert!(ran.stdout.contains("web.1") && ran.stdout.contains("passed"), "{ran}");
 
@@ -60,13 +60,13 @@ fn checks_are_set_shown_run_and_taken_back() {
     let ran = server.paas(&["checks:set", "shop", "text=something else", "timeout=1s"]).expect_code(1);
     ran.says("web.1 did not become healthy within 1.0 s: GET /up answered 200 without \"something else\" in it");
     before.check(&server, &repository);
-    assert_eq!(server.json(&["checks:report", "shop"])[0]["probe"]["http"]["text"], "all is");
+    assert_eq!(server.json(&["checks:report", "shop"])["processes"][0]["probe"]["http"]["text"], "all is");
     for (setting, said) in [
         ("path=up", "it is a path such as /health"),
         ("status=20", "it is an HTTP status"),
         ("timeout=soon", "it is a time"),
         ("headers=nothing", "a name, a colon and a value"),
-        ("memory=1g", "there is no setting \"memory\""),
+        ("memory=1g", "there is no property \"memory\""),
     ] {
         server.paas(&["checks:set", "shop", setting]).expect_code(2).says(said);
     }
@@ -167,5 +167,5 @@ fn checks_can_be_skipped_and_the_old_stopped_first() {
     before.check(&server, &repository);
     server.paas(&["checks:enable", "shop"]).expect_success();
     let report = server.json(&["checks:report", "shop"]);
-    assert_eq!(report[0]["mode"], json!("enabled"));
+    assert_eq!(report["processes"][0]["mode"], json!("enabled"));
 }

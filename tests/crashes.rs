@@ -217,9 +217,11 @@ fn a_first_deploy_that_dies_leaves_an_app_that_was_never_deployed() {
         run(git.env("PAAS_TEST_DIE_ON", state))
     };
     let state = || {
-        query(&site.server, "SELECT state, deploy_branch FROM apps WHERE name = 'shop'", |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?))
-        })
+        query(
+            &site.server,
+            "SELECT state, (SELECT value FROM properties WHERE app_id = apps.id) FROM apps WHERE name = 'shop'",
+            |row| Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?)),
+        )
     };
     for died_on in ["building", "checking"] {
         push(died_on).expect_failure();

@@ -38,6 +38,7 @@ mod languages_script;
 mod operations;
 mod outages;
 mod plan;
+mod properties;
 mod prose;
 mod push;
 mod queue;

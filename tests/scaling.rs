@@ -143,7 +143,7 @@ fn only_what_changed_is_restarted() {
         ("memory=1m", "at least 6m"),
         ("cpus=0", "it is a number of CPUs"),
         ("restart=sometimes", "it is always, on-failure"),
-        ("colour=red", "there is no setting \"colour\""),
+        ("colour=red", "there is no property \"colour\""),
         ("memory", "it is NAME=VALUE"),
     ] {
         server.paas(&["ps:set", "shop", setting]).expect_code(2).says(said);

@@ -135,3 +135,73 @@ fn a_config_value_is_in_the_environment_of_the_app_and_nowhere_else() {
     let json = server.json(&["config:show", "blog", "--reveal"]);
     assert_eq!((json["HERE"].as_str(), json["REMOTE"].as_str()), (Some(here), Some(remote)));
 }
+
+/// The values of an app's config, and what its releases keep of it.
+fn values(server: &Server) -> Vec<serde_json::Value> {
+    ["config:show", "releases:info"].map(|command| server.json(&[command, "blog", "--reveal"])).to_vec()
+}
+
+#[test]
+fn a_rotation_seals_everything_anew_while_the_daemon_and_deploys_go_on() {
+    let server = Server::start();
+    let repository = server.repository("dockerfile", "blog");
+    repository.push().expect_success();
+    server.paas(&["config:set", "blog", "SECRET=hunter2", "OTHER=two words"]).expect_success();
+    wait_until_over(&server, "blog");
+    let key = server.root().join("secret.key");
+    let before = (values(&server), std::fs::read_to_string(&key).unwrap());
+
+    let rotated = server.json(&["secrets:rotate"]);
+    assert_eq!(rotated["values"], 2 + 2, "two variables, two releases: {rotated}");
+    let after = std::fs::read_to_string(&key).unwrap();
+    assert_ne!(after, before.1);
+    assert_eq!(after.lines().count(), 1);
+    assert_eq!(values(&server), before.0);
+    // The daemon has read the former key; what it starts, and it itself, work on.
+    repository.write("more", "x").commit("more");
+    repository.push().expect_success();
+    wait_until_over(&server, "blog");
+    let containers = server.containers();
+    let environment = run(docker().args(["inspect", "-f", "{{json .Config.Env}}", &containers[0]])).stdout;
+    assert!(environment.contains("SECRET=hunter2"), "{environment}");
+    // The daemon makes a container that is gone anew, with the config that it opens by the new key.
+    run(docker().args(["rm", "-f", &containers[0]])).expect_success();
+    server.wait_for("the container to be made anew", std::time::Duration::from_secs(60), || {
+        server.try_get("blog.localhost", "/").is_ok_and(|answer| answer.status == 200)
+    });
+    server.paas(&["releases:rollback", "blog", "v2"]).expect_success();
+    wait_until_over(&server, "blog");
+
+    // With the former key nothing opens, and nothing is sealed.
+    std::fs::write(&key, before.1).unwrap();
+    server.paas(&["config:show", "blog"]).expect_failure();
+    server.paas(&["config:set", "blog", "MORE=1"]).expect_failure();
+    std::fs::write(&key, after).unwrap();
+    assert_eq!(server.paas(&["config:get", "blog", "SECRET"]).expect_success().stdout, "hunter2\n");
+}
+
+#[test]
+fn a_rotation_that_is_killed_leaves_everything_readable() {
+    let server = Server::start();
+    let repository = server.repository("dockerfile", "blog");
+    repository.push().expect_success();
+    server.paas(&["config:set", "blog", "SECRET=hunter2"]).expect_success();
+    wait_until_over(&server, "blog");
+    let key = server.root().join("secret.key");
+    let before = values(&server);
+    for point in ["rotate-both", "rotate-sealed", "rotate-committed"] {
+        let mut rotate = server.command(crate::harness::PAAS);
+        run(rotate.arg("secrets:rotate").env("PAAS_TEST_DIE_ON", point)).expect_failure();
+        assert_eq!(std::fs::read_to_string(&key).unwrap().lines().count(), 2, "{point}");
+        assert_eq!(values(&server), before, "{point}");
+        server.paas(&["config:set", "blog", &format!("AT={point}"), "--no-restart"]).expect_success();
+        assert_eq!(server.paas(&["config:get", "blog", "AT"]).expect_success().stdout, format!("{point}\n"));
+        // What it left is put away by the next sweep, and all opens still.
+        server.paas(&["cleanup"]).expect_success();
+        assert_eq!(std::fs::read_to_string(&key).unwrap().lines().count(), 1, "{point}");
+        assert_eq!(server.paas(&["config:get", "blog", "SECRET"]).expect_success().stdout, "hunter2\n");
+        server.paas(&["config:unset", "blog", "AT", "--no-restart"]).expect_success();
+    }
+    server.paas(&["secrets:rotate"]).expect_success();
+    assert_eq!(values(&server), before);
+}

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::{document::refused, paas_toml::Declared, procfile::process_type};
 use crate::{
     Result,
-    model::{ProcessSettings, ProcessType, Setting},
+    model::{ProcessSettings, ProcessType, Property, property},
 };
 
 /// The file's name.
@@ -93,25 +93,25 @@ pub(super) fn parse(text: &str) -> Result<BTreeMap<ProcessType, Declared>> {
 
 fn settings(check: &HealthCheck) -> Result<ProcessSettings> {
     let mut settings = ProcessSettings::default();
-    let mut set = |setting: Setting, value: Option<String>| match value {
-        Some(value) => settings.set(setting, &value),
+    let mut set = |property: &'static Property, value: Option<String>| match value {
+        Some(value) => settings.set(property, &value),
         None => Ok(()),
     };
     let number = |number: Option<u32>| number.map(|number| number.to_string());
-    set(Setting::CheckCommand, check.command.as_ref().map(shell_words::join))?;
-    set(Setting::CheckPath, check.path.clone())?;
-    set(Setting::CheckPort, number(check.port.map(u32::from)))?;
-    set(Setting::CheckText, check.content.clone())?;
-    set(Setting::CheckInitialDelay, number(check.initial_delay))?;
-    set(Setting::CheckTryTimeout, number(check.timeout))?;
+    set(&property::CHECK_COMMAND, check.command.as_ref().map(shell_words::join))?;
+    set(&property::CHECK_PATH, check.path.clone())?;
+    set(&property::CHECK_PORT, number(check.port.map(u32::from)))?;
+    set(&property::CHECK_TEXT, check.content.clone())?;
+    set(&property::CHECK_INITIAL_DELAY, number(check.initial_delay))?;
+    set(&property::CHECK_TRY_TIMEOUT, number(check.timeout))?;
     let headers: Vec<String> =
         check.headers.iter().map(|header| format!("{}: {}", header.name, header.value)).collect();
-    set(Setting::CheckHeaders, (!headers.is_empty()).then(|| headers.join("; ")))?;
+    set(&property::CHECK_HEADERS, (!headers.is_empty()).then(|| headers.join("; ")))?;
     // Dokku makes that many attempts with a pause between them: together, they are our timeout.
     if let Some(attempts) = check.attempts {
         let each = check.timeout.unwrap_or(5).saturating_add(check.wait.unwrap_or(5)).max(1);
         let together = attempts.saturating_mul(each).clamp(1, 3600);
-        set(Setting::CheckTimeout, Some(together.to_string()))?;
+        set(&property::CHECK_TIMEOUT, Some(together.to_string()))?;
     }
     let asks = check.path.is_some() || check.command.is_some();
     let kind = match (asks, check.listening, check.uptime) {
@@ -119,7 +119,7 @@ fn settings(check: &HealthCheck) -> Result<ProcessSettings> {
         (false, false, Some(_)) => Some("up".to_owned()),
         _ => None,
     };
-    set(Setting::CheckType, kind)?;
+    set(&property::CHECK_TYPE, kind)?;
     Ok(settings)
 }
 

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    model::{EnvKey, Invalid, ProcessSettings, ProcessType, Setting, SettingGroup},
+    model::{EnvKey, Invalid, Noun, ProcessSettings, ProcessType, Property, property},
 };
 
 /// The file's name.
@@ -139,7 +139,7 @@ pub(super) fn parse(text: &str) -> Result<PaasToml> {
     let mut checks = ProcessSettings::default();
     for (name, value) in document.checks {
         let offset = name.span().start;
-        set(&mut checks, SettingGroup::Checks, name.get_ref(), &value)
+        set(&mut checks, Noun::Checks, name.get_ref(), &value)
             .map_err(|(message, hint)| refused(offset, message, &hint))?;
     }
 
@@ -290,14 +290,14 @@ fn declared(process: &ProcessType, value: toml::Value) -> Result<Declared, (Stri
             }
             ("checks", toml::Value::Table(checks)) => {
                 for (name, value) in checks {
-                    set(&mut declared.settings, SettingGroup::Checks, name, value)?;
+                    set(&mut declared.settings, Noun::Checks, name, value)?;
                 }
             }
             ("command" | "scale" | "checks", other) => {
                 let hint = "command is a string, scale a number, checks a table".to_owned();
                 return Err((format!("{name} of {process} is {}", article(other)), hint));
             }
-            _ => set(&mut declared.settings, SettingGroup::Processes, &name, &value)?,
+            _ => set(&mut declared.settings, Noun::Ps, &name, &value)?,
         }
     }
     declared.settings.resolve(process).map_err(|error| (error.to_string(), "see docs/reference.md".to_owned()))?;
@@ -313,15 +313,10 @@ fn command(process: &ProcessType, line: &str) -> Result<String, (String, String)
 }
 
 /// Sets a setting to a value of a TOML file. The error is a message and a hint.
-fn set(
-    settings: &mut ProcessSettings,
-    group: SettingGroup,
-    name: &str,
-    value: &toml::Value,
-) -> Result<(), (String, String)> {
-    let Some(setting) = Setting::find(group, name) else {
-        let mut known = Setting::names(group);
-        if group == SettingGroup::Processes {
+fn set(settings: &mut ProcessSettings, noun: Noun, name: &str, value: &toml::Value) -> Result<(), (String, String)> {
+    let Some(property) = Property::find(noun, name) else {
+        let mut known = noun.properties().map(|property| property.name).collect::<Vec<_>>();
+        if noun == Noun::Ps {
             known.extend(["command", "scale", "checks"]);
         }
         let known: Vec<String> = known.into_iter().map(|name| name.replace('-', "_")).collect();
@@ -332,7 +327,7 @@ fn set(
         toml::Value::String(text) => text.clone(),
         toml::Value::Integer(number) => number.to_string(),
         toml::Value::Float(number) => number.to_string(),
-        toml::Value::Table(headers) if setting == Setting::CheckHeaders => {
+        toml::Value::Table(headers) if *property == property::CHECK_HEADERS => {
             let pair = |(name, value): (&String, &toml::Value)| Some(format!("{name}: {}", value.as_str()?));
             let pairs: Option<Vec<String>> = headers.iter().map(pair).collect();
             pairs
@@ -341,9 +336,9 @@ fn set(
                 })?
                 .join("; ")
         }
-        other => return Err((format!("{name} is {}", article(other)), format!("{name}: {}", setting.about()))),
+        other => return Err((format!("{name} is {}", article(other)), format!("{name}: {}", property.about))),
     };
-    settings.set(setting, &text).map_err(|error| (error.to_string(), format!("{name}: {}", setting.about())))
+    settings.set(property, &text).map_err(|error| (error.to_string(), format!("{name}: {}", property.about)))
 }
 
 /// The kind of a value, for messages.
@@ -383,10 +378,10 @@ timeout = "2m"
         assert_eq!(paas_toml.port, Some(3000));
         let checks: Vec<_> = paas_toml.checks.iter().collect();
         let expected = [
-            (Setting::CheckType, "tcp"),
-            (Setting::CheckPath, "/health"),
-            (Setting::CheckStatus, "204"),
-            (Setting::CheckTimeout, "2m"),
+            (&property::CHECK_PATH, "/health"),
+            (&property::CHECK_STATUS, "204"),
+            (&property::CHECK_TIMEOUT, "2m"),
+            (&property::CHECK_TYPE, "tcp"),
         ];
         assert_eq!(checks, expected);
         Ok(())
@@ -465,11 +460,11 @@ interval = 30
         paas.toml, line 2: "htp" is not a valid type: it is http, tcp, command or up
           type: what is asked: http, tcp (a connection), command, or up (that it stays up)
         paas.toml, line 2: "health" is not a valid path: it is a path such as /health
-          path: the path asked for over HTTP; one that is set must answer 2xx
+          path: the path requested over HTTP; one that is set must answer 2xx
         paas.toml, line 2: "20" is not a valid status: it is an HTTP status such as 200
           status: the HTTP status that is healthy, such as 401
         paas.toml, line 2: "soon" is not a valid timeout: it is a time from 1s to 1h, such as 90s or 2m
-          timeout: how long a new container may take to become healthy (60s)
+          timeout: how long a new container may take to become healthy
         paas.toml, line 3: the version of node must be a string
           write it in quotes
         paas.toml, line 2: "x; rm -rf /" is not the name of a Debian package

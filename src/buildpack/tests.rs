@@ -1,7 +1,7 @@
 use std::{fs, path::Path, sync::LazyLock};
 
 use super::*;
-use crate::{model::Setting, tree::Tree, ui::error_text};
+use crate::{model::property, tree::Tree, ui::error_text};
 
 /// The buildpacks on a fixed day, so that it is known which versions get fixes.
 fn buildpacks() -> &'static Buildpacks {
@@ -164,8 +164,8 @@ path = "/health"
     EXPOSE 3000
     ");
     let plan = try_plan(&files).unwrap();
-    assert_eq!(plan.processes[0].declared.get(Setting::CheckPath), Some("/health"));
-    assert_eq!(plan.processes[1].declared.get(Setting::CheckPath), None);
+    assert_eq!(plan.processes[0].declared.get(&property::CHECK_PATH), Some("/health"));
+    assert_eq!(plan.processes[1].declared.get(&property::CHECK_PATH), None);
 }
 
 #[test]

@@ -3,13 +3,14 @@ use clap::{Args, Subcommand};
 use super::{
     arguments::{AppArgument, NamedApp},
     operations::{Detach, operate},
+    properties::{Reporter, Setter},
 };
 use crate::{
     Result,
     context::Context,
     error::UsageError,
-    model::{Access, AppName, BranchName, Right},
-    ops::{apps, operations::Action},
+    model::{Access, AppName, Noun, Right},
+    ops::{apps, operations::Action, properties},
     ui::Ui,
 };
 
@@ -26,6 +27,8 @@ pub(super) enum Command {
     Exists(Exists),
     #[command(name = "apps:set")]
     Set(Set),
+    #[command(name = "apps:report")]
+    Report(Report),
     #[command(name = "apps:lock")]
     Lock(Lock),
     #[command(name = "apps:unlock")]
@@ -41,7 +44,8 @@ impl Command {
             Command::List(_) => Access::Server(Right::See),
             Command::Info(it) => Access::App(&it.app.app, Right::See),
             Command::Exists(it) => Access::App(&it.name, Right::See),
-            Command::Set(it) => Access::App(&it.app.app, Right::Change),
+            Command::Set(it) => it.setter.access(Noun::Apps),
+            Command::Report(it) => it.reporter.access(),
             Command::Lock(it) => Access::App(&it.app.app, Right::Change),
             Command::Unlock(it) => Access::App(&it.app.app, Right::Change),
             Command::Destroy(it) => Access::App(&it.app.app, Right::Own),
@@ -54,7 +58,8 @@ impl Command {
             Command::List(List {}) => list(context, ui),
             Command::Info(it) => ui.show(&apps::info(context, &it.app.app)?),
             Command::Exists(it) => apps::exists(context, &it.name),
-            Command::Set(it) => it.run(context, ui).await,
+            Command::Set(it) => it.setter.run(context, ui, Noun::Apps, None).await,
+            Command::Report(it) => it.reporter.run(context, ui, Noun::Apps),
             Command::Lock(it) => it.run(context, ui),
             Command::Unlock(it) => it.run(context, ui),
             Command::Destroy(it) => it.run(context, ui, force).await,
@@ -107,38 +112,21 @@ pub(super) struct Exists {
     name: AppName,
 }
 
-/// Set a property of an app
+/// Set properties of an app: the branch that deploys, what is kept
 ///
 /// `paas apps:set blog deploy-branch dev`: from now on, pushes of the branch dev deploy the app blog.
 #[derive(Debug, Args)]
+#[command(after_help = properties::help(Noun::Apps))]
 pub(super) struct Set {
     #[command(flatten)]
-    app: AppArgument,
-    /// The property
-    #[arg(value_enum)]
-    property: Property,
-    /// Its new value
-    value: String,
+    setter: Setter,
 }
 
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Property {
-    /// Branch to deploy from [default: the branch of the first push]
-    DeployBranch,
-}
-
-impl Set {
-    async fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
-        match self.property {
-            Property::DeployBranch => {
-                let branch: BranchName = self.value.parse()?;
-                let waiting = |holder: &str| ui.talk(&format!("waiting for {holder}"));
-                apps::set_deploy_branch(context, &self.app.app, &branch, waiting).await?;
-                ui.talk(&format!("{} deploys from {branch}", self.app.app));
-                Ok(())
-            }
-        }
-    }
+/// Show the properties of an app: what is set, by whom, and what holds
+#[derive(Debug, Args)]
+pub(super) struct Report {
+    #[command(flatten)]
+    reporter: Reporter,
 }
 
 /// Lock an app on purpose: nothing changes it until `apps:unlock`

@@ -23,6 +23,8 @@ use crate::{
 
 /// The id of the argument that is an app: of [`AppArgument`] and [`OptionalApp`].
 const APP: &str = "app";
+/// The id of the argument that is an app, or with `--global` any word: another id, because `--app` has that of [`APP`].
+pub(super) const APP_WORD: &str = "app_word";
 /// The id of the argument that is an operation: of [`OperationArgument`] and [`OptionalOperation`].
 const TARGET: &str = "target";
 
@@ -250,7 +252,9 @@ pub(super) fn with_app(tree: &Command, arguments: &[OsString], known: Option<&Ap
     let command = arguments.get(words.command).and_then(|word| tree.find_subcommand(word));
     let first = command.and_then(|command| command.get_positionals().next());
     let is_left_out = match first.map(|argument| argument.get_id().as_str()) {
-        Some(APP) => words.positionals.first().is_none_or(|(_, word)| *word != app),
+        // All apps are meant, and no word is an app.
+        Some(APP_WORD) if arguments.iter().any(|word| word == "--global") => false,
+        Some(APP | APP_WORD) => words.positionals.first().is_none_or(|(_, word)| *word != app),
         // A number is a deploy, and a name is another app's.
         Some(TARGET) => words.positionals.is_empty(),
         _ => false,
@@ -293,6 +297,8 @@ mod tests {
             ("paas config:set blog A=1", "paas config:set blog A=1"),
             ("paas config:get A", "paas config:get blog A"),
             ("paas ps:restart web", "paas ps:restart blog web"),
+            ("paas ps:set memory 1g", "paas ps:set blog memory 1g"),
+            ("paas ps:set --global memory 1g", "paas ps:set --global memory 1g"),
             ("paas --app shop logs", "paas --app shop logs shop"),
             ("paas logs --app=shop", "paas logs shop --app=shop"),
             ("paas --app shop config:get A", "paas --app shop config:get shop A"),

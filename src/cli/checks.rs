@@ -2,14 +2,14 @@ use clap::{Args, Subcommand};
 
 use super::{
     arguments::AppArgument,
-    edit::{Setter, apply_edit},
+    properties::{Reporter, Setter, apply_edit},
 };
 use crate::{
     Result,
     context::Context,
     deploy::Edit,
     error::DeployError,
-    model::{Access, CheckMode, DeploymentKind, Override, ProcessType, Right, Setting, SettingGroup},
+    model::{Access, CheckMode, DeploymentKind, Noun, ProcessType, PropertyChange, Right, Scope, property},
     ops,
     ui::Ui,
 };
@@ -34,9 +34,9 @@ pub(super) enum Command {
 impl Command {
     pub(super) fn access(&self) -> Access<'_> {
         match self {
-            Command::Report(it) => Access::App(&it.app.app, Right::See),
+            Command::Report(it) => it.reporter.access(),
             Command::Run(it) => Access::App(&it.app.app, Right::See),
-            Command::Set(it) => Access::App(&it.setter.app.app, Right::Change),
+            Command::Set(it) => it.setter.access(Noun::Checks),
             Command::Skip(it) => Access::App(&it.mode.app.app, Right::Change),
             Command::Disable(it) => Access::App(&it.mode.app.app, Right::Change),
             Command::Enable(it) => Access::App(&it.mode.app.app, Right::Change),
@@ -45,9 +45,12 @@ impl Command {
 
     pub(super) async fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
         match self {
-            Command::Report(it) => ui.show(&ops::checks::report(context, &it.app.app)?),
+            Command::Report(it) => match it.reporter.whole_app()? {
+                Some(app) => ui.show(&ops::checks::report(context, &app)?),
+                None => it.reporter.run(context, ui, Noun::Checks),
+            },
             Command::Run(it) => it.run(context, ui).await,
-            Command::Set(it) => it.run(context, ui).await,
+            Command::Set(it) => it.setter.run(context, ui, Noun::Checks, it.process).await,
             Command::Skip(it) => it.mode.set(context, ui, CheckMode::Skipped).await,
             Command::Disable(it) => it.mode.set(context, ui, CheckMode::Disabled).await,
             Command::Enable(it) => it.mode.set(context, ui, CheckMode::Enabled).await,
@@ -57,23 +60,17 @@ impl Command {
 
 /// Set how an app's containers are checked
 ///
-/// `paas checks:set blog path=/health timeout=2m`; an empty value, `path=`, goes back to what the source says, or to the
-/// default. Where the app runs, its containers are checked in the new way at once; if they do not pass, nothing has
-/// changed. Other settings than checks are those of `ps:set`.
+/// `paas checks:set blog path=/health timeout=2m`, or `checks:set blog path /health`; a name alone, or `path=`, goes back
+/// to what the source says, or to the default. Where the app runs, its containers are checked in the new way at once; if
+/// they do not pass, nothing has changed. Other settings than checks are those of `ps:set`.
 #[derive(Debug, Args)]
-#[command(after_help = super::edit::setting_help(SettingGroup::Checks))]
+#[command(after_help = ops::properties::help(Noun::Checks))]
 pub(super) struct Set {
     #[command(flatten)]
     setter: Setter,
-    /// The process type
-    #[arg(short, long, value_name = "TYPE", default_value = ProcessType::WEB)]
-    process: ProcessType,
-}
-
-impl Set {
-    pub(super) async fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
-        self.setter.run(context, ui, SettingGroup::Checks, Some(self.process), DeploymentKind::Settings).await
-    }
+    /// The process type [default: web]
+    #[arg(short, long, value_name = "TYPE")]
+    process: Option<ProcessType>,
 }
 
 /// What [`Skip`], [`Disable`] and [`Enable`] take.
@@ -88,13 +85,13 @@ struct Mode {
 
 impl Mode {
     async fn set(self, context: &Context<'_>, ui: Ui, mode: CheckMode) -> Result<()> {
-        let (process, setting) = (Some(self.process.clone()), Setting::CheckMode);
+        let scope = Scope::Process(self.process.clone());
+        let value = Some(mode.as_str().to_owned());
         let edit = Edit {
             kind: DeploymentKind::Settings,
             reason: format!("checks of {} {}", self.process, mode.as_str()),
             config: Vec::new(),
-            told: vec![Override { process, setting, value: mode.as_str().to_owned() }],
-            untold: Vec::new(),
+            properties: vec![PropertyChange { scope, property: &property::CHECK_MODE, value }],
         };
         apply_edit(context, ui, &self.app.app, &edit, true).await
     }
@@ -126,11 +123,11 @@ pub(super) struct Enable {
     mode: Mode,
 }
 
-/// Show how an app's containers are checked
+/// Show how an app's containers are checked, and what is set about it
 #[derive(Debug, Args)]
 pub(super) struct Report {
     #[command(flatten)]
-    app: AppArgument,
+    reporter: Reporter,
 }
 
 /// Check an app's containers now

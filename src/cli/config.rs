@@ -2,7 +2,7 @@ use std::{convert::Infallible, str::FromStr};
 
 use clap::{Args, Subcommand};
 
-use super::{arguments::AppArgument, edit::apply_edit};
+use super::{arguments::AppArgument, properties::apply_edit};
 use crate::{
     Result,
     context::Context,
@@ -157,6 +157,6 @@ async fn apply(
     config: Vec<(EnvKey, Option<String>)>,
     no_restart: bool,
 ) -> Result<()> {
-    let edit = Edit { kind: DeploymentKind::Config, reason, config, told: Vec::new(), untold: Vec::new() };
+    let edit = Edit { kind: DeploymentKind::Config, reason, config, properties: Vec::new() };
     apply_edit(context, ui, app, &edit, !no_restart).await
 }

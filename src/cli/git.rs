@@ -8,7 +8,7 @@ use crate::{
     deploy,
     error::{HostError, PushError},
     exec,
-    model::{AppName, Needed, Right},
+    model::{AppName, Needed, Right, property},
     ops,
     settings::{ACTOR_VARIABLE, ADDRESS_VARIABLE},
     ui::{self, Ui},
@@ -37,7 +37,7 @@ pub(super) async fn serve(context: &Context<'_>, service: Service, path: &str) -
             return Err(Error::no_app(&app));
         }
         check(context, "git", &Needed::Server(Right::Create))?;
-        if !instance.settings.create_on_push {
+        if !instance.is_on(&property::CREATE_ON_PUSH)? {
             return Err(PushError::NoApp { app }.into());
         }
         match ops::apps::create(context, &app).await {

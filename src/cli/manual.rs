@@ -10,7 +10,7 @@ use clap_mangen::{
 };
 
 use super::Cli;
-use crate::{Error, Kind, Result, settings};
+use crate::{Error, Kind, Result, settings::Setting};
 
 /// The width of the help in the reference.
 const WIDTH: usize = 100;
@@ -134,8 +134,8 @@ fn global_options(tree: &Command) -> String {
 /// The settings, for the reference.
 pub(super) fn setting_reference() -> String {
     let mut text = "| key | variable | default | what it sets |\n|---|---|---|---|\n".to_owned();
-    for key in &settings::KEYS {
-        let variable = settings::variable_of(key);
+    for key in Setting::all() {
+        let variable = key.variable();
         text.push_str(&format!("| `{}` | `{variable}` | {} | {} |\n", key.name, key.default, key.about));
     }
     text
@@ -148,8 +148,8 @@ pub(super) fn exit_code_reference() -> String {
 }
 
 fn settings() -> impl Iterator<Item = (String, String)> {
-    settings::KEYS.iter().map(|key| {
-        let variable = settings::variable_of(key);
+    Setting::all().map(|key| {
+        let variable = key.variable();
         (key.name.to_owned(), format!("{}. Default: {}. Variable: {variable}.", key.about, key.default))
     })
 }

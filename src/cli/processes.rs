@@ -3,15 +3,16 @@ use std::str::FromStr;
 use clap::{Args, Subcommand};
 
 use super::{
-    arguments::{AppArgument, OptionalApp},
-    edit::Setter,
+    arguments::AppArgument,
     operations::{Detach, operate},
+    properties::{OptionalReporter, Reporter, Setter},
 };
 use crate::{
-    Result,
+    Error, Result,
     context::Context,
-    model::{Access, DeploymentKind, Invalid, ProcessType, Right, SettingGroup},
+    model::{Access, Invalid, Noun, ProcessType, Right},
     ops::{
+        self,
         edit::Outcome,
         operations::{Action, Change, Finished},
         processes,
@@ -41,17 +42,14 @@ pub(super) enum Command {
 impl Command {
     pub(super) fn access(&self) -> Access<'_> {
         match self {
-            Command::Report(it) => match &it.app.app {
-                Some(app) => Access::App(app, Right::See),
-                None => Access::Server(Right::See),
-            },
+            Command::Report(it) => it.reporter.access(),
             Command::Scale(it) if it.quantities.is_empty() => Access::App(&it.app.app, Right::See),
             Command::Scale(it) => Access::App(&it.app.app, Right::Change),
             Command::Stop(it) => Access::App(&it.app.app, Right::Deploy),
             Command::Start(it) => Access::App(&it.app.app, Right::Deploy),
             Command::Restart(it) => Access::App(&it.app.app, Right::Deploy),
             Command::Rebuild(it) => Access::App(&it.app.app, Right::Deploy),
-            Command::Set(it) => Access::App(&it.setter.app.app, Right::Change),
+            Command::Set(it) => it.setter.access(Noun::Ps),
         }
     }
 
@@ -63,7 +61,7 @@ impl Command {
             Command::Start(it) => it.run(context, ui).await,
             Command::Restart(it) => it.run(context, ui).await,
             Command::Rebuild(it) => it.run(context, ui).await,
-            Command::Set(it) => it.run(context, ui).await,
+            Command::Set(it) => it.setter.run(context, ui, Noun::Ps, it.process).await,
         }
     }
 }
@@ -193,8 +191,13 @@ impl Scale {
         if self.quantities.is_empty() {
             return ui.show(&processes::formation_of(context, app)?);
         }
-        let wanted: Vec<(ProcessType, u32)> =
-            self.quantities.into_iter().map(|entry| (entry.process, entry.quantity)).collect();
+        let mut wanted: Vec<(ProcessType, u32)> = Vec::new();
+        for Quantity { process, quantity } in self.quantities {
+            if wanted.iter().any(|(known, _)| *known == process) {
+                return Err(Error::usage(format!("{process} is there twice"), "give each process type one number"));
+            }
+            wanted.push((process, quantity));
+        }
         let scaled = processes::scale(context, app, &wanted, !self.no_restart, &DeployLog::to_stderr(ui)).await?;
         match scaled.outcome {
             Outcome::Unchanged => ui.talk(&format!("nothing to change: {app} already has this scale")),
@@ -207,11 +210,11 @@ impl Scale {
 
 /// Set how processes are run: limits, stop timeout, restart policy
 ///
-/// `paas ps:set blog memory=512m stop-timeout=60s`; an empty value, `memory=`, goes back to what the source says, or to
-/// the default. Where the app runs, what changed is restarted without losing a request, as a new release; if that does
-/// not become healthy, nothing has changed.
+/// `paas ps:set blog memory=512m stop-timeout=60s`, or `ps:set blog memory 512m`; a name alone, or `memory=`, goes back to
+/// what the source says, or to the default. Where the app runs, what changed is restarted without losing a request, as a
+/// new release; if that does not become healthy, nothing has changed.
 #[derive(Debug, Args)]
-#[command(after_help = super::edit::setting_help(SettingGroup::Processes))]
+#[command(after_help = ops::properties::help(Noun::Ps))]
 pub(super) struct Set {
     #[command(flatten)]
     setter: Setter,
@@ -220,24 +223,24 @@ pub(super) struct Set {
     process: Option<ProcessType>,
 }
 
-impl Set {
-    async fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
-        self.setter.run(context, ui, SettingGroup::Processes, self.process, DeploymentKind::Settings).await
-    }
-}
-
-/// Show an app's processes: how each container is, and how each type is run
+/// Show an app's processes: how each container is, how each type is run, and what is set
+///
+/// Without an app: a line for each container of all apps.
 #[derive(Debug, Args)]
 pub(super) struct Report {
     #[command(flatten)]
-    app: OptionalApp,
+    reporter: OptionalReporter,
 }
 
 impl Report {
     async fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
-        match &self.app.app {
-            Some(app) => ui.show(&processes::report(context, app).await?),
-            None => ui.show(&processes::report_all(context).await?),
+        if self.reporter.is_of_all() {
+            return ui.show(&processes::report_all(context).await?);
+        }
+        let reporter = Reporter::from(self.reporter);
+        match reporter.whole_app()? {
+            Some(app) => ui.show(&processes::report(context, &app).await?),
+            None => reporter.run(context, ui, Noun::Ps),
         }
     }
 }

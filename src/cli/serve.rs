@@ -22,10 +22,10 @@ impl Serve {
 
 /// The list of settings, from their one place.
 fn settings_help() -> String {
-    let mut text = "Settings (key in config.toml; the variable is PAAS_ and the key in capitals, for docker_host it \
-                    is DOCKER_HOST):"
+    let mut text = "Settings (key in config.toml; the variable is PAAS_ and the key in capitals, with _ \
+                    for . and -; for docker_host it is DOCKER_HOST):"
         .to_owned();
-    for key in &crate::settings::KEYS {
+    for key in crate::settings::Setting::all() {
         text.push_str(&format!("\n  {}  [default: {}]", key.name, key.default));
         let mut column = LINE;
         for word in key.about.split(' ') {

@@ -104,8 +104,8 @@ impl Events {
 /// Show what takes space on the server, and how much is left
 ///
 /// By app: its images (space unique to its images, and layers shared with others, stored once), what its containers have
-/// written, their logs, its repository, the logs of its deploys. The build cache is shared by everybody who builds on
-/// this Docker engine.
+/// written, their logs, its repository, the logs of its deploys and of its former containers. The build cache is shared
+/// by everybody who builds on this Docker engine.
 #[derive(Debug, Args)]
 pub(super) struct Disk {}
 
@@ -123,9 +123,10 @@ async fn disk(context: &Context<'_>, ui: Ui) -> Result<()> {
 
 /// Free space: remove what no app needs any more
 ///
-/// Removes images beyond the last `images_kept` good releases, leftovers of interrupted builds, containers and networks
-/// that no deploy knows, the logs of all but an app's last 100 deploys, and temporary files more than a day old. Nothing
-/// of another instance or program is touched, and deploys may run meanwhile.
+/// Removes what the properties `keep.*` say is too much (images of former releases, logs of deploys and of former
+/// containers, old releases, deploys and events), leftovers of interrupted builds, containers and networks that no
+/// deploy knows, and temporary files more than a day old. Every deploy does most of it by itself. Nothing of another
+/// instance or program is touched, and deploys may run meanwhile.
 ///
 /// The build cache makes the next builds quick and is shared by everybody who builds on this Docker engine, so it is
 /// emptied only with --build-cache.

@@ -104,9 +104,8 @@ pub(super) async fn image(deploy: &ActiveDeploy<'_>, planned: Planned) -> Result
 
 /// Waits until fewer builds run than may: a small machine has the memory for one. The turn ends when the lock is dropped.
 async fn turn(deploy: &ActiveDeploy<'_>) -> Result<Lock> {
-    let settings = &deploy.instance.settings;
     let holder = Holder::new(format!("the build of {}, deploy {},", deploy.app.name, deploy.id), &deploy.caller.actor);
-    let locks = settings.paths.build_locks(settings.build_concurrency);
+    let locks = deploy.instance.build_locks()?;
     lock::lock_one_of(&locks, &holder, |others| deploy.log.step(&format!("Waiting for {others}"))).await
 }
 
@@ -114,7 +113,13 @@ async fn turn(deploy: &ActiveDeploy<'_>) -> Result<Lock> {
 /// so.
 async fn cap(deploy: &ActiveDeploy<'_>) -> Option<Capped> {
     let instance = deploy.instance;
-    let caps = instance.settings.build_caps;
+    let caps = match instance.build_caps() {
+        Ok(caps) => caps,
+        Err(error) => {
+            deploy.log.warn(&format!("this build is not capped: {}", error.one_line()));
+            return None;
+        }
+    };
     let capping = async {
         let were_set = instance.read(|tables| tables.meta(CAPPED))?.is_some_and(|value| value == "yes");
         if caps.is_empty() && !were_set {

@@ -1,14 +1,15 @@
-//! What an edit makes of an app's config and settings: nothing is written here.
+//! What an edit makes of an app's config and properties: nothing is written here.
 
 use super::Edit;
 use crate::{
     Error, Result,
     error::Thing,
     instance::Instance,
-    model::{self, App, ConfigMap, EnvKey, Override, ProcessType, Release},
+    model::{self, App, ConfigMap, EnvKey, Override, ProcessType, PropertyChange, Release, property},
 };
 
-/// An app's config and what the server is told about its process types, as they are after an edit.
+/// An app's config, and what is set on the server of the properties that are part of a release, as they are after an
+/// edit.
 ///
 /// # Errors
 /// [`Error::Invalid`] for a value that cannot be; [`Error::NotFound`] for the removal of a variable that is not set, or
@@ -17,7 +18,7 @@ pub fn edited(instance: &Instance, app: &App, edit: &Edit) -> Result<(ConfigMap,
     let (overrides, current) =
         instance.read(|tables| Ok((tables.overrides(app.id)?, tables.current_release(app.id)?)))?;
     let config = edited_config(instance.config(app.id)?, app, &edit.config)?;
-    Ok((config, edited_overrides(overrides, app, current.as_ref(), edit)?))
+    Ok((config, edited_overrides(overrides, app, current.as_ref(), &edit.properties)?))
 }
 
 fn edited_config(mut config: ConfigMap, app: &App, edits: &[(EnvKey, Option<String>)]) -> Result<ConfigMap> {
@@ -37,24 +38,22 @@ fn edited_config(mut config: ConfigMap, app: &App, edits: &[(EnvKey, Option<Stri
     Ok(config)
 }
 
-/// By process type and setting.
 fn edited_overrides(
-    mut overrides: Vec<Override>,
+    before: Vec<Override>,
     app: &App,
     current: Option<&Release>,
-    edit: &Edit,
+    changes: &[PropertyChange],
 ) -> Result<Vec<Override>> {
-    for entry in &edit.told {
-        if let (Some(process), Some(current)) = (&entry.process, current)
+    for change in changes.iter().filter(|change| change.value.is_some()) {
+        if let (Some(process), Some(current)) = (change.scope.process(), current)
             && process.as_str() != ProcessType::RELEASE
         {
             current.require(&app.name, process)?;
         }
-        overrides.retain(|other| (&other.process, other.setting) != (&entry.process, entry.setting));
-        overrides.push(entry.clone());
     }
-    overrides.retain(|entry| !edit.untold.contains(&(entry.process.clone(), entry.setting)));
-    overrides.sort_by_key(|entry| (entry.process.clone(), entry.setting.stored()));
+    let of_release: Vec<PropertyChange> =
+        changes.iter().filter(|change| change.property.is_of_release()).cloned().collect();
+    let overrides = property::changed(before, &of_release);
     // What does not fit together is refused here, not by the next deploy.
     for spec in current.iter().flat_map(|current| &current.processes) {
         spec.with_overrides(&overrides)?;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::{Error, Result, disk, engine::Engine, error::HostError, instance::Instance};
+use crate::{Error, Result, disk, engine::Engine, error::HostError, instance::Instance, model::property};
 
 /// Checks that the disks that a deploy writes to have room.
 pub(super) async fn check_machine(instance: &Instance, engine: &Engine) -> Result<()> {
@@ -10,7 +10,7 @@ pub(super) async fn check_machine(instance: &Instance, engine: &Engine) -> Resul
     if let Some(root) = engine.data_root().await? {
         // An engine on another host, or one that hides its directory, looks after its own disk.
         if let Ok(free) = free_mb(Path::new(&root)) {
-            require(Path::new(&root), free, instance.settings.min_free_mb)?;
+            require(Path::new(&root), free, instance.number(&property::MIN_FREE_MB, None)?)?;
         }
     }
     Ok(())
@@ -22,7 +22,7 @@ pub(super) async fn check_machine(instance: &Instance, engine: &Engine) -> Resul
 /// `HostError::DiskFull`.
 pub fn check_disk(instance: &Instance) -> Result<()> {
     let root = instance.settings.paths.root();
-    require(root, free_mb(root)?, instance.settings.min_free_mb)
+    require(root, free_mb(root)?, instance.number(&property::MIN_FREE_MB, None)?)
 }
 
 fn require(path: &Path, free: u64, floor: u64) -> Result<()> {

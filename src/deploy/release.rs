@@ -15,7 +15,7 @@ use crate::{
     error::{DeployError, Thing},
     model::{
         self, CommitId, ConfigMap, DeployState, EnvKey, ImageId, Override, ProcessSettings, ProcessSpec, ProcessType,
-        Release, ReleaseStatus, ReleaseVersion, RestartPolicy,
+        PropertyChange, Release, ReleaseStatus, ReleaseVersion, RestartPolicy, Scope, property,
     },
     store::{NewContainer, NewRelease},
 };
@@ -34,10 +34,10 @@ pub(super) struct Prepared {
 /// What changes with the switch, in the same commit, beside the release that serves.
 #[derive(Default)]
 pub(super) struct Changes {
-    /// The app's whole config, sealed value by value.
-    pub config: Option<Vec<(EnvKey, Vec<u8>)>>,
-    /// All that the server is told about the app's process types.
-    pub overrides: Option<Vec<Override>>,
+    /// Variables with their new values; none removes one.
+    pub config: Vec<(EnvKey, Option<String>)>,
+    /// Properties of the app and of its process types.
+    pub properties: Vec<PropertyChange>,
     /// Process types that are scaled.
     pub formation: Vec<(ProcessType, u32)>,
 }
@@ -64,25 +64,29 @@ pub(super) fn cut_edited(deploy: &ActiveDeploy<'_>, edit: &Edit) -> Result<Prepa
     }
     let instance = deploy.instance;
     let (config, overrides) = edited(instance, &deploy.app, edit)?;
-    let changes =
-        Changes { config: Some(instance.seal(&config)?), overrides: Some(overrides.clone()), formation: Vec::new() };
+    let changes = Changes { config: edit.config.clone(), properties: edit.properties.clone(), formation: Vec::new() };
     let prepared = write(deploy, &From::release(&current), config, &overrides, &edit.reason)?;
     deploy.log.step(&format!("Releasing {} ({})", prepared.release.version, edit.reason));
     Ok(Prepared { changes, ..prepared })
 }
 
-/// Cuts a release that is what a former one was; the app's config and settings become what they were then.
+/// Cuts a release that is what a former one was; the app's config and properties become what they were then. What is set
+/// for all apps is not the app's, and stays.
 pub(super) fn cut_copy(deploy: &ActiveDeploy<'_>, target: &Release) -> Result<Prepared> {
     let instance = deploy.instance;
     let sealed = instance.read(|tables| tables.sealed_config(target.id))?;
     let config = instance.secrets.unseal_config(&sealed)?;
+    let (config_now, overrides_now) = pending_config(deploy)?;
+    let is_own = |entry: &&Override| matches!(entry.scope, Scope::App | Scope::Process(_));
+    let for_all = overrides_now.iter().filter(|entry| !is_own(entry));
+    let overrides: Vec<Override> = for_all.chain(target.overrides.iter().filter(is_own)).cloned().collect();
     let changes = Changes {
-        config: Some(instance.seal(&config)?),
-        overrides: Some(target.overrides.clone()),
+        config: model::edits_between(&config_now, &config),
+        properties: property::changes_between(&overrides_now, &overrides),
         formation: Vec::new(),
     };
     let reason = format!("rollback to {}", target.version);
-    let prepared = write(deploy, &From::release(target), config, &target.overrides, &reason)?;
+    let prepared = write(deploy, &From::release(target), config, &overrides, &reason)?;
     deploy.log.step(&format!(
         "Releasing {} (rollback to {}: {}, {})",
         prepared.release.version,
@@ -245,19 +249,19 @@ fn write(
     deploy.enter(DeployState::Releasing)?;
     let processes: Vec<ProcessSpec> =
         from.processes.iter().map(|spec| spec.with_overrides(overrides)).collect::<Result<_, model::Invalid>>()?;
-    let sealed = deploy.instance.secrets.seal_config(&config)?;
-    let new = NewRelease {
-        image: &from.image,
-        sealed_config: &sealed,
-        processes: &processes,
-        overrides,
-        port: model::port_of(&config)?.or(from.declared_port).unwrap_or(DEFAULT_PORT),
-        declared_port: from.declared_port,
-        commit: from.commit,
-        reason,
-        actor: &deploy.caller.actor,
-    };
+    let port = model::port_of(&config)?.or(from.declared_port).unwrap_or(DEFAULT_PORT);
     let release = deploy.instance.write(|tables| {
+        let new = NewRelease {
+            image: &from.image,
+            sealed_config: &deploy.instance.secrets.seal_config(tables, &config)?,
+            processes: &processes,
+            overrides,
+            port,
+            declared_port: from.declared_port,
+            commit: from.commit,
+            reason,
+            actor: &deploy.caller.actor,
+        };
         let release = tables.cut_release(deploy.app.id, &new)?;
         tables.set_deployment_release(deploy.id, release.id)?;
         Ok(release)

@@ -7,7 +7,6 @@ use futures_util::future::try_join_all;
 use super::{
     container::{drain_timeout, stop_timeout},
     deployment::{ActiveDeploy, die_where_told},
-    prune,
 };
 use crate::{
     Result, clock,
@@ -16,6 +15,7 @@ use crate::{
     model::{AppId, DeployState, Scheduler},
     proxy,
     store::{Container, ContainerState},
+    sweep,
 };
 
 /// How much longer than its timeouts say a container may take to go.
@@ -111,7 +111,7 @@ pub async fn retire_app(instance: &Instance, engine: &Engine, app_id: AppId) -> 
         proxy::sync(instance).await?;
     }
     if ended {
-        prune::after_deploy(instance, engine).await;
+        sweep::after_deploy(instance, engine).await;
     }
     Ok(())
 }

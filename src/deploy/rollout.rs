@@ -12,7 +12,10 @@ use super::{
 };
 use crate::{
     Error, Result, clock, git,
-    model::{self, CheckMode, ConfigMap, ContainerId, DeployState, ProcessSpec, ProcessType, Release, ReleaseId},
+    model::{
+        self, CheckMode, ConfigMap, ContainerId, DeployState, ProcessSpec, ProcessType, PropertyChange, Release,
+        ReleaseId, Scope, property,
+    },
     proxy,
     store::{Container, ContainerState, NewContainer},
 };
@@ -133,19 +136,17 @@ pub(super) async fn switch(deploy: &ActiveDeploy<'_>, healthy: Healthy) -> Resul
         let kept_ids: Vec<ContainerId> = kept.iter().map(|kept| kept.container.id).collect();
         tables.switch_containers(app_id, deploy.id, &kept_ids)?;
         tables.set_current_release(app_id, release.id)?;
-        if let Some(config) = &changes.config {
-            tables.replace_config(app_id, config)?;
-        }
-        if let Some(overrides) = &changes.overrides {
-            tables.set_overrides(app_id, overrides)?;
-        }
+        instance.write_config(tables, app_id, &changes.config, &deploy.caller.actor)?;
+        tables.change_properties(Some(app_id), &changes.properties, &deploy.caller.actor)?;
         for (process, quantity) in &changes.formation {
             tables.scale(app_id, process, *quantity)?;
         }
         tables.set_live(deploy.id)?;
         let deployment = tables.deployment(deploy.id)?;
         if let (None, Some(branch)) = (&deploy.app.deploy_branch, &deployment.branch) {
-            tables.set_deploy_branch(app_id, branch)?;
+            let value = Some(branch.to_string());
+            let change = PropertyChange { scope: Scope::App, property: &property::DEPLOY_BRANCH, value };
+            tables.change_properties(Some(app_id), &[change], &deploy.caller.actor)?;
         }
         Ok(deployment)
     })?;

@@ -18,6 +18,6 @@ fn the_futures_of_a_deploy_are_send() {
         assert_send(recover(instance, engine));
         assert_send(apps_to_retire(instance));
         assert_send(retire_app(instance, engine, AppId(0)));
-        assert_send(prune_images(instance, engine));
+        assert_send(crate::sweep::after_deploy(instance, engine));
     }
 }

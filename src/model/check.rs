@@ -1,5 +1,7 @@
 use serde::{Deserialize, Serialize};
 
+use super::MASK;
+
 /// How a process is proven healthy: before traffic moves to it, and then for as long as it runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
@@ -29,6 +31,18 @@ pub enum CheckMode {
     Skipped,
     /// The old containers are stopped before the new ones start, for an app of which two cannot run at once.
     Disabled,
+}
+
+impl Check {
+    /// The same for people: what its headers say is masked, because it may be a password.
+    #[must_use]
+    pub fn masked(&self) -> Check {
+        let mut check = self.clone();
+        if let Probe::Http(probe) = &mut check.probe {
+            probe.headers.iter_mut().for_each(|(_, value)| *value = MASK.to_owned());
+        }
+        check
+    }
 }
 
 impl CheckMode {

@@ -58,6 +58,13 @@ pub fn check_variable(key: &EnvKey, value: &str) -> Result<()> {
     Ok(())
 }
 
+/// The edits that make of a config another.
+pub fn edits_between(from: &ConfigMap, to: &ConfigMap) -> Vec<(EnvKey, Option<String>)> {
+    let removed = from.keys().filter(|key| !to.contains_key(*key)).map(|key| (key.clone(), None));
+    let set = to.iter().filter(|(key, value)| from.get(*key) != Some(*value));
+    removed.chain(set.map(|(key, value)| (key.clone(), Some(value.clone())))).collect()
+}
+
 fn parse_port(text: &str) -> Result<u16> {
     text.parse().ok().filter(|port| *port > 0).ok_or_else(|| Invalid {
         what: "port",

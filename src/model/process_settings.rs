@@ -2,199 +2,16 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Check, CheckMode, HttpProbe, ProcessType};
-use super::{Invalid, Probe, Result};
-
-/// A setting of a process type. A source sets it (`paas.toml`, `app.json`) and so does the server (`checks:set`,
-/// `ps:set`), in the same words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Setting {
-    /// What is asked of it: `http`, `tcp`, `command` or `up`.
-    CheckType,
-    /// The path asked for over HTTP.
-    CheckPath,
-    /// The port asked.
-    CheckPort,
-    /// The HTTP status that is healthy.
-    CheckStatus,
-    /// What the answer must contain.
-    CheckText,
-    /// Headers of the question.
-    CheckHeaders,
-    /// A command inside the container.
-    CheckCommand,
-    /// Time to become healthy.
-    CheckTimeout,
-    /// Time of one try.
-    CheckTryTimeout,
-    /// Time before the first try.
-    CheckInitialDelay,
-    /// Time between checks of a container that serves.
-    CheckInterval,
-    /// Failures in a row that make one unhealthy.
-    CheckAttempts,
-    /// Enabled, skipped or disabled.
-    CheckMode,
-    /// Time between SIGTERM and SIGKILL.
-    StopTimeout,
-    /// Time for requests in flight and streams to end, before SIGTERM.
-    DrainTimeout,
-    /// Whether a container that ended is started again.
-    Restart,
-    /// Memory limit.
-    Memory,
-    /// CPU limit.
-    Cpus,
-}
-
-/// Which command and which table of `paas.toml` a setting belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SettingGroup {
-    /// `checks:set`, `[checks]`.
-    Checks,
-    /// `ps:set`, `[processes.TYPE]`.
-    Processes,
-}
-
-/// The longest time a setting can say, in seconds.
-const LONGEST: u32 = 3600;
-
-impl Setting {
-    /// All of them.
-    pub const ALL: [Setting; 18] = [
-        Setting::CheckType,
-        Setting::CheckPath,
-        Setting::CheckPort,
-        Setting::CheckStatus,
-        Setting::CheckText,
-        Setting::CheckHeaders,
-        Setting::CheckCommand,
-        Setting::CheckTimeout,
-        Setting::CheckTryTimeout,
-        Setting::CheckInitialDelay,
-        Setting::CheckInterval,
-        Setting::CheckAttempts,
-        Setting::CheckMode,
-        Setting::StopTimeout,
-        Setting::DrainTimeout,
-        Setting::Restart,
-        Setting::Memory,
-        Setting::Cpus,
-    ];
-
-    /// The group it belongs to.
-    pub fn group(self) -> SettingGroup {
-        match self {
-            Setting::StopTimeout | Setting::DrainTimeout | Setting::Restart | Setting::Memory | Setting::Cpus => {
-                SettingGroup::Processes
-            }
-            _ => SettingGroup::Checks,
-        }
-    }
-
-    /// Its name within its group, as typed after `checks:set` and `ps:set`; `paas.toml` takes `_` for `-` too.
-    pub fn name(self) -> &'static str {
-        match self {
-            Setting::CheckType => "type",
-            Setting::CheckPath => "path",
-            Setting::CheckPort => "port",
-            Setting::CheckStatus => "status",
-            Setting::CheckText => "text",
-            Setting::CheckHeaders => "headers",
-            Setting::CheckCommand => "command",
-            Setting::CheckTimeout => "timeout",
-            Setting::CheckTryTimeout => "try-timeout",
-            Setting::CheckInitialDelay => "initial-delay",
-            Setting::CheckInterval => "interval",
-            Setting::CheckAttempts => "attempts",
-            Setting::CheckMode => "mode",
-            Setting::StopTimeout => "stop-timeout",
-            Setting::DrainTimeout => "drain-timeout",
-            Setting::Restart => "restart",
-            Setting::Memory => "memory",
-            Setting::Cpus => "cpus",
-        }
-    }
-
-    /// What it means and what it takes, for the reference.
-    pub fn about(self) -> &'static str {
-        match self {
-            Setting::CheckType => "what is asked: http, tcp (a connection), command, or up (that it stays up)",
-            Setting::CheckPath => "the path asked for over HTTP; one that is set must answer 2xx",
-            Setting::CheckPort => "the port asked; by default the one the web process listens on",
-            Setting::CheckStatus => "the HTTP status that is healthy, such as 401",
-            Setting::CheckText => "a text that the answer must contain",
-            Setting::CheckHeaders => "headers of the question: `Name: value; Other: value`",
-            Setting::CheckCommand => "a command line run inside the container that exits with 0",
-            Setting::CheckTimeout => "how long a new container may take to become healthy (60s)",
-            Setting::CheckTryTimeout => "how long one try may take (5s)",
-            Setting::CheckInitialDelay => "how long a new container is left alone before the first try (0s)",
-            Setting::CheckInterval => "the time between checks of a container that serves (10s)",
-            Setting::CheckAttempts => "how many checks in a row fail before it is unhealthy (3)",
-            Setting::CheckMode => {
-                "enabled; skipped: new containers get traffic unproven; disabled: the old are stopped before the new start"
-            }
-            Setting::StopTimeout => "the time between SIGTERM and SIGKILL (10s)",
-            Setting::DrainTimeout => "how long requests in flight and streams may go on before SIGTERM (30s)",
-            Setting::Restart => "whether a container that ended is started again: always, on-failure[:TIMES], no",
-            Setting::Memory => "the memory a container may use, such as 512m or 2g; unlimited if not set",
-            Setting::Cpus => "the CPUs a container may use, such as 0.5 or 2; unlimited if not set",
-        }
-    }
-
-    /// The setting of a group by its name.
-    pub fn find(group: SettingGroup, name: &str) -> Option<Setting> {
-        let name = name.replace('_', "-");
-        Setting::ALL.into_iter().find(|setting| setting.group() == group && setting.name() == name)
-    }
-
-    /// The names of a group's settings.
-    pub fn names(group: SettingGroup) -> Vec<&'static str> {
-        Setting::ALL.into_iter().filter(|setting| setting.group() == group).map(Setting::name).collect()
-    }
-
-    /// The word it is stored under.
-    pub fn stored(self) -> String {
-        match self.group() {
-            SettingGroup::Checks => format!("check-{}", self.name()),
-            SettingGroup::Processes => self.name().to_owned(),
-        }
-    }
-
-    /// Reads the word it is stored under.
-    ///
-    /// # Errors
-    /// [`Invalid`] where paas does not write such a word.
-    pub fn parse_stored(word: &str) -> Result<Setting> {
-        Setting::ALL
-            .into_iter()
-            .find(|setting| setting.stored() == word)
-            .ok_or_else(|| Invalid::stored("process setting", word))
-    }
-}
-
-impl fmt::Display for Setting {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(self.name())
-    }
-}
-
-/// A setting that the server was told, over what the source says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Override {
-    /// The process type it is for; none: for all.
-    pub process: Option<ProcessType>,
-    /// The setting.
-    pub setting: Setting,
-    /// Its value, as typed.
-    pub value: String,
-}
+use super::{
+    Check, CheckMode, HttpProbe, Invalid, MASK, Override, Probe, ProcessType, Property, Result,
+    property::{self, Default, Value},
+    value,
+};
 
 /// Settings of a process type, as somebody wrote them; each was checked when it was set.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, std::default::Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct ProcessSettings(BTreeMap<Setting, String>);
+pub struct ProcessSettings(BTreeMap<&'static Property, String>);
 
 /// How a process type runs, all defaults filled in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -230,21 +47,21 @@ impl ProcessSettings {
     ///
     /// # Errors
     /// [`Invalid`] with the rule.
-    pub fn set(&mut self, setting: Setting, value: &str) -> Result<()> {
+    pub fn set(&mut self, property: &'static Property, value: &str) -> Result<()> {
         let value = value.trim();
-        parse(setting, value)?;
-        self.0.insert(setting, value.to_owned());
+        property.value(value)?;
+        self.0.insert(property, value.to_owned());
         Ok(())
     }
 
     /// The value that was set.
-    pub fn get(&self, setting: Setting) -> Option<&str> {
-        self.0.get(&setting).map(String::as_str)
+    pub fn get(&self, property: &Property) -> Option<&str> {
+        self.0.get(property).map(String::as_str)
     }
 
-    /// What was set, by setting.
-    pub fn iter(&self) -> impl Iterator<Item = (Setting, &str)> {
-        self.0.iter().map(|(setting, value)| (*setting, value.as_str()))
+    /// What was set, by property.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static Property, &str)> {
+        self.0.iter().map(|(property, value)| (*property, value.as_str()))
     }
 
     /// These where they are set, else those below.
@@ -255,21 +72,10 @@ impl ProcessSettings {
         ProcessSettings(settings)
     }
 
-    /// What the server was told for a process type: for it alone, over what is for all.
+    /// What is set on the server for a process type: of each property the nearest value.
     pub fn of_overrides(overrides: &[Override], process: &ProcessType) -> ProcessSettings {
-        let mut settings = BTreeMap::new();
-        for of_all in [true, false] {
-            for entry in overrides {
-                let is_meant = match &entry.process {
-                    None => of_all,
-                    Some(own) => !of_all && own == process,
-                };
-                if is_meant {
-                    settings.insert(entry.setting, entry.value.clone());
-                }
-            }
-        }
-        ProcessSettings(settings)
+        let nearest = overrides.iter().filter_map(|row| property::nearest(overrides, row.property, Some(process)));
+        ProcessSettings(nearest.map(|row| (row.property, row.value.clone())).collect())
     }
 
     /// Fills in the defaults of a process type.
@@ -277,31 +83,41 @@ impl ProcessSettings {
     /// # Errors
     /// [`Invalid`] where settings do not fit together.
     pub fn resolve(&self, process: &ProcessType) -> Result<RunSettings> {
-        let number = |setting: Setting, default: u32| match self.get(setting) {
-            Some(value) => parse(setting, value).map(Parsed::number),
-            None => Ok(default),
+        let bug = |property: &Property, rule: &str| Invalid::new("property", property.to_string(), rule);
+        let effective = |property: &'static Property| {
+            self.get(property).or(match property.default {
+                Default::Is(value) => Some(value),
+                Default::Depends(_) => None,
+            })
         };
-        let maybe_number = |setting: Setting| -> Result<Option<u32>> {
-            self.get(setting).map(|value| parse(setting, value).map(Parsed::number)).transpose()
+        let maybe_number = |property: &'static Property| -> Result<Option<u32>> {
+            match effective(property).map(|text| property.value(text)).transpose()? {
+                Some(Value::Number(number)) => {
+                    u32::try_from(number).map(Some).map_err(|_| bug(property, "it is too large"))
+                }
+                Some(Value::Switch(_) | Value::Text(_)) => Err(bug(property, "it is no number")),
+                None => Ok(None),
+            }
         };
-        let short = |setting: Setting| -> Result<Option<u16>> {
-            Ok(maybe_number(setting)?.and_then(|number| u16::try_from(number).ok()))
+        let number =
+            |property: &'static Property| maybe_number(property)?.ok_or_else(|| bug(property, "it has no default"));
+        let short = |property: &'static Property| -> Result<Option<u16>> {
+            Ok(maybe_number(property)?.and_then(|number| u16::try_from(number).ok()))
         };
-        let text = |setting: Setting| self.get(setting).map(str::to_owned);
-        let mode = match self.get(Setting::CheckMode) {
+        let text = |property: &Property| self.get(property).map(str::to_owned);
+        let mode = match effective(&property::CHECK_MODE) {
             Some("skipped") => CheckMode::Skipped,
             Some("disabled") => CheckMode::Disabled,
             _ => CheckMode::Enabled,
         };
-        let port = short(Setting::CheckPort)?;
-        let command = text(Setting::CheckCommand);
-        let asks_http = process.is_web()
-            || port.is_some()
-            || [Setting::CheckPath, Setting::CheckStatus, Setting::CheckText].iter().any(|it| self.get(*it).is_some());
-        let kind = match self.get(Setting::CheckType) {
+        let port = short(&property::CHECK_PORT)?;
+        let command = text(&property::CHECK_COMMAND);
+        let of_http = [&property::CHECK_PATH, &property::CHECK_STATUS, &property::CHECK_TEXT];
+        let uses_http = process.is_web() || port.is_some() || of_http.iter().any(|it| self.get(it).is_some());
+        let kind = match self.get(&property::CHECK_TYPE) {
             Some(kind) => kind,
             None if command.is_some() => "command",
-            None if asks_http => "http",
+            None if uses_http => "http",
             None => "up",
         };
         let invalid = |value: &str, rule: String| Invalid { what: "check", value: value.to_owned(), rule };
@@ -317,155 +133,34 @@ impl ProcessSettings {
                 None => return Err(invalid(kind, "set the check's command too".to_owned())),
             },
             _ => Probe::Http(HttpProbe {
-                path: text(Setting::CheckPath),
+                path: text(&property::CHECK_PATH),
                 port,
-                status: short(Setting::CheckStatus)?,
-                text: text(Setting::CheckText),
-                headers: self.get(Setting::CheckHeaders).map(parse_headers).transpose()?.unwrap_or_default(),
+                status: short(&property::CHECK_STATUS)?,
+                text: text(&property::CHECK_TEXT),
+                headers: match self.get(&property::CHECK_HEADERS) {
+                    Some(headers) => value::headers(headers).map_err(|rule| invalid(MASK, rule))?,
+                    None => Vec::new(),
+                },
             }),
         };
-        let restart = match self.get(Setting::Restart) {
-            Some(value) => value.parse()?,
-            None => RestartPolicy::Always,
-        };
+        let restart = effective(&property::RESTART).unwrap_or_default();
         Ok(RunSettings {
             check: Check {
                 mode,
                 probe,
-                timeout_seconds: number(Setting::CheckTimeout, 60)?,
-                try_timeout_seconds: number(Setting::CheckTryTimeout, 5)?,
-                initial_delay_seconds: number(Setting::CheckInitialDelay, 0)?,
-                interval_seconds: number(Setting::CheckInterval, 10)?,
-                attempts: number(Setting::CheckAttempts, 3)?,
+                timeout_seconds: number(&property::CHECK_TIMEOUT)?,
+                try_timeout_seconds: number(&property::CHECK_TRY_TIMEOUT)?,
+                initial_delay_seconds: number(&property::CHECK_INITIAL_DELAY)?,
+                interval_seconds: number(&property::CHECK_INTERVAL)?,
+                attempts: number(&property::CHECK_ATTEMPTS)?,
             },
-            stop_timeout_seconds: number(Setting::StopTimeout, 10)?,
-            drain_timeout_seconds: number(Setting::DrainTimeout, 30)?,
-            restart,
-            memory_mib: maybe_number(Setting::Memory)?,
-            cpu_millis: maybe_number(Setting::Cpus)?,
+            stop_timeout_seconds: number(&property::STOP_TIMEOUT)?,
+            drain_timeout_seconds: number(&property::DRAIN_TIMEOUT)?,
+            restart: restart.parse()?,
+            memory_mib: maybe_number(&property::MEMORY)?,
+            cpu_millis: maybe_number(&property::CPUS)?,
         })
     }
-}
-
-/// A value that was read: a number where the setting is one.
-enum Parsed {
-    Number(u32),
-    Text,
-}
-
-impl Parsed {
-    fn number(self) -> u32 {
-        match self {
-            Parsed::Number(number) => number,
-            Parsed::Text => 0,
-        }
-    }
-}
-
-/// Reads a value of a setting; times in seconds, memory in MiB, CPUs in thousandths.
-fn parse(setting: Setting, value: &str) -> Result<Parsed> {
-    let invalid = |rule: &str| Invalid { what: setting.name(), value: value.to_owned(), rule: rule.to_owned() };
-    let number = |range: std::ops::RangeInclusive<u32>, rule: &str| {
-        value.parse().ok().filter(|number| range.contains(number)).map(Parsed::Number).ok_or_else(|| invalid(rule))
-    };
-    let time = |shortest: u32| {
-        parse_seconds(value)
-            .filter(|seconds| (shortest..=LONGEST).contains(seconds))
-            .map(Parsed::Number)
-            .ok_or_else(|| invalid(&format!("it is a time from {shortest}s to 1h, such as 90s or 2m")))
-    };
-    let one_of = |words: &[&str]| {
-        if words.contains(&value) { Ok(Parsed::Text) } else { Err(invalid(&format!("it is {}", either(words)))) }
-    };
-    match setting {
-        Setting::CheckType => one_of(&["http", "tcp", "command", "up"]),
-        Setting::CheckPath => {
-            if value.starts_with('/') && value.bytes().all(|byte| byte.is_ascii_graphic()) {
-                Ok(Parsed::Text)
-            } else {
-                Err(invalid("it is a path such as /health"))
-            }
-        }
-        Setting::CheckPort => number(1..=65_535, "it is a number from 1 to 65535"),
-        Setting::CheckStatus => number(100..=599, "it is an HTTP status such as 200"),
-        Setting::CheckText | Setting::CheckCommand => {
-            if value.is_empty() || value.contains('\0') {
-                return Err(invalid("it is a text, and not empty"));
-            }
-            Ok(Parsed::Text)
-        }
-        Setting::CheckHeaders => parse_headers(value).map(|_| Parsed::Text),
-        Setting::CheckTimeout | Setting::CheckTryTimeout | Setting::CheckInterval => time(1),
-        Setting::CheckInitialDelay | Setting::StopTimeout | Setting::DrainTimeout => time(0),
-        Setting::CheckAttempts => number(1..=100, "it is a number from 1 to 100"),
-        Setting::CheckMode => one_of(&["enabled", "skipped", "disabled"]),
-        Setting::Restart => value.parse::<RestartPolicy>().map(|_| Parsed::Text),
-        Setting::Memory => parse_memory_mib(value)
-            .filter(|mebibytes| *mebibytes >= 6)
-            .map(Parsed::Number)
-            .ok_or_else(|| invalid("it is an amount of memory such as 512m or 2g, at least 6m")),
-        Setting::Cpus => value
-            .parse::<f64>()
-            .ok()
-            .filter(|cpus| (0.01..=1024.0).contains(cpus))
-            .map(|cpus| Parsed::Number((cpus * 1000.0).round() as u32))
-            .ok_or_else(|| invalid("it is a number of CPUs such as 0.5 or 2")),
-    }
-}
-
-/// Words as people list what is allowed: `a, b or c`.
-fn either(words: &[&str]) -> String {
-    match words.split_last() {
-        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
-        _ => words.concat(),
-    }
-}
-
-/// Reads a time as people write it, `30`, `30s`, `2m`, `1h`, in seconds.
-fn parse_seconds(text: &str) -> Option<u32> {
-    let digits = text.trim_end_matches(|character: char| character.is_ascii_alphabetic() || character == ' ');
-    let factor = match text[digits.len()..].trim() {
-        "" | "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        _ => return None,
-    };
-    digits.parse::<u32>().ok()?.checked_mul(factor)
-}
-
-/// Reads an amount of memory as Docker writes it, `512m`, `2g`, `1.5GB`, in MiB as Docker does.
-fn parse_memory_mib(text: &str) -> Option<u32> {
-    let lower = text.to_ascii_lowercase();
-    let digits = lower.trim_end_matches(|character: char| character.is_ascii_alphabetic() || character == ' ');
-    let factor = match lower[digits.len()..].trim() {
-        "m" | "mb" | "mi" | "mib" => 1.0,
-        "g" | "gb" | "gi" | "gib" => 1024.0,
-        _ => return None,
-    };
-    let amount = digits.parse::<f64>().ok()? * factor;
-    (amount.is_finite() && amount >= 1.0 && amount <= f64::from(u32::MAX)).then_some(amount as u32)
-}
-
-/// Reads `Name: value; Other: value`.
-fn parse_headers(text: &str) -> Result<Vec<(String, String)>> {
-    let invalid = |header: &str| Invalid {
-        what: "header",
-        value: header.to_owned(),
-        rule: "it is a name, a colon and a value: `X-Probe: yes`; several are divided by `;`".to_owned(),
-    };
-    text.split(';')
-        .map(str::trim)
-        .filter(|header| !header.is_empty())
-        .map(|header| {
-            let (name, value) = header.split_once(':').ok_or_else(|| invalid(header))?;
-            let (name, value) = (name.trim(), value.trim());
-            let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-            let good = !name.is_empty()
-                && name.bytes().all(is_name)
-                && value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
-            if good { Ok((name.to_owned(), value.to_owned())) } else { Err(invalid(header)) }
-        })
-        .collect()
 }
 
 impl From<RestartPolicy> for String {
@@ -520,11 +215,12 @@ impl FromStr for RestartPolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Error, Result, model::Scope};
 
-    fn settings(pairs: &[(Setting, &str)]) -> Result<ProcessSettings> {
+    fn settings(pairs: &[(&'static Property, &str)]) -> Result<ProcessSettings> {
         let mut settings = ProcessSettings::default();
-        for (setting, value) in pairs {
-            settings.set(*setting, value)?;
+        for (property, value) in pairs {
+            settings.set(property, value)?;
         }
         Ok(settings)
     }
@@ -542,14 +238,14 @@ mod tests {
     #[test]
     fn values_are_read_as_people_write_them() -> Result<()> {
         let run = settings(&[
-            (Setting::CheckPath, "/up"),
-            (Setting::CheckStatus, "204"),
-            (Setting::CheckHeaders, "X-Probe: yes; Authorization: Basic eDp5"),
-            (Setting::CheckTimeout, "2m"),
-            (Setting::StopTimeout, "90s"),
-            (Setting::Restart, "on-failure:3"),
-            (Setting::Memory, "1.5g"),
-            (Setting::Cpus, "0.5"),
+            (&property::CHECK_PATH, "/up"),
+            (&property::CHECK_STATUS, "204"),
+            (&property::CHECK_HEADERS, "X-Probe: yes; Authorization: Basic eDp5"),
+            (&property::CHECK_TIMEOUT, "2m"),
+            (&property::STOP_TIMEOUT, "90s"),
+            (&property::RESTART, "on-failure:3"),
+            (&property::MEMORY, "1.5g"),
+            (&property::CPUS, "0.5"),
         ])?
         .resolve(&ProcessType::web())?;
         let Probe::Http(probe) = run.check.probe else { panic!("no HTTP probe") };
@@ -562,60 +258,58 @@ mod tests {
 
     #[test]
     fn bad_values_are_refused() {
-        for (setting, value) in [
-            (Setting::CheckType, "htp"),
-            (Setting::CheckPath, "up"),
-            (Setting::CheckPath, "/a b"),
-            (Setting::CheckPort, "0"),
-            (Setting::CheckStatus, "20"),
-            (Setting::CheckText, ""),
-            (Setting::CheckHeaders, "no colon"),
-            (Setting::CheckHeaders, "X: a\r\nHost: b"),
-            (Setting::CheckTimeout, "soon"),
-            (Setting::CheckTimeout, "0"),
-            (Setting::CheckTimeout, "2h"),
-            (Setting::CheckAttempts, "0"),
-            (Setting::StopTimeout, "-1"),
-            (Setting::Restart, "sometimes"),
-            (Setting::Restart, "on-failure:0"),
-            (Setting::Memory, "512"),
-            (Setting::Memory, "1m"),
-            (Setting::Cpus, "0"),
-            (Setting::Cpus, "NaN"),
+        for (property, value) in [
+            (&property::CHECK_TYPE, "htp"),
+            (&property::CHECK_PATH, "up"),
+            (&property::CHECK_PATH, "/a b"),
+            (&property::CHECK_PORT, "0"),
+            (&property::CHECK_STATUS, "20"),
+            (&property::CHECK_TEXT, ""),
+            (&property::CHECK_HEADERS, "no colon"),
+            (&property::CHECK_HEADERS, "X: a\r\nHost: b"),
+            (&property::CHECK_TIMEOUT, "soon"),
+            (&property::CHECK_TIMEOUT, "0"),
+            (&property::CHECK_TIMEOUT, "2h"),
+            (&property::CHECK_ATTEMPTS, "0"),
+            (&property::STOP_TIMEOUT, "-1"),
+            (&property::RESTART, "sometimes"),
+            (&property::RESTART, "on-failure:0"),
+            (&property::MEMORY, "512"),
+            (&property::MEMORY, "1m"),
+            (&property::CPUS, "0"),
+            (&property::CPUS, "NaN"),
         ] {
-            assert!(settings(&[(setting, value)]).is_err(), "{setting} {value:?}");
+            assert!(settings(&[(property, value)]).is_err(), "{property} {value:?}");
         }
     }
 
     #[test]
     fn what_does_not_fit_together_is_refused() -> Result<()> {
         let worker: ProcessType = "worker".parse()?;
-        assert!(settings(&[(Setting::CheckPath, "/up")])?.resolve(&worker).is_err());
-        assert!(settings(&[(Setting::CheckPath, "/up"), (Setting::CheckPort, "9000")])?.resolve(&worker).is_ok());
-        assert!(settings(&[(Setting::CheckType, "command")])?.resolve(&worker).is_err());
+        assert!(settings(&[(&property::CHECK_PATH, "/up")])?.resolve(&worker).is_err());
+        assert!(settings(&[(&property::CHECK_PATH, "/up"), (&property::CHECK_PORT, "9000")])?.resolve(&worker).is_ok());
+        assert!(settings(&[(&property::CHECK_TYPE, "command")])?.resolve(&worker).is_err());
         Ok(())
     }
 
     #[test]
     fn what_is_for_one_type_beats_what_is_for_all() -> Result<()> {
-        let entry = |process: Option<ProcessType>, value: &str| Override {
-            process,
-            setting: Setting::Memory,
-            value: value.to_owned(),
-        };
-        let overrides = [entry(Some(ProcessType::web()), "1g"), entry(None, "512m")];
+        let entry =
+            |scope: Scope, value: &str| Override { scope, property: &property::MEMORY, value: value.to_owned() };
+        let overrides = [entry(Scope::Process(ProcessType::web()), "1g"), entry(Scope::App, "512m")];
         let of = |process: &ProcessType| ProcessSettings::of_overrides(&overrides, process);
-        assert_eq!(of(&ProcessType::web()).get(Setting::Memory), Some("1g"));
-        assert_eq!(of(&"worker".parse()?).get(Setting::Memory), Some("512m"));
+        assert_eq!(of(&ProcessType::web()).get(&property::MEMORY), Some("1g"));
+        assert_eq!(of(&"worker".parse()?).get(&property::MEMORY), Some("512m"));
         Ok(())
     }
 
     #[test]
-    fn names_are_found_again() -> Result<()> {
-        for setting in Setting::ALL {
-            assert_eq!(Setting::parse_stored(&setting.stored())?, setting);
-            assert_eq!(Setting::find(setting.group(), &setting.name().replace('-', "_")), Some(setting));
-        }
+    fn what_a_release_of_0_1_0_declares_is_understood() -> Result<()> {
+        let stored = r#"{"check-path": "/up", "memory": "64m"}"#;
+        let read: ProcessSettings = serde_json::from_str(stored).map_err(Error::bug)?;
+        assert_eq!(read, settings(&[(&property::CHECK_PATH, "/up"), (&property::MEMORY, "64m")])?);
+        let again = serde_json::to_string(&read).map_err(Error::bug)?;
+        assert_eq!(serde_json::from_str::<ProcessSettings>(&again).map_err(Error::bug)?, read);
         Ok(())
     }
 }

@@ -13,8 +13,8 @@ use crate::{
     files, git,
     instance::Instance,
     model::{
-        App, AppLock, AppName, AppState, BranchName, Change, DeployId, DeployState, Phase, Right, Scheduler, Status,
-        Subject, app_status,
+        App, AppLock, AppName, AppState, BranchName, Change, DeployId, DeployState, Phase, Right, Scheduler, Scope,
+        Status, Subject, app_status,
     },
     proxy,
     store::Container,
@@ -209,21 +209,6 @@ pub fn exists(context: &Context<'_>, name: &AppName) -> Result<()> {
     }
 }
 
-/// Sets the branch whose push deploys.
-///
-/// # Errors
-/// [`Error::NotFound`], `DeployError::AppLocked`.
-pub async fn set_deploy_branch(
-    context: &Context<'_>,
-    name: &AppName,
-    branch: &BranchName,
-    waiting: impl FnMut(&str),
-) -> Result<()> {
-    let (app, _lock) = deploy::hold(context, name, "a new deploy branch", waiting).await?;
-    let change = Change::new("apps:set", Subject::App(name.clone())).with(format!("deploy-branch {branch}"));
-    context.change(&change, |tables| tables.set_deploy_branch(app.id, branch))
-}
-
 /// An app that was made.
 #[derive(Clone, Debug, Serialize)]
 pub struct Created {
@@ -402,7 +387,8 @@ pub async fn remove_unused(context: &Context<'_>, name: &AppName) -> Result<bool
     let instance = context.instance;
     let removed = instance.write(|tables| {
         let Some(app) = tables.find_app(name)?.filter(|app| app.state == AppState::New) else { return Ok(false) };
-        if !tables.deployments(app.id, 1)?.is_empty() || !tables.config(app.id)?.is_empty() {
+        let is_set_up = tables.properties(Some(app.id))?.iter().any(|row| row.set.scope != Scope::Global);
+        if is_set_up || !tables.deployments(app.id, 1)?.is_empty() || !tables.config(app.id)?.is_empty() {
             return Ok(false);
         }
         tables.delete_app(app.id)?;

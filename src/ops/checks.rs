@@ -3,13 +3,14 @@
 use futures_util::future::try_join_all;
 use serde::Serialize;
 
+use super::properties::{self, PropertyLines};
 use crate::{
     Error, Result,
     context::Context,
     deploy::{self, Target},
     engine::Engine,
     error::DeployError,
-    model::{AppName, Check, Probe, ProcessType},
+    model::{AppName, Check, Noun, Probe, ProcessType},
     ui::{Show, Text},
 };
 
@@ -64,16 +65,20 @@ pub struct ContainerHealth {
     pub healthy: bool,
 }
 
-/// How the process types of an app are checked.
+/// How the process types of an app are checked, and what is set about it.
 #[derive(Clone, Debug, Serialize)]
-#[serde(transparent)]
-pub struct CheckReports(pub Vec<CheckReport>);
+pub struct CheckReports {
+    /// How each process type of the release that serves is checked; none where the app was never deployed.
+    pub processes: Vec<CheckReport>,
+    /// What is set.
+    pub properties: PropertyLines,
+}
 
 impl Show for CheckReports {
     fn text(&self) -> Text {
-        Text::table(
+        let processes = Text::table(
             ["PROCESS", "MODE", "CHECK", "TIMEOUT", "WHILE SERVING", "HEALTHY"],
-            self.0.iter().map(|report| {
+            self.processes.iter().map(|report| {
                 let healthy = report.containers.iter().filter(|container| container.healthy).count();
                 [
                     report.process.to_string(),
@@ -84,7 +89,8 @@ impl Show for CheckReports {
                     format!("{healthy} of {}", report.containers.len()),
                 ]
             }),
-        )
+        );
+        Text::Parts(vec![processes, self.properties.text()])
     }
 }
 
@@ -110,23 +116,25 @@ fn describe(probe: &Probe, web_port: u16) -> String {
 /// How an app's containers are checked.
 ///
 /// # Errors
-/// [`Error::NotFound`], [`DeployError::NeverDeployed`].
+/// [`Error::NotFound`].
 pub fn report(context: &Context<'_>, name: &AppName) -> Result<CheckReports> {
     let (release, containers) = context.instance.read(|tables| {
         let app = tables.app(name)?;
-        Ok((tables.serving(&app)?, tables.containers_of_app(app.id)?))
+        Ok((tables.current_release(app.id)?, tables.containers_of_app(app.id)?))
     })?;
-    let reports = release.processes.iter().map(|spec| CheckReport {
+    let specs = release.iter().flat_map(|release| release.processes.iter().map(|spec| (spec, release.port)));
+    let reports = specs.map(|(spec, web_port)| CheckReport {
         process: spec.process.clone(),
-        check: spec.run.check.clone(),
+        check: spec.run.check.masked(),
         containers: containers
             .iter()
             .filter(|container| container.is_live() && container.process == spec.process)
             .map(|container| ContainerHealth { container: container.label(), healthy: container.healthy })
             .collect(),
-        web_port: release.port,
+        web_port,
     });
-    Ok(CheckReports(reports.collect()))
+    let properties = properties::report(context, Noun::Checks, Some(name), None)?;
+    Ok(CheckReports { processes: reports.collect(), properties })
 }
 
 /// Checks an app's live containers now, each once; of one process type, or all.

@@ -14,6 +14,8 @@ use crate::{
     engine::{Engine, Usage},
     instance::Instance,
     model::{self, App, AppName},
+    store::RowCounts,
+    sweep::size,
     ui::{Show, Text, or_dash},
 };
 
@@ -24,6 +26,8 @@ pub struct Report {
     pub apps: Vec<AppUsage>,
     /// The database, with its journal.
     pub database_bytes: u64,
+    /// How many rows the database has of what grows with use.
+    pub rows: RowCounts,
     /// What the whole engine has, whoever made it; none where it does not answer.
     pub engine: Option<EngineUsage>,
     /// The disks of ROOT and of the engine.
@@ -37,7 +41,7 @@ impl Show for Report {
     fn text(&self) -> Text {
         let known = |size: Option<u64>| or_dash(size.map(model::bytes));
         let apps = Text::table(
-            ["APP", "IMAGES", "OWN", "SHARED", "CONTAINERS", "LOGS", "REPOSITORY", "DEPLOY LOGS"],
+            ["APP", "IMAGES", "OWN", "SHARED", "CONTAINERS", "LOGS", "REPOSITORY", "DEPLOY LOGS", "FORMER LOGS"],
             self.apps.iter().map(|app| {
                 [
                     app.app.to_string(),
@@ -48,10 +52,13 @@ impl Show for Report {
                     known(app.container_logs_bytes),
                     model::bytes(app.repository_bytes),
                     model::bytes(app.deploy_logs_bytes),
+                    model::bytes(app.former_logs_bytes),
                 ]
             }),
         );
-        let mut facts = vec![("database", model::bytes(self.database_bytes))];
+        let RowCounts { releases, operations, events } = self.rows;
+        let rows = format!("{releases} releases, {operations} operations, {events} events");
+        let mut facts = vec![("database", format!("{}: {rows}", model::bytes(self.database_bytes)))];
         if let Some(engine) = self.engine {
             facts.push(("images", format!("{} in the whole engine", model::bytes(engine.images_bytes))));
             facts.push(("build cache", format!("{} in the whole engine", model::bytes(engine.build_cache_bytes))));
@@ -88,8 +95,10 @@ pub struct AppUsage {
     pub container_logs_bytes: Option<u64>,
     /// Its repository, and the submodules fetched for it.
     pub repository_bytes: u64,
-    /// The logs of its deploys and of its former containers.
+    /// The logs of its deploys.
     pub deploy_logs_bytes: u64,
+    /// The logs of its former containers.
+    pub former_logs_bytes: u64,
 }
 
 /// What the whole engine has, in bytes.
@@ -138,6 +147,7 @@ pub async fn report(context: &Context<'_>) -> Result<Report> {
     Ok(Report {
         apps,
         database_bytes: database.iter().sum(),
+        rows: instance.read(|tables| tables.row_counts())?,
         engine: usage.map(|usage| EngineUsage { images_bytes: usage.layers, build_cache_bytes: usage.build_cache }),
         disks: disks(instance).await?,
         engine_error,
@@ -187,17 +197,7 @@ fn app_usage(
         containers_bytes: containers.map(|container| container.written).sum(),
         container_logs_bytes: logs.iter().filter(|(of, _)| is_its(of)).map(|(_, size)| *size).sum(),
         repository_bytes: size(&paths.repository(&app.name)) + size(&paths.submodules(&app.name)),
-        deploy_logs_bytes: size(&paths.deploy_logs(&app.name)) + size(&paths.former_logs(&app.name)),
+        deploy_logs_bytes: size(&paths.deploy_logs(&app.name)),
+        former_logs_bytes: size(&paths.former_logs(&app.name)),
     }
-}
-
-/// What a file, or a directory with all that is in it, takes on its disk, in bytes. What cannot be read counts nothing.
-pub(super) fn size(path: &Path) -> u64 {
-    let Ok(metadata) = std::fs::symlink_metadata(path) else { return 0 };
-    let own = metadata.blocks() * 512;
-    if !metadata.is_dir() {
-        return own;
-    }
-    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-    own + entries.map(|entry| size(&entry.path())).sum::<u64>()
 }

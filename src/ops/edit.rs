@@ -1,4 +1,4 @@
-//! Edits of what an app is run with: its config, and what the server is told about its process types.
+//! Edits of an app: of its config, and of its properties.
 
 use serde::Serialize;
 
@@ -7,7 +7,8 @@ use crate::{
     context::Context,
     deploy::{self, Deployed, Edit},
     instance::Instance,
-    model::{App, AppName, Change, DeployId, Subject},
+    model::{App, AppName, Change, DeployId, Effect, Override, PropertyChange, Subject, property},
+    proxy,
     ui::{DeployLog, Show, Text},
 };
 
@@ -17,7 +18,7 @@ use crate::{
 pub enum Outcome {
     /// It was so already; nothing was done.
     Unchanged,
-    /// It is saved, for the next start of the app.
+    /// It is saved; what it needs to hold, if that is more than nothing, comes later.
     Saved,
     /// The app runs with it.
     Deployed,
@@ -26,21 +27,40 @@ pub enum Outcome {
 /// An edit that was made.
 #[derive(Clone, Debug, Serialize)]
 pub struct Edited {
-    /// The app.
-    pub app: AppName,
+    /// The app; none: all apps, or the server.
+    pub app: Option<AppName>,
     /// What became of it.
     pub outcome: Outcome,
     /// The deploy that brought it out.
     pub deploy: Option<DeployId>,
     /// The number of the release that serves with it.
     pub release: Option<u32>,
+    /// What is still needed, so that it holds.
+    #[serde(skip)]
+    pub effect: Effect,
 }
 
 impl Edited {
     /// What a deploy came to.
     pub(super) fn deployed(app: &AppName, live: &Deployed) -> Edited {
         let (deploy, release) = (Some(live.deployment), Some(live.release.0));
-        Edited { app: app.clone(), outcome: Outcome::Deployed, deploy, release }
+        Edited { deploy, release, ..Edited::of(Some(app), Outcome::Deployed) }
+    }
+
+    /// What an edit came to that was no deploy.
+    pub(super) fn of(app: Option<&AppName>, outcome: Outcome) -> Edited {
+        Edited { app: app.cloned(), outcome, deploy: None, release: None, effect: Effect::Restart }
+    }
+
+    /// What became of it, for people; none after a deploy, which has said so.
+    pub fn words(&self) -> Option<&'static str> {
+        match (self.outcome, self.effect) {
+            (Outcome::Unchanged, _) => Some("nothing to change: these values are already set"),
+            (Outcome::Saved, Effect::Nothing | Effect::Route) => Some("saved"),
+            (Outcome::Saved, Effect::Build) => Some("saved; the next build takes it up"),
+            (Outcome::Saved, Effect::Restart) => Some("saved; the next deploy or restart takes it up"),
+            (Outcome::Deployed, _) => None,
+        }
     }
 }
 
@@ -50,9 +70,9 @@ impl Show for Edited {
     }
 }
 
-/// Makes an edit: where the app runs, by a deploy of its own, and only if that succeeds; else for its next start.
+/// Makes an edit. One that needs a restart is a deploy where the app runs, and holds only if that succeeds.
 ///
-/// `restart`: whether what runs shall take it up now.
+/// `restart`: whether what runs takes it up now.
 ///
 /// # Errors
 /// Whatever fails; nothing has changed then.
@@ -64,29 +84,42 @@ pub async fn apply(
     log: &DeployLog,
 ) -> Result<Edited> {
     let instance = context.instance;
-    let edited = |outcome| Edited { app: app.clone(), outcome, deploy: None, release: None };
     let found = instance.read(|tables| tables.app(app))?;
-    if !changes(instance, &found, edit)? {
+    let Some(effect) = effect(instance, &found, edit)? else {
         deploy::refuse_locked(&found)?;
-        return Ok(edited(Outcome::Unchanged));
-    }
-    if restart && found.is_running() {
+        return Ok(Edited::of(Some(app), Outcome::Unchanged));
+    };
+    if effect == Effect::Restart && restart && found.is_running() {
         let deployed = deploy::run(context, app, &deploy::Action::Edit(edit.clone()), log).await?;
         return Ok(Edited::deployed(app, &deployed));
     }
     let waiting = |holder: &str| log.step(&format!("Waiting for {holder}"));
     let (found, _lock) = deploy::hold(context, app, &edit.reason, waiting).await?;
-    let (config, overrides) = deploy::edited(instance, &found, edit)?;
-    let config = instance.seal(&config)?;
+    // Once more: another edit may have come before.
+    deploy::edited(instance, &found, edit)?;
     let change = Change::new(edit.kind.action(), Subject::App(app.clone())).with(&edit.reason);
     context.change(&change, |tables| {
-        tables.replace_config(found.id, &config)?;
-        tables.set_overrides(found.id, &overrides)
+        instance.write_config(tables, found.id, &edit.config, context.actor())?;
+        tables.change_properties(Some(found.id), &edit.properties, context.actor())
     })?;
-    Ok(edited(Outcome::Saved))
+    if effect == Effect::Route {
+        proxy::publish(instance, app).await?;
+    }
+    Ok(Edited { effect, ..Edited::of(Some(app), Outcome::Saved) })
 }
 
-fn changes(instance: &Instance, app: &App, edit: &Edit) -> Result<bool> {
-    let before = instance.read(|tables| tables.overrides(app.id))?;
-    Ok(deploy::edited(instance, app, edit)? != (instance.config(app.id)?, before))
+/// The most that any of some changes needs.
+pub fn effect_of(changes: &[PropertyChange]) -> Effect {
+    changes.iter().map(|change| change.property.effect).max().unwrap_or(Effect::Nothing)
+}
+
+/// What an edit needs; none where it changes nothing.
+fn effect(instance: &Instance, app: &App, edit: &Edit) -> Result<Option<Effect>> {
+    let (config, _) = deploy::edited(instance, app, edit)?;
+    let config_changes = config != instance.config(app.id)?;
+    let before: Vec<Override> =
+        instance.read(|tables| tables.properties(Some(app.id)))?.into_iter().map(|row| row.set).collect();
+    let changes = property::changes_between(&before, &property::changed(before.clone(), &edit.properties));
+    let effect = if config_changes { Effect::Restart } else { effect_of(&changes) };
+    Ok((config_changes || !changes.is_empty()).then_some(effect))
 }

@@ -12,7 +12,6 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use crate::{
     Error, Result,
     context::Context,
-    deploy::FORMER_LINES,
     engine::Engine,
     files,
     instance::Instance,
@@ -20,6 +19,8 @@ use crate::{
     store::Container,
 };
 
+/// How many lines of the past a follower asks for, to find where it stopped.
+const LINES_BACK: u32 = 2000;
 /// How often a follower looks for new containers.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -92,7 +93,7 @@ async fn follow(
         let sender = sender.clone();
         async move {
             let mut last = after.clone();
-            let mut stream = std::pin::pin!(engine.logs(&container.name, after.as_ref().map(|_| FORMER_LINES), true));
+            let mut stream = std::pin::pin!(engine.logs(&container.name, after.as_ref().map(|_| LINES_BACK), true));
             while let Some(Ok(line)) = stream.next().await {
                 if after.as_ref().is_some_and(|after| line.time <= *after) {
                     continue;

@@ -8,6 +8,7 @@ use super::{
     apps::LockInfo,
     edit::{Edited, Outcome},
     operations::Active,
+    properties::{self, PropertyLines},
 };
 use crate::{
     Result, clock,
@@ -16,7 +17,7 @@ use crate::{
     engine::{Engine, Running},
     error::DeployError,
     instance::Instance,
-    model::{self, App, AppName, AppState, Change, Condition, ProcessType, Status, Subject, app_status},
+    model::{self, App, AppName, AppState, Change, Condition, Noun, ProcessType, Status, Subject, app_status},
     proxy,
     store::{Container, ContainerState},
     ui::{DeployLog, Show, Text, lines_or_dash, or_dash},
@@ -53,12 +54,12 @@ pub(super) async fn stop(active: &Active<'_>, name: &AppName) -> Result<Edited> 
     if !instance.daemon_runs() {
         deploy::retire_app(instance, &engine, app.id).await?;
     }
-    Ok(Edited { app: name.clone(), outcome: Outcome::Saved, deploy: None, release: None })
+    Ok(Edited::of(Some(name), Outcome::Saved))
 }
 
 /// What starting an app that runs comes to.
 pub fn unchanged(app: &AppName) -> Edited {
-    Edited { app: app.clone(), outcome: Outcome::Unchanged, deploy: None, release: None }
+    Edited::of(Some(app), Outcome::Unchanged)
 }
 
 /// Starts a stopped app. Returns nothing for one that runs already.
@@ -111,7 +112,7 @@ pub async fn scale(
         ));
     }
     scale_for_later(context, name, wanted, |holder| log.step(&format!("Waiting for {holder}"))).await?;
-    Ok(Edited { app: name.clone(), outcome: Outcome::Saved, deploy: None, release: None })
+    Ok(Edited::of(Some(name), Outcome::Saved))
 }
 
 /// How many containers a process type is meant to have.
@@ -197,6 +198,8 @@ pub struct Report {
     pub processes: Vec<TypeReport>,
     /// Its containers.
     pub containers: Vec<ContainerReport>,
+    /// What is set about its processes.
+    pub properties: PropertyLines,
 }
 
 /// How a process type is run.
@@ -261,14 +264,15 @@ impl Show for Report {
             words.push(format!("stop timeout {} s", spec.stop_timeout_seconds));
             words.join(", ")
         });
-        Text::facts(vec![
+        let facts = Text::facts(vec![
             ("app", self.app.to_string()),
             ("status", self.status.words()),
             ("release", or_dash(self.release.map(|release| format!("v{release}")))),
             ("lock", or_dash(self.lock.as_ref().map(LockInfo::words))),
             ("processes", lines_or_dash(types)),
             ("containers", lines_or_dash(containers)),
-        ])
+        ]);
+        Text::Parts(vec![facts, self.properties.text()])
     }
 }
 
@@ -326,6 +330,7 @@ pub async fn report(context: &Context<'_>, name: &AppName) -> Result<Report> {
             })
             .collect(),
         containers: reports,
+        properties: properties::report(context, Noun::Ps, Some(name), None)?,
     })
 }
 

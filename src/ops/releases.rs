@@ -10,7 +10,7 @@ use crate::{
     context::Context,
     engine::Engine,
     error::Thing,
-    model::{App, AppName, Check, MASK, Override, ProcessType, Release, ReleaseVersion},
+    model::{App, AppName, Check, MASK, Override, ProcessType, Release, ReleaseVersion, Scope},
     ui::{Show, Text, lines_or_dash, or_dash},
 };
 
@@ -158,8 +158,12 @@ impl Show for ReleaseInfo {
             .iter()
             .map(|process| format!("{}: {}", process.process, process.command.as_deref().unwrap_or(IMAGE_COMMAND)));
         let overrides = self.overrides.iter().map(|entry| {
-            let of = entry.process.as_ref().map(|process| format!("{process}: ")).unwrap_or_default();
-            format!("{of}{}={}", entry.setting.stored(), entry.value)
+            let of = match &entry.scope {
+                Scope::Process(process) => format!("{process}: "),
+                Scope::App => String::new(),
+                scope => format!("{}: ", scope.as_str()),
+            };
+            format!("{of}{}={}", entry.property, entry.value)
         });
         let status = match (self.release.current, self.release.state) {
             (true, _) => "current",
@@ -223,10 +227,10 @@ pub fn info(
                 restart: spec.run.restart.to_string(),
                 stop_timeout_seconds: spec.run.stop_timeout_seconds,
                 drain_timeout_seconds: spec.run.drain_timeout_seconds,
-                check: spec.run.check.clone(),
+                check: spec.run.check.masked(),
             })
             .collect(),
         config: config.into_iter().map(|(key, value)| (key.to_string(), shown(value))).collect(),
-        overrides: release.overrides.clone(),
+        overrides: release.overrides.iter().map(Override::masked).collect(),
     })
 }

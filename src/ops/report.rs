@@ -66,7 +66,7 @@ pub enum Answer<T> {
 #[derive(Debug, Serialize)]
 pub struct Builds {
     /// How many may run at a time.
-    pub concurrency: u16,
+    pub concurrency: usize,
     /// How many run now.
     pub running: usize,
     /// Bytes of memory that they may take together; none: all there is.
@@ -203,12 +203,12 @@ pub async fn report(context: &Context<'_>) -> Result<Report> {
     );
     let (apps, containers) = instance.read(|tables| Ok((tables.apps()?, tables.containers()?)))?;
     let live = containers.iter().filter(|container| container.state == ContainerState::Live);
-    let locks = settings.paths.build_locks(settings.build_concurrency);
-    let BuildCaps { memory, cpus } = settings.build_caps;
+    let locks = instance.build_locks()?;
+    let caps @ BuildCaps { memory, cpus } = instance.build_caps()?;
     let capped = match &engine {
-        _ if settings.build_caps.is_empty() => None,
+        _ if caps.is_empty() => None,
         // There is no other way to know than to try, as every build does.
-        Ok((_, engine)) => Some(Answer::of(engine.cap_builds(&instance.id, settings.build_caps).await.map(drop))),
+        Ok((_, engine)) => Some(Answer::of(engine.cap_builds(&instance.id, caps).await.map(drop))),
         Err(_) => Some(Answer::Down("the engine does not answer".to_owned())),
     };
     Ok(Report {
@@ -223,7 +223,7 @@ pub async fn report(context: &Context<'_>) -> Result<Report> {
         resolver,
         disks: disk::disks(instance).await?,
         builds: Builds {
-            concurrency: settings.build_concurrency,
+            concurrency: locks.len(),
             running: locks.iter().filter(|path| matches!(lock::holder(path), Ok(Some(_)))).count(),
             memory_bytes: memory,
             cpus,

@@ -6,11 +6,14 @@ use super::{Tables, corrupt};
 use crate::{
     Error, Result, clock,
     error::Thing,
-    model::{App, AppId, AppLock, AppName, AppState, BranchName},
+    model::{App, AppId, AppLock, AppName, AppState},
 };
 
-const COLUMNS: &str = "apps.id, apps.name, apps.state, apps.deploy_branch, releases.version AS current_release, apps.created_at, \
-                       apps.freeze";
+const COLUMNS: &str = "apps.id, apps.name, apps.state, \
+                       (SELECT value FROM properties WHERE coalesce(app_id, 0) IN (apps.id, 0) AND process = '' AND \
+                               noun = 'apps' AND properties.name = 'deploy-branch' ORDER BY app_id DESC LIMIT 1) \
+                               AS deploy_branch, \
+                       releases.version AS current_release, apps.created_at, apps.freeze";
 const FROM: &str = "FROM apps LEFT JOIN releases ON releases.id = apps.current_release_id";
 
 impl Tables<'_> {
@@ -72,11 +75,6 @@ impl Tables<'_> {
         // The operation that does this outlives it.
         self.execute("DELETE FROM operations WHERE app_id = ?1 AND kind <> 'destroy'", [id])?;
         self.execute("DELETE FROM apps WHERE id = ?1", [id]).map(drop)
-    }
-
-    /// Sets the branch whose push deploys.
-    pub fn set_deploy_branch(&self, id: AppId, branch: &BranchName) -> Result<()> {
-        self.execute("UPDATE apps SET deploy_branch = ?2 WHERE id = ?1", params![id, branch]).map(drop)
     }
 
     /// Sets whether an app is meant to run.

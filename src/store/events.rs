@@ -37,6 +37,13 @@ pub struct EventFilter {
 }
 
 impl Tables<'_> {
+    /// Removes events beyond the newest `keep`. Returns how many.
+    pub fn prune_events(&self, keep: u64) -> Result<u64> {
+        let newest = "SELECT id FROM events ORDER BY id DESC LIMIT ?1";
+        let removed = self.execute(&format!("DELETE FROM events WHERE id NOT IN ({newest})"), [keep as i64])?;
+        Ok(removed as u64)
+    }
+
     /// Writes an event, in the transaction of the change that it is about.
     ///
     /// # Errors

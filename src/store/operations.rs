@@ -65,6 +65,18 @@ impl Tables<'_> {
         self.add_step(id, step, clock::now())
     }
 
+    /// Removes the operations of an app, or of the server, that are over, beyond the newest `keep`. Returns how many.
+    pub fn prune_operations(&self, app_id: Option<AppId>, keep: u64) -> Result<u64> {
+        let removed = self.execute(
+            "DELETE FROM operations
+             WHERE app_id IS ?1 AND state NOT IN ('queued', 'running')
+                   AND id NOT IN (SELECT deployment_id FROM containers)
+                   AND id NOT IN (SELECT id FROM operations WHERE app_id IS ?1 ORDER BY id DESC LIMIT ?2)",
+            params![app_id, keep as i64],
+        )?;
+        Ok(removed as u64)
+    }
+
     /// Ends an operation, unless it is over already, and writes the event of it.
     ///
     /// `error`: why it failed, in one line. `result`: what it came to, as JSON without secrets.

@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use rusqlite::{Row, params};
 
 use super::{Tables, corrupt};
@@ -138,23 +140,43 @@ impl Tables<'_> {
         .map(drop)
     }
 
-    /// The images that some app still needs: of each app the newest `keep` that served, of the releases that have
-    /// containers, and of those a deployment is working on.
+    /// The images that an app still needs: the newest `keep` that served, of the releases that have containers, and of
+    /// those a deployment is working on.
     ///
     /// Images are counted, not releases: five changes of config must not cost the way back to the code before.
-    pub fn needed_images(&self, keep: u32) -> Result<Vec<ImageId>> {
+    pub fn needed_images(&self, app_id: AppId, keep: u64) -> Result<Vec<ImageId>> {
         self.all(
             "SELECT image FROM (
-                 SELECT image, row_number() OVER (PARTITION BY app_id ORDER BY max(version) DESC) AS age
-                 FROM releases WHERE status = 'good' GROUP BY app_id, image
-             ) WHERE age <= ?1
+                 SELECT image FROM releases WHERE app_id = ?1 AND status = 'good'
+                 GROUP BY image ORDER BY max(version) DESC LIMIT ?2
+             )
              UNION
              SELECT image FROM releases
-             WHERE status = 'pending' OR id IN (SELECT release_id FROM containers)
-                   OR id IN (SELECT current_release_id FROM apps)",
-            [keep],
+             WHERE app_id = ?1
+                   AND (status = 'pending' OR id IN (SELECT release_id FROM containers)
+                        OR id IN (SELECT current_release_id FROM apps))",
+            params![app_id, keep as i64],
             |row| row.get("image"),
         )
+    }
+
+    /// Removes an app's releases beyond the newest `keep`, but for those whose image is kept and those that are used.
+    /// Returns how many.
+    pub fn prune_releases(&self, app_id: AppId, keep: u64, kept_images: &HashSet<ImageId>) -> Result<u64> {
+        let old = self.all(
+            "SELECT id, image FROM releases
+             WHERE app_id = ?1 AND status <> 'pending'
+                   AND id NOT IN (SELECT release_id FROM containers)
+                   AND id IS NOT (SELECT current_release_id FROM apps WHERE id = ?1)
+                   AND id NOT IN (SELECT id FROM releases WHERE app_id = ?1 ORDER BY version DESC LIMIT ?2)",
+            params![app_id, keep as i64],
+            |row| Ok((row.get::<_, ReleaseId>("id")?, row.get::<_, ImageId>("image")?)),
+        )?;
+        let mut removed = 0;
+        for (id, _) in old.iter().filter(|(_, image)| !kept_images.contains(image)) {
+            removed += self.execute("DELETE FROM releases WHERE id = ?1", [id])? as u64;
+        }
+        Ok(removed)
     }
 }
 

@@ -7,12 +7,13 @@ use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
 use crate::{
-    Result, clock, deploy,
+    Result, clock,
     engine::Engine,
     instance::{Instance, on_pool},
     model::{self, JobName, JobState},
-    ops, settings,
+    settings,
     store::{JobRun, Store, Tables},
+    sweep,
 };
 
 /// How often the store is asked what is due.
@@ -110,22 +111,22 @@ async fn work(instance: &Arc<Instance>, name: JobName) -> Result<String> {
     match name {
         JobName::PruneImages => {
             let engine = Engine::connect(&instance.settings).await?;
-            let images = deploy::prune_images(instance, &engine).await?.len();
-            let cache = match instance.settings.build_cache_max_gb {
-                Some(keep) => engine.prune_build_cache(keep * 1_000_000_000).await?,
-                None => 0,
-            };
+            let images = sweep::images(instance, &engine).await?.len();
+            let cache = sweep::build_cache(instance, &engine).await?;
             Ok(format!("{images} images removed, {} of build cache freed", model::bytes(cache)))
         }
         JobName::RemoveFiles => {
-            let instance = Arc::clone(instance);
-            let files = on_pool(move || ops::cleanup::files(&instance)).await??;
-            let (logs, temporary) = (files.deploy_logs, files.temporary_files);
+            let files = sweep::old_files(instance).await?;
+            let rows = sweep::rows(instance).await?;
+            let (logs, former, temporary) = (files.deploy_logs, files.former_logs, files.temporary_files);
             Ok(format!(
-                "{} logs of deploys and {} temporary files removed, {} freed",
+                "{} logs of deploys and {} temporary files removed, {} freed; {} releases, {} operations, {} events forgotten",
                 logs.removed,
                 temporary.removed,
-                model::bytes(logs.freed_bytes + temporary.freed_bytes)
+                model::bytes(logs.freed_bytes + former.freed_bytes + temporary.freed_bytes),
+                rows.releases,
+                rows.operations,
+                rows.events,
             ))
         }
         JobName::Checkpoint => Ok(match checkpoint(instance).await? {

@@ -1,0 +1,64 @@
+use rusqlite::params;
+
+use super::Tables;
+use crate::{
+    Result, clock,
+    model::{Actor, AppId, EnvKey},
+};
+
+impl Tables<'_> {
+    /// An app's variables with their sealed values, by name.
+    pub fn config(&self, app_id: AppId) -> Result<Vec<(EnvKey, Vec<u8>)>> {
+        self.all(
+            "SELECT name, sealed FROM secrets WHERE app_id = ?1 AND noun = 'config' ORDER BY name",
+            [app_id],
+            |row| Ok((row.get("name")?, row.get("sealed")?)),
+        )
+    }
+
+    /// Sets a variable of an app to a sealed value; none removes it.
+    pub fn set_config(&self, app_id: AppId, key: &EnvKey, sealed: Option<&[u8]>, actor: &Actor) -> Result<()> {
+        match sealed {
+            Some(sealed) => self.execute(
+                "INSERT INTO secrets (scope, app_id, noun, name, sealed, actor, set_at)
+                 VALUES ('app', ?1, 'config', ?2, ?3, ?4, ?5)
+                 ON CONFLICT (coalesce(app_id, 0), noun, name) DO UPDATE
+                 SET sealed = excluded.sealed, actor = excluded.actor, set_at = excluded.set_at",
+                params![app_id, key, sealed, actor, clock::now()],
+            )?,
+            None => self.execute(
+                "DELETE FROM secrets WHERE app_id = ?1 AND noun = 'config' AND name = ?2",
+                params![app_id, key],
+            )?,
+        };
+        Ok(())
+    }
+
+    /// Puts in the place of every sealed value, those that releases keep included, what `reseal` makes of it. Returns
+    /// how many there are.
+    ///
+    /// # Errors
+    /// What `reseal` returns.
+    pub fn reseal(&self, mut reseal: impl FnMut(&[u8]) -> Result<Vec<u8>>) -> Result<u64> {
+        let mut count = 0;
+        for (ids, read, write) in [
+            (
+                "SELECT id FROM secrets",
+                "SELECT sealed FROM secrets WHERE id = ?1",
+                "UPDATE secrets SET sealed = ?2 WHERE id = ?1",
+            ),
+            (
+                "SELECT id FROM releases",
+                "SELECT sealed_config FROM releases WHERE id = ?1",
+                "UPDATE releases SET sealed_config = ?2 WHERE id = ?1",
+            ),
+        ] {
+            for id in self.all(ids, [], |row| row.get::<_, i64>(0))? {
+                let sealed: Vec<u8> = self.one(read, [id], |row| row.get(0))?;
+                self.execute(write, params![id, reseal(&sealed)?])?;
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+}
