@@ -100,7 +100,7 @@ async fn run(instance: Arc<Instance>) -> Result<()> {
     let supervisor = tokio::spawn(supervise(Arc::clone(&instance)));
     let jobs = tokio::spawn(jobs::run(Arc::clone(&instance)));
     let signal = wait_for_signal().await?;
-    info!("{signal}: stopping; Caddy and running deploys go on");
+    info!("{signal}: stopping; Caddy and running deploys keep running");
     supervisor.abort();
     jobs.abort();
     // Nobody listens where all have ended already.

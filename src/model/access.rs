@@ -72,12 +72,12 @@ impl Right {
     /// What it is, for docs/reference.md.
     pub fn about(self) -> &'static str {
         match self {
-            Right::See => "look at it: status, logs, history; without it, it does not exist for the user",
-            Right::Reveal => "read what is confidential: the values of its secrets, its source",
-            Right::Deploy => "bring out a version: push, roll back, restart, cancel",
-            Right::Change => "change how it is run: config, properties, scale, lock",
+            Right::See => "see it: status, logs, history; without this right, it is hidden from the user",
+            Right::Reveal => "read confidential data: the values of its secrets, its source",
+            Right::Deploy => "deploy a version: push, roll back, restart, cancel",
+            Right::Change => "change how it runs: config, properties, scale, lock",
             Right::Own => "destroy it",
-            Right::Create => "make a new app",
+            Right::Create => "create a new app",
             Right::Administer => "run the server: settings, keys, cleanup, events of the server",
         }
     }

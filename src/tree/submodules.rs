@@ -242,7 +242,7 @@ async fn fetch_one(path: &str, address: &str, commit: CommitId, target: &Path) -
                 path: path.to_owned(),
                 reason: reason.replace(address, &without_password(address)),
                 hint: format!(
-                    "see that commit {} was pushed to {} and that this server may read it; \
+                    "check that commit {} was pushed to {} and that this server may read it; \
                      a private repository can be reached with a deploy token in its https:// address",
                     commit.short(),
                     without_password(address)
