@@ -149,7 +149,7 @@ mod tests {
         `git push paas HEAD:main` deploys what you have checked out once; `paas apps:set blog deploy-branch dev` makes it the deploy branch
         ");
         insta::assert_snapshot!(refusal(None, &[("refs/tags/v1", "1")]), @r"
-        a tag is no deploy: blog deploys from a branch
+        pushing a tag does not deploy: blog deploys from a branch
         to deploy what v1 points to: `git push paas 'v1^{commit}:refs/heads/main'`
         ");
         insta::assert_snapshot!(refusal(None, &[("refs/heads/a", "1"), ("refs/heads/b", "1")]), @r"
