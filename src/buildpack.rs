@@ -29,18 +29,14 @@ mod version;
 
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
-pub use diagnose::Diagnosis;
 use diagnose::FailureRule;
-pub use generate::BuildCommand;
 #[cfg(not(test))]
 use include_dir::{Dir, include_dir};
 use manifest::Manifest;
-pub use packages::SystemPackages;
-pub use plan::{BuildPlan, Choice, plan};
+pub use plan::{BuildPlan, plan};
 use serde::Deserialize;
-pub use show::{Detected, Shown, ShownVersion};
+pub use show::{Detected, Shown};
 use tera::Tera;
-pub use version::Version;
 
 use crate::{Error, Result, clock, error::SourceError, tree::Tree};
 

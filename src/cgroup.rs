@@ -108,7 +108,7 @@ impl Place {
             }
             if path.ends_with(".scope") && !controllers.is_empty() && has("memory") {
                 return Err(Error::Engine(EngineError::Unsupported {
-                    reason: "the engine uses cgroup v1 by way of systemd, where no cgroup is above the steps of builds"
+                    reason: "Docker uses cgroup v1 through systemd, which puts the steps of builds in no common cgroup"
                         .to_owned(),
                 }));
             }

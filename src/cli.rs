@@ -53,9 +53,9 @@ use crate::{
 
 /// Push to deploy, on a server of your own
 ///
-/// `git push paas main` builds a repository, proves the new version healthy and moves the traffic to it. The commands
-/// below do the rest. They are the same on the server, over SSH (`ssh -p 2222 paas@HOST apps:list`), and in a clone
-/// whose remote `paas` is an app of the server.
+/// `git push paas main` builds a repository, checks that the new version is healthy and moves the traffic to it. The
+/// commands below do the rest. They are the same on the server, over SSH (`ssh -p 2222 paas@HOST apps:list`), and in a
+/// clone whose remote `paas` is an app of the server.
 #[derive(Debug, Parser)]
 #[command(name = "paas", version, disable_help_subcommand = true, max_term_width = 100)]
 pub struct Cli {
@@ -69,7 +69,7 @@ pub struct Cli {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Global options")]
 struct Global {
-    /// The app, in place of the first word
+    /// The app, instead of the first word
     #[arg(id = "other_app", long = "app", global = true, value_name = "APP", add = clap_complete::ArgValueCandidates::new(completions::app_names))]
     app: Option<AppName>,
     /// Do not ask
@@ -422,7 +422,7 @@ fn usage(error: &clap::Error, arguments: &[OsString], known: Option<&AppName>) -
     if arguments::asks_for_json(arguments) {
         let text = error.to_string();
         let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        let error = Error::usage(message, "`--help` after the command shows how it is typed");
+        let error = Error::usage(message, "add `--help` to the command to see its usage");
         return fail(&error, Ui { format: Format::Json, quiet: false });
     }
     drop(error.print());
@@ -430,7 +430,7 @@ fn usage(error: &clap::Error, arguments: &[OsString], known: Option<&AppName>) -
         (error.kind(), known, error.get(clap::error::ContextKind::InvalidArg))
         && word.parse::<AppName>().is_ok()
     {
-        Ui::default().talk(&format!("\nhint: here the app is {app}; another one is named as `--app {word}`"));
+        Ui::default().talk(&format!("\nhint: the app here is {app}; for another one, add `--app {word}`"));
     }
     Kind::Usage.exit_code()
 }

@@ -14,35 +14,37 @@
 //! `exec` makes processes, only `ui` prints, only `settings` reads the environment, only `clock` asks the time; and
 //! `model` does no I/O.
 
-pub mod buildpack;
-pub mod cgroup;
-pub mod cli;
-pub mod clock;
-pub mod context;
-pub mod deploy;
-pub mod disk;
-pub mod engine;
-pub mod error;
-pub mod exec;
-pub mod files;
-pub mod git;
-pub mod http;
-pub mod instance;
-pub mod lock;
-pub mod model;
-pub mod ops;
-pub mod proxy;
-pub mod public_key;
-pub mod secrets;
-pub mod settings;
-pub mod ssh;
-pub mod store;
-pub mod supervisor;
-pub mod sweep;
-pub mod tree;
-pub mod ui;
+mod buildpack;
+mod cgroup;
+mod cli;
+mod clock;
+mod context;
+mod deploy;
+mod disk;
+mod engine;
+mod error;
+mod exec;
+mod files;
+mod git;
+mod http;
+mod instance;
+mod lock;
+mod model;
+mod ops;
+mod proxy;
+mod public_key;
+mod secrets;
+mod settings;
+mod ssh;
+mod store;
+mod supervisor;
+mod sweep;
+mod tree;
+mod ui;
 
-pub use error::{Error, Kind, Result};
+pub use cli::{AccessRow, Generated, access_table, command_names, generated};
+use error::{Error, Kind, Result};
+pub use model::{Condition, Right, Role};
 
 /// Runs a command line, that of the process or that of the SSH session it was started for, and returns the exit code.
 pub fn run(arguments: &[std::ffi::OsString]) -> std::process::ExitCode {

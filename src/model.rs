@@ -41,7 +41,7 @@ pub use host::{Hostname, Subnet};
 pub use ids::{AppId, ContainerId, DeployId, OperationId, ReleaseId};
 pub use invalid::Invalid;
 pub(crate) use invalid::Result;
-pub use job::{JobName, JobState, Schedule};
+pub use job::{JobName, JobState};
 pub use key::PublicKey;
 pub(crate) use names::words;
 pub use names::{BranchName, CommitId, KeyName};

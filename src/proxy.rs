@@ -23,7 +23,6 @@ use std::{
 };
 
 pub use caddy::{check_ports, check_program, supervise, version as caddy_version};
-pub use resolver::{Resolver, start as start_resolver};
 pub use resolver_process::{
     answers as resolver_answers, ensure as ensure_resolver, run as run_resolver, supervise as supervise_resolver,
 };

@@ -72,14 +72,14 @@ fn parse(text: &[u8]) -> Result<PublicKey> {
         return refuse("only its type is there, the key itself is missing");
     };
     let Ok(key) = PublicKey::from_openssh(&format!("{key_type} {base64}")) else {
-        return refuse("it is damaged, or not all of it is there");
+        return refuse("it is damaged or incomplete");
     };
     if let Some(rsa) = key.key_data().rsa()
         && !RSA_BITS.contains(&rsa.key_size())
     {
         return Err(Error::Usage(UsageError::KeyMalformed {
             reason: format!(
-                "it is an RSA key of {} bits, and those of {} to {} are taken; `ssh-keygen -t ed25519` makes a better one",
+                "it is an RSA key of {} bits, only {} to {} are accepted; `ssh-keygen -t ed25519` makes a better one",
                 rsa.key_size(),
                 RSA_BITS.start(),
                 RSA_BITS.end()

@@ -46,6 +46,15 @@ pub enum Tls {
     Acme,
 }
 
+/// How the daemon writes its log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// A JSON document a line.
+    Json,
+}
+
 /// A setting, as it is listed. Its name is its key in `config.toml`.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
@@ -132,6 +141,8 @@ struct Basis<'a> {
     account: &'a Account,
     /// Whether apps are at a name of this machine alone.
     local: bool,
+    /// Whether this machine has a server's instance.
+    has_server: bool,
 }
 
 /// What holds where nothing is given.
@@ -175,9 +186,10 @@ macro_rules! start_settings {
                 given: BTreeMap<&'static str, Given>,
                 file: Option<PathBuf>,
                 account: &Account,
+                has_server: bool,
             ) -> Result<Settings> {
                 let domain = given.get("domain").map_or(LOCALHOST, |given| given.value.as_str());
-                let basis = Basis { account, local: domain == LOCALHOST || domain.ends_with(".localhost") };
+                let basis = Basis { account, local: domain == LOCALHOST || domain.ends_with(".localhost"), has_server };
                 $(let $field: $type = read(&given, $name, &$default, &basis, $read)?;)*
                 for property in run_time() {
                     if let Some(given) = given.get(property.name) {
@@ -197,7 +209,7 @@ start_settings! {
         |basis| {
             let own = basis.account.home.join(".local/share/paas");
             // On a server, a user who has no instance means the server's, and is told if it is closed to him.
-            let of_server = basis.account.is_server() || (!own.exists() && Path::new(SERVER_ROOT).exists());
+            let of_server = basis.account.is_server() || (!own.exists() && basis.has_server);
             if of_server { PathBuf::from(SERVER_ROOT) } else { own }
         },
     ), |text| {
@@ -246,6 +258,12 @@ start_settings! {
     /// The Caddy program.
     "caddy" => caddy: String =
         StartDefault::Is("caddy"), parsed, "the Caddy program: a name to be found in PATH, or a path";
+    /// How the daemon writes its log.
+    "log_format" => log_format: LogFormat = StartDefault::Is("text"), |text| match text {
+        Some("text") => Ok(LogFormat::Text),
+        Some("json") => Ok(LogFormat::Json),
+        _ => Err("it is text or json".to_owned()),
+    }, "how the daemon writes its log: text, or json, a document a line";
     /// Where Docker listens; none: its default.
     "docker_host" => docker_host: Option<String> = StartDefault::Nothing(DOCKER_SOCKET), |text| Ok(text.map(str::to_owned)),
         "where Docker listens";
@@ -316,7 +334,7 @@ impl Settings {
                 given.insert(setting.name, Given { value, source: Source::Variable(name) });
             }
         }
-        Settings::of_given(given, named, &Account::current())
+        Settings::of_given(given, named, &Account::current(), Path::new(SERVER_ROOT).exists())
     }
 
     /// The settings that a `config.toml` with this text gives. Of this machine they take nothing but the engine's
@@ -327,7 +345,7 @@ impl Settings {
         let address = variable("DOCKER_HOST");
         let source = Source::Variable("DOCKER_HOST".to_owned());
         given.extend(address.map(|value| ("docker_host", Given { value, source })));
-        Settings::of_given(given, Some(PathBuf::from("/dev/null")), &Account::current())
+        Settings::of_given(given, Some(PathBuf::from("/dev/null")), &Account::current(), false)
     }
 
     /// What was given for a setting, in the file or by a variable, which wins over the database.
@@ -544,7 +562,7 @@ mod tests {
             let source = Source::Variable(setting.variable());
             (setting.name, Given { value: (*value).to_owned(), source })
         });
-        Settings::of_given(given.collect(), None, account)
+        Settings::of_given(given.collect(), None, account, false)
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::{
     model::{Actor, AppId},
     ops::operations,
     proxy,
-    settings::Settings,
+    settings::{LogFormat, Settings},
     ssh,
 };
 
@@ -51,11 +51,14 @@ const THREADS: usize = 2;
 /// # Errors
 /// `HostError::AlreadyServing`; `HostError::Listen` where a port is taken; whatever keeps it from starting.
 pub fn serve(settings: Settings) -> Result<()> {
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(crate::settings::log_filter()))
         .with_writer(std::io::stderr)
-        .with_target(false)
-        .init();
+        .with_target(false);
+    match settings.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
     let instance = Arc::new(Instance::open(settings)?.for_daemon()?);
     let holder = Holder::new("paas serve", &Actor::Daemon);
     let path = instance.settings.paths.daemon_lock();
@@ -100,7 +103,7 @@ async fn run(instance: Arc<Instance>) -> Result<()> {
     let supervisor = tokio::spawn(supervise(Arc::clone(&instance)));
     let jobs = tokio::spawn(jobs::run(Arc::clone(&instance)));
     let signal = wait_for_signal().await?;
-    info!("{signal}: stopping; Caddy and running deploys go on");
+    info!("{signal}: stopping; Caddy and running deploys keep running");
     supervisor.abort();
     jobs.abort();
     // Nobody listens where all have ended already.

@@ -19,9 +19,9 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-pub use dockerignore::{DockerIgnore, Matcher};
+pub use dockerignore::DockerIgnore;
 use git2::{ObjectType, Oid, Repository};
-pub use submodules::{Submodule, Submodules, fetch};
+pub use submodules::{Submodules, fetch};
 
 use crate::{Error, Result, error::SourceError, model::CommitId};
 

@@ -146,7 +146,7 @@ fn what_is_never_healthy_changes_nothing_and_the_hints_are_true() {
     served.unchanged(said);
 
     let said = "it listens on port 8765, not on port 5000";
-    let hint = "listen on 0.0.0.0 and on the port in the variable PORT (5000), or say where it does listen, with \
+    let hint = "listen on 0.0.0.0 and on the port in the variable PORT (5000), or set the port where it listens, with \
                 `port = 8765` in paas.toml or `paas config:set blog PORT=8765 --no-restart`, and push again";
     assert_refused(push_fixture("broken-port"), refusal, hint);
     served.unchanged(said);

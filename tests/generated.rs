@@ -10,7 +10,7 @@ const DOCUMENTS: [&str; 2] = ["docs/reference.md", "README.md"];
 fn generated_files_are_fresh() {
     let update = std::env::var_os("UPDATE").is_some();
     let source = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let generated = paas::cli::generated().unwrap();
+    let generated = paas::generated().unwrap();
     let mut files = generated.files;
 
     let mut documents = DOCUMENTS.map(|path| (path.to_owned(), fs::read_to_string(source.join(path)).unwrap()));

@@ -145,7 +145,7 @@ fn cleanup_removes_what_nobody_needs_and_disturbs_no_running_deploy() {
     database.execute("DELETE FROM operations WHERE id = 77", []).unwrap();
     wait_until_over(&server, "blog");
     // What the deploy does not need any more goes now, if it did not by itself, and then there is nothing left to do.
-    let hint = "`paas cleanup --build-cache` also empties the build cache, of the whole engine";
+    let hint = "`paas cleanup --build-cache` also empties Docker's build cache";
     let text = server.paas(&["cleanup"]).expect_success().says(hint);
     assert!(text.stdout.contains("temporary files: nothing to remove\nimages:          "), "{text}");
     assert!(!exists(&building));
@@ -296,8 +296,8 @@ fn disk_shows_who_uses_what_and_what_to_type() {
     assert_eq!(disk["disks"][0]["holds"][0], root.as_str());
     assert!(disk["disks"][0]["free_bytes"].as_u64() < disk["disks"][0]["total_bytes"].as_u64(), "{disk}");
 
-    let hint = "`paas cleanup` frees what no app needs; `paas cleanup --build-cache` also the build cache, of the whole \
-                engine";
+    let hint =
+        "`paas cleanup` removes what no app needs; `paas cleanup --build-cache` also empties Docker's build cache";
     let text = server.paas(&["disk"]).expect_success().says(hint);
     let columns: Vec<&str> = text.stdout.lines().next().unwrap_or_default().split("  ").map(str::trim).collect();
     let columns: Vec<&str> = columns.into_iter().filter(|column| !column.is_empty()).collect();
@@ -311,7 +311,7 @@ fn disk_shows_who_uses_what_and_what_to_type() {
     let nowhere = "unix:///nonexistent/docker.sock";
     let without_engine = |arguments: &[&str]| run(server.command(PAAS).args(arguments).env("DOCKER_HOST", nowhere));
     let disk = without_engine(&["disk"]).expect_success();
-    let disk = disk.says(&format!("what images and containers take is not known: Docker does not answer at {nowhere}"));
+    let disk = disk.says(&format!("the size of images and containers is unknown: Docker does not answer at {nowhere}"));
     assert!(disk.stdout.contains("free of "), "{disk}");
     let cleaned = without_engine(&["cleanup"]).expect_code(69).says("Docker does not answer");
     assert!(cleaned.stdout.contains("temporary files: nothing to remove"), "{cleaned}");
@@ -476,7 +476,7 @@ fn a_cap_that_cannot_be_had_is_said_and_a_report_tells_what_is_down() {
         "resolver:   does not answer",
         ", does not answer: Caddy does not answer",
         &format!("engine:     not known: Docker does not answer at {nowhere}"),
-        "NOT in force: the engine does not answer",
+        "NOT in force: Docker does not answer",
         "git:        2.",
     ] {
         assert!(report.contains(line), "{line:?} is not in\n{report}");

@@ -235,8 +235,12 @@ fn a_cancelled_deploy_stops_where_it_is_and_leaves_nothing() {
 
     // What is over cannot be cancelled.
     let hint = format!("hint: `paas deploys:info {id}` shows it");
-    server.ssh(&format!("deploys:cancel {id}")).expect_code(4).says("cannot be canceled: it is canceled").says(&hint);
-    server.paas(&["deploys:cancel", "1"]).expect_code(4).says("deploy 1 cannot be canceled: it is succeeded");
+    server
+        .ssh(&format!("deploys:cancel {id}"))
+        .expect_code(4)
+        .says("cannot be canceled: its state is canceled")
+        .says(&hint);
+    server.paas(&["deploys:cancel", "1"]).expect_code(4).says("deploy 1 cannot be canceled: its state is succeeded");
     server.paas(&["deploys:cancel", "999"]).expect_code(3).says("there is no deploy 999");
 }
 

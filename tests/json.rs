@@ -1,9 +1,6 @@
 //! One set of names in all that programs read, whatever the command.
 
-use paas::{
-    cli::access_table,
-    model::{Condition, Right},
-};
+use paas::{Condition, Right, access_table};
 use regex::Regex;
 use serde_json::Value;
 

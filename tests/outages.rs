@@ -268,8 +268,8 @@ fn a_full_disk_is_said_before_anything_is_begun() {
     repository.push().expect_success();
     let before = Untouched::before(&server, &repository, "blog");
     repository.replace("www/index.html", "v1", "v2").commit("v2");
-    let hint = "`paas cleanup` removes what no app needs; `paas cleanup --build-cache` also removes the build cache of the \
-                whole engine; `paas disk` shows what uses the disk";
+    let hint = "`paas cleanup` removes what no app needs; `paas cleanup --build-cache` also empties Docker's build \
+                cache; `paas disk` shows what uses the disk";
     let root = server.root().display().to_string();
 
     let filler = disk.fill(20_500_000);

@@ -269,11 +269,11 @@ enum Part {
     Generated,
     /// The comments of a source.
     Comments,
-    /// The quoted texts of a source, without those of its tests: messages and hints.
+    /// The quoted texts of a source, without those of its tests: messages and hints. One may span several lines.
     Texts,
 }
 
-/// The texts that are read; `*` stands for all files below a folder.
+/// The texts that are read; `*` stands for all files below a folder, except those of [`LATER`].
 const NOW: &[(&str, Part)] = &[
     ("README.md", Part::All),
     ("CHANGELOG.md", Part::All),
@@ -283,18 +283,23 @@ const NOW: &[(&str, Part)] = &[
     ("buildpacks/*", Part::All),
     ("install.sh", Part::All),
     ("src/buildpack.rs", Part::Comments),
-    ("src/buildpack.rs", Part::Texts),
     ("src/buildpack/*", Part::Comments),
-    ("src/buildpack/*", Part::Texts),
     ("src/tree.rs", Part::Comments),
-    ("src/tree.rs", Part::Texts),
     ("src/tree/*", Part::Comments),
-    ("src/tree/*", Part::Texts),
+    ("src/*", Part::Texts),
+    ("tests/errors.txt", Part::All),
 ];
 
 /// Texts that are still being rewritten, and not read yet: an entry moves to [`NOW`] once `PROSE=all` finds nothing in it.
-const LATER: &[(&str, Part)] =
-    &[("docs/reference.md", Part::Generated), ("tests/errors.txt", Part::All), ("src/*", Part::Texts)];
+const LATER: &[(&str, Part)] = &[
+    ("docs/reference.md", Part::Generated),
+    ("src/cli/apps.rs", Part::Texts),
+    ("src/cli/edit.rs", Part::Texts),
+    ("src/cli/processes.rs", Part::Texts),
+    ("src/model/process_settings.rs", Part::Texts),
+    ("src/ops/processes.rs", Part::Texts),
+    ("src/settings.rs", Part::Texts),
+];
 
 #[test]
 fn what_people_read_is_plain_english() {
@@ -304,6 +309,9 @@ fn what_people_read_is_plain_english() {
     let mut read = 0;
     for (pattern, part) in NOW.iter().chain(LATER.iter().filter(|_| all)) {
         for path in files(pattern) {
+            if !all && LATER.contains(&(path.as_str(), *part)) {
+                continue;
+            }
             let text = part_of(&fs::read_to_string(root().join(&path)).unwrap(), *part);
             read += text.len();
             for (regex, ban) in bans.iter().filter(|(_, ban)| *part != Part::Comments || ban.pattern != FREE_CLAUSE) {
@@ -340,6 +348,8 @@ fn the_parts_of_a_file_are_told_apart() {
     let source = "//! one\nfn f() {\n    say(\"two \\\" three\"); // four\n}\n#[cfg(test)]\n\"five\"";
     assert_eq!(part_of(source, Part::Comments), "one\n\nfour\n\n\n");
     assert_eq!(part_of(source, Part::Texts), "\n\ntwo \\\" three\n\n\n");
+    let spanning = "let text = \"one \\\n    two \\\n    three\"; // four\nsay(\"five\", \"six\");";
+    assert_eq!(part_of(spanning, Part::Texts), "one \ntwo \nthree\nfive | six");
     assert_eq!(part_of("# one\ntwo", Part::All), "one\ntwo");
 }
 
@@ -355,7 +365,7 @@ fn is_fine(ban: &Ban, words: &str) -> bool {
 /// The lines of a part of a file; all other lines are empty, so that the numbers of the lines stay.
 fn part_of(text: &str, part: Part) -> String {
     let quoted = Regex::new(r#""((?:[^"\\]|\\.)*)""#).unwrap();
-    let (mut generated, mut tests) = (false, false);
+    let (mut generated, mut tests, mut open) = (false, false, false);
     let lines = text.lines().map(|line| {
         tests |= line.trim() == "#[cfg(test)]";
         let bare = line.trim_start().trim_start_matches(['#', '/', '!']).trim_start();
@@ -376,7 +386,13 @@ fn part_of(text: &str, part: Part) -> String {
                 _ => String::new(),
             },
             Part::Texts if !tests && !line.trim_start().starts_with("//") => {
-                quoted.captures_iter(line).map(|text| text[1].to_owned()).collect::<Vec<_>>().join(" | ")
+                let mut line = if open { format!("\"{}", line.trim_start()) } else { line.to_owned() };
+                open = line.ends_with('\\') && quoted.replace_all(&line, "").contains('"');
+                if open {
+                    line.pop();
+                    line.push('"');
+                }
+                quoted.captures_iter(&line).map(|text| text[1].to_owned()).collect::<Vec<_>>().join(" | ")
             }
             _ => String::new(),
         }

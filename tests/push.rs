@@ -203,7 +203,7 @@ fn a_dockerfile_and_what_its_push_says() {
     let all = "queued fetching building releasing starting checking switching draining succeeded";
     assert_eq!(states.join(" "), all);
     assert!(server.paas(&["deploys:info", "2"]).expect_success().stdout.contains("succeeded"));
-    server.paas(&["deploys:cancel", "2"]).expect_code(4).says("cannot be canceled: it is succeeded");
+    server.paas(&["deploys:cancel", "2"]).expect_code(4).says("cannot be canceled: its state is succeeded");
     server.paas(&["deploys:output", "77"]).expect_code(3).says("there is no deploy 77");
     server.paas(&["deploys:info", "77"]).expect_code(3).says("there is no deploy 77");
 
@@ -282,11 +282,12 @@ fn tags_several_branches_and_deletions() {
     let repository = server.repository("dockerfile", "blog");
     repository.git(&["tag", "-a", "v1", "-m", "one"]).expect_success();
     let refused = repository.git(&["push", "paas", "v1"]).expect_failure();
-    let refused = refused.says("a tag is no deploy: blog deploys from a branch").says("[remote rejected] v1 -> v1");
+    let refused =
+        refused.says("pushing a tag does not deploy: blog deploys from a branch").says("[remote rejected] v1 -> v1");
     assert_eq!(branches(&repository), Vec::<String>::new());
 
     let twice = repository.git(&["push", "paas", "main", "main:dev"]).expect_failure();
-    twice.says("a push deploys one branch, and this one has 2").says("hint: push the one that deploys");
+    twice.says("a push deploys one branch, and this one has 2").says("hint: push the deploy branch");
     assert_eq!(branches(&repository), Vec::<String>::new());
 
     type_it(&server, &repository, &commands_in_hint(&refused)[0]).expect_success();

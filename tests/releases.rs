@@ -70,7 +70,7 @@ fn a_rollback_brings_back_image_config_and_settings_without_a_build() {
         .paas(&["releases:rollback", "shop", "v7"])
         .expect_code(4)
         .says("cannot roll shop back to v7: it never served");
-    server.paas(&["releases:rollback", "shop", "v6"]).expect_code(4).says("v6: it is the one that serves");
+    server.paas(&["releases:rollback", "shop", "v6"]).expect_code(4).says("v6: it is the live release");
     server.paas(&["releases:rollback", "shop", "v99"]).expect_code(3).says("shop has no release v99");
     assert_eq!(page(&server), "two");
 
@@ -185,7 +185,7 @@ fn a_refused_rollback_is_over_at_once() {
     assert_eq!(newest(&server), r#""rollback" "failed": "shop has no release to roll back to""#);
     server.kill_daemon();
     server.paas(&["releases:rollback", "shop", "v1"]).expect_code(4);
-    let refused = r#""rollback" "failed": "cannot roll shop back to v1: it is the one that serves""#;
+    let refused = r#""rollback" "failed": "cannot roll shop back to v1: it is the live release""#;
     assert_eq!(newest(&server), refused);
     std::fs::remove_dir_all(server.root().join("repos/shop.git")).unwrap();
     server.paas(&["releases:rollback", "shop", "v99"]).expect_code(3);

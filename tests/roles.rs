@@ -6,10 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use paas::{
-    cli::{AccessRow, access_table},
-    model::{Right, Role},
-};
+use paas::{AccessRow, Right, Role, access_table};
 
 use crate::harness::{Ran, Server, command, run, run_with_input};
 

@@ -376,14 +376,14 @@ timeout = "2m"
         assert_eq!(paas_toml.build.dockerfile, Some(("deploy/Dockerfile".to_owned(), 5)));
         assert_eq!(paas_toml.processes.len(), 2);
         assert_eq!(paas_toml.port, Some(3000));
-        let checks: Vec<_> = paas_toml.checks.iter().collect();
-        let expected = [
+        for (property, value) in [
             (&property::CHECK_PATH, "/health"),
             (&property::CHECK_STATUS, "204"),
             (&property::CHECK_TIMEOUT, "2m"),
             (&property::CHECK_TYPE, "tcp"),
-        ];
-        assert_eq!(checks, expected);
+        ] {
+            assert_eq!(paas_toml.checks.get(property), Some(value));
+        }
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 use std::{fs, path::Path, sync::LazyLock};
 
-use super::*;
+use super::{generate::BuildCommand, *};
 use crate::{model::property, tree::Tree, ui::error_text};
 
 /// The buildpacks on a fixed day, so that it is known which versions get fixes.

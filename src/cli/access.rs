@@ -95,7 +95,6 @@ fn row(subcommand: &Tree, options: &[&str]) -> Result<AccessRow> {
 
 fn needs(command: &Command) -> (Option<Right>, bool, &'static str) {
     match command.access() {
-        Access::Anybody => (None, false, "anywhere"),
         Access::Here | Access::Inside => (None, false, "this machine only"),
         Access::Server(right) => (Some(right), false, "anywhere"),
         Access::App(_, right) => (Some(right), true, "anywhere"),

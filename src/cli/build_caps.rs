@@ -2,7 +2,7 @@ use clap::Args;
 
 use crate::{Result, cgroup, model, ui::Ui};
 
-/// Cap what builds take, from within a container of the engine's
+/// Cap the resources of builds, from within a Docker container
 #[derive(Debug, Args)]
 pub(super) struct BuildCaps {
     /// Bytes

@@ -50,7 +50,6 @@ fn unknown(actor: &str) -> Error {
 /// [`AccessError::Lacks`]; [`Error::NotFound`] for an app that the caller may not see; what finding an operation says.
 pub(super) fn check_access(context: &Context<'_>, command: &str, access: &Access<'_>) -> Result<()> {
     let needed = match access {
-        Access::Anybody => Needed::Anybody,
         Access::Here => Needed::Here,
         Access::Inside => Needed::Inside,
         Access::Server(right) => Needed::Server(*right),

@@ -102,9 +102,9 @@ pub(super) struct Get {
 
 /// Set config variables, and restart the app with them
 ///
-/// They are sealed in the database and given to the app's processes as environment variables. Where the app runs, it
-/// gets new containers with them, as a new release and without losing a request; if those do not become healthy, the
-/// old ones go on, and the config stays as it was. PORT sets the port that the web process is told to listen on.
+/// They are sealed in the database and given to the app's processes as environment variables. A running app gets new
+/// containers with them, as a new release and without losing a request; if those do not become healthy, the old ones
+/// keep serving, and the config stays as it was. PORT sets the port that the web process must listen on.
 #[derive(Debug, Args)]
 pub(super) struct Set {
     #[command(flatten)]
@@ -112,7 +112,7 @@ pub(super) struct Set {
     /// Variables and their values; quote them for your shell, twice over ssh
     #[arg(required = true, value_name = "KEY=VALUE")]
     pairs: Vec<Pair>,
-    /// Leave what runs as it is: the next deploy or restart takes the change up
+    /// Do not restart: apply the change at the next deploy or restart
     #[arg(long)]
     no_restart: bool,
 }
@@ -135,7 +135,7 @@ pub(super) struct Unset {
     /// The variables
     #[arg(required = true, value_name = "KEY")]
     keys: Vec<EnvKey>,
-    /// Leave what runs as it is: the next deploy or restart takes the change up
+    /// Do not restart: apply the change at the next deploy or restart
     #[arg(long)]
     no_restart: bool,
 }

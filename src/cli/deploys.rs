@@ -9,7 +9,7 @@ use crate::{
     ui::Ui,
 };
 
-/// Deploys: what they are doing, what they did, stop them
+/// Deploys: list, follow and stop them
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     #[command(name = "deploys:list")]
@@ -68,14 +68,14 @@ pub(super) struct Info {
 pub(super) struct Output {
     #[command(flatten)]
     deploy: OptionalOperation,
-    /// Go on until the deploy is live or over
+    /// Follow the log until the deploy ends
     #[arg(short, long)]
     follow: bool,
 }
 
-/// Watch a running deploy: its log so far, and what follows
+/// Watch a running deploy: its log so far, then new lines
 ///
-/// A push that was interrupted goes on with its deploy; this shows it again.
+/// An interrupted push does not stop its deploy; this shows it again.
 #[derive(Debug, Args)]
 pub(super) struct Follow {
     #[command(flatten)]
@@ -86,9 +86,9 @@ async fn output(context: &Context<'_>, ui: Ui, deploy: OptionalOperation, follow
     deploys::output(context, deploy.target.as_deref(), follow, |bytes| ui.raw(bytes)).await
 }
 
-/// Stop a deploy: its build ends, what ran before goes on
+/// Stop a deploy: its build ends; the previous version keeps running
 ///
-/// Once the traffic has moved to the new version there is nothing to stop any more.
+/// Once the traffic has moved to the new version, the deploy can no longer be stopped.
 #[derive(Debug, Args)]
 pub(super) struct Cancel {
     #[command(flatten)]

@@ -8,7 +8,7 @@ use crate::{
     ui::Ui,
 };
 
-/// Jobs: what the daemon does by time
+/// Jobs: what the daemon does on a schedule
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     #[command(name = "jobs:list")]
@@ -31,7 +31,7 @@ impl Command {
 
 /// List the daemon's jobs: how each last went, and when it is due next
 ///
-/// A job runs once for each due time. One that the end of the daemon cut short is `interrupted`; what can wait for its
-/// next time does.
+/// A job runs once for each due time. If the daemon ends during a job, the job is `interrupted`; work that can wait is
+/// left to the next due time.
 #[derive(Debug, Args)]
 pub(super) struct List {}

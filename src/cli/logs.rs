@@ -11,15 +11,15 @@ use crate::{
 
 /// Print what an app's processes print
 ///
-/// The lines of containers that are gone are kept, up to a bound, so that a log goes on across deploys.
+/// The lines of containers that are gone are kept, up to a limit, so logs span deploys.
 #[derive(Debug, Args)]
 pub(super) struct Logs {
     #[command(flatten)]
     app: AppArgument,
-    /// Go on with what is printed from now on
+    /// Follow new output
     #[arg(short, long)]
     follow: bool,
-    /// How many lines of the past
+    /// How many past lines to print
     #[arg(short = 'n', long = "number", default_value_t = 100, value_name = "LINES")]
     lines: u32,
     /// Only this process type

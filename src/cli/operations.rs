@@ -9,7 +9,7 @@ use crate::{
     ui::{DeployLog, Ui},
 };
 
-/// Operations: all that takes a while, watch it, stop it
+/// Operations: list, watch and stop work that takes a while
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     #[command(name = "operations:list")]
@@ -54,8 +54,8 @@ impl Command {
 
 /// List operations, newest first
 ///
-/// A deploy, a stop, the end of an app, a cleanup: all that takes longer than a second is an operation. `deploys:list`
-/// shows the deploys among them, with what they deploy.
+/// Everything that takes longer than a second is an operation: a deploy, a stop, the removal of an app, a cleanup.
+/// `deploys:list` shows the deploys among them, with what they deploy.
 #[derive(Debug, Args)]
 pub(super) struct List {
     #[command(flatten)]
@@ -73,7 +73,7 @@ pub(super) struct Info {
     id: String,
 }
 
-/// Watch an operation: its log so far, and what follows
+/// Watch an operation: its log so far, then new lines
 #[derive(Debug, Args)]
 pub(super) struct Follow {
     /// The operation's number
@@ -92,7 +92,7 @@ pub(super) struct Cancel {
 /// Whether a command waits for what it starts.
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct Detach {
-    /// Return as soon as it has started; `operations:follow` shows what it does
+    /// Return as soon as it has started; `operations:follow` shows its progress
     #[arg(long)]
     detach: bool,
 }
@@ -130,7 +130,7 @@ pub(super) async fn operate(
 
 /// Run the action on standard input, as an operation
 ///
-/// What starts it is told the operation's number in a line of JSON, as soon as the operation has one.
+/// Prints the operation's number in a line of JSON, as soon as the operation has one.
 #[derive(Debug, Args)]
 pub(super) struct Run {
     /// The door that the action came by

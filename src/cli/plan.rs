@@ -12,7 +12,7 @@ pub(super) struct Plan {
     /// The directory [default: the current one]
     #[arg(value_hint = clap::ValueHint::DirPath)]
     dir: Option<PathBuf>,
-    /// Print the Dockerfile alone
+    /// Print only the Dockerfile
     #[arg(long)]
     dockerfile: bool,
 }

@@ -15,7 +15,7 @@ use crate::{
     ui::Ui,
 };
 
-/// Releases: what ran and runs, and the way back
+/// Releases: list them, show one, roll back to one
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     #[command(name = "releases:list")]
@@ -46,7 +46,7 @@ impl Command {
 
 /// List an app's releases, newest first
 ///
-/// A release is what runs: an image, the config and the processes of one moment. Every change makes a new one.
+/// A release is an image, a config and process types, frozen at one moment. Every change makes a new one.
 #[derive(Debug, Args)]
 pub(super) struct List {
     #[command(flatten)]
@@ -61,7 +61,7 @@ pub(super) struct List {
 pub(super) struct Info {
     #[command(flatten)]
     app: AppArgument,
-    /// The release [default: the one that serves]
+    /// The release [default: the live release]
     #[arg(value_name = "vN")]
     version: Option<ReleaseVersion>,
     /// Show the values of the config too
@@ -69,15 +69,15 @@ pub(super) struct Info {
     reveal: bool,
 }
 
-/// Go back to a former release: its image, its config, its settings
+/// Roll back to an earlier release: its image, its config, its settings
 ///
-/// Nothing is built and the release command does not run: a rollback takes seconds. The former release is proven healthy
-/// before traffic moves to it, and becomes a new release. The command that undoes it is printed.
+/// Nothing is built and the release command does not run: a rollback takes seconds. The earlier release is checked
+/// before traffic moves to it, and becomes a new release. The command that undoes the rollback is printed.
 #[derive(Debug, Args)]
 pub(super) struct Rollback {
     #[command(flatten)]
     app: AppArgument,
-    /// The release to go back to [default: the one that served before]
+    /// The release to roll back to [default: the previous good release]
     #[arg(value_name = "vN")]
     version: Option<ReleaseVersion>,
     #[command(flatten)]

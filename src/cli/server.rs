@@ -12,7 +12,7 @@ use crate::{
     ui::{Format, Ui},
 };
 
-/// The server: how it is, what it holds, who changed what
+/// The server: its state, its disk, who changed what
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     #[command(name = "report")]
@@ -45,7 +45,7 @@ impl Command {
     }
 }
 
-/// Show the server in one look: versions, what answers, room, builds
+/// Show the server at a glance: versions, services, free space, builds
 ///
 /// Parts that do not answer are listed as down; the rest is still shown.
 #[derive(Debug, Args)]
@@ -53,8 +53,8 @@ pub(super) struct Report {}
 
 /// Show who changed what, when, and by which door
 ///
-/// Every change is there, and every refusal: what was done, to what, by whom, by which door (local, ssh, git, daemon),
-/// from which address, and what became of it.
+/// Lists every change and every refusal: what was done, to what, by whom, by which door (local, ssh, git, daemon), from
+/// which address, and the outcome.
 #[derive(Debug, Args)]
 pub(super) struct Events {
     /// Only events of this app
@@ -69,13 +69,13 @@ pub(super) struct Events {
     /// Only events with this outcome: done, failed, canceled, denied
     #[arg(long, value_name = "OUTCOME")]
     outcome: Option<Outcome>,
-    /// Only events of the last such time: 90s, 15m, 12h, 7d
+    /// Only events newer than this: 90s, 15m, 12h, 7d
     #[arg(long, value_name = "TIME")]
     since: Option<Age>,
     /// How many
     #[arg(short, long, default_value_t = 50, value_name = "COUNT")]
     number: u32,
-    /// Continue with what happens from now on
+    /// Follow new events
     #[arg(short, long)]
     follow: bool,
 }
@@ -113,26 +113,24 @@ async fn disk(context: &Context<'_>, ui: Ui) -> Result<()> {
     let report = ops::disk::report(context).await?;
     ui.show(&report)?;
     if let Some(error) = &report.engine_error {
-        ui.talk(&format!("what images and containers take is not known: {}", error.one_line()));
+        ui.talk(&format!("the size of images and containers is unknown: {}", error.one_line()));
     }
-    ui.talk(
-        "`paas cleanup` frees what no app needs; `paas cleanup --build-cache` also the build cache, of the whole engine",
-    );
+    ui.talk("`paas cleanup` removes what no app needs; `paas cleanup --build-cache` also empties Docker's build cache");
     Ok(())
 }
 
 /// Free space: remove what no app needs any more
 ///
-/// Removes what the properties `keep.*` say is too much (images of former releases, logs of deploys and of former
-/// containers, old releases, deploys and events), leftovers of interrupted builds, containers and networks that no
-/// deploy knows, and temporary files more than a day old. Every deploy does most of it by itself. Nothing of another
-/// instance or program is touched, and deploys may run meanwhile.
+/// Removes what exceeds the `keep.*` properties (images of former releases, logs of deploys and of former containers, old
+/// releases, deploys and events), leftovers of interrupted builds, containers and networks that no deploy knows, and
+/// temporary files more than a day old. Most of this also happens after each deploy. Other instances and programs are
+/// not touched, and deploys may run meanwhile.
 ///
 /// The build cache makes the next builds quick and is shared by everybody who builds on this Docker engine, so it is
 /// emptied only with --build-cache.
 #[derive(Debug, Args)]
 pub(super) struct Cleanup {
-    /// Also empty the build cache of the whole engine: the next builds of everybody who uses it start from nothing
+    /// Also empty Docker's build cache, shared by all users of this Docker engine: their next builds start from nothing
     #[arg(long)]
     build_cache: bool,
     #[command(flatten)]
@@ -145,8 +143,8 @@ impl Cleanup {
         operate(context, ui, self.detach, &action, |_| None).await?;
         if !self.build_cache && !self.detach.is_set() {
             ui.talk(
-                "`paas cleanup --build-cache` also empties the build cache, of the whole engine; \
-                 `paas disk` shows what takes how much",
+                "`paas cleanup --build-cache` also empties Docker's build cache; \
+                 `paas disk` shows what uses the disk",
             );
         }
         Ok(())

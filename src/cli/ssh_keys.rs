@@ -80,7 +80,7 @@ impl Add {
 #[derive(Debug, Args)]
 pub(super) struct List {}
 
-/// Take a public key's access away, and end its open sessions
+/// Remove a public key, and end its open sessions
 #[derive(Debug, Args)]
 #[group(id = "which", required = true, multiple = false)]
 pub(super) struct Remove {

@@ -100,7 +100,7 @@ async fn explain(deploy: &ActiveDeploy<'_>, container: &Container, check: &Check
         let other = listening.as_ref().and_then(|listening| listening.reachable.first());
         let hint = match other {
             Some(other) => format!(
-                "listen on 0.0.0.0 and on the port in the variable PORT ({port}), or say where it does listen, with \
+                "listen on 0.0.0.0 and on the port in the variable PORT ({port}), or set the port where it listens, with \
                  `port = {other}` in paas.toml or `paas config:set {} PORT={other} --no-restart`, and push again",
                 deploy.app.name
             ),

@@ -149,7 +149,7 @@ pub(super) async fn rollback_target(deploy: &ActiveDeploy<'_>, version: Option<R
         return no_way("it never served");
     }
     if app.current_release == Some(target.version) && app.is_running() {
-        return no_way("it is the one that serves");
+        return no_way("it is the live release");
     }
     if !deploy.engine.has_image(&target.image).await? {
         return no_way("its image is not kept any more");

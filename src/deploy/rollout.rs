@@ -157,7 +157,7 @@ pub(super) async fn switch(deploy: &ActiveDeploy<'_>, healthy: Healthy) -> Resul
         _ => Ok(()),
     };
     if let Err(error) = moved.and_then(|()| git::unpin(&repository, deploy.id)) {
-        deploy.log.warn(&format!("the branch was not moved, the next start will: {}", error.one_line()));
+        deploy.log.warn(&format!("the branch was not moved; the next start moves it: {}", error.one_line()));
     }
     match proxy::publish(instance, &deploy.app.name).await {
         Ok(proxy::Published::Dynamic) => {}
@@ -165,7 +165,10 @@ pub(super) async fn switch(deploy: &ActiveDeploy<'_>, healthy: Healthy) -> Resul
             deploy.log.warn("paas serve does not answer: the proxy was given the new addresses by a reload");
         }
         Err(error) => {
-            deploy.log.warn(&format!("the proxy was not told, the next start will: {}", error.one_line()));
+            deploy.log.warn(&format!(
+                "the proxy does not have the new addresses; the next start sends them: {}",
+                error.one_line()
+            ));
         }
     }
     let started = started.iter().map(|(container, spec)| (container, spec));

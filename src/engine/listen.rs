@@ -69,7 +69,7 @@ impl Listening {
         if self.reachable.contains(&port) {
             None
         } else if self.loopback.contains(&port) {
-            Some(format!("it listens on 127.0.0.1:{port} only, where nobody outside its container reaches it"))
+            Some(format!("it listens on 127.0.0.1:{port} only, which cannot be reached from outside its container"))
         } else if self.only_ipv6.contains(&port) {
             Some(format!("it listens on port {port} over IPv6 only"))
         } else if !self.reachable.is_empty() {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::{Engine, fault::failed, spec};
 use crate::{
     Result,
-    model::{AppName, ImageId},
+    model::AppName,
 };
 
 /// What the engine says that its data takes, in bytes: all of the engine's layers and cache, and the instance's own
@@ -29,8 +29,6 @@ pub struct Usage {
 /// What an image takes.
 #[derive(Clone, Debug)]
 pub struct ImageUsage {
-    /// What it is.
-    pub id: ImageId,
     /// The app it was built for.
     pub app: Option<AppName>,
     /// All of it.
@@ -64,7 +62,6 @@ struct Answer {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct AnswerImage {
-    id: String,
     #[serde(default)]
     size: i64,
     #[serde(default = "unknown")]
@@ -187,7 +184,6 @@ fn usage(answer: &Answer, instance: &str) -> Usage {
         images: (answer.images.iter().flatten())
             .filter(|image| is_ours(&image.labels))
             .map(|image| ImageUsage {
-                id: ImageId(image.id.clone()),
                 app: app(&image.labels),
                 size: whole(image.size),
                 shared: u64::try_from(image.shared_size).ok(),

@@ -32,7 +32,7 @@ impl AccessError {
     pub(super) fn advice(&self) -> Advice {
         match self {
             AccessError::Unknown { .. } => {
-                Advice::new(Kind::Denied, "log in again; `paas ssh-keys:list` on the server shows the keys there are")
+                Advice::new(Kind::Denied, "log in again; `paas ssh-keys:list` on the server lists the keys")
             }
             AccessError::Lacks { .. } => {
                 Advice::new(Kind::Denied, "an admin of the server can do it, or give you a role that has the right")

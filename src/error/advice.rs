@@ -3,8 +3,8 @@ use std::borrow::Cow;
 use super::Kind;
 
 /// What to type if a disk is full.
-pub(super) const MAKE_ROOM: &str = "`paas cleanup` removes what no app needs; `paas cleanup --build-cache` also removes the \
-                                    build cache of the whole engine; `paas disk` shows what uses the disk";
+pub(super) const MAKE_ROOM: &str = "`paas cleanup` removes what no app needs; `paas cleanup --build-cache` also \
+                                    empties Docker's build cache; `paas disk` shows what uses the disk";
 
 /// What an error means beside its message: its kind, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]

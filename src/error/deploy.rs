@@ -97,7 +97,7 @@ pub enum DeployError {
         total: usize,
     },
     /// A deploy that is over, or past the point of no return, cannot be canceled.
-    #[error("deploy {id} cannot be canceled: it is {state}")]
+    #[error("deploy {id} cannot be canceled: its state is {state}")]
     NotCancelable {
         /// The deploy.
         id: DeployId,
@@ -188,7 +188,7 @@ impl DeployError {
                 format!("`paas releases:list {app}` shows the releases, and which can be rolled back to"),
             ),
             DeployError::NoFormerRelease { app } => {
-                Advice::new(Kind::NotFound, format!("`paas releases:list {app}` shows the releases there are"))
+                Advice::new(Kind::NotFound, format!("`paas releases:list {app}` lists its releases"))
             }
             DeployError::NotRunning { app } => Advice::new(Kind::Conflict, format!("`paas ps:start {app}` starts it")),
             DeployError::ChecksFailed { .. } => Advice::new(

@@ -51,12 +51,12 @@ impl Thing {
     /// What lists those there are.
     fn list(&self) -> String {
         match self {
-            Thing::App => "`paas apps:list` shows the apps there are".into(),
-            Thing::Key | Thing::Fingerprint => "`paas ssh-keys:list` shows the keys there are".into(),
-            Thing::ConfigVariable(app) => format!("`paas config:show {app}` shows the variables there are"),
-            Thing::Release(app) => format!("`paas releases:list {app}` shows the releases there are"),
-            Thing::Deploy => "`paas deploys:list APP` shows the deploys there are".into(),
-            Thing::Operation => "`paas operations:list` shows the operations there are".into(),
+            Thing::App => "`paas apps:list` lists the apps".into(),
+            Thing::Key | Thing::Fingerprint => "`paas ssh-keys:list` lists the keys".into(),
+            Thing::ConfigVariable(app) => format!("`paas config:show {app}` lists its variables"),
+            Thing::Release(app) => format!("`paas releases:list {app}` lists its releases"),
+            Thing::Deploy => "`paas deploys:list APP` lists the deploys of an app".into(),
+            Thing::Operation => "`paas operations:list` lists the operations".into(),
             Thing::ProcessType { known, .. } => format!("process types: {known}"),
             Thing::Buildpack { known } => format!("buildpacks: {known}"),
         }

@@ -28,7 +28,7 @@ impl Page {
         let (title, text) = match standing {
             Standing::New => (format!("{app} is not deployed yet"), "It answers here after its first deploy."),
             Standing::Stopped => (format!("{app} is stopped"), "It was stopped on purpose."),
-            Standing::WithoutWeb => (format!("{app} has no web process"), "Nothing of it answers requests."),
+            Standing::WithoutWeb => (format!("{app} has no web process"), "It has no process that serves HTTP."),
             Standing::Unhealthy => (format!("{app} is not answering"), "Its containers are unhealthy. Try again soon."),
             Standing::Serving => (format!("{app} is starting"), "Try again in a second."),
         };

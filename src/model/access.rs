@@ -72,12 +72,12 @@ impl Right {
     /// What it is, for docs/reference.md.
     pub fn about(self) -> &'static str {
         match self {
-            Right::See => "look at it: status, logs, history; without it, it does not exist for the user",
-            Right::Reveal => "read what is confidential: the values of its secrets, its source",
-            Right::Deploy => "bring out a version: push, roll back, restart, cancel",
-            Right::Change => "change how it is run: config, properties, scale, lock",
+            Right::See => "see it: status, logs, history; without this right, it is hidden from the user",
+            Right::Reveal => "read confidential data: the values of its secrets, its source",
+            Right::Deploy => "deploy a version: push, roll back, restart, cancel",
+            Right::Change => "change how it runs: config, properties, scale, lock",
             Right::Own => "destroy it",
-            Right::Create => "make a new app",
+            Right::Create => "create a new app",
             Right::Administer => "run the server: settings, keys, cleanup, events of the server",
         }
     }
@@ -153,8 +153,6 @@ impl Caller {
 /// What a command needs, stated beside the command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Access<'a> {
-    /// Anybody who reaches the door: what it answers is public.
-    Anybody,
     /// It works on this machine, without an instance or as its daemon: anybody with a shell on it.
     Here,
     /// Programs of ours run it, and git: nobody types it, and it comes by no door of the network.
@@ -170,7 +168,7 @@ pub enum Access<'a> {
 /// What [`Access`] comes to once it is known of which app an operation is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Needed {
-    /// See [`Access::Anybody`].
+    /// Anybody who reaches the door: what it answers is public.
     Anybody,
     /// See [`Access::Here`].
     Here,
@@ -230,7 +228,6 @@ pub fn allow(caller: &Caller, needed: &Needed) -> Result<(), Refusal> {
 impl fmt::Display for Access<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Access::Anybody => formatter.write_str("nothing"),
             Access::Here | Access::Inside => formatter.write_str("a shell on the machine"),
             Access::Server(right) => write!(formatter, "{right}, on the server"),
             Access::App(_, right) | Access::Operation(_, right) => write!(formatter, "{right}, for the app"),

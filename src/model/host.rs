@@ -40,11 +40,6 @@ impl Subnet {
         Ipv4Addr::from(self.base + 2 + index % self.host_count())
     }
 
-    /// The number of a container address, or nothing for one that is not a container's.
-    pub fn index_of(self, address: Ipv4Addr) -> Option<u32> {
-        u32::from(address).checked_sub(self.base + 2).filter(|index| *index < self.host_count())
-    }
-
     /// The gateway's address: the first one.
     pub fn gateway(self) -> Ipv4Addr {
         Ipv4Addr::from(self.base + 1)
@@ -86,9 +81,6 @@ mod tests {
         assert_eq!(subnet.host(0).to_string(), "10.1.2.2");
         assert_eq!(subnet.host(252).to_string(), "10.1.2.254");
         assert_eq!(subnet.host(253).to_string(), "10.1.2.2");
-        assert_eq!(subnet.index_of("10.1.2.254".parse().unwrap()), Some(252));
-        assert_eq!(subnet.index_of("10.1.2.255".parse().unwrap()), None);
-        assert_eq!(subnet.index_of("10.1.2.1".parse().unwrap()), None);
         Ok(())
     }
 

@@ -97,7 +97,7 @@ impl JobName {
             JobName::PruneImages => Schedule::Every(Duration::from_secs(6 * 3600)),
             JobName::RemoveFiles => Schedule::Every(Duration::from_secs(24 * 3600)),
             JobName::Checkpoint => Schedule::Every(Duration::from_secs(5 * 60)),
-            JobName::ForgetJobs => Schedule::Every(Duration::from_secs(3600)),
+            JobName::ForgetJobs => Schedule::DailyAt { hour: 3, minute: 30 },
         }
     }
 

@@ -1,6 +1,6 @@
 use std::net::IpAddr;
 
-use super::{Actor, AppId, AppName, DeployState, Door, OperationId, Phase, names::words};
+use super::{Actor, AppName, DeployState, Door, OperationId, Phase, names::words};
 
 words! {
     /// What an operation does.
@@ -95,8 +95,6 @@ pub struct Operation {
     /// What it does.
     pub kind: OperationKind,
     /// The app that it is about; none: the server, or an app that is gone.
-    pub app_id: Option<AppId>,
-    /// The name of that app.
     pub app: Option<AppName>,
     /// What it is about: `app:blog`, `server`.
     pub subject: String,

@@ -59,11 +59,6 @@ impl ProcessSettings {
         self.0.get(property).map(String::as_str)
     }
 
-    /// What was set, by property.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static Property, &str)> {
-        self.0.iter().map(|(property, value)| (*property, value.as_str()))
-    }
-
     /// These where they are set, else those below.
     #[must_use]
     pub fn over(&self, below: &ProcessSettings) -> ProcessSettings {

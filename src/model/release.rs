@@ -2,7 +2,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Actor, AppId, CommitId, Invalid, Override, ProcessSpec, ProcessType, ReleaseId, Result, names::words};
+use super::{Actor, CommitId, Invalid, Override, ProcessSpec, ProcessType, ReleaseId, Result, names::words};
 
 /// The number of a release within its app, counted from 1 and shown as `v1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -55,8 +55,6 @@ words! {
 pub struct Release {
     /// Its row.
     pub id: ReleaseId,
-    /// The app it belongs to.
-    pub app_id: AppId,
     /// Its number within the app.
     pub version: ReleaseVersion,
     /// The image it runs.

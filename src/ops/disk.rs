@@ -60,8 +60,11 @@ impl Show for Report {
         let rows = format!("{releases} releases, {operations} operations, {events} events");
         let mut facts = vec![("database", format!("{}: {rows}", model::bytes(self.database_bytes)))];
         if let Some(engine) = self.engine {
-            facts.push(("images", format!("{} in the whole engine", model::bytes(engine.images_bytes))));
-            facts.push(("build cache", format!("{} in the whole engine", model::bytes(engine.build_cache_bytes))));
+            facts.push(("images", format!("{} in Docker, shared by all its users", model::bytes(engine.images_bytes))));
+            facts.push((
+                "build cache",
+                format!("{} in Docker, shared by all its users", model::bytes(engine.build_cache_bytes)),
+            ));
         }
         facts.push(("disks", disk_lines(&self.disks)));
         Text::Parts(vec![apps, Text::facts(facts)])

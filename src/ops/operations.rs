@@ -275,6 +275,8 @@ pub struct OperationSummary {
     pub actor: String,
     /// By which door.
     pub door: &'static str,
+    /// From where, if the door is one of the network's.
+    pub address: Option<String>,
     /// Why it failed.
     pub error: Option<String>,
     /// When it was asked for, in RFC 3339.
@@ -296,6 +298,7 @@ impl OperationSummary {
             step: operation.step.clone(),
             actor: operation.actor.to_string(),
             door: operation.door.as_str(),
+            address: operation.address.map(|address| address.to_string()),
             error: operation.error.clone(),
             created_at: clock::rfc3339(operation.created_at),
             took_seconds: operation.finished_at.map(|end| (end - operation.created_at) as f64 / 1000.0),
@@ -391,6 +394,7 @@ impl Show for OperationInfo {
             ("state", operation.state_words()),
             ("by", operation.actor.clone()),
             ("door", operation.door.to_owned()),
+            ("address", or_dash(operation.address.as_ref())),
             ("started", operation.created_at.clone()),
             ("took", operation.took()),
             ("error", or_dash(operation.error.as_ref())),

@@ -9,7 +9,7 @@ use crate::{
     deploy::Edit,
     instance::Instance,
     model::{
-        AppName, Change, DeploymentKind, Effect, Noun, Override, ProcessSpec, ProcessType, Property, PropertyChange,
+        AppName, Change, DeploymentKind, Noun, Override, ProcessSpec, ProcessType, Property, PropertyChange,
         PropertyRow, Scope, Subject, property,
     },
     ui::{DeployLog, Show, Text, or_dash},
@@ -249,13 +249,4 @@ pub fn help(noun: Noun) -> String {
         })
         .collect();
     format!("Properties:\n{}", lines.join("\n"))
-}
-
-/// What becomes of a change that was saved, for people.
-pub fn saved_words(effect: Effect) -> &'static str {
-    match effect {
-        Effect::Nothing | Effect::Route => "saved",
-        Effect::Build => "saved; the next build takes it up",
-        Effect::Restart => "saved; the next deploy or restart takes it up",
-    }
 }

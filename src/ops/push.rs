@@ -37,9 +37,9 @@ pub async fn deploy(
     log: &DeployLog,
 ) -> Result<Deployed> {
     for option in options.iter().filter(|option| *option != NO_WAIT) {
-        log.warn(&format!("the push option {option:?} is not known; there is {NO_WAIT}"));
+        log.warn(&format!("unknown push option {option:?}: the only one is {NO_WAIT}"));
     }
-    let branch = update.branch().ok_or_else(|| Error::bug(format!("{} is no branch", update.name)))?;
+    let branch = update.branch().ok_or_else(|| Error::bug(format!("{} is not a branch", update.name)))?;
     let push = Push {
         branch,
         commit: update.new,
@@ -58,7 +58,7 @@ fn check_updates(app: &App, updates: &[RefUpdate]) -> Result<()> {
     {
         return refused(
             format!("{} is neither a branch nor a tag", other.name),
-            format!("push the branch that deploys: `git push paas {deploy_branch}`"),
+            format!("push the deploy branch: `git push paas {deploy_branch}`"),
         );
     }
     if let Some(deleted) = branches.iter().find(|update| update.new.is_zero()) {
@@ -71,7 +71,7 @@ fn check_updates(app: &App, updates: &[RefUpdate]) -> Result<()> {
         [] => {
             let tag = updates.first().map_or("TAG", |update| short(&update.name));
             refused(
-                format!("a tag is no deploy: {} deploys from a branch", app.name),
+                format!("pushing a tag does not deploy: {} deploys from a branch", app.name),
                 format!(
                     "to deploy what {tag} points to: `git push paas '{tag}^{{commit}}:refs/heads/{deploy_branch}'`"
                 ),
@@ -80,7 +80,7 @@ fn check_updates(app: &App, updates: &[RefUpdate]) -> Result<()> {
         [update] => {
             let Some(branch) = update.branch() else {
                 return refused(
-                    format!("{:?} is no branch name", short(&update.name)),
+                    format!("{:?} is not a branch name", short(&update.name)),
                     format!("`git push paas HEAD:{deploy_branch}`"),
                 );
             };
@@ -97,7 +97,7 @@ fn check_updates(app: &App, updates: &[RefUpdate]) -> Result<()> {
             let names: Vec<&str> = several.iter().map(|update| short(&update.name)).collect();
             refused(
                 format!("a push deploys one branch, and this one has {}: {}", names.len(), names.join(", ")),
-                format!("push the one that deploys: `git push paas {deploy_branch}`"),
+                format!("push the deploy branch: `git push paas {deploy_branch}`"),
             )
         }
     }
@@ -149,12 +149,12 @@ mod tests {
         `git push paas HEAD:main` deploys what you have checked out once; `paas apps:set blog deploy-branch dev` makes it the deploy branch
         ");
         insta::assert_snapshot!(refusal(None, &[("refs/tags/v1", "1")]), @r"
-        a tag is no deploy: blog deploys from a branch
+        pushing a tag does not deploy: blog deploys from a branch
         to deploy what v1 points to: `git push paas 'v1^{commit}:refs/heads/main'`
         ");
         insta::assert_snapshot!(refusal(None, &[("refs/heads/a", "1"), ("refs/heads/b", "1")]), @r"
         a push deploys one branch, and this one has 2: a, b
-        push the one that deploys: `git push paas main`
+        push the deploy branch: `git push paas main`
         ");
         insta::assert_snapshot!(refusal(Some("main"), &[("refs/heads/main", "0")]), @r"
         a branch of blog cannot be deleted: main
@@ -162,7 +162,7 @@ mod tests {
         ");
         insta::assert_snapshot!(refusal(Some("main"), &[("refs/notes/x", "1")]), @r"
         refs/notes/x is neither a branch nor a tag
-        push the branch that deploys: `git push paas main`
+        push the deploy branch: `git push paas main`
         ");
     }
 }

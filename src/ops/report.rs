@@ -209,7 +209,7 @@ pub async fn report(context: &Context<'_>) -> Result<Report> {
         _ if caps.is_empty() => None,
         // There is no other way to know than to try, as every build does.
         Ok((_, engine)) => Some(Answer::of(engine.cap_builds(&instance.id, caps).await.map(drop))),
-        Err(_) => Some(Answer::Down("the engine does not answer".to_owned())),
+        Err(_) => Some(Answer::Down("Docker does not answer".to_owned())),
     };
     Ok(Report {
         paas: env!("CARGO_PKG_VERSION"),

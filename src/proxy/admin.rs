@@ -153,7 +153,7 @@ pub(super) fn check_socket_path(path: &std::path::Path) -> Result<()> {
     }
     Err(Error::Usage(UsageError::Settings {
         message: format!(
-            "PAAS_ROOT: the socket {} has {length} bytes in its path, {SOCKET_PATH_MAX} is the most: choose a shorter root",
+            "PAAS_ROOT: the path of the socket {} has {length} bytes, at most {SOCKET_PATH_MAX} fit: choose a shorter root",
             path.display()
         ),
     }))

@@ -105,7 +105,7 @@ pub async fn supervise(instance: Arc<Instance>, mut stop: watch::Receiver<bool>)
         if rounds % ASK_EVERY == 0 {
             silences = if answers(&instance.settings).await { 0 } else { silences + 1 };
             if silences == SILENCES {
-                tracing::warn!("the resolver does not answer: it is started anew");
+                tracing::warn!("the resolver does not answer: starting it again");
                 end(&instance.settings.paths, nix::sys::signal::Signal::SIGKILL)?;
                 silences = 0;
             }

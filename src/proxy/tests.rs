@@ -16,7 +16,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::*;
+use super::{resolver::{Resolver, start as start_resolver}, *};
 use crate::{
     error::{HostError, ProxyError, UsageError},
     http,

@@ -97,14 +97,14 @@ pub(super) async fn serve(
                     Err(error) => tracing::debug!("ssh: {peer}: {error}"),
                 }
                 if unknown.is_some() {
-                    tracing::info!("ssh: {peer}: went without logging in");
+                    tracing::info!("ssh: {peer}: left without logging in");
                 }
                 return;
             }
             // An error is the end of the session, which the branch above sees.
             Ok(()) = logged_in.changed(), if unknown.is_some() => unknown = None,
             () = sleep_until(deadline), if unknown.is_some() => break "it took too long to log in",
-            () = stopped(&mut stop) => break "the server stops",
+            () = stopped(&mut stop) => break "the server is stopping",
             _ = tick.tick() => {
                 if unknown.is_some() {
                     continue;
@@ -191,7 +191,7 @@ impl Connection {
     async fn find_key(&self, user: &str, key: &PublicKey, algorithm: &Algorithm) -> Option<StoredKey> {
         let peer = self.peer;
         if !USERS.contains(&user) {
-            tracing::info!("ssh: {peer}: refused: user {user:?}, which is none of {USERS:?}");
+            tracing::info!("ssh: {peer}: refused: user {user:?}, which is not one of {USERS:?}");
             return None;
         }
         if *algorithm == (Algorithm::Rsa { hash: None }) {
@@ -239,7 +239,7 @@ impl Connection {
         let outlet = Outlet { channel, connection: session.handle(), gate: Arc::clone(&self.gate), _place: place };
         let Some(typed) = typed else {
             tokio::spawn(async move {
-                bridge::say_and_close(&outlet, "the command is no text in UTF-8", 2).await;
+                bridge::say_and_close(&outlet, "the command is not valid UTF-8", 2).await;
                 drop(client_gone);
             });
             return Ok(());

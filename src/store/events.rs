@@ -93,17 +93,6 @@ impl Tables<'_> {
     pub fn newest_event(&self) -> Result<Option<i64>> {
         self.one("SELECT max(id) AS newest FROM events", [], |row| row.get("newest"))
     }
-
-    /// Removes the oldest events but for the newest `keep`, and returns how many.
-    ///
-    /// # Errors
-    /// [`crate::Error::Database`].
-    pub fn trim_events(&self, keep: u32) -> Result<usize> {
-        self.execute(
-            "DELETE FROM events WHERE id <= (SELECT id FROM events ORDER BY id DESC LIMIT 1 OFFSET ?1)",
-            [keep],
-        )
-    }
 }
 
 fn event(row: &Row<'_>) -> rusqlite::Result<Event> {

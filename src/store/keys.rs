@@ -42,7 +42,7 @@ impl Tables<'_> {
             "INSERT INTO ssh_keys (name, fingerprint, public_key, role, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
             params![name, fingerprint, public_key, role, clock::now()],
         )?;
-        self.find_key(name)?.ok_or_else(|| Error::bug("a key that was added is not there"))
+        self.find_key(name)?.ok_or_else(|| Error::bug("a key that was added is missing"))
     }
 
     /// What the holder of a key is for single apps.

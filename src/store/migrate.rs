@@ -78,7 +78,7 @@ fn save(connection: &Connection, path: &Path, found: i64) -> Result<()> {
     std::fs::rename(&draft, &copy)
         .and_then(|()| std::fs::File::open(&directory)?.sync_all())
         .map_err(Error::io(action()))?;
-    info!("the database goes from version {found} to {KNOWN}; as it was before, it is in {}", copy.display());
+    info!("upgrading the database from version {found} to {KNOWN}; a copy of the old one is in {}", copy.display());
     for old in oldest(files::entries(&directory)?) {
         files::remove_if_there(&old)?;
     }

@@ -22,7 +22,7 @@ pub struct NewOperation<'a> {
     pub caller: &'a Caller,
 }
 
-const SELECT: &str = "SELECT operations.id, operations.kind, operations.app_id, apps.name AS app, operations.subject, \
+const SELECT: &str = "SELECT operations.id, operations.kind, apps.name AS app, operations.subject, \
                       operations.actor, operations.door, operations.address, operations.state, operations.step, \
                       operations.result, operations.error, operations.created_at, operations.finished_at \
                       FROM operations LEFT JOIN apps ON apps.id = operations.app_id";
@@ -202,7 +202,6 @@ fn operation(row: &Row<'_>) -> rusqlite::Result<Operation> {
     Ok(Operation {
         id: row.get("id")?,
         kind: row.get("kind")?,
-        app_id: row.get("app_id")?,
         app: row.get("app")?,
         subject: row.get("subject")?,
         actor: row.get("actor")?,

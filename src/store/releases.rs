@@ -32,7 +32,7 @@ pub struct NewRelease<'a> {
     pub actor: &'a Actor,
 }
 
-const COLUMNS: &str = "id, app_id, version, image, processes, port, commit_id, reason, created_at, overrides, \
+const COLUMNS: &str = "id, version, image, processes, port, commit_id, reason, created_at, overrides, \
                        declared_port, actor, status";
 
 impl Tables<'_> {
@@ -183,7 +183,6 @@ impl Tables<'_> {
 fn release(row: &Row<'_>) -> rusqlite::Result<Release> {
     Ok(Release {
         id: row.get("id")?,
-        app_id: row.get("app_id")?,
         version: row.get("version")?,
         image: row.get("image")?,
         processes: serde_json::from_str(&row.get::<_, String>("processes")?).map_err(corrupt)?,

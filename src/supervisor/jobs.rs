@@ -31,7 +31,7 @@ pub(super) async fn run(instance: Arc<Instance>) {
     match instance.writing(|tables| tables.interrupt_jobs(clock::now())).await {
         Ok(cut_short) => {
             for run in cut_short {
-                warn!("job {} was cut short {}", run.name, run.started_at.map(clock::ago).unwrap_or_default());
+                warn!("job {} was interrupted {}", run.name, run.started_at.map(clock::ago).unwrap_or_default());
             }
         }
         Err(error) => warn!("jobs: {}", error.one_line()),
@@ -131,7 +131,7 @@ async fn work(instance: &Arc<Instance>, name: JobName) -> Result<String> {
         }
         JobName::Checkpoint => Ok(match checkpoint(instance).await? {
             true => "the log of the database is empty".to_owned(),
-            false => "the database was in use; it is for the next time".to_owned(),
+            false => "the database was in use; the next run tries again".to_owned(),
         }),
         JobName::ForgetJobs => {
             instance.writing(|tables| tables.forget_jobs(RUNS_KEPT)).await.map(|runs| format!("{runs} runs forgotten"))

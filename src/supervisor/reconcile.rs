@@ -212,7 +212,7 @@ async fn look_after(
         Status::Missing if container.ended => Ok(()),
         Status::Missing => {
             set_healthy(instance, container, false).await?;
-            warn!("{label} is gone: making it anew");
+            warn!("{label} is gone: making it again");
             if remake(instance, engine, container).await? {
                 started(instance, engine, reviving, container).await?;
             }
@@ -235,7 +235,7 @@ fn stays_ended(restart: RestartPolicy, code: i64) -> bool {
 /// anew.
 async fn start(instance: &Arc<Instance>, engine: &Engine, reviving: &Reviving, container: &Container) -> Result<()> {
     if let Err(error) = Scheduler::Local.start_again(engine, container).await {
-        warn!("{}: making it anew", error.one_line());
+        warn!("{}: making it again", error.one_line());
         if !remake(instance, engine, container).await? {
             return Ok(());
         }
@@ -259,7 +259,7 @@ async fn started(instance: &Arc<Instance>, engine: &Engine, reviving: &Reviving,
 
 /// Makes a container anew, unless an action holds its app, which may be about to end it. Says whether it did.
 async fn remake(instance: &Instance, engine: &Engine, container: &Container) -> Result<bool> {
-    let holder = Holder::new("making a container anew", &Actor::Daemon);
+    let holder = Holder::new("making a container again", &Actor::Daemon);
     let Ok(_lock) = lock::try_lock(&instance.settings.paths.app_lock(container.app_id), &holder)? else {
         return Ok(false);
     };

@@ -42,12 +42,8 @@ pub struct Submodule {
 }
 
 impl Submodules {
-    /// For a commit without submodules.
-    pub fn none() -> Submodules {
-        Submodules::default()
-    }
-
     /// All of them, outer ones before those within.
+    #[cfg(test)]
     pub fn all(&self) -> &[Submodule] {
         &self.0
     }
@@ -242,7 +238,7 @@ async fn fetch_one(path: &str, address: &str, commit: CommitId, target: &Path) -
                 path: path.to_owned(),
                 reason: reason.replace(address, &without_password(address)),
                 hint: format!(
-                    "see that commit {} was pushed to {} and that this server may read it; \
+                    "check that commit {} was pushed to {} and that this server may read it; \
                      a private repository can be reached with a deploy token in its https:// address",
                     commit.short(),
                     without_password(address)

@@ -111,7 +111,7 @@ fn a_commit_becomes_a_tar() {
         ("100644", &long, bare.blob(b"long")),
         ("100644", "secret", bare.blob(b"s")),
     ]));
-    let tree = Tree::commit(bare.path(), commit, &Submodules::none()).unwrap();
+    let tree = Tree::commit(bare.path(), commit, &Submodules::default()).unwrap();
     let extra = [(".paas/Dockerfile".to_owned(), b"FROM y".to_vec()), ("Dockerfile".to_owned(), b"FROM z".to_vec())];
     let ignore = DockerIgnore::parse(".dockerignore", "secret\n").unwrap();
     let tar = tar_of(&tree, &extra, &ignore);
@@ -135,7 +135,7 @@ async fn a_large_file_is_whole_wherever_git_keeps_it() {
     let large: String = (0..400_000).map(|number| format!("{number} ")).collect();
     let commit = bare.commit_files(&[("large", &large), ("small", "small")]);
     let tar = || {
-        let tree = Tree::commit(bare.path(), commit, &Submodules::none()).unwrap();
+        let tree = Tree::commit(bare.path(), commit, &Submodules::default()).unwrap();
         tar_of(&tree, &[], &DockerIgnore::none())
     };
     let loose = tar();
@@ -167,7 +167,7 @@ fn files_are_read_through_links_that_stay_within() {
         ("120000", "loop", bare.blob(b"loop")),
         ("120000", "root", bare.blob(b"/etc/passwd")),
     ]));
-    let tree = Tree::commit(bare.path(), commit, &Submodules::none()).unwrap();
+    let tree = Tree::commit(bare.path(), commit, &Submodules::default()).unwrap();
     assert_eq!(tree.read_text("link").unwrap().unwrap(), "text");
     for path in ["dir/out", "loop", "root", "dir", "missing", "../a", "/a"] {
         assert!(!tree.exists(path), "{path}");
@@ -182,7 +182,7 @@ fn a_file_too_large_for_a_manifest_is_refused() {
     let bare = Bare::new();
     let large = bare.blob(&vec![b' '; 1 + READ_LIMIT as usize]);
     let commit = bare.commit(bare.tree(&[("100644", "package.json", large)]));
-    let tree = Tree::commit(bare.path(), commit, &Submodules::none()).unwrap();
+    let tree = Tree::commit(bare.path(), commit, &Submodules::default()).unwrap();
     let error = tree.read("package.json").unwrap_err();
     assert_eq!(error.to_string(), "package.json: it has 1048577 bytes, more than the limit of 1048576 for such a file");
 }
@@ -204,7 +204,7 @@ fn hostile_trees_are_refused() {
         &[("120000", "a", file), ("40000", "a", inner)],
     ] {
         let commit = bare.commit(bare.tree(entries));
-        let result = Tree::commit(bare.path(), commit, &Submodules::none());
+        let result = Tree::commit(bare.path(), commit, &Submodules::default());
         assert!(matches!(result, Err(Error::Source(SourceError::Unreadable { .. }))), "{entries:?}");
     }
 }
