@@ -91,7 +91,7 @@ fn about(topic: &str) -> Result<()> {
 /// Prints a page as clap prints its own: with colours where they are wanted.
 fn show(page: StyledStr) -> Result<()> {
     // As above.
-    drop(Tree::new("paas").override_help(page).print_help());
+    drop(Cli::command().override_help(page).print_help());
     Ok(())
 }
 
@@ -180,7 +180,7 @@ fn groups() -> Vec<Group> {
 
 /// The group that an enum of commands makes.
 fn group<Commands: Subcommand>(name: &'static str) -> Group {
-    let tree = Commands::augment_subcommands(Tree::new(name));
+    let tree = Commands::augment_subcommands(Tree::default());
     let commands = tree.get_subcommands().filter(|command| !command.is_hide_set()).cloned().collect();
     Group { name, about: tree.get_about().map(ToString::to_string).unwrap_or_default(), commands }
 }
@@ -238,10 +238,14 @@ fn widest(group: &Group) -> usize {
 /// An option as it is typed, and what it does.
 pub(super) fn option(option: &Arg) -> (String, String) {
     let name = option.get_long().map(|long| format!("--{long}")).unwrap_or_default();
-    let takes = option.get_action().takes_values();
-    let value = option.get_value_names().and_then(|names| names.first()).filter(|_| takes);
-    let value = value.map(|value| format!(" <{value}>")).unwrap_or_default();
-    (name + &value, option.get_help().map(ToString::to_string).unwrap_or_default())
+    let about = option.get_help().map(ToString::to_string).unwrap_or_default();
+    if !option.get_action().takes_values() {
+        return (name, about);
+    }
+    let choices: Vec<String> = option.get_possible_values().iter().map(|choice| choice.get_name().to_owned()).collect();
+    let names = option.get_value_names().and_then(|names| names.first()).map(ToString::to_string);
+    let value = if choices.is_empty() { names.unwrap_or_default() } else { choices.join("|") };
+    (format!("{name} <{value}>"), about)
 }
 
 /// clap's own look of a heading, and of what is typed as it is.

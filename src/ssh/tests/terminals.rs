@@ -4,7 +4,6 @@ use std::{
     path::PathBuf,
     process::Stdio,
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
 use russh::{ChannelMsg, Pty, client, keys::PrivateKeyWithHashAlg, keys::load_secret_key};
@@ -62,11 +61,7 @@ impl<'a> Typist<'a> {
     }
 
     fn sees(&self, text: &str) {
-        let begun = std::time::Instant::now();
-        while !self.screen().contains(text) {
-            assert!(begun.elapsed() < Duration::from_secs(10), "{text:?} is not in {:?}", self.screen());
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        eventually(&format!("{text:?} on the screen"), || self.screen().contains(text));
     }
 
     fn exit_code(&mut self) -> Option<i32> {
