@@ -187,7 +187,7 @@ impl Settings {
             }
         }
         let config = named.map(std::path::absolute).transpose().map_err(Error::io("make a path absolute"))?;
-        Ok(Settings { config, ..Settings::from_given(given, &Account::current())? })
+        Ok(Settings { config, ..Settings::from_given(given, &Account::current(), Path::new(SERVER_ROOT))? })
     }
 
     /// The settings that a `config.toml` with this text gives. Of this machine they take nothing but the engine's
@@ -197,10 +197,11 @@ impl Settings {
         let mut given = given_in(Path::new("config.toml"), text)?;
         given.extend(variable("DOCKER_HOST").map(|address| ("DOCKER_HOST", address)));
         let config = Some(PathBuf::from("/dev/null"));
-        Ok(Settings { config, ..Settings::from_given(given, &Account::current())? })
+        Ok(Settings { config, ..Settings::from_given(given, &Account::current(), Path::new(SERVER_ROOT))? })
     }
 
-    fn from_given(given: BTreeMap<&'static str, String>, account: &Account) -> Result<Settings> {
+    /// `server_root`: where this machine keeps a server's instance, if it has one.
+    fn from_given(given: BTreeMap<&'static str, String>, account: &Account, server_root: &Path) -> Result<Settings> {
         let get = |name: &'static str, default: &str| given.get(name).cloned().unwrap_or_else(|| default.to_owned());
         let server = account.is_server();
         let root = match given.get("PAAS_ROOT") {
@@ -209,7 +210,7 @@ impl Settings {
             None => {
                 let own = account.home.join(".local/share/paas");
                 // On a server, a user who has no instance means the server's, and is told if it is closed to him.
-                if !own.exists() && Path::new(SERVER_ROOT).exists() { PathBuf::from(SERVER_ROOT) } else { own }
+                if !own.exists() && server_root.exists() { server_root.to_owned() } else { own }
             }
         };
         let root = std::path::absolute(&root).map_err(Error::io(format!("make {} absolute", root.display())))?;
@@ -496,7 +497,11 @@ mod tests {
     }
 
     fn settings(given: &[(&'static str, &str)], account: &Account) -> Result<Settings> {
-        Settings::from_given(given.iter().map(|(name, value)| (*name, (*value).to_owned())).collect(), account)
+        Settings::from_given(
+            given.iter().map(|(name, value)| (*name, (*value).to_owned())).collect(),
+            account,
+            Path::new("/var/lib/paas/none"),
+        )
     }
 
     #[test]
@@ -504,6 +509,14 @@ mod tests {
         let settings = settings(&[], &account(1000, "ann"))?;
         assert_eq!(settings.paths.root(), "/home/x/.local/share/paas");
         assert_eq!(settings.app_url(&"blog".parse()?), "http://blog.localhost:8080");
+        Ok(())
+    }
+
+    #[test]
+    fn a_user_without_an_instance_means_that_of_the_server() -> Result<()> {
+        let server = tempfile::tempdir().map_err(Error::io("make a directory"))?;
+        let settings = Settings::from_given(BTreeMap::new(), &account(1000, "ann"), server.path())?;
+        assert_eq!(settings.paths.root(), server.path());
         Ok(())
     }
 
