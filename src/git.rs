@@ -9,13 +9,45 @@ pub use receive::{ProcReceive, RefUpdate, read_updates, refuse_service};
 use crate::{
     Error, Result,
     error::{SourceError, UsageError},
-    exec,
+    exec, files,
     model::{AppName, BranchName, CommitId, DeployId},
     settings::Paths,
 };
 
 /// The names under which git runs this binary, as links in the hooks directory.
 pub const HOOKS: [&str; 2] = ["pre-receive", "proc-receive"];
+
+/// What git clients ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// git-receive-pack(1): a push.
+    Receive,
+    /// git-upload-pack(1): a fetch.
+    Upload,
+    /// git-upload-archive(1): an archive of a tree.
+    Archive,
+}
+
+impl Service {
+    /// The service that the first word of a session's command asks for, if it is one.
+    pub fn of(word: &str) -> Option<Service> {
+        match word {
+            "git-receive-pack" => Some(Service::Receive),
+            "git-upload-pack" => Some(Service::Upload),
+            "git-upload-archive" => Some(Service::Archive),
+            _ => None,
+        }
+    }
+
+    /// The command of git that serves it.
+    pub fn command(self) -> &'static str {
+        match self {
+            Service::Receive => "receive-pack",
+            Service::Upload => "upload-pack",
+            Service::Archive => "upload-archive",
+        }
+    }
+}
 
 /// Makes an app's bare repository where it is missing, set up so that a push of a branch is a deploy.
 ///
@@ -62,10 +94,7 @@ pub fn install_hooks(paths: &Paths) -> Result<()> {
         }
         let action = || format!("link the hook {}", link.display());
         let draft = paths.hooks().join(format!("{name}.{}", std::process::id()));
-        match std::fs::remove_file(&draft) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(Error::io(action())(error)),
-            _ => {}
-        }
+        files::remove_if_there(&draft)?;
         symlink(&binary, &draft).and_then(|()| std::fs::rename(&draft, &link)).map_err(Error::io(action()))?;
     }
     Ok(())
@@ -140,13 +169,7 @@ fn set_reference(path: &Path, name: &str, commit: CommitId) -> Result<()> {
 
 /// Removes git's lock of a reference, which a process that was killed as it moved it left: nobody else would ever.
 fn free(path: &Path, name: &str) -> Result<()> {
-    let lock = path.join(format!("{name}.lock"));
-    match std::fs::remove_file(&lock) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::io(format!("remove {}", lock.display()))(error))
-        }
-        _ => Ok(()),
-    }
+    files::remove_if_there(&path.join(format!("{name}.lock"))).map(drop)
 }
 
 fn open(path: &Path) -> Result<git2::Repository> {

@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::Semaphore;
 
 use crate::{
-    Error, Result,
+    Error, Result, files,
     model::{AppId, ConfigMap, EnvKey},
     secrets::Secrets,
     settings::Settings,
@@ -98,7 +98,7 @@ impl Instance {
             paths.caddy(),
         ] {
             if !directory.is_dir() {
-                make_private(&directory)?;
+                files::make_private_directory(&directory)?;
             }
         }
         let mut store = Store::open(&paths.database())?;
@@ -207,16 +207,6 @@ impl Instance {
 fn locked(store: &Mutex<Store>) -> MutexGuard<'_, Store> {
     // A panic inside a transaction rolls it back, so the store is whole after one.
     store.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Makes a directory, and those above it, that only its owner may enter.
-fn make_private(path: &std::path::Path) -> Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(Error::io(format!("make the directory {}", path.display())))
 }
 
 #[cfg(test)]

@@ -477,10 +477,10 @@ pub fn search_path() -> OsString {
     std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into())
 }
 
-/// Whether this process shall kill itself on entering a state of a deploy: `PAAS_TEST_DIE_ON`, for the tests of what
-/// a death leaves behind. A release build does not look.
-pub fn dies_on(state: crate::model::DeployState) -> bool {
-    cfg!(debug_assertions) && variable("PAAS_TEST_DIE_ON").is_some_and(|word| word == state.as_str())
+/// Whether this process is to kill itself on entering a state of a deploy, or on beginning a job, which is `job:NAME`:
+/// `PAAS_TEST_DIE_ON`, for the tests of what a death leaves behind. A release build does not look.
+pub fn dies_on(word: &str) -> bool {
+    cfg!(debug_assertions) && variable("PAAS_TEST_DIE_ON").is_some_and(|told| told == word)
 }
 
 /// What the log of the daemon shows: `PAAS_LOG`, in the syntax of tracing's `EnvFilter`; `info` where it is not set.

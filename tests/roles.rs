@@ -92,6 +92,11 @@ fn every_command_asks_every_role_for_its_right() {
             }
             let ran = ssh(&server, &key, row);
             let case = format!("{name}: {}: {ran}", row.command);
+            // There is no operation yet, of which app it would be is asked only if there is one.
+            if row.example.last().is_some_and(|word| word == "1") && expected == Expected::Hidden {
+                assert_eq!((ran.code, ran.stdout.as_str()), (5, ""), "{case}");
+                continue;
+            }
             match expected {
                 Expected::OnlyHere => {
                     assert_eq!(ran.code, 2, "{case}");
