@@ -32,6 +32,10 @@ deploys:info
 deploys:output
 deploys:follow
 deploys:cancel
+operations:list
+operations:info
+operations:follow
+operations:cancel
 releases:list
 releases:info
 releases:rollback
@@ -39,6 +43,7 @@ logs
 ssh-keys:add
 ssh-keys:list
 ssh-keys:remove
+jobs:list
 report
 events
 disk

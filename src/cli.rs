@@ -18,8 +18,10 @@ mod git;
 mod here;
 mod hook;
 mod inside;
+mod jobs;
 mod logs;
 mod manual;
+mod operations;
 mod plan;
 mod processes;
 mod properties;
@@ -44,7 +46,6 @@ use crate::{
     error::{AccessError, HostError},
     instance::Instance,
     model::{Access, AppName, Door},
-    ops::edit::Edited,
     settings::{Account, Session, Settings},
     ui::{Format, Ui},
 };
@@ -68,7 +69,7 @@ pub struct Cli {
 #[command(next_help_heading = "Global options")]
 struct Global {
     /// The app, in place of the first word
-    #[arg(long, global = true, value_name = "APP", add = clap_complete::ArgValueCandidates::new(completions::app_names))]
+    #[arg(id = "other_app", long = "app", global = true, value_name = "APP", add = clap_complete::ArgValueCandidates::new(completions::app_names))]
     app: Option<AppName>,
     /// Do not ask
     #[arg(long, global = true)]
@@ -98,6 +99,8 @@ enum Command {
     #[command(flatten)]
     Deploys(deploys::Command),
     #[command(flatten)]
+    Operations(operations::Command),
+    #[command(flatten)]
     Releases(releases::Command),
     #[command(name = "logs")]
     Logs(logs::Logs),
@@ -108,6 +111,8 @@ enum Command {
     #[command(flatten)]
     Secrets(secrets::Command),
     #[command(flatten)]
+    Jobs(jobs::Command),
+    #[command(flatten)]
     Server(server::Command),
     #[command(flatten)]
     Buildpacks(buildpacks::Command),
@@ -117,6 +122,8 @@ enum Command {
     Inside(inside::Command),
     #[command(name = "hook", hide = true)]
     Hook(hook::Hook),
+    #[command(name = "operation", hide = true)]
+    Operation(operations::Run),
 }
 
 impl Command {
@@ -128,16 +135,18 @@ impl Command {
             Command::Ps(it) => it.access(),
             Command::Checks(it) => it.access(),
             Command::Deploys(it) => it.access(),
+            Command::Operations(it) => it.access(),
             Command::Releases(it) => it.access(),
             Command::Logs(it) => it.access(),
             Command::SshKeys(it) => it.access(),
             Command::Settings(it) => it.access(),
             Command::Secrets(it) => it.access(),
+            Command::Jobs(it) => it.access(),
             Command::Server(it) => it.access(),
             Command::Buildpacks(it) => it.access(),
             Command::Here(it) => it.access(),
             Command::Inside(it) => it.access(),
-            Command::Hook(_) => Access::Inside,
+            Command::Hook(_) | Command::Operation(_) => Access::Inside,
         }
     }
 
@@ -157,22 +166,20 @@ impl Command {
             Command::Ps(it) => it.run(context, ui).await,
             Command::Checks(it) => it.run(context, ui).await,
             Command::Deploys(it) => it.run(context, ui).await,
+            Command::Operations(it) => it.run(context, ui).await,
             Command::Releases(it) => it.run(context, ui).await,
             Command::Logs(it) => it.run(context, ui).await,
             Command::SshKeys(it) => it.run(context, ui).await,
             Command::Settings(it) => it.run(context, ui),
             Command::Secrets(it) => it.run(context, ui),
+            Command::Jobs(it) => it.run(context, ui),
             Command::Server(it) => it.run(context, ui).await,
             Command::Buildpacks(it) => it.run(context, ui).await,
             Command::Hook(it) => it.run(context).await,
+            Command::Operation(it) => it.run(context).await,
             Command::Here(_) | Command::Inside(_) => Err(Error::bug("a command without an instance was given one")),
         }
     }
-}
-
-/// Shows what a deploy came to.
-fn deployed(ui: Ui, edited: Result<Edited>) -> Result<()> {
-    ui.show(&edited?)
 }
 
 /// What is generated from the command tree and committed: the completion scripts and the pages of the manual, by path,
@@ -293,10 +300,17 @@ fn execute(arguments: &[OsString], door: Door) -> u8 {
         return fail(&error, ui);
     }
     let name = command_name(&arguments);
+    // What one of ours was asked for came by the door that it was asked for at.
+    let asked_at = match &command {
+        Command::Operation(it) => it.door,
+        _ => door,
+    };
     let force = global.force;
-    let done = in_instance(global.config, door, |context| {
+    let done = in_instance(global.config, asked_at, |context| {
         Box::pin(async move {
-            caller::check_access(context, &name, &command.access())?;
+            if !matches!(command, Command::Operation(_)) {
+                caller::check_access(context, &name, &command.access())?;
+            }
             command.run(context, ui, force).await
         })
     });

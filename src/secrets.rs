@@ -2,16 +2,14 @@
 
 use std::{
     fmt,
-    fs::OpenOptions,
-    io::{Read, Write},
-    os::unix::fs::OpenOptionsExt,
+    io::Read,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use age::{secrecy::ExposeSecret, x25519::Identity};
 
-use crate::{Error, Result, error::StoreError, model::ConfigMap, settings, store::Tables};
+use crate::{Error, Result, error::StoreError, files, model::ConfigMap, settings, store::Tables};
 
 /// Under which name the database keeps the public half of the identity that everything in it is sealed to.
 const SEALED_TO: &str = "sealed_to";
@@ -31,27 +29,11 @@ impl Secrets {
     /// [`Error::Host`]; `StoreError::Sealed` where the file holds no identity.
     pub fn open(path: &Path) -> Result<Secrets> {
         loop {
-            match std::fs::read_to_string(path) {
-                Ok(text) => {
-                    let identities = Arc::new(Mutex::new(parse(path, &text)?));
-                    return Ok(Secrets { path: path.to_owned(), identities });
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Self::make(path)?,
-                Err(error) => return Err(Error::io(format!("read {}", path.display()))(error)),
+            if let Some(text) = files::read_optional(path)? {
+                let identities = Arc::new(Mutex::new(parse(path, &text)?));
+                return Ok(Secrets { path: path.to_owned(), identities });
             }
-        }
-    }
-
-    /// Writes a new identity beside its place and links it there, so that two processes end up with the same one and
-    /// none ever sees half of it.
-    fn make(path: &Path) -> Result<()> {
-        let action = || format!("write {}", path.display());
-        let draft = write_draft(path, &[&Identity::generate()])?;
-        let linked = std::fs::hard_link(&draft, path);
-        std::fs::remove_file(&draft).map_err(Error::io(action()))?;
-        match linked {
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(Error::io(action())(error)),
-            _ => Ok(()),
+            files::write_once(path, lines_of(&[&Identity::generate()]).as_bytes(), 0o600)?;
         }
     }
 
@@ -158,11 +140,7 @@ impl Secrets {
 
     /// Makes these all that the file holds, and is sure of it before it returns.
     fn replace(&self, identities: &[&Identity]) -> Result<()> {
-        let action = || format!("write {}", self.path.display());
-        let draft = write_draft(&self.path, identities)?;
-        std::fs::rename(&draft, &self.path).map_err(Error::io(action()))?;
-        let directory = self.path.parent().unwrap_or(Path::new("/"));
-        std::fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(Error::io(action()))
+        files::write_whole(&self.path, lines_of(identities).as_bytes(), 0o600)
     }
 
     fn identities(&self) -> MutexGuard<'_, Vec<Identity>> {
@@ -204,23 +182,11 @@ fn parse(path: &Path, text: &str) -> Result<Vec<Identity>> {
     if identities.is_empty() { Err(failed("it is empty")) } else { Ok(identities) }
 }
 
-/// Writes identities to a file beside that of `path`, and returns where.
-fn write_draft(path: &Path, identities: &[&Identity]) -> Result<PathBuf> {
-    let draft = path.with_extension(format!("key.{}", std::process::id()));
+/// A line for each.
+fn lines_of(identities: &[&Identity]) -> String {
     let lines: Vec<String> =
         identities.iter().map(|identity| identity.to_string().expose_secret().to_owned()).collect();
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&draft)
-        .and_then(|mut file| {
-            file.write_all(lines.join("\n").as_bytes())?;
-            file.sync_all()
-        })
-        .map_err(Error::io(format!("write {}", draft.display())))?;
-    Ok(draft)
+    lines.join("\n")
 }
 
 fn sealed(reason: &dyn fmt::Display) -> Error {

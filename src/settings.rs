@@ -511,16 +511,16 @@ pub fn search_path() -> OsString {
     std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into())
 }
 
-/// Whether this process shall kill itself on entering a state of a deploy: `PAAS_TEST_DIE_ON`, for the tests of what
-/// a death leaves behind. A release build does not look.
-pub fn dies_on(state: crate::model::DeployState) -> bool {
-    cfg!(debug_assertions) && variable("PAAS_TEST_DIE_ON").is_some_and(|word| word == state.as_str())
+/// Whether this process is to kill itself on entering a state of a deploy, or on beginning a job, which is `job:NAME`:
+/// `PAAS_TEST_DIE_ON`, for the tests of what a death leaves behind. A release build does not look.
+pub fn dies_on(word: &str) -> bool {
+    cfg!(debug_assertions) && variable("PAAS_TEST_DIE_ON").is_some_and(|told| told == word)
 }
 
 /// Kills this process where a test said so in `PAAS_TEST_DIE_ON`: as if the plug was pulled, at a point that is no state
 /// of a deploy. A release build does not look.
 pub fn die_at(point: &str) {
-    if cfg!(debug_assertions) && variable("PAAS_TEST_DIE_ON").is_some_and(|word| word == point) {
+    if dies_on(point) {
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     }
 }

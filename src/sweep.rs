@@ -14,6 +14,7 @@ use tracing::warn;
 use crate::{
     Error, Result, clock,
     engine::{Engine, Image},
+    files::{self, entries},
     instance::{Instance, maybe_number_of, number_of, on_pool},
     model::{self, AppName, DeployId, ImageId, Scheduler, property},
     settings::{Paths, Settings},
@@ -74,15 +75,15 @@ pub struct InEngine {
 pub struct Rows {
     /// Releases that nobody can go back to.
     pub releases: u64,
-    /// Old deploys.
-    pub deploys: u64,
+    /// Old operations.
+    pub operations: u64,
     /// Old events.
     pub events: u64,
 }
 
 /// Sweeps after a deploy, which is over: what fails here is done by the next one.
 pub async fn after_deploy(instance: &Instance, engine: &Engine) {
-    if let Err(error) = files(instance).await {
+    if let Err(error) = old_files(instance).await {
         warn!("sweeping files: {}", error.one_line());
     }
     if let Err(error) = images(instance, engine).await {
@@ -91,19 +92,22 @@ pub async fn after_deploy(instance: &Instance, engine: &Engine) {
     if let Err(error) = rows(instance).await {
         warn!("sweeping the database: {}", error.one_line());
     }
-    if let Err(error) = build_cache(instance, engine).await {
+    let pruned = tokio::time::timeout(BUILD_CACHE_TIMEOUT, build_cache(instance, engine)).await;
+    if let Ok(Err(error)) = pruned {
         warn!("pruning the build cache: {}", error.one_line());
     }
 }
 
-/// Prunes the build cache, if a bound is set, for as long as the next deploy can wait.
-async fn build_cache(instance: &Instance, engine: &Engine) -> Result<()> {
+/// Prunes the build cache, if a bound is set. Returns how many bytes that freed.
+///
+/// # Errors
+/// [`Error::Engine`], [`Error::Store`].
+pub async fn build_cache(instance: &Instance, engine: &Engine) -> Result<u64> {
     let settings = instance.settings.clone();
     let keep = instance.reading(move |tables| maybe_number_of(&settings, tables, &property::BUILD_CACHE_MAX_GB, None));
-    let Some(keep) = keep.await? else { return Ok(()) };
-    match tokio::time::timeout(BUILD_CACHE_TIMEOUT, engine.prune_build_cache(keep * 1_000_000_000)).await {
-        Ok(pruned) => pruned.map(drop),
-        Err(_) => Ok(()),
+    match keep.await? {
+        Some(keep) => engine.prune_build_cache(keep * 1_000_000_000).await,
+        None => Ok(0),
     }
 }
 
@@ -119,7 +123,7 @@ struct KeptFiles {
 ///
 /// # Errors
 /// [`Error::Host`], [`Error::Store`].
-pub async fn files(instance: &Instance) -> Result<Files> {
+pub async fn old_files(instance: &Instance) -> Result<Files> {
     let secrets = instance.secrets.clone();
     instance.writing(move |tables| secrets.tidy(tables)).await?;
     let settings = instance.settings.clone();
@@ -183,8 +187,7 @@ pub fn shorten(path: &Path, bound: u64) -> Result<bool> {
     let text = std::fs::read(path).map_err(Error::io(action()))?;
     let half = text.len().saturating_sub(bound as usize / 2);
     let start = text[half..].iter().position(|byte| *byte == b'\n').map_or(text.len(), |offset| half + offset + 1);
-    let draft = path.with_extension("draft");
-    std::fs::write(&draft, &text[start..]).and_then(|()| std::fs::rename(&draft, path)).map_err(Error::io(action()))?;
+    files::write_whole(path, &text[start..], 0o600)?;
     Ok(true)
 }
 
@@ -201,8 +204,10 @@ pub async fn rows(instance: &Instance) -> Result<Rows> {
         for app in tables.apps()? {
             let number = |property| number_of(&settings, tables, property, Some(app.id));
             removed.releases += tables.prune_releases(app.id, number(&property::KEEP_RELEASES)?, &kept_images)?;
-            removed.deploys += tables.prune_deployments(app.id, number(&property::KEEP_OPERATIONS)?)?;
+            removed.operations += tables.prune_operations(Some(app.id), number(&property::KEEP_OPERATIONS)?)?;
         }
+        let keep = number_of(&settings, tables, &property::KEEP_OPERATIONS, None)?;
+        removed.operations += tables.prune_operations(None, keep)?;
         removed.events = tables.prune_events(number_of(&settings, tables, &property::KEEP_EVENTS, None)?)?;
         Ok(removed)
     });
@@ -297,19 +302,6 @@ fn temporary(paths: &Paths) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// The paths in a directory; none where there is no directory.
-fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
-    let action = || format!("list {}", directory.display());
-    let listed = match std::fs::read_dir(directory) {
-        Ok(listed) => listed,
-        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
-            return Ok(Vec::new());
-        }
-        Err(error) => return Err(Error::io(action())(error)),
-    };
-    listed.map(|entry| entry.map(|entry| entry.path()).map_err(Error::io(action()))).collect()
-}
-
 /// When something was last changed, or anything in it, in milliseconds since 1970; none where it is gone.
 fn newest_change(path: &Path) -> Option<i64> {
     let metadata = std::fs::symlink_metadata(path).ok()?;
@@ -320,17 +312,11 @@ fn newest_change(path: &Path) -> Option<i64> {
 
 fn remove(path: &Path, freed: &mut Freed) -> Result<()> {
     let bytes = size(path);
-    let is_directory = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir());
-    let removed = if is_directory { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
-    match removed {
-        Ok(()) => {
-            freed.removed += 1;
-            freed.freed_bytes += bytes;
-            Ok(())
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(Error::io(format!("remove {}", path.display()))(error)),
+    if files::remove_if_there(path)? {
+        freed.removed += 1;
+        freed.freed_bytes += bytes;
     }
+    Ok(())
 }
 
 /// What a file, or a directory with all that is in it, takes on its disk, in bytes. What cannot be read counts nothing.

@@ -92,6 +92,7 @@ const LAYERS: [&[&str]; 8] = [
         "git",
         "tree",
         "exec",
+        "files",
         "secrets",
         "lock",
         "settings",

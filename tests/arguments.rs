@@ -47,8 +47,8 @@ fn options_stand_before_the_command_too() {
     server.paas(&["apps:create", "blog"]).expect_success();
     server.paas(&["apps:create", "shop"]).expect_success();
     server.paas(&["--force", "apps:destroy", "shop"]).expect_success().says("shop is destroyed");
-    server.ssh("--app blog apps:info").expect_success();
-    assert_eq!(server.ssh("--quiet apps:create shop").expect_success().stderr, "");
+    server.ssh("paas --app blog apps:info").expect_success();
+    assert_eq!(server.ssh("paas --quiet apps:create shop").expect_success().stderr, "");
     assert_eq!(server.paas(&["--format", "json", "--app", "blog", "apps:info"]).code, 0);
     // Over SSH no folder of the server counts as a clone.
     server.ssh("apps:info").expect_code(2);

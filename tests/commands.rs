@@ -93,6 +93,7 @@ fn both_doors_give_the_same_answer_and_the_same_exit_code() {
         ("ps:restart blog", 3),
         ("ps:stop nope", 3),
         ("ssh-keys:list --format json", 0),
+        ("jobs:list", 0),
         ("ssh-keys:remove nope", 3),
     ] {
         let words: Vec<&str> = command.split(' ').collect();

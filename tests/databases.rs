@@ -56,7 +56,7 @@ fn facts(server: &Server) -> Value {
             let number = release["release"].as_u64().unwrap();
             let sealed = server.json(&["releases:info", &name, &format!("v{number}")])["config"].clone();
             let keys: Vec<&String> = sealed.as_object().unwrap().keys().collect();
-            json!([number, release["status"], short(&release["commit"]), release["actor"], release["reason"], keys])
+            json!([number, release["state"], short(&release["commit"]), release["actor"], release["reason"], keys])
         });
         let deploys = list(&["deploys:list", &name]).into_iter().map(|deploy| {
             let [id, kind, state, release, actor] =

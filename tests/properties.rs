@@ -194,7 +194,7 @@ fn what_grows_is_kept_as_the_properties_say() {
     assert_eq!(server.json(&["deploys:list", "shop"]).as_array().unwrap().len(), 1);
     assert_eq!(server.json(&["releases:list", "shop"]).as_array().unwrap().len(), 1);
     let rows = &server.json(&["disk"])["rows"];
-    assert_eq!((&rows["releases"], &rows["deploys"]), (&json!(1), &json!(1)));
+    assert_eq!((&rows["releases"], &rows["operations"]), (&json!(1), &json!(2)), "one of the app, and the cleanup");
     assert!(rows["events"].as_u64().unwrap() > 2, "{rows}");
     assert_eq!(server.get("shop", "/").body, "three");
 }

@@ -4,7 +4,6 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use paas::{
@@ -12,7 +11,7 @@ use paas::{
     model::{Right, Role},
 };
 
-use crate::harness::{Ran, Server, run, run_with_input};
+use crate::harness::{Ran, Server, command, run, run_with_input};
 
 /// Tables that only people change, and the rights that let them: one of them must be what the command asks for.
 const CHANGED_BY_PEOPLE: [(&str, &[Right]); 6] = [
@@ -27,7 +26,7 @@ const CHANGED_BY_PEOPLE: [(&str, &[Right]); 6] = [
 /// A key that may log in, with a role on the server, or for the app blog alone.
 fn key(server: &Server, name: &str, role: Option<Role>, of_blog: Option<Role>) -> PathBuf {
     let path = server.directory.path().join(name);
-    run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&path)).expect_success();
+    run(command("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&path)).expect_success();
     server.paas(&["ssh-keys:add", name, &format!("{}.pub", path.display())]).expect_success();
     // No command sets a role yet: all keys are admin until there are users.
     let database = rusqlite::Connection::open(server.root().join("paas.db")).unwrap();
@@ -93,6 +92,11 @@ fn every_command_asks_every_role_for_its_right() {
             }
             let ran = ssh(&server, &key, row);
             let case = format!("{name}: {}: {ran}", row.command);
+            // There is no operation yet, of which app it would be is asked only if there is one.
+            if row.example.last().is_some_and(|word| word == "1") && expected == Expected::Hidden {
+                assert_eq!((ran.code, ran.stdout.as_str()), (5, ""), "{case}");
+                continue;
+            }
             match expected {
                 Expected::OnlyHere => {
                     assert_eq!(ran.code, 2, "{case}");

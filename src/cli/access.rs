@@ -30,7 +30,8 @@ const OPTIONS: [(&str, &[&str]); 3] =
     [("config:show", &["--reveal"]), ("releases:info", &["--reveal"]), ("ps:scale", &["web=2"])];
 
 /// A value that each argument takes, by the name that help shows.
-const VALUES: [(&str, &str); 15] = [
+const VALUES: [(&str, &str); 16] = [
+    ("ID", "1"),
     ("APP", "blog"),
     ("ID|APP", "blog"),
     ("NAME", "example"),

@@ -2,6 +2,7 @@ use clap::{Args, Subcommand};
 
 use super::{
     arguments::{AppArgument, NamedApp},
+    operations::{Detach, operate},
     properties::{Reporter, Setter},
 };
 use crate::{
@@ -9,7 +10,7 @@ use crate::{
     context::Context,
     error::UsageError,
     model::{Access, AppName, Noun, Right},
-    ops::{apps, properties},
+    ops::{apps, operations::Action, properties},
     ui::Ui,
 };
 
@@ -180,6 +181,8 @@ impl Unlock {
 pub(super) struct Destroy {
     #[command(flatten)]
     app: NamedApp,
+    #[command(flatten)]
+    detach: Detach,
 }
 
 impl Destroy {
@@ -193,8 +196,7 @@ impl Destroy {
                 return Err(UsageError::NotConfirmed { app, typed }.into());
             }
         }
-        let destroyed = apps::destroy(context, &app, |holder| ui.talk(&format!("waiting for {holder}"))).await?;
-        ui.talk(&format!("{app} is destroyed"));
-        ui.show(&destroyed)
+        let action = Action::Destroy { app: app.clone() };
+        operate(context, ui, self.detach, &action, |_| Some(format!("{app} is destroyed"))).await
     }
 }

@@ -52,7 +52,8 @@ impl Noun {
 }
 
 /// Where a value was set, seen from a process of an app. Ordered: the nearest is the greatest, and wins.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Scope {
     /// For all apps, or for the server itself.
     Global,
@@ -240,7 +241,7 @@ properties! {
     KEEP_OPERATIONS = Property {
         name: "keep.operations",
         default: Default::Is("1000"),
-        about: "how many deploys of an app stay listed",
+        about: "how many operations of an app, such as deploys, stay listed",
         parse: |text| value::number(text, 1..=1_000_000),
         ..OF_APP
     };
@@ -686,7 +687,7 @@ pub struct PropertyRow {
 }
 
 /// A change: a value to be set, or a property to be cleared.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PropertyChange {
     /// Where.
     pub scope: Scope,

@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
+use super::operations::Active;
 use crate::{
     Error, Result,
-    context::Context,
     engine::Engine,
-    model::{self, Change, Outcome, Subject},
+    model,
     sweep::{self, Files, InEngine, Rows},
     ui::{Show, Text},
 };
@@ -29,12 +29,12 @@ pub struct Cleaned {
 
 impl Show for Cleaned {
     fn text(&self) -> Text {
-        let Rows { releases, deploys, events } = self.rows;
+        let Rows { releases, operations, events } = self.rows;
         let mut facts = vec![
             ("deploy logs", self.files.deploy_logs.words()),
             ("former logs", self.files.former_logs.words()),
             ("temporary files", self.files.temporary_files.words()),
-            ("rows", format!("{releases} releases, {deploys} deploys, {events} events removed")),
+            ("rows", format!("{releases} releases, {operations} operations, {events} events removed")),
         ];
         if let Some(in_engine) = self.in_engine {
             facts.push(("images", in_engine.images.words()));
@@ -52,10 +52,12 @@ impl Show for Cleaned {
 ///
 /// # Errors
 /// [`Error::Host`], [`Error::Store`]. What the engine says is in the answer, beside what was removed all the same.
-pub async fn run(context: &Context<'_>, build_cache: bool) -> Result<Cleaned> {
-    let instance = context.instance;
+pub(super) async fn run(active: &Active<'_>, build_cache: bool) -> Result<Cleaned> {
+    let instance = active.context.instance;
     // The files first: a full disk may be what keeps the engine from answering.
-    let files = sweep::files(instance).await?;
+    active.enter("files")?;
+    let files = sweep::old_files(instance).await?;
+    active.enter("engine")?;
     let in_engine = async {
         let engine = Engine::connect(&instance.settings).await?;
         sweep::engine(instance, &engine, build_cache).await
@@ -65,8 +67,7 @@ pub async fn run(context: &Context<'_>, build_cache: bool) -> Result<Cleaned> {
         Err(error) => (None, Some(error)),
     };
     // The rows after the images: a release whose image is gone is only listed.
+    active.enter("rows")?;
     let rows = sweep::rows(instance).await?;
-    let outcome = if failed.is_some() { Outcome::Failed } else { Outcome::Done };
-    instance.write(|tables| context.note(tables, &Change::new("cleanup", Subject::Server), outcome))?;
     Ok(Cleaned { files, rows, in_engine, failed })
 }

@@ -56,8 +56,8 @@ impl Show for Report {
                 ]
             }),
         );
-        let RowCounts { releases, deploys, events } = self.rows;
-        let rows = format!("{releases} releases, {deploys} deploys, {events} events");
+        let RowCounts { releases, operations, events } = self.rows;
+        let rows = format!("{releases} releases, {operations} operations, {events} events");
         let mut facts = vec![("database", format!("{}: {rows}", model::bytes(self.database_bytes)))];
         if let Some(engine) = self.engine {
             facts.push(("images", format!("{} in the whole engine", model::bytes(engine.images_bytes))));

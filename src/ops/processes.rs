@@ -7,10 +7,11 @@ use serde::Serialize;
 use super::{
     apps::LockInfo,
     edit::{Edited, Outcome},
+    operations::Active,
     properties::{self, PropertyLines},
 };
 use crate::{
-    Error, Result, clock,
+    Result, clock,
     context::Context,
     deploy,
     engine::{Engine, Running},
@@ -25,19 +26,27 @@ use crate::{
 /// How often a container that ended was started again before that counts as a crash loop.
 const CRASH_LOOP: u32 = 3;
 
+/// Refuses to stop an app that cannot be stopped.
+///
+/// # Errors
+/// `DeployError::NeverDeployed`, `DeployError::AppLocked`.
+pub(super) fn check_stop(app: &App) -> Result<()> {
+    if app.current_release.is_none() {
+        return Err(DeployError::NeverDeployed { app: app.name.clone() }.into());
+    }
+    deploy::refuse_locked(app)
+}
+
 /// Stops an app: its address answers with a page that says so, its requests in flight complete, its containers go.
 ///
 /// # Errors
-/// [`DeployError::NeverDeployed`].
-pub async fn stop(context: &Context<'_>, name: &AppName, waiting: impl FnMut(&str)) -> Result<Edited> {
-    let instance = context.instance;
-    let app = instance.read(|tables| tables.app(name))?;
-    if app.current_release.is_none() {
-        return Err(Error::Deploy(DeployError::NeverDeployed { app: app.name }));
-    }
+/// What the engine and the proxy say.
+pub(super) async fn stop(active: &Active<'_>, name: &AppName) -> Result<Edited> {
+    let (context, instance) = (active.context, active.context.instance);
     let engine = Engine::connect(&instance.settings).await?;
-    let (app, _lock) = deploy::hold(context, name, "the stop", waiting).await?;
-    context.change(&Change::new("ps:stop", Subject::App(name.clone())), |tables| {
+    let (app, _lock) = deploy::hold(context, name, "the stop", |holder| active.waiting(holder)).await?;
+    active.enter("stopping")?;
+    instance.write(|tables| {
         tables.set_app_state(app.id, AppState::Stopped)?;
         tables.retire_containers(app.id)
     })?;
@@ -76,15 +85,7 @@ pub async fn restart(
     process: Option<&ProcessType>,
     log: &DeployLog,
 ) -> Result<Edited> {
-    Ok(Edited::deployed(name, &deploy::restart(context, name, process, log).await?))
-}
-
-/// Builds the commit that serves once more, and deploys it.
-///
-/// # Errors
-/// Whatever fails; what ran before goes on.
-pub async fn rebuild(context: &Context<'_>, name: &AppName, log: &DeployLog) -> Result<Edited> {
-    Ok(Edited::deployed(name, &deploy::rebuild(context, name, log).await?))
+    Ok(Edited::deployed(name, &deploy::run(context, name, &deploy::Action::Restart(process.cloned()), log).await?))
 }
 
 /// Scales process types: at once if the app runs and `restart` is wanted, else for its next start.
@@ -105,7 +106,10 @@ pub async fn scale(
         return Ok(unchanged(name));
     }
     if app.is_running() && restart {
-        return Ok(Edited::deployed(name, &deploy::scale(context, name, wanted, log).await?));
+        return Ok(Edited::deployed(
+            name,
+            &deploy::run(context, name, &deploy::Action::Scale(wanted.to_vec()), log).await?,
+        ));
     }
     scale_for_later(context, name, wanted, |holder| log.step(&format!("Waiting for {holder}"))).await?;
     Ok(Edited::of(Some(name), Outcome::Saved))

@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{apps::IMAGE_COMMAND, edit::Edited};
+use super::apps::IMAGE_COMMAND;
 use crate::{
     Error, Result, clock,
     context::Context,
-    deploy,
     engine::Engine,
     error::Thing,
     model::{App, AppName, Check, MASK, Override, ProcessType, Release, ReleaseVersion, Scope},
-    ui::{DeployLog, Show, Text, lines_or_dash, or_dash},
+    ui::{Show, Text, lines_or_dash, or_dash},
 };
 
 /// A release, in short.
@@ -234,17 +233,4 @@ pub fn info(
         config: config.into_iter().map(|(key, value)| (key.to_string(), shown(value))).collect(),
         overrides: release.overrides.iter().map(Override::masked).collect(),
     })
-}
-
-/// Goes back to a former release of an app: that of a number, or the one that served before.
-///
-/// # Errors
-/// Whatever fails; what ran before goes on.
-pub async fn rollback(
-    context: &Context<'_>,
-    name: &AppName,
-    version: Option<ReleaseVersion>,
-    log: &DeployLog,
-) -> Result<Edited> {
-    Ok(Edited::deployed(name, &deploy::rollback(context, name, version, log).await?))
 }

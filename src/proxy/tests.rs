@@ -20,7 +20,9 @@ use super::*;
 use crate::{
     error::{HostError, ProxyError, UsageError},
     http,
-    model::{Actor, AppId, AppState, DeployId, DeploymentKind, ImageId, ProcessSettings, ProcessType, ReleaseId},
+    model::{
+        Actor, AppId, AppState, Caller, DeployId, DeploymentKind, ImageId, ProcessSettings, ProcessType, ReleaseId,
+    },
     settings::Settings,
     store::{ContainerState, NewContainer, NewDeployment, NewRelease},
 };
@@ -69,8 +71,8 @@ impl Rig {
             .instance
             .write(|tables| {
                 let new =
-                    NewDeployment { kind: DeploymentKind::Push, actor: &Actor::Daemon, branch: None, commit: None };
-                let deployment = tables.open_deployment(app_id, &new)?;
+                    NewDeployment { kind: DeploymentKind::Push, caller: &Caller::daemon(), branch: None, commit: None };
+                let deployment = tables.open_deployment(&tables.app_by_id(app_id)?, &new)?;
                 let release = tables.cut_release(
                     app_id,
                     &NewRelease {

@@ -72,6 +72,8 @@ impl Tables<'_> {
     /// [`Error::Store`], also where it still has containers.
     pub fn delete_app(&self, id: AppId) -> Result<()> {
         self.execute("UPDATE apps SET current_release_id = NULL WHERE id = ?1", [id])?;
+        // The operation that does this outlives it.
+        self.execute("DELETE FROM operations WHERE app_id = ?1 AND kind <> 'destroy'", [id])?;
         self.execute("DELETE FROM apps WHERE id = ?1", [id]).map(drop)
     }
 
