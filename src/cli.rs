@@ -15,6 +15,7 @@ mod completions;
 mod config;
 mod deploys;
 mod git;
+mod help;
 mod here;
 mod hook;
 mod inside;
@@ -77,7 +78,7 @@ struct Global {
     /// Print only data and errors
     #[arg(long, global = true)]
     quiet: bool,
-    /// Print for people or for programs; with json, an error is a JSON document on standard error
+    /// Print for people or for programs; json also makes a JSON document of an error
     #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     format: Format,
     /// Read the settings from this file instead of /etc/paas/config.toml
@@ -237,6 +238,8 @@ pub fn run(arguments: &[OsString]) -> u8 {
 
 /// Runs what an SSH client asked for: a git service, or a command of the tree.
 fn run_session(command: &str) -> u8 {
+    // What was begun goes on without its viewer, whether that had a terminal or pipes.
+    crate::exec::outlive_terminal();
     let words = match shell_words::split(command) {
         Ok(words) => words,
         Err(_) => {
@@ -275,7 +278,7 @@ fn execute(arguments: &[OsString], door: Door) -> u8 {
     let arguments = arguments::with_app(&Cli::command(), arguments, known.as_ref());
     let Cli { global, mut command } = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error, &arguments),
+        Err(error) => return usage(&error, &arguments, known.as_ref()),
     };
     let ui = Ui { format: global.format, quiet: global.quiet };
     if door == Door::Ssh && (global.config.is_some() || matches!(command.access(), Access::Here | Access::Inside)) {
@@ -406,7 +409,11 @@ fn become_owner(settings: &Settings) -> Result<()> {
 }
 
 /// Prints what clap has to say, and returns the exit code: 0 for help and version.
-fn usage(error: &clap::Error, arguments: &[OsString]) -> u8 {
+fn usage(error: &clap::Error, arguments: &[OsString], known: Option<&AppName>) -> u8 {
+    if let Some(answered) = help::answer(error, arguments) {
+        let format = if arguments::asks_for_json(arguments) { Format::Json } else { Format::Text };
+        return finish(answered, Ui { format, quiet: false });
+    }
     if !error.use_stderr() {
         // Where nobody reads it there is nothing more to do.
         drop(error.print());
@@ -419,6 +426,12 @@ fn usage(error: &clap::Error, arguments: &[OsString]) -> u8 {
         return fail(&error, Ui { format: Format::Json, quiet: false });
     }
     drop(error.print());
+    if let (clap::error::ErrorKind::UnknownArgument, Some(app), Some(clap::error::ContextValue::String(word))) =
+        (error.kind(), known, error.get(clap::error::ContextKind::InvalidArg))
+        && word.parse::<AppName>().is_ok()
+    {
+        Ui::default().talk(&format!("\nhint: here the app is {app}; another one is named as `--app {word}`"));
+    }
     Kind::Usage.exit_code()
 }
 

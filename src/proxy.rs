@@ -232,7 +232,7 @@ fn loaded_variant(paths: &Paths) -> Option<Variant> {
 /// Waits for the lock around writing and loading the Caddyfile, and removes what its last holder did not come to use.
 async fn lock(paths: &Paths) -> Result<Lock> {
     let path = paths.proxy_lock();
-    let lock = tokio::task::spawn_blocking(move || crate::lock::wait(&path)).await.map_err(Error::bug)??;
+    let lock = crate::instance::on_pool(move || crate::lock::wait(&path)).await??;
     let candidate = candidate(paths);
     for left in
         [files::draft(&candidate), candidate, files::draft(&paths.caddyfile()), files::draft(&paths.caddyfile_loaded())]

@@ -1,13 +1,14 @@
 //! The embedded SSH server: a public key becomes an actor, a command line becomes a child process of ours.
 //!
 //! It knows no command. Whatever a client asks to run, it starts this same binary without arguments, with the actor
-//! and the command line in two variables that only the server sets, and carries three pipes. The child lives in a
-//! session of its own: it outlives the client, the connection and the daemon.
+//! and the command line in two variables that only the server sets, and carries three pipes, or a terminal where the
+//! client asks for one. The child lives in a session of its own: it outlives the client, the connection and the daemon.
 
 mod bridge;
 mod connection;
 mod gate;
 mod host_key;
+mod terminal;
 #[cfg(test)]
 mod tests;
 

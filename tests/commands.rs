@@ -11,12 +11,8 @@ use crate::{
 
 /// Every command that `paas --help` lists, with what it says of it.
 fn listed(help: &str) -> Vec<(String, String)> {
-    let commands = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
-    let begins = |line: &&str| line.starts_with("  ") && !line.starts_with("   ");
-    commands
-        .lines()
-        // What does not fit goes on in the next line, further in.
-        .filter(begins)
+    help.lines()
+        .filter(|line| line.starts_with("  ") && !line.starts_with("  -"))
         .map(|line| {
             let (name, about) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
             (name.to_owned(), about.trim().to_owned())
@@ -48,17 +44,48 @@ fn every_command_explains_itself_behind_both_doors() {
     }
     assert!(server.paas(&["--version"]).expect_success().stdout.starts_with("paas 0."));
 
-    // Without a command a client sees what there is.
-    for arguments in [&[][..], &["--", "--help"], &["paas"], &["paas --help"]] {
-        let ran = run(server.ssh_command(&server.key()).args(arguments)).expect_success();
-        assert_eq!(ran.stdout, help.stdout, "{arguments:?}");
+    // However somebody asks, a noun and a command have one page each, at each door.
+    let ask = |line: &str| {
+        let words: Vec<&str> = line.split(' ').filter(|word| !word.is_empty()).collect();
+        let here = server.paas(&words).expect_success();
+        // What begins with a dash would be an option of ssh's.
+        for typed in [line.to_owned(), format!("paas {line}")] {
+            let there = run(server.ssh_command(&server.key()).args(["--", typed.trim()])).expect_success();
+            assert_eq!((&there.stdout, &there.stderr), (&here.stdout, &here.stderr), "{typed}");
+        }
+        assert_eq!(here.stderr, "", "{line}");
+        here.stdout
+    };
+    for line in ["", "help", "-h", "--help", "help --help"] {
+        assert_eq!(ask(line), help.stdout, "{line:?}");
     }
-    // Somebody who types `paas` and nothing else made a mistake, and is shown the same.
-    server.paas(&[]).expect_code(2).says("apps:create");
+    let page = ask("apps");
+    let of_apps: Vec<_> = commands.iter().filter(|(name, _)| name.starts_with("apps:")).cloned().collect();
+    assert_eq!(listed(&page), of_apps);
+    assert!(page.starts_with("Apps: "), "{page}");
+    for line in ["help apps", "apps --help"] {
+        assert_eq!(ask(line), page, "{line}");
+    }
+    let page = ask("apps:create --help");
+    assert!(page.contains("Usage: paas apps:create "), "{page}");
+    assert_eq!(ask("help apps:create"), page);
+    // A noun that is a command is that command, whose page comes by asking.
+    assert_eq!(ask("help logs"), ask("logs --help"));
 
-    for (typed, meant) in [("app:list", "apps:list"), ("apps:crate", "apps:create"), ("config:sett", "config:set")] {
-        server.paas(&[typed]).expect_code(2).says(&format!("'{meant}'"));
-        server.ssh(typed).expect_code(2).says(&format!("'{meant}'"));
+    for (typed, meant) in [
+        ("app:list", "'apps:list'"),
+        ("apps:crate", "did you mean 'apps:create'"),
+        ("apps create", "did you mean 'apps:create'"),
+        ("config:sett", "did you mean 'config:set'"),
+        ("help apps:crate", "did you mean 'apps:create'"),
+        ("list", "did you mean 'apps:list', "),
+        ("app", "did you mean 'apps'"),
+        ("resolvr", "hint: `paas help` lists the commands"),
+    ] {
+        let words: Vec<&str> = typed.split(' ').collect();
+        let here = server.paas(&words).expect_code(2).says(meant).says("hint: ");
+        let there = server.ssh(typed).expect_code(2);
+        assert_eq!((&here.stdout, &here.stderr), (&String::new(), &there.stderr), "{typed}");
     }
 }
 

@@ -102,9 +102,10 @@ fn cleanup_removes_what_nobody_needs_and_disturbs_no_running_deploy() {
     let foreign = build(&["paas.instance=another"], &[]);
     // An image that is built, and whose deploy has not come to cut its release.
     let database = rusqlite::Connection::open(server.root().join("paas.db")).unwrap();
-    let unfinished = "INSERT INTO deployments (id, app_id, kind, state, actor, created_at)
-                      VALUES (77, 1, 'push', 'building', 'daemon', 0)";
-    database.execute(unfinished, []).unwrap();
+    let unfinished = "INSERT INTO operations (id, app_id, kind, subject, state, step, actor, door, created_at)
+                      VALUES (77, 1, 'push', 'app:blog', 'running', 'building', 'daemon', 'daemon', 0);
+                      INSERT INTO deployment_details (operation_id) VALUES (77)";
+    database.execute_batch(unfinished).unwrap();
     let building = build(&[&label, "paas.app=blog", "paas.deployment=77"], &["--tag", &tag(&server, "blog", 77)]);
     let stray = format!("paas-{id}-stray");
     run(docker().args(["create", "--label", &label, "--name", &stray, "busybox:stable", "true"])).expect_success();
@@ -123,7 +124,7 @@ fn cleanup_removes_what_nobody_needs_and_disturbs_no_running_deploy() {
 
     let cleaned = server.json(&["cleanup"]);
     for (kind, removed) in
-        [("images", 1), ("containers", 1), ("networks", 1), ("deploy_logs_bytes", 1), ("temporary_files", 1)]
+        [("images", 1), ("containers", 1), ("networks", 1), ("deploy_logs", 1), ("temporary_files", 1)]
     {
         assert_eq!(cleaned[kind]["removed"], removed, "{kind} of {cleaned}");
     }
@@ -141,7 +142,7 @@ fn cleanup_removes_what_nobody_needs_and_disturbs_no_running_deploy() {
     drop(pushing.wait_with_output());
     server.wait_for("the slow build to serve", PATIENCE, || server.get("blog", "/").body.starts_with("slow"));
     server.wait_for("the end of its drain", PATIENCE, || server.json(&["deploys:info", "2"])["state"] == "succeeded");
-    database.execute("DELETE FROM deployments WHERE id = 77", []).unwrap();
+    database.execute("DELETE FROM operations WHERE id = 77", []).unwrap();
     wait_until_over(&server, "blog");
     // What the deploy does not need any more goes now, if it did not by itself, and then there is nothing left to do.
     let hint = "`paas cleanup --build-cache` also empties the build cache, of the whole engine";
@@ -349,7 +350,7 @@ fn builds_take_turns_and_who_waits_is_told_for_whom_and_can_be_cancelled() {
     let pushing = repository.begin_push();
     waits("2");
     server.paas(&["deploys:cancel", "shop"]).expect_success();
-    let canceled = finish(pushing).says("! [remote rejected] main -> main (canceled: nothing was deployed)");
+    let canceled = finish(pushing).says("! [remote rejected] main -> main (canceled: nothing was deployed to shop)");
     assert!(!canceled.talk().contains("-----> Building"), "{canceled}");
     assert_eq!(server.deploy_state("blog"), "building");
 
@@ -471,7 +472,7 @@ fn a_cap_that_cannot_be_had_is_said_and_a_report_tells_what_is_down() {
     let nowhere = "unix:///nonexistent/docker.sock";
     let report = run(server.command(PAAS).arg("report").env("DOCKER_HOST", nowhere)).expect_success().stdout;
     for line in [
-        "daemon:     does not run: no push gets in; `systemctl start paas` or `paas serve` starts it",
+        "daemon:     does not run: nobody can push; `systemctl start paas` or `paas serve` starts it",
         "resolver:   does not answer",
         ", does not answer: Caddy does not answer",
         &format!("engine:     not known: Docker does not answer at {nowhere}"),

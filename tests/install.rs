@@ -153,7 +153,10 @@ fn refuses() {
     assert_eq!(files(&machine, "/etc/paas"), [""; 0]);
     machine.add_user("ann");
     std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("install.sh"), path("install.sh")).unwrap();
-    run(machine.command_of("ann", path("install.sh")).arg("--demo")).expect_code(1).says("needs root").says("sudo ");
+    run(machine.command_of("ann", path("install.sh")).arg("--demo"))
+        .expect_code(1)
+        .says("must run as root")
+        .says("sudo ");
 }
 
 /// A file of the machine, as seen from outside.

@@ -22,8 +22,11 @@ fn rust_with_a_workspace() {
     }
     .serves_from(server, repository);
     // Where one dependency changes, the others are not compiled again.
-    run(command("cargo").args(["update", "itoa", "--precise", "1.0.11"]).current_dir(&repository.path))
-        .expect_success();
+    let mut cargo = command("cargo");
+    for name in ["HOME", "CARGO_HOME", "RUSTUP_HOME", "CARGO_HTTP_CAINFO"] {
+        cargo.envs(std::env::var_os(name).map(|value| (name, value)));
+    }
+    run(cargo.args(["update", "itoa", "--precise", "1.0.11"]).current_dir(&repository.path)).expect_success();
     repository.commit("another itoa");
     let third = repository.push().expect_success();
     let talk = third.talk();

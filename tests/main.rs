@@ -50,4 +50,5 @@ mod routing;
 mod scaling;
 mod secrets;
 mod serve;
+mod terminals;
 mod under_load;

@@ -211,7 +211,7 @@ fn a_caddy_of_the_users_own_is_asked_for_by_the_line_that_starts_it() {
     let caddyfile = server.root().join("caddy/Caddyfile").display().to_string();
     let hint = format!("start your Caddy, or see its log: `caddy run --config {caddyfile} --adapter caddyfile`");
     let pushed = repository.push().says("Caddy does not answer: ");
-    assert_refused(pushed, "Caddy does not answer: nothing was deployed", &hint);
+    assert_refused(pushed, "Caddy does not answer: nothing was deployed to blog", &hint);
     assert_eq!(server.containers(), Vec::<String>::new());
 
     // What the hint says to type, typed; the server ends it with the rest.

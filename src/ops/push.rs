@@ -146,7 +146,7 @@ mod tests {
     fn everything_else_is_refused_with_what_to_type() {
         insta::assert_snapshot!(refusal(Some("main"), &[("refs/heads/dev", "1")]), @r"
         blog deploys from main, not from dev
-        `git push paas dev:main` deploys this branch once; `paas apps:set blog deploy-branch dev` makes it the deploy branch
+        `git push paas HEAD:main` deploys what you have checked out once; `paas apps:set blog deploy-branch dev` makes it the deploy branch
         ");
         insta::assert_snapshot!(refusal(None, &[("refs/tags/v1", "1")]), @r"
         a tag is no deploy: blog deploys from a branch

@@ -1,5 +1,7 @@
 //! The server against the real OpenSSH client, with a shell script in place of paas.
 
+mod terminals;
+
 use std::{
     io::Write,
     net::SocketAddr,
@@ -181,22 +183,6 @@ fn without_a_command_it_is_a_shell_request() {
     let output = server.run(&["-T"], "");
     assert_eq!(stdout(&output), "shell for key:laptop\n", "{}", stderr(&output));
     assert_eq!(output.status.code(), Some(0));
-}
-
-#[test]
-fn a_terminal_is_refused_and_the_client_goes_on_without_unless_it_insists() {
-    let server = Fixture::new();
-    // `script` gives the client a terminal, for which it asks the server for one as well.
-    let words = |ssh: &Command| {
-        let words: Vec<_> = ssh.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
-        format!("ssh {}", shell_words::join(words))
-    };
-    let at_a_terminal = words(&server.ssh(&[], ""));
-    let output = Command::new("script").args(["-qec", &at_a_terminal, "/dev/null"]).output().unwrap();
-    assert!(stdout(&output).contains("shell for key:laptop"), "{}", stdout(&output));
-    assert_eq!(output.status.code(), Some(0));
-    let insisting = server.run(&["-tt"], "");
-    assert!(stderr(&insisting).contains("PTY allocation request failed"), "{}", stderr(&insisting));
 }
 
 #[test]

@@ -3,13 +3,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::Semaphore, task::spawn_blocking};
+use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
 use crate::{
-    Error, Result, clock,
+    Result, clock,
     engine::Engine,
-    instance::Instance,
+    instance::{Instance, on_pool},
     model::{self, JobName, JobState},
     settings,
     store::{JobRun, Store, Tables},
@@ -28,7 +28,7 @@ const RUNS_KEPT: u32 = 50;
 /// Does what is due, for as long as the daemon lives.
 pub(super) async fn run(instance: Arc<Instance>) {
     let turns = Arc::new(Semaphore::new(AT_ONCE));
-    match on_store(&instance, |tables| tables.interrupt_jobs(clock::now())).await {
+    match instance.writing(|tables| tables.interrupt_jobs(clock::now())).await {
         Ok(cut_short) => {
             for run in cut_short {
                 warn!("job {} was cut short {}", run.name, run.started_at.map(clock::ago).unwrap_or_default());
@@ -49,15 +49,16 @@ pub(super) async fn run(instance: Arc<Instance>) {
 async fn begin(instance: &Arc<Instance>, turns: &Arc<Semaphore>) -> Result<()> {
     let now = clock::now();
     // Most looks find nothing to change, and write nothing.
-    let planned = on_store_read(instance, move |tables| planned(tables, now)).await?;
+    let planned = instance.reading(move |tables| planned(tables, now)).await?;
     if !planned.is_empty() {
-        on_store(instance, move |tables| planned.iter().try_for_each(|(name, due)| tables.plan_job(*name, "", *due)))
+        instance
+            .writing(move |tables| planned.iter().try_for_each(|(name, due)| tables.plan_job(*name, "", *due)))
             .await?;
     }
-    for run in on_store_read(instance, move |tables| tables.due_jobs(now)).await? {
+    for run in instance.reading(move |tables| tables.due_jobs(now)).await? {
         let Ok(turn) = Arc::clone(turns).try_acquire_owned() else { return Ok(()) };
         let id = run.id;
-        if !on_store(instance, move |tables| tables.start_job(id, clock::now())).await? {
+        if !instance.writing(move |tables| tables.start_job(id, clock::now())).await? {
             continue;
         }
         let instance = Arc::clone(instance);
@@ -102,7 +103,7 @@ async fn carry_out(instance: &Arc<Instance>, run: &JobRun) -> Result<()> {
         _ => info!("job {}, in {took}: {outcome}", run.name),
     }
     let id = run.id;
-    on_store(instance, move |tables| tables.end_job(id, state, &outcome, clock::now())).await
+    instance.writing(move |tables| tables.end_job(id, state, &outcome, clock::now())).await
 }
 
 /// What a job does. Returns what came of it, in one line.
@@ -132,32 +133,14 @@ async fn work(instance: &Arc<Instance>, name: JobName) -> Result<String> {
             true => "the log of the database is empty".to_owned(),
             false => "the database was in use; it is for the next time".to_owned(),
         }),
-        JobName::ForgetJobs => on_store(instance, |tables| tables.forget_jobs(RUNS_KEPT))
-            .await
-            .map(|runs| format!("{runs} runs forgotten")),
+        JobName::ForgetJobs => {
+            instance.writing(|tables| tables.forget_jobs(RUNS_KEPT)).await.map(|runs| format!("{runs} runs forgotten"))
+        }
     }
 }
 
 /// Empties the log that SQLite writes to first, and returns whether it could.
 pub(super) async fn checkpoint(instance: &Instance) -> Result<bool> {
     let path = instance.settings.paths.database();
-    spawn_blocking(move || Store::checkpoint(&path)).await.map_err(Error::bug)?
-}
-
-/// Changes the database, on a thread that may wait for others' writes.
-async fn on_store<T: Send + 'static>(
-    instance: &Arc<Instance>,
-    work: impl FnOnce(&Tables<'_>) -> Result<T> + Send + 'static,
-) -> Result<T> {
-    let instance = Arc::clone(instance);
-    spawn_blocking(move || instance.write(work)).await.map_err(Error::bug)?
-}
-
-/// Reads the database, on a thread that may wait.
-async fn on_store_read<T: Send + 'static>(
-    instance: &Arc<Instance>,
-    work: impl FnOnce(&Tables<'_>) -> Result<T> + Send + 'static,
-) -> Result<T> {
-    let instance = Arc::clone(instance);
-    spawn_blocking(move || instance.read(work)).await.map_err(Error::bug)?
+    on_pool(move || Store::checkpoint(&path)).await?
 }
