@@ -4,6 +4,7 @@
 //! A command is its arguments, what it does, and who may do it ([`Access`]): `access` has no wildcard arm, so that a
 //! command that does not say so does not compile. [`execute`] asks the policy before anything is run.
 
+mod access;
 mod apps;
 mod arguments;
 mod build_caps;
@@ -18,8 +19,10 @@ mod git;
 mod here;
 mod hook;
 mod inside;
+mod jobs;
 mod logs;
 mod manual;
+mod operations;
 mod plan;
 mod processes;
 mod releases;
@@ -31,7 +34,8 @@ mod ssh_keys;
 
 use std::{ffi::OsString, path::PathBuf};
 
-use arguments::Input;
+pub use access::{AccessRow, access_table};
+use arguments::Wanted;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{
@@ -40,7 +44,6 @@ use crate::{
     error::{AccessError, HostError},
     instance::Instance,
     model::{Access, AppName, Door},
-    ops::edit::Edited,
     settings::{Account, Session, Settings},
     ui::{Format, Ui},
 };
@@ -64,7 +67,7 @@ pub struct Cli {
 #[command(next_help_heading = "Global options")]
 struct Global {
     /// The app, in place of the first word
-    #[arg(long, global = true, value_name = "APP", add = clap_complete::ArgValueCandidates::new(completions::app_names))]
+    #[arg(id = "other_app", long = "app", global = true, value_name = "APP", add = clap_complete::ArgValueCandidates::new(completions::app_names))]
     app: Option<AppName>,
     /// Do not ask
     #[arg(long, global = true)]
@@ -94,11 +97,15 @@ enum Command {
     #[command(flatten)]
     Deploys(deploys::Command),
     #[command(flatten)]
+    Operations(operations::Command),
+    #[command(flatten)]
     Releases(releases::Command),
     #[command(name = "logs")]
     Logs(logs::Logs),
     #[command(flatten)]
     SshKeys(ssh_keys::Command),
+    #[command(flatten)]
+    Jobs(jobs::Command),
     #[command(flatten)]
     Server(server::Command),
     #[command(flatten)]
@@ -109,6 +116,8 @@ enum Command {
     Inside(inside::Command),
     #[command(name = "hook", hide = true)]
     Hook(hook::Hook),
+    #[command(name = "operation", hide = true)]
+    Operation(operations::Run),
 }
 
 impl Command {
@@ -120,20 +129,21 @@ impl Command {
             Command::Ps(it) => it.access(),
             Command::Checks(it) => it.access(),
             Command::Deploys(it) => it.access(),
+            Command::Operations(it) => it.access(),
             Command::Releases(it) => it.access(),
             Command::Logs(it) => it.access(),
             Command::SshKeys(it) => it.access(),
+            Command::Jobs(it) => it.access(),
             Command::Server(it) => it.access(),
             Command::Buildpacks(it) => it.access(),
             Command::Here(it) => it.access(),
             Command::Inside(it) => it.access(),
-            Command::Hook(_) => Access::Inside,
+            Command::Hook(_) | Command::Operation(_) => Access::Inside,
         }
     }
 
-    /// The file of the person who types that it takes, with the most bytes it may have, and what to say if it is to be
-    /// typed on a terminal.
-    fn input(&mut self) -> Option<(&mut Input, u64, &'static str)> {
+    /// The file of the person who types that it takes.
+    fn input(&mut self) -> Option<Wanted<'_>> {
         match self {
             Command::SshKeys(it) => it.input(),
             _ => None,
@@ -148,35 +158,36 @@ impl Command {
             Command::Ps(it) => it.run(context, ui).await,
             Command::Checks(it) => it.run(context, ui).await,
             Command::Deploys(it) => it.run(context, ui).await,
+            Command::Operations(it) => it.run(context, ui).await,
             Command::Releases(it) => it.run(context, ui).await,
             Command::Logs(it) => it.run(context, ui).await,
             Command::SshKeys(it) => it.run(context, ui).await,
+            Command::Jobs(it) => it.run(context, ui),
             Command::Server(it) => it.run(context, ui).await,
             Command::Buildpacks(it) => it.run(context, ui).await,
             Command::Hook(it) => it.run(context).await,
+            Command::Operation(it) => it.run(context).await,
             Command::Here(_) | Command::Inside(_) => Err(Error::bug("a command without an instance was given one")),
         }
     }
 }
 
-/// Shows what a deploy came to.
-fn deployed(ui: Ui, edited: Result<Edited>) -> Result<()> {
-    ui.show(&edited?)
-}
-
 /// What is generated from the command tree and committed: the completion scripts and the pages of the manual, by path,
-/// whole; and the parts of docs/reference.md, by name.
+/// whole; and the parts of docs/reference.md and README.md, by name.
 ///
 /// # Errors
-/// [`Error::Bug`].
+/// [`Error::Bug`], and [`Error::Buildpack`] if a buildpack of the binary is malformed.
 pub fn generated() -> Result<Generated> {
     let mut files: Vec<(String, String)> =
         completions::Shell::ALL.iter().map(|shell| (format!("completions/{}", shell.file()), shell.script())).collect();
     files.extend(manual::pages()?.into_iter().map(|(name, text)| (format!("man/{name}"), text)));
     let reference = vec![
         ("commands", manual::command_reference()),
+        ("access", access::reference()?),
+        ("roles", access::role_reference()),
         ("settings", manual::setting_reference()),
         ("exit codes", manual::exit_code_reference()),
+        ("buildpacks", crate::buildpack::Buildpacks::load(None)?.table()),
     ];
     Ok(Generated { files, reference })
 }
@@ -186,7 +197,7 @@ pub fn generated() -> Result<Generated> {
 pub struct Generated {
     /// Files, by path from the root of the source.
     pub files: Vec<(String, String)>,
-    /// Parts of docs/reference.md, by name.
+    /// Parts of docs/reference.md and README.md, by name.
     pub reference: Vec<(&'static str, String)>,
 }
 
@@ -273,16 +284,23 @@ fn execute(arguments: &[OsString], door: Door) -> u8 {
         }
     }
     // Before root becomes the owner of the root directory, who may not be able to read root's files.
-    if let Some((input, limit, prompt)) = command.input()
-        && let Err(error) = input.read(door, limit, prompt, ui)
+    if let Some(wanted) = command.input()
+        && let Err(error) = wanted.read(door, &arguments, ui)
     {
         return fail(&error, ui);
     }
     let name = command_name(&arguments);
+    // What one of ours was asked for came by the door that it was asked for at.
+    let asked_at = match &command {
+        Command::Operation(it) => it.door,
+        _ => door,
+    };
     let force = global.force;
-    let done = in_instance(global.config, door, |context| {
+    let done = in_instance(global.config, asked_at, |context| {
         Box::pin(async move {
-            caller::check_access(context, &name, &command.access())?;
+            if !matches!(command, Command::Operation(_)) {
+                caller::check_access(context, &name, &command.access())?;
+            }
             command.run(context, ui, force).await
         })
     });
@@ -330,7 +348,7 @@ fn elsewhere(clone: Option<remote::Server>) -> Result<Option<remote::Server>> {
 /// Sends a command line to a server, with the file that it names as standard input. Returns only where that fails.
 fn send(server: &remote::Server, command: &mut Command, mut arguments: Vec<OsString>) -> Error {
     let file = match command.input() {
-        Some((input, _, _)) => input.send(&mut arguments),
+        Some(wanted) => wanted.input.send(&mut arguments),
         None => Ok(None),
     };
     match file {

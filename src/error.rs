@@ -30,7 +30,7 @@ pub use kind::Kind;
 pub use proxy::ProxyError;
 pub use push::PushError;
 pub use source::SourceError;
-pub use store::StoreError;
+pub use store::{StoreError, StoreFault};
 pub use thing::Thing;
 pub use usage::UsageError;
 

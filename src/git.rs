@@ -9,7 +9,7 @@ pub use receive::{ProcReceive, RefUpdate, read_updates, refuse_service};
 use crate::{
     Error, Result,
     error::{SourceError, UsageError},
-    exec,
+    exec, files,
     model::{AppName, BranchName, CommitId, DeployId},
     settings::Paths,
 };
@@ -62,10 +62,7 @@ pub fn install_hooks(paths: &Paths) -> Result<()> {
         }
         let action = || format!("link the hook {}", link.display());
         let draft = paths.hooks().join(format!("{name}.{}", std::process::id()));
-        match std::fs::remove_file(&draft) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(Error::io(action())(error)),
-            _ => {}
-        }
+        files::remove_if_there(&draft)?;
         symlink(&binary, &draft).and_then(|()| std::fs::rename(&draft, &link)).map_err(Error::io(action()))?;
     }
     Ok(())
@@ -140,13 +137,7 @@ fn set_reference(path: &Path, name: &str, commit: CommitId) -> Result<()> {
 
 /// Removes git's lock of a reference, which a process that was killed as it moved it left: nobody else would ever.
 fn free(path: &Path, name: &str) -> Result<()> {
-    let lock = path.join(format!("{name}.lock"));
-    match std::fs::remove_file(&lock) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::io(format!("remove {}", lock.display()))(error))
-        }
-        _ => Ok(()),
-    }
+    files::remove_if_there(&path.join(format!("{name}.lock"))).map(drop)
 }
 
 fn open(path: &Path) -> Result<git2::Repository> {

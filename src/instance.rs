@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::Semaphore;
 
 use crate::{
-    Error, Result,
+    Error, Result, files,
     model::{AppId, ConfigMap, EnvKey},
     secrets::Secrets,
     settings::Settings,
@@ -98,7 +98,7 @@ impl Instance {
             paths.caddy(),
         ] {
             if !directory.is_dir() {
-                make_private(&directory)?;
+                files::make_private_directory(&directory)?;
             }
         }
         let mut store = Store::open(&paths.database())?;
@@ -209,16 +209,6 @@ fn locked(store: &Mutex<Store>) -> MutexGuard<'_, Store> {
     store.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Makes a directory, and those above it, that only its owner may enter.
-fn make_private(path: &std::path::Path) -> Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(Error::io(format!("make the directory {}", path.display())))
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
@@ -226,9 +216,8 @@ mod tests {
     use super::*;
 
     fn daemon(directory: &std::path::Path) -> Instance {
-        let file = directory.join("config.toml");
-        std::fs::write(&file, format!("root = {:?}", directory.join("root").display().to_string())).unwrap();
-        Instance::open(Settings::load(Some(file)).unwrap()).unwrap().for_daemon().unwrap()
+        let settings = Settings::of_text(&format!("root = {:?}", directory.join("root"))).unwrap();
+        Instance::open(settings).unwrap().for_daemon().unwrap()
     }
 
     /// The runtime has one thread: if anything waited on it, nothing else would go on.

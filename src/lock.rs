@@ -13,7 +13,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result, clock, model::Actor};
+use crate::{Error, Result, clock, files, model::Actor};
 
 /// How often a waiting process tries again.
 const RETRY: Duration = Duration::from_millis(50);
@@ -58,14 +58,7 @@ impl Holder {
 /// [`Error::Host`].
 pub fn try_lock(path: &Path, holder: &Holder) -> Result<Result<Lock, Option<Holder>>> {
     let action = || format!("lock {}", path.display());
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .map_err(Error::io(action()))?;
+    let mut file = open(path).map_err(Error::io(action()))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(rustix::io::Errno::WOULDBLOCK) => {
@@ -81,17 +74,26 @@ pub fn try_lock(path: &Path, holder: &Holder) -> Result<Result<Lock, Option<Hold
     Ok(Ok(Lock { _file: file }))
 }
 
+/// Takes the lock at `path`, and holds up the thread until it is free: for what takes a moment and needs no name.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn wait(path: &Path) -> Result<Lock> {
+    let take = || -> std::io::Result<File> {
+        let file = open(path)?;
+        rustix::io::retry_on_intr(|| flock(&file, FlockOperation::LockExclusive))?;
+        Ok(file)
+    };
+    take().map(|file| Lock { _file: file }).map_err(Error::io(format!("lock {}", path.display())))
+}
+
 /// Who holds the lock at `path`; none where nobody does, or the holder has not said yet.
 ///
 /// # Errors
 /// [`Error::Host`].
 pub fn holder(path: &Path) -> Result<Option<Holder>> {
     let action = || format!("look at the lock {}", path.display());
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::io(action())(error)),
-    };
+    let Some(mut file) = files::open_optional(path)? else { return Ok(None) };
     match flock(&file, FlockOperation::NonBlockingLockShared) {
         Ok(()) => return Ok(None),
         Err(rustix::io::Errno::WOULDBLOCK) => {}
@@ -158,8 +160,11 @@ pub fn is_claimed(path: &Path, number: i64) -> Result<bool> {
 }
 
 fn open_claims(path: &Path) -> Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path).map_err(claim_error(path))
+    open(path).map_err(claim_error(path))
+}
+
+fn open(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
 fn claim_error(path: &Path) -> impl FnOnce(std::io::Error) -> Error {

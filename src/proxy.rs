@@ -16,10 +16,9 @@ mod tests;
 use std::{
     collections::BTreeSet,
     fs::File,
-    io::{self, BufRead, Write},
+    io::{self, BufRead},
     net::SocketAddrV4,
-    os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -33,8 +32,9 @@ use self::{admin::Admin, caddyfile::Variant};
 use crate::{
     Error, Result, clock,
     error::{HostError, ProxyError},
-    exec,
+    exec, files,
     instance::Instance,
+    lock::Lock,
     model::AppName,
     settings::{Paths, ProxyMode},
 };
@@ -164,7 +164,7 @@ async fn restore(instance: &Instance) -> Result<()> {
 async fn apply(instance: &Instance, variant: Option<Variant>) -> Result<()> {
     let paths = &instance.settings.paths;
     let _lock = lock(paths).await?;
-    let loaded = read_optional(&paths.caddyfile_loaded())?;
+    let loaded = files::read_optional(&paths.caddyfile_loaded())?;
     let variant = variant.or_else(|| loaded.as_deref().map(Variant::of)).unwrap_or(Variant::Dynamic);
     let read = instance.reading(move |tables| match variant {
         // Read while the resolver is away, whatever happened meanwhile.
@@ -185,8 +185,8 @@ async fn apply(instance: &Instance, variant: Option<Variant>) -> Result<()> {
         // healed by the next call, which finds that the loaded one on record differs.
         match admin.load(&text).await {
             Ok(()) => {
-                write_atomically(&paths.caddyfile(), &text)?;
-                write_atomically(&paths.caddyfile_loaded(), &text)
+                files::write_whole(&paths.caddyfile(), text.as_bytes(), 0o600)?;
+                files::write_whole(&paths.caddyfile_loaded(), text.as_bytes(), 0o600)
             }
             Err(unavailable @ Error::Proxy(ProxyError::Unavailable { .. })) => {
                 write_checked_by_program(instance, &text).await?;
@@ -194,11 +194,11 @@ async fn apply(instance: &Instance, variant: Option<Variant>) -> Result<()> {
             }
             Err(error) => Err(error),
         }
-    } else if read_optional(&paths.caddyfile())?.as_deref() == Some(&text) {
+    } else if files::read_optional(&paths.caddyfile())?.as_deref() == Some(&text) {
         Ok(())
     } else {
         match admin.adapt(&text).await {
-            Ok(()) => write_atomically(&paths.caddyfile(), &text),
+            Ok(()) => files::write_whole(&paths.caddyfile(), text.as_bytes(), 0o600),
             Err(Error::Proxy(ProxyError::Unavailable { .. })) => write_checked_by_program(instance, &text).await,
             Err(error) => Err(error),
         }
@@ -209,7 +209,7 @@ async fn apply(instance: &Instance, variant: Option<Variant>) -> Result<()> {
 async fn write_checked_by_program(instance: &Instance, text: &str) -> Result<()> {
     let paths = &instance.settings.paths;
     let candidate = candidate(paths);
-    write_atomically(&candidate, text)?;
+    files::write_whole(&candidate, text.as_bytes(), 0o600)?;
     let mut command = caddy::command(&instance.settings);
     command.arg("adapt").arg("--config").arg(&candidate).args(["--adapter", "caddyfile"]);
     match exec::output(command).await {
@@ -229,22 +229,14 @@ fn loaded_variant(paths: &Paths) -> Option<Variant> {
     Some(Variant::of(&first))
 }
 
-/// The lock around writing and loading the Caddyfile; freed when dropped.
-#[derive(Debug)]
-struct Lock(#[expect(dead_code, reason = "the lock lives as long as the file is open")] File);
-
-/// Waits for the proxy's lock, and removes what its last holder did not come to use.
+/// Waits for the lock around writing and loading the Caddyfile, and removes what its last holder did not come to use.
 async fn lock(paths: &Paths) -> Result<Lock> {
     let path = paths.proxy_lock();
-    let action = format!("lock {}", path.display());
-    let taken = tokio::task::spawn_blocking(move || -> io::Result<File> {
-        let file = File::options().create(true).truncate(false).write(true).open(path)?;
-        rustix::io::retry_on_intr(|| rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive))?;
-        Ok(file)
-    });
-    let lock = taken.await.map_err(Error::bug)?.map(Lock).map_err(Error::io(action))?;
+    let lock = tokio::task::spawn_blocking(move || crate::lock::wait(&path)).await.map_err(Error::bug)??;
     let candidate = candidate(paths);
-    for left in [draft(&candidate), candidate, draft(&paths.caddyfile()), draft(&paths.caddyfile_loaded())] {
+    for left in
+        [files::draft(&candidate), candidate, files::draft(&paths.caddyfile()), files::draft(&paths.caddyfile_loaded())]
+    {
         // What cannot be removed now is written over, or removed by the next to come.
         let _ = std::fs::remove_file(left);
     }
@@ -254,34 +246,4 @@ async fn lock(paths: &Paths) -> Result<Lock> {
 /// A Caddyfile that is to be checked.
 fn candidate(paths: &Paths) -> PathBuf {
     paths.caddy().join("Caddyfile.candidate")
-}
-
-/// What a file is written as, before it gets its name.
-fn draft(path: &Path) -> PathBuf {
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(".draft");
-    draft.into()
-}
-
-fn read_optional(path: &Path) -> Result<Option<String>> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::io(format!("read {}", path.display()))(error)),
-    }
-}
-
-/// Writes a file so that at any moment, and after any crash, it is whole: the old one or the new one. Only for who holds
-/// the lock.
-fn write_atomically(path: &Path, text: &str) -> Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("/"));
-    let write = || -> io::Result<()> {
-        let mut options = File::options();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(draft(path))?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(draft(path), path)?;
-        File::open(directory)?.sync_all()
-    };
-    write().map_err(Error::io(format!("write {}", path.display())))
 }

@@ -1,16 +1,10 @@
 //! Secrets at rest: sealed with age (<https://age-encryption.org/v1>) to an identity that only the owner may read.
 
-use std::{
-    fmt,
-    fs::OpenOptions,
-    io::{Read, Write},
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
-};
+use std::{fmt, io::Read, path::Path};
 
 use age::secrecy::ExposeSecret;
 
-use crate::{Error, Result, error::StoreError, model::ConfigMap};
+use crate::{Error, Result, error::StoreError, files, model::ConfigMap};
 
 /// The instance's identity, which seals and opens.
 pub struct Secrets {
@@ -24,40 +18,14 @@ impl Secrets {
     /// [`Error::Host`]; `StoreError::Sealed` where the file holds no identity.
     pub fn open(path: &Path) -> Result<Secrets> {
         loop {
-            match std::fs::read_to_string(path) {
-                Ok(text) => {
-                    let identity = text.trim().parse().map_err(|reason: &str| {
-                        Error::Store(StoreError::Sealed { reason: format!("{}: {reason}", path.display()) })
-                    })?;
-                    return Ok(Secrets { identity });
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Self::make(path)?,
-                Err(error) => return Err(Error::io(format!("read {}", path.display()))(error)),
+            if let Some(text) = files::read_optional(path)? {
+                let identity = text.trim().parse().map_err(|reason: &str| {
+                    Error::Store(StoreError::Sealed { reason: format!("{}: {reason}", path.display()) })
+                })?;
+                return Ok(Secrets { identity });
             }
-        }
-    }
-
-    /// Writes a new identity beside its place and links it there, so that two processes end up with the same one and
-    /// none ever sees half of it.
-    fn make(path: &Path) -> Result<()> {
-        let action = || format!("write {}", path.display());
-        let draft = path.with_extension(format!("key.{}", std::process::id()));
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&draft)
-            .map_err(Error::io(action()))?;
-        let identity = age::x25519::Identity::generate();
-        file.write_all(identity.to_string().expose_secret().as_bytes())
-            .and_then(|()| file.sync_all())
-            .map_err(Error::io(action()))?;
-        let linked = std::fs::hard_link(&draft, path);
-        std::fs::remove_file(&draft).map_err(Error::io(action()))?;
-        match linked {
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(Error::io(action())(error)),
-            _ => Ok(()),
+            let identity = age::x25519::Identity::generate();
+            files::write_once(path, identity.to_string().expose_secret().as_bytes(), 0o600)?;
         }
     }
 
@@ -122,7 +90,11 @@ mod tests {
         let sealed = secrets.seal(b"hunter2")?;
         assert!(!sealed.windows(7).any(|window| window == b"hunter2"));
         assert_eq!(Secrets::open(&directory.path().join("one.key"))?.unseal(&sealed)?, b"hunter2");
-        assert!(Secrets::open(&directory.path().join("two.key"))?.unseal(&sealed).is_err());
+        let error = Secrets::open(&directory.path().join("two.key"))?.unseal(&sealed).unwrap_err();
+        assert_eq!(error.kind(), crate::Kind::Unavailable, "it is told apart from what exists already");
+        std::fs::write(directory.path().join("two.key"), "no key").map_err(Error::io("write a file"))?;
+        let error = Secrets::open(&directory.path().join("two.key")).unwrap_err();
+        assert_eq!(error.kind(), crate::Kind::Unavailable, "{error}");
         Ok(())
     }
 

@@ -7,26 +7,38 @@ mod config;
 mod containers;
 mod deployments;
 mod events;
+mod jobs;
 mod keys;
 mod migrate;
+mod operations;
 mod process_settings;
 mod releases;
 mod routes;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use containers::{Container, ContainerState, NewContainer};
 pub use deployments::NewDeployment;
 pub use events::{EventFilter, NewEvent};
+pub use jobs::JobRun;
 pub use keys::StoredKey;
+pub use operations::NewOperation;
 pub use releases::NewRelease;
 pub use routes::{Route, Standing};
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior};
 
-use crate::{Error, Result, error::StoreError, model::Invalid};
+use crate::{
+    Error, Result,
+    error::{StoreError, StoreFault},
+    files, lock,
+    model::Invalid,
+};
 
 /// How long a process waits for another's write to end, in milliseconds.
 const BUSY_TIMEOUT_MS: u32 = 15_000;
+
+/// How long a checkpoint waits for readers, in milliseconds: nobody can write meanwhile.
+const CHECKPOINT_TIMEOUT_MS: u32 = 1_000;
 
 /// An open database.
 #[derive(Debug)]
@@ -46,6 +58,10 @@ impl Store {
     /// # Errors
     /// [`Error::Store`] where SQLite fails; `StoreError::TooNew`.
     pub fn open(path: &Path) -> Result<Store> {
+        // The change to WAL does not wait for other processes as all else does, so they take turns here.
+        let _turn = lock::wait(&beside(path, ".lock"))?;
+        // What SQLite makes beside the database gets the rights of the database.
+        files::make_private_file(path)?;
         let mut connection = Connection::open(path).map_err(database("be opened"))?;
         connection
             .execute_batch(&format!(
@@ -56,8 +72,30 @@ impl Store {
                  PRAGMA cache_size = -1000;"
             ))
             .map_err(database("be opened"))?;
-        migrate::run(&mut connection)?;
+        migrate::run(&mut connection, path)?;
+        // Those that an earlier version made are there by now, with the rights that they had.
+        for suffix in ["-wal", "-shm"] {
+            let beside = beside(path, suffix);
+            if beside.exists() {
+                files::make_private_file(&beside)?;
+            }
+        }
         Ok(Store { connection })
+    }
+
+    /// Moves what was written into the database itself and empties the log that it was written to first, so that the log
+    /// does not stay as large as it once was. Returns whether it could: nobody must be reading or writing meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn checkpoint(path: &Path) -> Result<bool> {
+        let store = Store::open(path)?;
+        store
+            .connection
+            .execute_batch(&format!("PRAGMA busy_timeout = {CHECKPOINT_TIMEOUT_MS};"))
+            .and_then(|()| store.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get("busy")))
+            .map(|busy: bool| !busy)
+            .map_err(database("be written"))
     }
 
     /// Reads, from one snapshot.
@@ -161,7 +199,25 @@ impl Tables<'_> {
 
 /// Makes a database error, with what was tried after "the database cannot".
 fn database(action: &'static str) -> impl FnOnce(rusqlite::Error) -> Error {
-    move |source| Error::Store(StoreError::Failed { action, source: source.into() })
+    move |source| Error::Store(StoreError::Failed { action, fault: fault(&source), source: source.into() })
+}
+
+fn fault(error: &rusqlite::Error) -> StoreFault {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreFault::Busy,
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => StoreFault::ReadOnly,
+        Some(ErrorCode::DiskFull) => StoreFault::DiskFull,
+        Some(ErrorCode::SystemIoFailure) => StoreFault::Disk,
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreFault::Damaged,
+        _ => StoreFault::Other,
+    }
+}
+
+/// The path of a file beside the database: its own with something appended.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 /// Turns a stored value that does not parse into an error of the column it is in.
@@ -201,5 +257,93 @@ mod tests {
         assert_eq!(first.len(), 8);
         assert_eq!(first, second);
         Ok(())
+    }
+
+    /// Reads and writes with an open database, and returns of what kind the failure is.
+    fn fault_of(store: Result<Store>) -> Option<StoreFault> {
+        let name = "blog".parse().unwrap();
+        match store.and_then(|mut store| store.write(|tables| tables.create_app(&name))) {
+            Err(Error::Store(StoreError::Failed { fault, .. })) => Some(fault),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_failure_says_of_what_kind_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let other = directory.path().join("other.db");
+        std::fs::write(&other, "this is not what SQLite wrote; ".repeat(100)).unwrap();
+        assert_eq!(fault_of(Store::open(&other)), Some(StoreFault::Damaged));
+
+        let path = directory.path().join("paas.db");
+        let full = Store::open(&path).unwrap();
+        let pages: i64 = full.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+        full.connection.pragma_update(None, "max_page_count", pages).unwrap();
+        full.connection.execute_batch("CREATE TABLE big (x)").unwrap_err();
+        let filled = full.connection.execute_batch("CREATE TABLE big (x)").map_err(|error| fault(&error));
+        assert_eq!(filled, Err(StoreFault::DiskFull));
+        drop(full);
+
+        let read_only = Store::open(&path).unwrap();
+        read_only.connection.pragma_update(None, "query_only", true).unwrap();
+        assert_eq!(fault_of(Ok(read_only)), Some(StoreFault::ReadOnly));
+
+        let (mut first, second) = (Store::open(&path).unwrap(), Store::open(&path).unwrap());
+        second.connection.execute_batch("PRAGMA busy_timeout = 0").unwrap();
+        let held = first.connection.transaction_with_behavior(TransactionBehavior::Immediate).unwrap();
+        assert_eq!(fault_of(Ok(second)), Some(StoreFault::Busy));
+        drop(held);
+    }
+
+    #[test]
+    fn the_database_is_its_owners_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("paas.db");
+        // As a version before this one left it.
+        std::fs::write(&path, "").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let _store = Store::open(&path).unwrap();
+        for suffix in ["", "-wal", "-shm"] {
+            let mode = std::fs::metadata(beside(&path, suffix)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{suffix}");
+        }
+    }
+
+    #[test]
+    fn many_may_make_it_at_once() {
+        for _ in 0..10 {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("paas.db");
+            let ids: Vec<String> = std::thread::scope(|scope| {
+                let openings: Vec<_> = (0..8)
+                    .map(|_| scope.spawn(|| Store::open(&path).unwrap().read(|tables| tables.instance_id()).unwrap()))
+                    .collect();
+                openings.into_iter().map(|opening| opening.join().unwrap()).collect()
+            });
+            assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_empties_the_log_and_gives_way_to_readers() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("paas.db");
+        let mut store = Store::open(&path).unwrap();
+        store.write(|tables| tables.set_meta("a", &"x".repeat(100_000))).unwrap();
+        let log = || std::fs::metadata(beside(&path, "-wal")).unwrap().len();
+        assert!(log() > 100_000);
+        let mut reader = Store::open(&path).unwrap();
+        reader
+            .read(|tables| {
+                tables.meta("a")?;
+                store.write(|tables| tables.set_meta("a", "y"))?;
+                assert!(!Store::checkpoint(&path)?, "somebody reads what is in the log");
+                Ok(())
+            })
+            .unwrap();
+        assert!(Store::checkpoint(&path).unwrap());
+        assert_eq!(log(), 0);
+        assert_eq!(store.read(|tables| tables.meta("a")).unwrap().as_deref(), Some("y"));
     }
 }

@@ -2,6 +2,7 @@
 //! written down first, so that it may die at any moment.
 
 mod health;
+mod jobs;
 mod reconcile;
 
 use std::{
@@ -22,6 +23,7 @@ use crate::{
     instance::Instance,
     lock::{self, Holder},
     model::{Actor, AppId},
+    ops::operations,
     proxy,
     settings::Settings,
     ssh,
@@ -96,9 +98,11 @@ async fn run(instance: Arc<Instance>) -> Result<()> {
         instance.settings.app_url(&"app".parse()?).replace("//app.", "//APP."),
     );
     let supervisor = tokio::spawn(supervise(Arc::clone(&instance)));
+    let jobs = tokio::spawn(jobs::run(Arc::clone(&instance)));
     let signal = wait_for_signal().await?;
     info!("{signal}: stopping; Caddy and running deploys go on");
     supervisor.abort();
+    jobs.abort();
     // Nobody listens where all have ended already.
     let _ = stop.send(true);
     let ended = async {
@@ -112,7 +116,7 @@ async fn run(instance: Arc<Instance>) -> Result<()> {
         Ok(Err(error)) => error!("{error}"),
         Ok(Ok(Ok(()))) | Err(_) => {}
     }
-    Ok(())
+    jobs::checkpoint(&instance).await.map(drop)
 }
 
 async fn wait_for_signal() -> Result<&'static str> {
@@ -180,7 +184,7 @@ async fn with_engine(instance: &Arc<Instance>, engine: &Engine, retiring: &Retir
         };
         let done = match tick {
             Tick::Retire => retiring.begin(instance, engine).await,
-            Tick::Recover => deploy::recover(instance, engine).await,
+            Tick::Recover => put_right(instance, engine).await,
             Tick::Reconcile => reconcile::all(instance, engine, reviving, std::mem::take(&mut first)).await,
             Tick::Happened(event) => reconcile::happened(instance, engine, reviving, &event).await,
             Tick::EngineLost => return,
@@ -229,4 +233,10 @@ impl Retiring {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<AppId>> {
         self.apps.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Puts right what dead processes left: deploys, and all other operations.
+async fn put_right(instance: &Instance, engine: &Engine) -> Result<()> {
+    deploy::recover(instance, engine).await?;
+    operations::recover(instance).await
 }

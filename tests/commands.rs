@@ -1,14 +1,11 @@
 //! The command tree: the same behind each door, with exit codes and output that programs can rely on.
 
-use std::{
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::{process::Stdio, time::Duration};
 
 use serde_json::Value;
 
 use crate::{
-    harness::{PAAS, Ran, Server, run, run_with_input},
+    harness::{PAAS, Ran, Server, command, run, run_with_input},
     machine::Machine,
 };
 
@@ -96,6 +93,7 @@ fn both_doors_give_the_same_answer_and_the_same_exit_code() {
         ("ps:restart blog", 3),
         ("ps:stop nope", 3),
         ("ssh-keys:list --format json", 0),
+        ("jobs:list", 0),
         ("ssh-keys:remove nope", 3),
     ] {
         let words: Vec<&str> = command.split(' ').collect();
@@ -158,32 +156,56 @@ fn programs_can_read_what_is_printed() {
     server.paas(&["config:set", "web", "A=1"]).expect_success();
 
     let apps = server.json(&["apps:list"]);
-    assert_eq!(keys(&apps[0]), ["created_at", "name", "release", "state", "url"]);
-    assert_eq!((&apps[0]["state"], &apps[0]["release"]), (&"running".into(), &2.into()));
+    assert_eq!(keys(&apps[0]), ["app", "created_at", "reason", "release", "since_at", "status", "url"]);
+    assert_eq!((&apps[0]["status"], &apps[0]["release"]), (&"live".into(), &2.into()));
     let app = server.json(&["apps:info", "web"]);
     assert_eq!(
         keys(&app),
-        ["commit", "created_at", "deploy_branch", "locked", "name", "port", "processes", "release", "state", "url"]
+        [
+            "app",
+            "commit",
+            "containers",
+            "created_at",
+            "deploy_branch",
+            "lock",
+            "port",
+            "reason",
+            "release",
+            "since_at",
+            "status",
+            "url"
+        ]
     );
-    assert_eq!(keys(&app["processes"][0]), ["address", "command", "process", "state"]);
+    assert_eq!(keys(&app["containers"][0]), ["address", "command", "container", "reason", "since_at", "status"]);
     assert_eq!((&app["port"], &app["deploy_branch"]), (&3000.into(), &"main".into()));
 
     let deploys = server.json(&["deploys:list", "web"]);
-    let shape =
-        ["actor", "app", "branch", "commit", "created_at", "error", "id", "kind", "release", "seconds", "state"];
+    let shape = [
+        "actor",
+        "app",
+        "branch",
+        "commit",
+        "created_at",
+        "deploy",
+        "error",
+        "kind",
+        "release",
+        "state",
+        "took_seconds",
+    ];
     assert_eq!(deploys.as_array().unwrap().iter().map(keys).collect::<Vec<_>>(), [shape, shape]);
     let (config, push) = (&deploys[0], &deploys[1]);
     assert_eq!((&push["kind"], &push["state"]), (&"push".into(), &"succeeded".into()));
     assert_eq!((&push["branch"], &push["actor"], &push["release"]), (&"main".into(), &"key:tester".into(), &1.into()));
     assert_eq!(push["commit"].as_str().unwrap().len(), 40);
-    assert!(push["error"].is_null() && push["seconds"].as_f64().unwrap() > 0.0, "{push}");
+    assert!(push["error"].is_null() && push["took_seconds"].as_f64().unwrap() > 0.0, "{push}");
     assert_eq!((&config["kind"], &config["branch"]), (&"config".into(), &Value::Null));
     assert_eq!(server.json(&["deploys:list", "web", "-n", "1"]).as_array().unwrap().len(), 1);
 
-    let id = push["id"].to_string();
+    let id = push["deploy"].to_string();
     let info = server.json(&["deploys:info", &id]);
     let states = info["states"].as_array().unwrap();
-    assert_eq!(keys(&states[0]), ["at", "seconds_after", "state"]);
+    assert_eq!(keys(&states[0]), ["after_seconds", "entered_at", "state"]);
     let names: Vec<&str> = states.iter().map(|state| state["state"].as_str().unwrap()).collect();
     assert_eq!(
         names,
@@ -192,7 +214,7 @@ fn programs_can_read_what_is_printed() {
     for field in shape {
         assert_eq!(info[field], push[field], "{field}");
     }
-    assert_eq!(keys(&server.json(&["ssh-keys:list"])[0]), ["added_at", "fingerprint", "name", "public_key"]);
+    assert_eq!(keys(&server.json(&["ssh-keys:list"])[0]), ["added_at", "fingerprint", "name", "public_key", "role"]);
 
     // A reader that has read enough is nothing to complain about; `head` and `grep -q` do it all day.
     let json = ["apps:list", "--format", "json"];
@@ -242,8 +264,8 @@ fn a_laptop_has_the_same_commands_in_a_clone_with_a_remote() {
 
     let clone = |url: &str| {
         let path = tempfile::tempdir_in(&home).unwrap().keep();
-        run(Command::new("git").args(["init", "-q"]).arg(&path)).expect_success();
-        run(Command::new("git").arg("-C").arg(&path).args(["remote", "add", "paas", url])).expect_success();
+        run(command("git").args(["init", "-q"]).arg(&path)).expect_success();
+        run(command("git").arg("-C").arg(&path).args(["remote", "add", "paas", url])).expect_success();
         std::fs::create_dir(path.join("deep")).unwrap();
         owned(&path);
         path

@@ -172,7 +172,7 @@ fn a_first_push_that_fails_leaves_an_app_that_says_so() {
     assert_eq!(crate::untouched::pins(&server, "blog"), "");
     assert_eq!(server.containers(), Vec::<String>::new());
     assert_eq!(server.images(), Vec::<String>::new());
-    assert_eq!(server.json(&["apps:info", "blog"])["state"], "new");
+    assert_eq!(server.json(&["apps:info", "blog"])["reason"], "never deployed");
     repository.become_fixture("dockerfile").commit("mended");
     repository.push().expect_success();
     assert_eq!(server.get("blog", "/").status, 200);

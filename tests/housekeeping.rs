@@ -6,7 +6,7 @@ use std::{
     net::Shutdown,
     os::unix::net::{UnixListener, UnixStream},
     path::{Path, PathBuf},
-    process::{Child, Command},
+    process::Child,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -18,7 +18,7 @@ use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 
 use crate::{
-    harness::{PAAS, Ran, Repository, Server, docker, end_processes, locks, run, run_with_input},
+    harness::{PAAS, Ran, Repository, Server, command, docker, end_processes, locks, run, run_with_input},
     processes::{sleeps, unique_seconds},
     untouched::{assert_locks_are_free, wait_until_over},
 };
@@ -119,16 +119,16 @@ fn cleanup_removes_what_nobody_needs_and_disturbs_no_running_deploy() {
     let new = server.root().join("repos/blog.git/objects/pack/tmp_pack_y");
     std::fs::write(&old, vec![1; 100_000]).unwrap();
     std::fs::write(&new, "a push is at it").unwrap();
-    run(Command::new("touch").args(["-d", "2 days ago"]).arg(&old)).expect_success();
+    run(command("touch").args(["-d", "2 days ago"]).arg(&old)).expect_success();
 
     let cleaned = server.json(&["cleanup"]);
     for (kind, removed) in
-        [("images", 1), ("containers", 1), ("networks", 1), ("deploy_logs", 1), ("temporary_files", 1)]
+        [("images", 1), ("containers", 1), ("networks", 1), ("deploy_logs_bytes", 1), ("temporary_files", 1)]
     {
         assert_eq!(cleaned[kind]["removed"], removed, "{kind} of {cleaned}");
     }
-    assert!(cleaned["temporary_files"]["bytes"].as_u64().unwrap() >= 100_000, "{cleaned}");
-    assert_eq!(cleaned["build_cache"], serde_json::Value::Null);
+    assert!(cleaned["temporary_files"]["freed_bytes"].as_u64().unwrap() >= 100_000, "{cleaned}");
+    assert_eq!(cleaned["build_cache_bytes"], serde_json::Value::Null);
     let exists = |image: &str| run(docker().args(["image", "inspect", image])).code == 0;
     assert!(!exists(&left));
     assert!(exists(&foreign), "an image of another instance");
@@ -247,7 +247,7 @@ fn the_build_cache_of_the_whole_engine_goes_only_where_that_was_asked_for() {
     let cleaned = server.paas(&["cleanup", "--build-cache"]).expect_success();
     assert!(cleaned.stdout.contains("build cache:     1.5 MB freed"), "{cleaned}");
     assert_eq!(engine.asked(), ["all=true&keep-storage=0&max-used-space=0"]);
-    assert_eq!(server.json(&["cleanup", "--build-cache"])["build_cache"], 1_500_000);
+    assert_eq!(server.json(&["cleanup", "--build-cache"])["build_cache_bytes"], 1_500_000);
 
     // A setting has it pruned after each deploy, down to a size.
     let repository = server.repository("dockerfile", "blog");
@@ -274,22 +274,26 @@ fn disk_shows_who_uses_what_and_what_to_type() {
     let blog = &disk["apps"][0];
     assert_eq!((&blog["app"], &blog["images"]), (&"blog".into(), &1.into()), "{disk}");
     for (what, least) in [
-        ("images_unique", 3_000_000),
-        ("images_shared", 1_000_000),
-        ("containers", 3_000_000),
-        ("container_logs", 6),
-        ("repository", 3_000_000),
-        ("deploy_logs", 100),
+        ("images_unique_bytes", 3_000_000),
+        ("images_shared_bytes", 1_000_000),
+        ("containers_bytes", 3_000_000),
+        ("container_logs_bytes", 6),
+        ("repository_bytes", 3_000_000),
+        ("deploy_logs_bytes", 100),
     ] {
         assert!(blog[what].as_u64().is_some_and(|size| (least..10_000_000).contains(&size)), "{what} of {disk}");
     }
-    assert_eq!((&disk["apps"][1]["app"], &disk["apps"][1]["images_unique"]), (&"empty".into(), &0.into()), "{disk}");
-    assert!(disk["database"].as_u64().unwrap() > 10_000, "{disk}");
-    assert!(disk["engine"]["images"].as_u64().unwrap() > 3_000_000, "{disk}");
-    assert!(disk["engine"]["build_cache"].is_u64(), "{disk}");
+    assert_eq!(
+        (&disk["apps"][1]["app"], &disk["apps"][1]["images_unique_bytes"]),
+        (&"empty".into(), &0.into()),
+        "{disk}"
+    );
+    assert!(disk["database_bytes"].as_u64().unwrap() > 10_000, "{disk}");
+    assert!(disk["engine"]["images_bytes"].as_u64().unwrap() > 3_000_000, "{disk}");
+    assert!(disk["engine"]["build_cache_bytes"].is_u64(), "{disk}");
     let root = server.root().display().to_string();
     assert_eq!(disk["disks"][0]["holds"][0], root.as_str());
-    assert!(disk["disks"][0]["free"].as_u64() < disk["disks"][0]["total"].as_u64(), "{disk}");
+    assert!(disk["disks"][0]["free_bytes"].as_u64() < disk["disks"][0]["total_bytes"].as_u64(), "{disk}");
 
     let hint = "`paas cleanup` frees what no app needs; `paas cleanup --build-cache` also the build cache, of the whole \
                 engine";
@@ -400,8 +404,8 @@ fn builds_are_capped_in_memory_and_processors_and_the_cap_is_taken_back() {
     assert_eq!(server.json(&["cleanup"])["containers"]["removed"], 0);
     let report = server.json(&["report"]);
     assert_eq!(report["builds"]["running"], 1, "{report}");
-    assert_eq!(report["builds"]["capped"]["said"], serde_json::Value::Null, "{report}");
-    assert!(report["builds"]["capped"].get("silent").is_none(), "{report}");
+    assert_eq!(report["builds"]["capped"]["up"], serde_json::Value::Null, "{report}");
+    assert!(report["builds"]["capped"].get("down").is_none(), "{report}");
     let text = server.paas(&["report"]).expect_success();
     assert!(text.stdout.contains("capped at 16.0 GB of memory, 1.9 processors: in force"), "{text}");
     server.paas(&["deploys:cancel", "blog"]).expect_success();
@@ -431,17 +435,16 @@ fn a_cap_that_cannot_be_had_is_said_and_a_report_tells_what_is_down() {
     wait_until_over(&server, "blog");
 
     let report = server.json(&["report"]);
-    for (what, value) in [("/apps/all", 1), ("/apps/running", 1), ("/containers/live", 1), ("/containers/unhealthy", 0)]
+    for (what, value) in
+        [("/apps/total", 1), ("/apps/running", 1), ("/containers/live", 1), ("/containers/unhealthy", 0)]
     {
         assert_eq!(report.pointer(what), Some(&value.into()), "{what} of {report}");
     }
     assert_eq!((&report["builds"]["concurrency"], &report["builds"]["running"]), (&1.into(), &0.into()), "{report}");
-    for what in
-        ["/engine/said/version", "/engine/said/api_version", "/engine/said/image_store", "/engine/said/cgroup_driver"]
-    {
+    for what in ["/engine/up/version", "/engine/up/api_version", "/engine/up/image_store", "/engine/up/cgroup_driver"] {
         assert!(report.pointer(what).is_some_and(|text| text.as_str() != Some("")), "{what} of {report}");
     }
-    assert!(report["builds"]["capped"]["silent"].as_str().unwrap().contains("this engine gives no caps"), "{report}");
+    assert!(report["builds"]["capped"]["down"].as_str().unwrap().contains("this engine gives no caps"), "{report}");
     let text = server.ssh("report").expect_success().stdout;
     for line in [
         &format!(
@@ -458,7 +461,7 @@ fn a_cap_that_cannot_be_had_is_said_and_a_report_tells_what_is_down() {
         "git:        2.",
         "builds:     1 at a time, 0 now\n            capped at 16.0 GB of memory: NOT in force: ",
         "apps:       1, 1 of them running",
-        "containers: 1 serve, 0 of them down; 0 come or go",
+        "containers: 1 live (0 unhealthy), 0 starting or stopping",
     ] {
         assert!(text.contains(line), "{line:?} is not in\n{text}");
     }

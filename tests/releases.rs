@@ -40,7 +40,7 @@ fn history(server: &Server) -> Vec<String> {
         .iter()
         .map(|release| {
             let current = if release["current"] == true { " current" } else { "" };
-            format!("v{} {}{current}: {}", release["version"], release["status"].as_str().unwrap(), release["reason"])
+            format!("v{} {}{current}: {}", release["release"], release["state"].as_str().unwrap(), release["reason"])
         })
         .collect()
 }
@@ -82,7 +82,7 @@ fn a_rollback_brings_back_image_config_and_settings_without_a_build() {
     assert!(now.contains("COLOR=blue\n") && now.contains("KEPT=1\n") && !now.contains("NEW="), "{now}");
     assert_eq!(server.json(&["config:show", "shop", "--reveal"])["COLOR"], "blue", "the config is back as well");
     let report = server.json(&["ps:report", "shop"]);
-    assert_eq!(report["processes"][0]["memory"], "64m", "and so are the settings");
+    assert_eq!(report["processes"][0]["memory_bytes"], 64 << 20, "and so are the settings");
     let release = server.json(&["releases:info", "shop"]);
     assert_eq!((&release["commit"], &release["current"]), (&Value::from(one), &Value::from(true)));
     assert_eq!(server.images(), images, "an image was built or lost");

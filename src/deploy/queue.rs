@@ -59,12 +59,13 @@ pub(super) async fn begin<'a>(
     }
     // Claimed before anybody can see the row, or a recovery could take it for a dead one's.
     let (id, claim) = instance.write(|tables| {
-        let id = tables.open_deployment(app.id, &request.new)?;
+        let id = tables.open_deployment(&app, &request.new)?;
         if request.new.kind == DeploymentKind::Push {
             tables.supersede(app.id, id)?;
         }
         Ok((id, lock::claim(&paths.deployments_lock(), id.0)?))
     })?;
+    log.opened(id);
     let turn = async {
         log.open_file(&paths.deploy_log(&app.name, id))?;
         if let Some(commit) = request.new.commit {

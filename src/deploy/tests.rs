@@ -11,13 +11,8 @@ fn assert_send<T: Send>(_: T) {}
 #[test]
 fn the_futures_of_a_deploy_are_send() {
     #[expect(dead_code, reason = "it is compiled, and never run")]
-    fn all(context: &Context<'_>, engine: &Engine, app: &AppName, push: &Push, edit: &Edit, log: &DeployLog) {
-        assert_send(super::push(context, push, log));
-        assert_send(rebuild(context, app, log));
-        assert_send(super::edit(context, app, edit, log));
-        assert_send(rollback(context, app, None, log));
-        assert_send(scale(context, app, &[], log));
-        assert_send(restart(context, app, None, log));
+    fn all(context: &Context<'_>, engine: &Engine, app: &AppName, action: &Action, log: &DeployLog) {
+        assert_send(run(context, app, action, log));
         assert_send(hold(context, app, "", |_| {}));
         let instance = context.instance;
         assert_send(recover(instance, engine));

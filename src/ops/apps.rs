@@ -2,20 +2,22 @@
 
 use serde::Serialize;
 
+use super::operations::Active;
+
 use crate::{
     Error, Kind, Result, clock,
     context::Context,
     deploy,
     engine::Engine,
     error::ProxyError,
-    git,
+    files, git,
     instance::Instance,
     model::{
         App, AppLock, AppName, AppState, BranchName, Change, DeployId, DeployState, Phase, Right, Scheduler, Status,
         Subject, app_status,
     },
     proxy,
-    store::{Container, ContainerState},
+    store::Container,
     ui::{Show, Text, or_dash},
 };
 
@@ -129,8 +131,9 @@ pub struct AppInfo {
 pub struct ContainerInfo {
     /// The container's label: `web.1`.
     pub container: String,
-    /// What it is to its app, and whether it is healthy.
-    pub state: &'static str,
+    /// How it is, as far as the database knows.
+    #[serde(flatten)]
+    pub status: Status,
     /// Its address in the instance's network.
     pub address: String,
     /// The command it runs; none: that of its image.
@@ -141,7 +144,7 @@ impl Show for AppInfo {
     fn text(&self) -> Text {
         let containers = self.containers.iter().map(|container| {
             let command = container.command.as_deref().unwrap_or(IMAGE_COMMAND);
-            format!("{} {}  {command}", container.container, container.state)
+            format!("{} {}  {command}", container.container, container.status.words())
         });
         Text::facts(vec![
             ("app", self.app.app.to_string()),
@@ -187,11 +190,7 @@ pub fn info(context: &Context<'_>, name: &AppName) -> Result<AppInfo> {
             .iter()
             .map(|container| ContainerInfo {
                 container: container.label(),
-                state: match container.state {
-                    ContainerState::Live if !container.healthy => "unhealthy",
-                    ContainerState::Live => "running",
-                    state => state.as_str(),
-                },
+                status: super::processes::container_status(container, None),
                 address: container.address.to_string(),
                 command: command_of(container),
             })
@@ -267,7 +266,8 @@ pub async fn create(context: &Context<'_>, name: &AppName) -> Result<Created> {
 ///
 /// # Errors
 /// [`Error::NotFound`]; what the engine says.
-pub async fn destroy(context: &Context<'_>, name: &AppName, waiting: impl FnMut(&str)) -> Result<Destroyed> {
+pub(super) async fn destroy(active: &Active<'_>, name: &AppName) -> Result<Destroyed> {
+    let context = active.context;
     let instance = context.instance;
     let app = instance.read(|tables| tables.app(name))?;
     deploy::refuse_locked(&app)?;
@@ -275,12 +275,13 @@ pub async fn destroy(context: &Context<'_>, name: &AppName, waiting: impl FnMut(
     instance.write(|tables| {
         for deployment in tables.unfinished_deployments(Some(app.id))? {
             if deployment.state.phase() == Phase::Undoable {
-                tables.cancel_deployment(deployment.id, context.actor())?;
+                tables.cancel_operation(deployment.id, context.actor())?;
             }
         }
         Ok(())
     })?;
-    let (app, _lock) = deploy::hold(context, name, "the end of the app", waiting).await?;
+    let (app, _lock) = deploy::hold(context, name, "the end of the app", |holder| active.waiting(holder)).await?;
+    active.enter("removing")?;
     instance.write(|tables| {
         tables.set_app_state(app.id, AppState::Stopped)?;
         tables.retire_containers(app.id)
@@ -294,9 +295,9 @@ pub async fn destroy(context: &Context<'_>, name: &AppName, waiting: impl FnMut(
     for image in engine.images(&instance.id).await?.iter().filter(|image| image.app.as_ref() == Some(name)) {
         engine.remove_image_of(image).await?;
     }
-    remove_directory(&instance.settings.paths.repository(name))?;
-    remove_directory(&instance.settings.paths.app(name))?;
-    context.change(&Change::new("apps:destroy", Subject::App(name.clone())), |tables| {
+    files::remove_if_there(&instance.settings.paths.repository(name))?;
+    files::remove_if_there(&instance.settings.paths.app(name))?;
+    instance.write(|tables| {
         for deployment in tables.unfinished_deployments(Some(app.id))? {
             tables.end_deployment(deployment.id, DeployState::Canceled, None)?;
         }
@@ -411,17 +412,8 @@ pub async fn remove_unused(context: &Context<'_>, name: &AppName) -> Result<bool
         Ok(true)
     })?;
     if removed {
-        remove_directory(&instance.settings.paths.repository(name))?;
+        files::remove_if_there(&instance.settings.paths.repository(name))?;
         proxy::nudge(instance).await;
     }
     Ok(removed)
-}
-
-fn remove_directory(path: &std::path::Path) -> Result<()> {
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::io(format!("remove {}", path.display()))(error))
-        }
-        _ => Ok(()),
-    }
 }

@@ -8,14 +8,13 @@ use std::{
 
 use serde::Serialize;
 
-use super::disk;
+use super::{disk, operations::Active};
 use crate::{
-    Error, Result, clock,
-    context::Context,
-    deploy,
+    Error, Result, clock, deploy,
     engine::Engine,
+    files::{self, entries},
     instance::Instance,
-    model::{self, Change, DeployId, Outcome, Scheduler, Subject},
+    model::{self, DeployId, Scheduler},
     settings::Paths,
     ui::{Show, Text},
 };
@@ -31,14 +30,14 @@ pub struct Freed {
     /// How many.
     pub removed: u64,
     /// How many bytes that freed; for images what of their layers nothing else has, the build cache included.
-    pub bytes: u64,
+    pub freed_bytes: u64,
 }
 
 impl Freed {
     fn words(self) -> String {
         match self {
             Freed { removed: 0, .. } => "nothing to remove".to_owned(),
-            Freed { removed, bytes } => format!("{removed} removed, {} freed", model::bytes(bytes)),
+            Freed { removed, freed_bytes: bytes } => format!("{removed} removed, {} freed", model::bytes(bytes)),
         }
     }
 }
@@ -79,10 +78,12 @@ impl Show for Cleaned {
 ///
 /// # Errors
 /// [`Error::Host`], [`Error::Store`]. What the engine says is in the answer, beside what was removed all the same.
-pub async fn run(context: &Context<'_>, build_cache: bool) -> Result<Cleaned> {
-    let instance = context.instance;
+pub(super) async fn run(active: &Active<'_>, build_cache: bool) -> Result<Cleaned> {
+    let instance = active.context.instance;
     // The files first: a full disk may be what keeps the engine from answering.
+    active.enter("files")?;
     let files = files(instance)?;
+    active.enter("engine")?;
     let in_engine = async {
         let connected = Engine::connect(&instance.settings).await?;
         engine(instance, &connected, build_cache).await
@@ -91,8 +92,6 @@ pub async fn run(context: &Context<'_>, build_cache: bool) -> Result<Cleaned> {
         Ok(in_engine) => (Some(in_engine), None),
         Err(error) => (None, Some(error)),
     };
-    let outcome = if failed.is_some() { Outcome::Failed } else { Outcome::Done };
-    instance.write(|tables| context.note(tables, &Change::new("cleanup", Subject::Server), outcome))?;
     Ok(Cleaned { files, in_engine, failed })
 }
 
@@ -164,16 +163,16 @@ pub async fn engine(instance: &Instance, engine: &Engine, build_cache: bool) -> 
         Scheduler::Local.remove(engine, stray).await?;
         containers.removed += 1;
         let usage = before.containers.iter().find(|container| container.name == *stray);
-        containers.bytes += usage.map_or(0, |container| container.written);
+        containers.freed_bytes += usage.map_or(0, |container| container.written);
     }
-    let networks = Freed { removed: engine.remove_stray_networks(&instance.id).await?, bytes: 0 };
+    let networks = Freed { removed: engine.remove_stray_networks(&instance.id).await?, freed_bytes: 0 };
     let removed = deploy::prune_images(instance, engine).await?.len() as u64;
     let bytes = match removed {
         0 => 0,
         // A build that ran meanwhile may have added more than was freed.
         _ => before.layers.saturating_sub(engine.usage(&instance.id).await?.layers),
     };
-    let images = Freed { removed, bytes };
+    let images = Freed { removed, freed_bytes: bytes };
     let build_cache_bytes = match build_cache {
         true => Some(engine.prune_build_cache(0).await?),
         false => None,
@@ -202,19 +201,6 @@ fn temporary(paths: &Paths) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// The paths in a directory; none where there is no directory.
-fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
-    let action = || format!("list {}", directory.display());
-    let listed = match std::fs::read_dir(directory) {
-        Ok(listed) => listed,
-        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
-            return Ok(Vec::new());
-        }
-        Err(error) => return Err(Error::io(action())(error)),
-    };
-    listed.map(|entry| entry.map(|entry| entry.path()).map_err(Error::io(action()))).collect()
-}
-
 /// When something was last changed, or anything in it, in milliseconds since 1970; none where it is gone.
 fn newest_change(path: &Path) -> Option<i64> {
     use std::os::unix::fs::MetadataExt;
@@ -226,17 +212,11 @@ fn newest_change(path: &Path) -> Option<i64> {
 
 fn remove(path: &Path, freed: &mut Freed) -> Result<()> {
     let bytes = disk::size(path);
-    let is_directory = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir());
-    let removed = if is_directory { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
-    match removed {
-        Ok(()) => {
-            freed.removed += 1;
-            freed.bytes += bytes;
-            Ok(())
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(Error::io(format!("remove {}", path.display()))(error)),
+    if files::remove_if_there(path)? {
+        freed.removed += 1;
+        freed.freed_bytes += bytes;
     }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -71,7 +71,8 @@ pub async fn apply(
         return Ok(edited(Outcome::Unchanged));
     }
     if restart && found.is_running() {
-        return deploy::edit(context, app, edit, log).await.map(|live| Edited::deployed(app, &live));
+        let deployed = deploy::run(context, app, &deploy::Action::Edit(edit.clone()), log).await?;
+        return Ok(Edited::deployed(app, &deployed));
     }
     let waiting = |holder: &str| log.step(&format!("Waiting for {holder}"));
     let (found, _lock) = deploy::hold(context, app, &edit.reason, waiting).await?;

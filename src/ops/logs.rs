@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    io::Read,
     path::Path,
     time::Duration,
 };
@@ -13,6 +14,7 @@ use crate::{
     context::Context,
     deploy::FORMER_LINES,
     engine::Engine,
+    files,
     instance::Instance,
     model::{App, AppName, ContainerId, ProcessType},
     store::Container,
@@ -130,11 +132,10 @@ async fn follow(
 }
 
 fn former(path: &Path, process: Option<&ProcessType>) -> Result<Vec<String>> {
-    let text = match std::fs::read(path) {
-        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(Error::io(format!("read {}", path.display()))(error)),
-    };
+    let Some(mut file) = files::open_optional(path)? else { return Ok(Vec::new()) };
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(Error::io(format!("read {}", path.display())))?;
+    let text = String::from_utf8_lossy(&bytes);
     let of_process = |line: &&str| {
         process.is_none_or(|process| {
             line.split(' ').nth(1).is_some_and(|label| {

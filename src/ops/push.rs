@@ -41,13 +41,12 @@ pub async fn deploy(
     }
     let branch = update.branch().ok_or_else(|| Error::bug(format!("{} is no branch", update.name)))?;
     let push = Push {
-        app: app.clone(),
         branch,
         commit: update.new,
         old_commit: (!update.old.is_zero()).then_some(update.old),
         wait: !options.iter().any(|option| option == NO_WAIT),
     };
-    deploy::push(context, &push, log).await
+    deploy::run(context, app, &deploy::Action::Push(push), log).await
 }
 
 fn check_updates(app: &App, updates: &[RefUpdate]) -> Result<()> {

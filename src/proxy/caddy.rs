@@ -18,14 +18,11 @@ use tokio::{
     time::sleep,
 };
 
-use super::{
-    admin::Admin, apply, loaded_variant, lock, read_optional, resolver, restore, write_atomically,
-    write_checked_by_program,
-};
+use super::{admin::Admin, apply, loaded_variant, lock, resolver, restore, write_checked_by_program};
 use crate::{
     Error, Result, clock,
     error::{HostError, ProxyError},
-    exec,
+    exec, files,
     instance::Instance,
     proxy::caddyfile::{self, Variant},
     settings::{ProxyMode, Settings, Tls},
@@ -206,7 +203,7 @@ pub(super) async fn start(instance: &Instance, admin: &Admin) -> Result<Option<C
     }
     let routes = instance.reading(|tables| tables.fallbacks()).await?;
     let text = caddyfile::render(&instance.settings, &routes, Variant::Dynamic)?;
-    if read_optional(&paths.caddyfile())?.as_deref() != Some(&text) {
+    if files::read_optional(&paths.caddyfile())?.as_deref() != Some(&text) {
         write_checked_by_program(instance, &text).await?;
     }
     // Nobody answers there: it is what a killed Caddy left.
@@ -229,7 +226,7 @@ pub(super) async fn start(instance: &Instance, admin: &Admin) -> Result<Option<C
         }
         sleep(Duration::from_millis(20)).await;
     }
-    write_atomically(&paths.caddyfile_loaded(), &text)?;
+    files::write_whole(&paths.caddyfile_loaded(), text.as_bytes(), 0o600)?;
     tracing::info!(pid = child.id(), "Caddy runs");
     Ok(Some(child))
 }

@@ -34,6 +34,7 @@ use super::{admin::check_socket_path, caddyfile::reachable};
 use crate::{
     Error, Result,
     error::HostError,
+    files,
     model::AppName,
     settings::Settings,
     store::{Route, Store},
@@ -370,10 +371,7 @@ fn nudge_socket(settings: &Settings) -> Result<UnixDatagram> {
     let path = settings.paths.nudge_socket();
     check_socket_path(&path)?;
     let action = || format!("listen on {}", path.display());
-    match std::fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::io(action())(error)),
-        _ => {}
-    }
+    files::remove_if_there(&path)?;
     let socket = UnixDatagram::bind(&path).map_err(Error::io(action()))?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(Error::io(action()))?;
     socket.set_read_timeout(Some(LOOK)).map_err(Error::io(action()))?;

@@ -1,51 +1,22 @@
-use std::{
-    fs::OpenOptions,
-    io::{ErrorKind, Write},
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
-};
+use std::path::Path;
 
 use russh::keys::{Algorithm, PrivateKey, key::safe_rng, ssh_key::LineEnding};
 
-use crate::{Error, Result, error::HostError};
+use crate::{Error, Result, error::HostError, files};
 
-/// Reads the host key at `path`; makes one, readable by its owner alone, where there is none.
+/// Reads the host key at `path`; if there is none, makes one that only its owner may read.
 ///
 /// # Errors
 /// [`Error::Host`]; `HostError::HostKey` where the file holds something else.
 pub(super) fn open(path: &Path) -> Result<PrivateKey> {
     loop {
-        match std::fs::read_to_string(path) {
-            Ok(text) => {
-                return PrivateKey::from_openssh(text.trim()).map_err(|error| {
-                    Error::Host(HostError::HostKey { path: path.to_owned(), reason: error.to_string() })
-                });
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => make(path)?,
-            Err(error) => return Err(Error::io(format!("read {}", path.display()))(error)),
+        if let Some(text) = files::read_optional(path)? {
+            return PrivateKey::from_openssh(text.trim())
+                .map_err(|error| Error::Host(HostError::HostKey { path: path.to_owned(), reason: error.to_string() }));
         }
-    }
-}
-
-/// Writes a new key beside its place and links it there, so that two processes end up with the same one and none
-/// ever sees half of it.
-fn make(path: &Path) -> Result<()> {
-    let action = || format!("write {}", path.display());
-    let key = PrivateKey::random(&mut safe_rng(), Algorithm::Ed25519).map_err(Error::bug)?;
-    let text = key.to_openssh(LineEnding::LF).map_err(Error::bug)?;
-    let draft = path.with_extension(format!("{}", std::process::id()));
-    let linked = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&draft)
-        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
-        .and_then(|()| std::fs::hard_link(&draft, path));
-    std::fs::remove_file(&draft).map_err(Error::io(action()))?;
-    match linked {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(Error::io(action())(error)),
-        _ => Ok(()),
+        let key = PrivateKey::random(&mut safe_rng(), Algorithm::Ed25519).map_err(Error::bug)?;
+        let text = key.to_openssh(LineEnding::LF).map_err(Error::bug)?;
+        files::write_once(path, text.as_bytes(), 0o600)?;
     }
 }
 

@@ -40,10 +40,8 @@ impl Fixture {
 
     fn with_login_grace(grace: Duration) -> Fixture {
         let directory = tempfile::tempdir().unwrap();
-        let config = directory.path().join("config.toml");
         let root = directory.path().join("root");
-        std::fs::write(&config, format!("root = {root:?}\nssh_listen = \"127.0.0.1:0\"\n")).unwrap();
-        let settings = Settings::load(Some(config)).unwrap();
+        let settings = Settings::of_text(&format!("root = {root:?}\nssh_listen = \"127.0.0.1:0\"\n")).unwrap();
         let instance = Arc::new(Instance::open(settings).unwrap());
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (stop, stopped) = watch::channel(false);
@@ -452,10 +450,9 @@ fn many_sessions_share_a_connection_up_to_a_limit() {
 #[test]
 fn a_port_in_use_says_which_setting_changes_it() {
     let server = Fixture::new();
-    let config = server.path("second.toml");
     let root = server.path("second");
-    std::fs::write(&config, format!("root = {root:?}\nssh_listen = \"{}\"\n", server.address)).unwrap();
-    let instance = Instance::open(Settings::load(Some(config)).unwrap()).unwrap();
+    let settings = Settings::of_text(&format!("root = {root:?}\nssh_listen = \"{}\"\n", server.address)).unwrap();
+    let instance = Instance::open(settings).unwrap();
     let bound = server.runtime.block_on(Server::bind(Arc::new(instance)));
     let error = bound.map(|_| ()).unwrap_err();
     assert!(error.hint().unwrap().contains("PAAS_SSH_LISTEN"), "{error}");

@@ -1,26 +1,47 @@
-use rusqlite::{Connection, TransactionBehavior};
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, TransactionBehavior, backup};
+use tracing::info;
 
 use super::database;
-use crate::{Error, Result, error::StoreError};
+use crate::{Error, Result, clock, error::StoreError, files};
 
 /// The migrations, in order: number N brings the database to `user_version` N. Never change one that was released.
-const MIGRATIONS: [&str; 2] = [include_str!("migrations/001_first.sql"), include_str!("migrations/002_callers.sql")];
+const MIGRATIONS: [&str; 4] = [
+    include_str!("migrations/001_first.sql"),
+    include_str!("migrations/002_callers.sql"),
+    include_str!("migrations/003_operations.sql"),
+    include_str!("migrations/004_jobs.sql"),
+];
 
-/// Brings the database to the newest version.
+/// How many databases of before a migration are kept.
+const BACKUPS_KEPT: usize = 3;
+/// Pages copied in one step of a backup: nobody else writes meanwhile, so there is no reason to pause.
+const ALL_PAGES: std::ffi::c_int = -1;
+
+/// The version that this binary brings a database to.
+pub(super) const KNOWN: i64 = MIGRATIONS.len() as i64;
+
+/// Brings the database at `path` to the newest version, and saves it before that if there is something in it.
 ///
 /// # Errors
 /// `StoreError::TooNew`; [`Error::Store`].
-pub(super) fn run(connection: &mut Connection) -> Result<()> {
-    let known = MIGRATIONS.len() as i64;
-    if version(connection)? == known {
+pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<()> {
+    if version(connection)? == KNOWN {
         return Ok(());
     }
     let transaction =
         connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(database("be migrated"))?;
     // Read again: another process may have migrated while this one waited.
     let found = version(&transaction)?;
-    if found > known {
-        return Err(Error::Store(StoreError::TooNew { found, known }));
+    if found > KNOWN {
+        return Err(Error::Store(StoreError::TooNew { found, known: KNOWN }));
+    }
+    if found == KNOWN {
+        return Ok(());
+    }
+    if found > 0 {
+        save(&transaction, path, found)?;
     }
     for migration in MIGRATIONS.iter().skip(found as usize) {
         transaction.execute_batch(migration).map_err(database("be migrated"))?;
@@ -30,10 +51,112 @@ pub(super) fn run(connection: &mut Connection) -> Result<()> {
             .execute("INSERT INTO meta (name, value) VALUES ('instance', lower(hex(randomblob(4))))", [])
             .map_err(database("be migrated"))?;
     }
-    transaction.pragma_update(None, "user_version", known).map_err(database("be migrated"))?;
+    transaction.pragma_update(None, "user_version", KNOWN).map_err(database("be migrated"))?;
     transaction.commit().map_err(database("be migrated"))
 }
 
-fn version(connection: &Connection) -> Result<i64> {
+pub(super) fn version(connection: &Connection) -> Result<i64> {
     connection.query_row("PRAGMA user_version", [], |row| row.get("user_version")).map_err(database("be read"))
+}
+
+/// Copies the database, of version `found`, to `backups/paas-VERSION-TIME.db` beside it, and removes the oldest copies.
+fn save(connection: &Connection, path: &Path, found: i64) -> Result<()> {
+    let directory = path.with_file_name("backups");
+    let action = || format!("save the database in {}", directory.display());
+    files::make_private_directory(&directory)?;
+    let time = clock::rfc3339(clock::now()).replace([':', '-'], "");
+    let copy = directory.join(format!("paas-{found}-{time}.db"));
+    let draft = files::draft(&copy);
+    files::remove_if_there(&draft)?;
+    files::make_private_file(&draft)?;
+    let mut target = Connection::open(&draft).map_err(database("be saved"))?;
+    backup::Backup::new(connection, &mut target)
+        .and_then(|backup| backup.step(ALL_PAGES))
+        .map_err(database("be saved"))?;
+    target.close().map_err(|(_, error)| database("be saved")(error))?;
+    std::fs::rename(&draft, &copy)
+        .and_then(|()| std::fs::File::open(&directory)?.sync_all())
+        .map_err(Error::io(action()))?;
+    info!("the database goes from version {found} to {KNOWN}; as it was before, it is in {}", copy.display());
+    for old in oldest(files::entries(&directory)?) {
+        files::remove_if_there(&old)?;
+    }
+    Ok(())
+}
+
+/// The copies that are too many, by the times in their names.
+fn oldest(found: Vec<PathBuf>) -> Vec<PathBuf> {
+    let time = |path: &PathBuf| {
+        let name = path.file_name()?.to_str()?.strip_prefix("paas-")?.strip_suffix(".db")?;
+        name.split_once('-').map(|(_, time)| time.to_owned())
+    };
+    let mut copies: Vec<(String, PathBuf)> =
+        found.into_iter().filter_map(|path| time(&path).map(|time| (time, path))).collect();
+    copies.sort();
+    let too_many = copies.len().saturating_sub(BACKUPS_KEPT);
+    copies.into_iter().take(too_many).map(|(_, path)| path).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+
+    /// A database as the first version left it.
+    fn first_version(path: &Path) {
+        let connection = Connection::open(path).unwrap();
+        connection.execute_batch(MIGRATIONS[0]).unwrap();
+        connection.execute("INSERT INTO meta (name, value) VALUES ('instance', '0a1b2c3d')", []).unwrap();
+        connection.execute("INSERT INTO apps (name, state, created_at) VALUES ('blog', 'running', 1)", []).unwrap();
+        connection.pragma_update(None, "user_version", 1).unwrap();
+    }
+
+    #[test]
+    fn a_migration_keeps_what_is_there_and_saves_the_database_of_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("paas.db");
+        let backups = directory.path().join("backups");
+        std::fs::create_dir(&backups).unwrap();
+        for old in ["paas-1-20240101T000000Z.db", "paas-0-20250101T000000Z.db", "paas-0-20260101T000000Z.db"] {
+            std::fs::write(backups.join(old), "").unwrap();
+        }
+        std::fs::write(backups.join("notes.txt"), "somebody else's").unwrap();
+        first_version(&path);
+
+        let mut store = Store::open(&path).unwrap();
+        let (id, apps) = store.read(|tables| Ok((tables.instance_id()?, tables.apps()?))).unwrap();
+        assert_eq!((id.as_str(), apps.len()), ("0a1b2c3d", 1));
+        drop(Store::open(&path).unwrap());
+
+        let mut names: Vec<String> = files::entries(&backups)
+            .unwrap()
+            .iter()
+            .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
+            .collect();
+        names.sort();
+        let saved = names.iter().find(|name| name.starts_with("paas-1-")).unwrap().clone();
+        assert_eq!(
+            names,
+            ["notes.txt", "paas-0-20250101T000000Z.db", "paas-0-20260101T000000Z.db", &saved],
+            "the oldest went, and what is not ours stayed"
+        );
+        let copy = Connection::open(backups.join(&saved)).unwrap();
+        assert_eq!(version(&copy).unwrap(), 1);
+        let name: String = copy.query_row("SELECT name FROM apps", [], |row| row.get("name")).unwrap();
+        assert_eq!(name, "blog");
+    }
+
+    #[test]
+    fn a_new_database_is_not_saved_and_one_of_a_newer_paas_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("paas.db");
+        drop(Store::open(&path).unwrap());
+        assert!(!directory.path().join("backups").exists());
+
+        let connection = Connection::open(&path).unwrap();
+        connection.pragma_update(None, "user_version", KNOWN + 1).unwrap();
+        let error = Store::open(&path).unwrap_err();
+        assert!(matches!(error, Error::Store(StoreError::TooNew { found, .. }) if found == KNOWN + 1), "{error}");
+        assert_eq!(version(&connection).unwrap(), KNOWN + 1);
+    }
 }
