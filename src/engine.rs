@@ -5,6 +5,7 @@ mod build;
 mod caps;
 mod facts;
 mod fault;
+mod helper;
 mod images;
 mod listen;
 mod spec;

@@ -14,7 +14,7 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
-    harness::{Ran, Server, command, docker_socket, run},
+    harness::{Ran, Server, command, docker, docker_socket, run, try_get},
     processes::{kill, processes, sleeps, unique_seconds},
     untouched::{Untouched, assert_refused, wait_until_over},
 };
@@ -345,4 +345,49 @@ fn a_disk_that_fills_in_the_middle_of_a_deploy_loses_nothing() {
     assert!(server.get("blog", "/").body.starts_with("next of"));
     wait_until_over(&server, "blog");
     assert_eq!(server.containers().len(), 1);
+}
+
+/// Counts how often it was checked, in a file.
+const COUNTING_CHECK: &str = r##"FROM busybox:stable
+RUN mkdir -p /www/cgi-bin && printf '#!/bin/sh\necho >> /tmp/checks\nprintf "Content-Type: text/plain\\r\\n\\r\\nok\\n"\n' \
+    > /www/cgi-bin/check && chmod 755 /www/cgi-bin/check && echo hello > /www/index.html
+CMD ["sh", "-c", "exec httpd -f -p \"$PORT\" -h /www"]
+"##;
+
+/// A writer in SQLite has the database for itself. The daemon has something to write meanwhile, and must not wait for its
+/// turn on the threads that serve. The other process lets go at the end, so nothing here depends on how long things take.
+#[test]
+fn while_another_process_writes_the_daemon_answers_and_checks_go_on() {
+    let server = Server::start();
+    let repository = server.empty_repository("blog");
+    repository
+        .write("Dockerfile", COUNTING_CHECK)
+        .write("paas.toml", "[checks]\npath = \"/cgi-bin/check\"\ninterval = \"1s\"\n")
+        .commit("first");
+    repository.push().expect_success();
+    server.paas(&["ps:scale", "blog", "web=2"]).expect_success();
+    wait_until_over(&server, "blog");
+    let mut containers = server.containers();
+    containers.sort();
+    let [first, second] = &containers[..] else { panic!("{containers:?}") };
+    let checks = || {
+        let counted = run(docker().args(["exec", second, "wc", "-l", "/tmp/checks"])).expect_success();
+        counted.stdout.split_whitespace().next().unwrap().parse::<u32>().unwrap()
+    };
+
+    let mut database = rusqlite::Connection::open(server.root().join("paas.db")).unwrap();
+    let writing = database.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
+    run(docker().args(["stop", "-t", "0", first])).expect_success();
+    let is_down = || server.daemon_output().contains("web.1 of blog is down");
+    // The daemon wants to write now, and cannot.
+    server.wait_for("the daemon to see the end of web.1", PATIENCE, is_down);
+    let before = checks();
+    for _ in 0..20 {
+        let page = try_get(server.port(1), "nothing.localhost", "/").expect("the daemon answers");
+        assert!(page.body.contains("There is no app at nothing.localhost"), "{}", page.body);
+    }
+    server.wait_for("more checks of web.2", Duration::from_secs(10), || checks() >= before + 2);
+    assert!(!server.daemon_output().contains("the database cannot"), "it gave up: {}", server.daemon_output());
+    drop(writing);
+    server.wait_for("web.1 to be back", PATIENCE, || server.daemon_output().contains("web.1 of blog is healthy"));
 }

@@ -20,7 +20,7 @@ use crate::{
 /// left to its holder.
 ///
 /// # Errors
-/// [`Error::Store`].
+/// [`crate::Error::Store`].
 pub async fn recover(instance: &Instance, engine: &Engine) -> Result<()> {
     let unfinished = instance.reading(|tables| tables.unfinished_deployments(None)).await?;
     let claims = instance.settings.paths.deployments_lock();
