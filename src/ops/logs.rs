@@ -151,7 +151,7 @@ pub fn keep(path: &Path, label: &str, lines: &[LogLine]) -> Result<()> {
         let text = std::fs::read_to_string(path).map_err(Error::io(action()))?;
         let half = text.char_indices().map(|(index, _)| index).find(|index| *index >= text.len() / 2).unwrap_or(0);
         let start = text[half..].find('\n').map_or(0, |offset| half + offset + 1);
-        files::write_whole(path, text[start..].as_bytes(), 0o600)?;
+        files::write_whole(path, &text.as_bytes()[start..], 0o600)?;
     }
     Ok(())
 }
