@@ -7,34 +7,34 @@ CONFIG=/etc/paas/config.toml
 UNIT=/etc/systemd/system/paas.service
 SYSCTL=/etc/sysctl.d/60-paas.conf
 FISH=/etc/fish/completions/paas.fish
-LOG=/var/log/paas.log # where no systemd keeps one
+LOG=/var/log/paas.log # used without systemd
 PID_FILE=/run/paas.pid
 
 usage() {
 	cat <<-END
-		Installs paas: Docker, Caddy and git from the distribution where missing, the binary, its user and its service.
+		Installs paas: its binary, user and service, and the distribution's Docker, Caddy and git if they are missing.
 
 		usage: ./install.sh [OPTION...]
 
-		  --demo               push a sample app when done, and show what it answers
-		  --domain DOMAIN      apps are at APP.DOMAIN; HTTPS where it is a public one    [localhost]
-		  --key FILE           a public key that may push       [those of whoever runs this]
+		  --demo               push a sample app at the end, and show its response
+		  --domain DOMAIN      apps are at APP.DOMAIN, with HTTPS for a public domain     [localhost]
+		  --key FILE           a public key that may push       [the keys of the user who runs this]
 		  --binary FILE        install this binary instead of building one with cargo
-		  --root DIR           state, repositories, logs        [/var/lib/paas]
-		  --prefix DIR         where the binary goes            [/usr/local]
-		  --ssh-port PORT      git push and remote commands     [2222]
-		  --http-port PORT     Caddy, HTTP                      [80]
-		  --https-port PORT    Caddy, HTTPS                     [443]
-		  --uninstall          stop and remove paas; apps, state and settings stay
-		  --purge              with --uninstall: destroy the apps, the state and the settings too
+		  --root DIR           database, repositories, logs     [/var/lib/paas]
+		  --prefix DIR         directory for the binary         [/usr/local]
+		  --ssh-port PORT      port for git push and commands   [2222]
+		  --http-port PORT     HTTP port of Caddy               [80]
+		  --https-port PORT    HTTPS port of Caddy              [443]
+		  --uninstall          stop and remove paas; keep apps, data and settings
+		  --purge              with --uninstall: also delete apps, data and settings
 
-		What is not given stays as an earlier run set it.
+		Options that you leave out keep their values from an earlier run.
 	END
 }
 
 main() {
 	read_options "$@"
-	[ "$(id -u)" = 0 ] || die "this needs root: it installs packages, a user and a service" \
+	[ "$(id -u)" = 0 ] || die "this must run as root: it installs packages, a user and a service" \
 		"sudo $0 $*"
 	work=$(mktemp -d)
 	trap 'leave "$?" "$BASH_COMMAND"' EXIT
@@ -61,7 +61,7 @@ main() {
 	fi
 }
 
-# --- What was asked for
+# --- Options
 
 demo=no uninstall=no purge=no demo_key=no
 domain='' key='' binary='' root='' prefix=/usr/local ssh_port='' http_port='' https_port=''
@@ -91,7 +91,7 @@ read_options() {
 set_option() {
 	case $1 in
 	--domain)
-		[[ $2 =~ ^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$ ]] || usage_error "--domain: '$2' is no domain name"
+		[[ $2 =~ ^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$ ]] || usage_error "--domain: '$2' is not a domain name"
 		domain=$2
 		;;
 	--key) key=$(existing_file "$1" "$2") ;;
@@ -109,19 +109,19 @@ existing_file() {
 	realpath "$2"
 }
 
-# These end up in a unit file and in TOML: no blanks, quotes or percent signs.
+# These are written to a unit file and to TOML: no blanks, quotes or percent signs.
 absolute_path() {
 	[[ $2 =~ ^/[A-Za-z0-9._/-]*[A-Za-z0-9]$ ]] ||
-		usage_error "$1: '$2' is no absolute path made of letters, digits, '.', '_' and '-'"
+		usage_error "$1: '$2' is not an absolute path made of letters, digits, '.', '_' and '-'"
 	realpath -m "$2"
 }
 
 port() {
-	[[ $2 =~ ^[1-9][0-9]{0,4}$ && $2 -le 65535 ]] || usage_error "$1: '$2' is no port (1 to 65535)"
+	[[ $2 =~ ^[1-9][0-9]{0,4}$ && $2 -le 65535 ]] || usage_error "$1: '$2' is not a port (1 to 65535)"
 	echo "$2"
 }
 
-# A flag wins over what an earlier run wrote, that over the default.
+# Precedence: an option, then the value of an earlier run, then the default.
 settle_settings() {
 	local listen
 	listen=$(setting ssh_listen)
@@ -139,14 +139,14 @@ setting() {
 	[ ! -f "$CONFIG" ] || sed -n "s/^$1 *= *\"\{0,1\}\([^\"#]*[^\"# ]\).*/\1/p" "$CONFIG"
 }
 
-# Another program's listener would make the start fail; after an earlier run they are our own.
+# If another program listens on a port, paas cannot start. After an earlier run the listeners are our own.
 check_ports() {
 	local taken process
 	for taken in "ssh:$ssh_port" "http:$http_port"; do
 		process=$(ss -Hltnp "sport = :${taken#*:}" | sed -n '1s/.*users:(("\([^"]*\)",pid=\([0-9]*\).*/\1 \2/p')
 		if [ -n "$process" ] && [ "$(stat -c %U "/proc/${process#* }" 2>/dev/null)" != paas ]; then
-			die "port ${taken#*:} is taken by ${process% *} (process ${process#* })" \
-				"stop it, or take another port: $0 --${taken%:*}-port PORT"
+			die "port ${taken#*:} is in use by ${process% *} (process ${process#* })" \
+				"stop it, or choose another port: $0 --${taken%:*}-port PORT"
 		fi
 	done
 }
@@ -161,31 +161,31 @@ find_binary() {
 		binary=$HERE/target/release/paas
 	fi
 	"$binary" --version >"$work/version" 2>&1 ||
-		die "$binary does not run here: $(tail -n 1 "$work/version")" "$0 --binary FILE (for $(uname -m))"
+		die "$binary does not run on this machine: $(tail -n 1 "$work/version")" "$0 --binary FILE (for $(uname -m))"
 }
 
 build_binary() {
 	local needed builder=() cargo version found=
 	needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$HERE/Cargo.toml")
-	# Under sudo, the toolchain and the source tree are mostly the invoking user's.
+	# Under sudo, the toolchain and the source tree usually belong to the invoking user.
 	if [ -n "${SUDO_USER-}" ] && [ "$(stat -c %U "$HERE")" = "$SUDO_USER" ]; then
 		builder=(runuser -u "$SUDO_USER" -- env "HOME=$(home_of "$SUDO_USER")")
 	fi
 	for cargo in cargo "$(home_of "${SUDO_USER:-root}")/.cargo/bin/cargo"; do
 		version=$("${builder[@]}" "$cargo" --version 2>/dev/null | cut -d ' ' -f 2) || continue
-		found=", this one is $version"
+		found=" (found $version)"
 		if at_least "$version" "$needed"; then
 			install_missing cc:build-essential
 			say "building paas with cargo $version (some minutes the first time)"
-			# With a PATH, for cargo finds rustc there.
+			# With a PATH, because cargo looks for rustc there.
 			"${builder[@]}" env "PATH=$(dirname "$(command -v "$cargo")"):$PATH" \
 				"$cargo" build --release --locked --manifest-path "$HERE/Cargo.toml" --target-dir "$HERE/target" ||
-				die "paas did not build, cargo's message is above" \
+				die "paas could not be built, see cargo's message above" \
 					"$0 --binary FILE    (with a binary built elsewhere)"
 			return
 		fi
 	done
-	die "building needs cargo $needed or newer$found" \
+	die "building paas needs cargo $needed or newer$found" \
 		"curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal
       . ~/.cargo/env && $0
   or, with a binary built elsewhere: $0 --binary FILE"
@@ -194,7 +194,7 @@ build_binary() {
 # at_least VERSION NEEDED
 at_least() { [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$2" ]; }
 
-# --- What paas needs around it
+# --- Packages, Docker, the user
 
 install_packages() {
 	local caddy_is_new=no
@@ -205,7 +205,7 @@ install_packages() {
 
 	at_least "$(git --version | cut -d ' ' -f 3)" 2.29 ||
 		die "$(git --version) is too old: a push needs 2.29" "install a newer git, then run this again"
-	# The package starts Caddy with a page of its own on port 80; ours is run by the daemon.
+	# The package starts Caddy with its own page on port 80, but the daemon runs Caddy itself.
 	if [ "$caddy_is_new" = yes ] && has_systemd && systemctl disable --now caddy.service 2>/dev/null; then
 		say "stopped the caddy.service that came with the package: paas runs Caddy itself"
 	fi
@@ -218,12 +218,12 @@ install_missing() {
 		command -v "${pair%:*}" >/dev/null || packages+=("${pair#*:}")
 	done
 	[ ${#packages[@]} -gt 0 ] || return 0
-	command -v apt-get >/dev/null || die "missing: ${packages[*]}; and this is neither Debian nor Ubuntu" \
+	command -v apt-get >/dev/null || die "${packages[*]} is missing, and this is not Debian or Ubuntu" \
 		"install them by hand, then run this again"
 	say "installing ${packages[*]}"
 	export DEBIAN_FRONTEND=noninteractive
-	quietly "the package lists could not be fetched" apt-get update
-	quietly "${packages[*]} could not be installed" apt-get install -y "${packages[@]}"
+	quietly "cannot fetch the package lists" apt-get update
+	quietly "cannot install ${packages[*]}" apt-get install -y "${packages[@]}"
 }
 
 start_docker() {
@@ -238,7 +238,7 @@ start_docker() {
 		setsid dockerd >/var/log/dockerd.log 2>&1 </dev/null &
 	else
 		die "nothing answers at $docker_host, and there is no dockerd to start" \
-			"start your Docker engine, then run this again"
+			"start Docker, then run this again"
 	fi
 	wait_for 30 docker_answers || die "Docker does not answer at $docker_host after 30 s" "$log"
 }
@@ -249,19 +249,19 @@ docker_answers() {
 
 make_user() {
 	getent passwd paas >/dev/null ||
-		quietly "the user paas could not be made" \
+		quietly "cannot create the user paas" \
 			useradd --system --user-group --home-dir "$root" --no-create-home --shell /usr/sbin/nologin paas
 	docker_group=$(stat -L -c %G "${docker_host#unix://}")
 	[ "$docker_group" != root ] || die "only root may use $docker_host" \
-		"groupadd docker, restart Docker, then run this again"
+		"groupadd docker; then restart Docker and run this again"
 	usermod --append --groups "$docker_group" paas
 
 	if [ -d "$root" ] && [ -n "$(ls -A "$root")" ] && [ "$(stat -c %U "$root")" != paas ]; then
-		die "$root is not empty and belongs to $(stat -c %U "$root")" "take another: $0 --root DIR"
+		die "$root is not empty and belongs to $(stat -c %U "$root")" "choose another: $0 --root DIR"
 	fi
 	install -d -o paas -g paas -m 700 "$root" "$root/tmp"
 	runuser -u paas -- test -w "$root" || die "the user paas cannot reach $root" \
-		"let others pass through the folders above it (chmod o+x), or take another: $0 --root DIR"
+		"allow access through the directories above it (chmod o+x), or choose another: $0 --root DIR"
 }
 
 # --- paas itself
@@ -269,13 +269,13 @@ make_user() {
 install_files() {
 	say "installing $(cat "$work/version") into $prefix"
 	install -d "$prefix/bin"
-	# Renamed over the old one, which may be running.
+	# Renamed over the old binary, which may be running.
 	install -m 755 "$binary" "$prefix/bin/paas.new"
 	mv "$prefix/bin/paas.new" "$prefix/bin/paas"
 
 	install_beside "$HERE"/completions/paas.bash bash-completion/completions paas
 	install_beside "$HERE"/completions/_paas zsh/site-functions _paas
-	# Debian's fish looks for completions in /usr/share and here, not below /usr/local.
+	# Debian's fish looks for completions in /usr/share and here, not under /usr/local.
 	install -D -m 644 "$HERE"/completions/paas.fish "$FISH"
 	local page
 	for page in "$HERE"/man/*.1; do
@@ -290,7 +290,7 @@ install_beside() {
 # Lines that were added by hand stay.
 write_config() {
 	install -d -m 755 "${CONFIG%/*}"
-	[ -f "$CONFIG" ] || echo "# paas: see \`man paas\`. After a change: restart the service." >"$CONFIG"
+	[ -f "$CONFIG" ] || echo "# paas: see \`man paas\`. Restart the service after a change." >"$CONFIG"
 	put_setting root "\"$root\""
 	put_setting domain "\"$domain\""
 	put_setting ssh_listen "\"0.0.0.0:$ssh_port\""
@@ -307,7 +307,7 @@ put_setting() {
 	fi
 }
 
-# Saves connections that wait to be accepted while Caddy changes its listeners.
+# Keeps waiting connections while Caddy changes its listeners.
 tune_kernel() {
 	echo "net.ipv4.tcp_migrate_req = 1" >"$SYSCTL"
 	sysctl --quiet --load "$SYSCTL" 2>/dev/null ||
@@ -322,12 +322,12 @@ start_paas() {
 		systemctl enable --quiet paas.service
 		systemctl restart paas.service || die "paas.service does not start" "$(log_command)"
 	else
-		say "no systemd here: it runs detached, and a reboot does not start it again"
+		say "no systemd here: paas serve runs in the background, and does not start again after a reboot"
 		stop_detached
 		start_detached
 	fi
 	wait_for 20 up_or_gone || true
-	answers "$ssh_port" || die "paas serve does not answer on port $ssh_port. Its last words:
+	answers "$ssh_port" || die "paas serve does not answer on port $ssh_port. Its last log lines:
 
 $(last_log_lines)" "$(log_command)"
 }
@@ -372,7 +372,7 @@ stop_detached() {
 	wait_for 20 process_is_gone "$pid" || die "the running paas serve (process $pid) does not stop" "kill -9 $pid"
 }
 
-# Fails where none runs; a process number that was given to another program is not ours.
+# Fails if none runs. The process id may have been reused by another program.
 detached_pid() {
 	local pid
 	pid=$(cat "$PID_FILE" 2>/dev/null) && [ "$(process_name "$pid")" = paas ] && echo "$pid"
@@ -390,7 +390,7 @@ log_command() {
 	if has_systemd; then echo "journalctl -u paas -n 50"; else echo "less $LOG"; fi
 }
 
-# The root's own settings, not those that happen to be in this shell's environment.
+# With root's own settings, not those in this shell's environment.
 paas() { env -i "PATH=$PATH" "HOME=/root" "LANG=C.UTF-8" "$prefix/bin/paas" "$@"; }
 
 # --- Who may push
@@ -406,14 +406,14 @@ add_keys() {
 	for file in "$home"/.ssh/*.pub; do
 		[ ! -f "$file" ] || add_key "$invoker-$(basename "$file" .pub)" "$(cat "$file")"
 	done
-	# On a rented server the user's key is where sshd looks for it. Not those with options before them.
+	# On a rented server the user's key is in authorized_keys. Lines with options are skipped.
 	if [ "$keys" = 0 ] && [ -f "$home/.ssh/authorized_keys" ]; then
 		while read -r line; do
 			[[ $line =~ ^(ssh-|ecdsa-|sk-) ]] || continue
 			add_key "$invoker-$((keys + 1))" "$line"
 		done <"$home/.ssh/authorized_keys"
 	fi
-	[ "$keys" -gt 0 ] || say "$invoker has no public key here: nobody can push yet"
+	[ "$keys" -gt 0 ] || say "$invoker has no public key here, so nobody can push yet"
 }
 
 # add_key NAME TEXT
@@ -422,7 +422,7 @@ add_key() {
 	keys=$((keys + 1))
 	fingerprint=$(ssh-keygen -l -f - <<<"$2" 2>/dev/null | cut -d ' ' -f 2) || fingerprint=none
 	! paas ssh-keys:list </dev/null | grep -qF -- "$fingerprint" || return 0
-	paas ssh-keys:add "$name" - <<<"$2" || die "the key $name was not added, for the reason above" \
+	paas ssh-keys:add "$name" - <<<"$2" || die "cannot add the key $name, see the reason above" \
 		"$prefix/bin/paas ssh-keys:add NAME FILE"
 	say "the key $name may push ($fingerprint)"
 }
@@ -432,15 +432,15 @@ home_of() { getent passwd "$1" | cut -d : -f 6; }
 # --- The end
 
 run_demo() {
-	say "the sample app's base image"
-	"$HERE/tests/base-images" busybox:stable || die "the sample's base image could not be had, for the reason above" \
+	say "getting the base image of the sample app"
+	"$HERE/tests/base-images" busybox:stable || die "cannot get the base image of the sample app, see the reason above" \
 		"$0    (without --demo)"
 
-	# A key for this one push, gone with it.
+	# A key for this one push; it is removed at the end.
 	ssh-keygen -q -t ed25519 -N '' -C demo -f "$work/key"
 	paas ssh-keys:remove demo >/dev/null 2>&1 || true
 	demo_key=yes
-	paas ssh-keys:add demo - <"$work/key.pub" || die "the demo's key was not added, for the reason above" "$0"
+	paas ssh-keys:add demo - <"$work/key.pub" || die "cannot add the key of the demo, see the reason above" "$0"
 
 	local remote=ssh://paas@127.0.0.1:$ssh_port/demo
 	export GIT_SSH_COMMAND="ssh -F none -i $work/key -o IdentitiesOnly=yes -o BatchMode=yes \
@@ -448,7 +448,7 @@ run_demo() {
 	export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null
 	cp -R "$HERE/tests/apps/dockerfile" "$work/demo"
 	git -C "$work/demo" init --quiet --initial-branch main
-	# On top of what an earlier demo pushed, if one did.
+	# On top of the commits of an earlier demo, if there was one.
 	if git -C "$work/demo" fetch --quiet "$remote" main 2>/dev/null; then
 		git -C "$work/demo" reset --quiet --soft FETCH_HEAD
 	fi
@@ -456,7 +456,7 @@ run_demo() {
 	git -C "$work/demo" -c user.name=demo -c user.email=demo@localhost commit --quiet --allow-empty -m "A sample app"
 	say "git push $remote main"
 	git -C "$work/demo" push "$remote" HEAD:refs/heads/main ||
-		die "the push failed, for the reason above" "$(log_command)"
+		die "the push failed, see the reason above" "$(log_command)"
 	fetch_demo
 }
 
@@ -469,9 +469,9 @@ fetch_demo() {
 	esac
 	local fetch=(curl -fsS --max-time 30 --resolve "demo.$domain:$port:127.0.0.1" "$url")
 	if ! answer=$("${fetch[@]}" 2>"$work/curl") && ! answer=$("${fetch[@]}" --insecure 2>"$work/curl"); then
-		die "$url does not answer: $(cat "$work/curl")" "does demo.$domain point to this server? $(log_command)"
+		die "$url does not answer: $(cat "$work/curl")" "check that demo.$domain points to this server, and read the log: $(log_command)"
 	fi
-	say "fetched $url, it answered:"
+	say "fetched $url, the response:"
 	echo "$url"
 	echo "$answer"
 	say "to remove it: paas apps:destroy demo"
@@ -487,16 +487,16 @@ app_url() {
 }
 
 say_what_is_next() {
-	say "paas is up. In a repository of yours:"
+	say "paas is running. In one of your repositories:"
 	cat <<-END
 		git remote add paas ssh://paas@$domain:$ssh_port/myapp
 		git push paas main
 		curl $(app_url myapp)
 	END
-	[ "$keys" -gt 0 ] || say "but first, let your key in: paas ssh-keys:add NAME FILE"
+	[ "$keys" -gt 0 ] || say "but first add your key: paas ssh-keys:add NAME FILE"
 }
 
-# --- Going away
+# --- Uninstall
 
 uninstall() {
 	settle_settings
@@ -512,7 +512,7 @@ uninstall() {
 	rm -f "$SYSCTL" "$prefix/bin/paas" "$prefix"/share/man/man1/paas{,-*}.1 \
 		"$prefix/share/bash-completion/completions/paas" "$prefix/share/zsh/site-functions/_paas" \
 		"$FISH"
-	say "removed paas from $prefix; Docker, Caddy and git stay"
+	say "removed paas from $prefix; Docker, Caddy and git are kept"
 	if [ "$purge" = yes ]; then
 		purge
 	else
@@ -520,14 +520,14 @@ uninstall() {
 	fi
 }
 
-# Caddy, the resolver and running deploys outlive the daemon on purpose, but not paas.
+# Caddy, the resolver and running deploys outlive the daemon on purpose, but must stop with paas.
 stop_children() {
 	children | xargs --no-run-if-empty kill 2>/dev/null || true
 	wait_for 10 no_children || children | xargs --no-run-if-empty kill -9 2>/dev/null || true
-	wait_for 5 no_children || die "processes of the user paas do not end: $(children | xargs)" "kill -9 $(children | xargs)"
+	wait_for 5 no_children || die "processes of the user paas do not stop: $(children | xargs)" "kill -9 $(children | xargs)"
 }
 
-# What runs as the user paas, but not in a container, where a user may have the same number.
+# The processes of the user paas, except in containers, where another user may have the same id.
 children() {
 	local process ours
 	getent passwd paas >/dev/null || return 0
@@ -542,21 +542,21 @@ no_children() { [ -z "$(children)" ]; }
 
 purge() {
 	if [ -d "$root" ]; then
-		[ "$(stat -c %U "$root")" = paas ] || die "$root does not belong to the user paas, so it stays" "rm -r $root"
+		[ "$(stat -c %U "$root")" = paas ] || die "$root does not belong to the user paas, so it is kept" "rm -r $root"
 		purge_docker
 		rm -rf --one-file-system "$root"
-		say "removed $root and what its apps had in Docker"
+		say "removed $root and its apps' containers, images and volumes"
 	fi
 	rm -rf "${CONFIG%/*}" "$LOG"
-	! getent passwd paas >/dev/null || quietly "the user paas could not be removed" userdel paas
+	! getent passwd paas >/dev/null || quietly "cannot remove the user paas" userdel paas
 	say "removed the settings and the user paas"
 }
 
-# Several instances can share an engine. Ours is the one with our subnet.
+# Several instances can share Docker. Ours is the one with our subnet.
 purge_docker() {
 	local subnet network instance=
 	subnet=$(setting subnet)
-	docker version >/dev/null 2>&1 || die "Docker does not answer, so nothing is purged" \
+	docker version >/dev/null 2>&1 || die "Docker does not answer, so nothing was purged" \
 		"start Docker, then run this again"
 	for network in $(docker network ls --quiet --filter label=paas.instance); do
 		if [ "$(docker network inspect --format '{{(index .IPAM.Config 0).Subnet}}' "$network")" = "${subnet:-10.213.0.0/16}" ]; then
@@ -585,13 +585,13 @@ wait_for() {
 	done
 }
 
-# quietly MESSAGE COMMAND...: the output is worth reading only when the command fails
+# quietly MESSAGE COMMAND...: shows the output only if the command fails
 quietly() {
 	local message=$1
 	shift
 	"$@" >"$work/log" 2>&1 || {
 		tail -n 20 "$work/log" >&2
-		die "$message, the reason is above" "$*"
+		die "$message, see the reason above" "$*"
 	}
 }
 
@@ -609,12 +609,12 @@ usage_error() {
 }
 
 explained=no
-# leave STATUS COMMAND: at every end, also one that nobody foresaw
+# leave STATUS COMMAND: runs at every exit, expected or not
 leave() {
 	[ "$demo_key" = no ] || paas ssh-keys:remove demo >/dev/null 2>&1 || true
 	rm -rf "$work"
 	[ "$1" = 0 ] || [ "$explained" = yes ] ||
-		die "this stopped at: $2" "run it again: what is done is skipped; bash -x $0 shows every step"
+		die "the installation stopped at: $2" "run it again (finished steps are skipped); bash -x $0 shows every step"
 }
 
 main "$@"

@@ -1,22 +1,24 @@
 //! The buildpacks: data in, a plan and the text of a Dockerfile out. Knows no language by name.
 //!
 //! A buildpack is a folder with a `buildpack.toml` and templates: those in `buildpacks/` are part of the binary, and a
-//! folder of the server's own adds one, or takes the place of the one of its name. A `buildpack.toml` speaks in
-//! predicates (`detect`) and extractors (`extract`) over the files of a source, and nothing else; what they cannot
-//! say is a reason to widen them, never to name a language here.
+//! folder on the server adds one or replaces the one of the same name. A `buildpack.toml` consists of predicates
+//! (`detect`) and extractors (`extract`) over the files of a source, and nothing else. If they cannot express
+//! something, extend them; never name a language here.
 //!
-//! Nothing that a repository says becomes an instruction of a Dockerfile: a version is parsed before it is rendered, and
-//! any other value reaches a template only as a quoted JSON string, which cannot hold a line break.
+//! No text of a repository becomes an instruction of a Dockerfile: a version is parsed before it is rendered, and any
+//! other value reaches a template only as a quoted JSON string, which cannot contain a line break.
 
 mod app_json;
 mod detect;
 mod diagnose;
 mod dockerfile;
+mod document;
 mod extract;
 mod generate;
 mod manifest;
 mod paas_toml;
 mod packages;
+mod pattern;
 mod plan;
 mod procfile;
 mod range;
@@ -44,14 +46,14 @@ use crate::{Error, Result, clock, error::SourceError, tree::Tree};
 
 /// The name of the file that describes a buildpack.
 const MANIFEST: &str = "buildpack.toml";
-/// The folder of what all buildpacks share: templates to be included, and what failures mean. It is no buildpack.
+/// The folder that all buildpacks share: templates to include, and what failures mean. It is not a buildpack.
 const SHARED: &str = "shared";
-/// Where the buildpacks of the binary are from.
+/// The origin of the buildpacks in the binary.
 const OWN: &str = "paas";
 /// What failures mean, in the shared folder.
 const FAILURES: &str = "failures.toml";
 
-/// Every buildpack there is, in the order in which they are tried.
+/// All buildpacks, in the order in which they are tried.
 #[derive(Debug)]
 pub struct Buildpacks {
     list: Vec<Arc<Buildpack>>,
@@ -81,7 +83,7 @@ impl Buildpacks {
     /// The embedded buildpacks, and those in the folders of `directory`, which may not exist.
     ///
     /// # Errors
-    /// [`Error::Source`] where one of the folders holds no good buildpack, [`Error::Host`] where it cannot be read.
+    /// [`Error::Source`] if a folder holds an invalid buildpack, [`Error::Host`] if it cannot be read.
     pub fn load(directory: Option<&Path>) -> Result<Buildpacks> {
         let mut buildpacks = BTreeMap::new();
         let mut shared = BTreeMap::new();
@@ -106,10 +108,10 @@ impl Buildpacks {
         Buildpacks { list, shared, failures, tera: Tera::new(), today }.sorted()
     }
 
-    /// The same with one more, which is in a folder of a repository.
+    /// The same buildpacks and one more, from a folder of a repository.
     ///
     /// # Errors
-    /// [`Error::Source`] where it is none.
+    /// [`Error::Source`] if it is invalid.
     fn with(&self, tree: &Tree, folder: &str) -> Result<Buildpacks> {
         let mut files = BTreeMap::new();
         for entry in tree.files().iter().filter(|entry| entry.path.parent() == Some(Path::new(folder))) {
@@ -134,11 +136,8 @@ impl Buildpacks {
         let all = of_all.chain([(SHARED, &*self.shared)]).flat_map(|(folder, templates)| {
             templates.iter().map(move |(file, text)| (format!("{folder}/{file}"), text.as_str()))
         });
-        self.tera = render::parse(all).map_err(|message| {
-            Error::Source(SourceError::BuildpackFolder {
-                message: format!("a template of the buildpacks is malformed: {message}"),
-            })
-        })?;
+        self.tera = render::parse(all)
+            .map_err(|message| wrong_folder(format!("a template of the buildpacks is malformed: {message}")))?;
         Ok(self)
     }
 
@@ -154,14 +153,10 @@ impl Buildpacks {
 
 impl Buildpack {
     fn new(name: &str, mut files: BTreeMap<String, String>, place: &str, origin: &str) -> Result<Buildpack> {
-        let malformed = |message: String| {
-            Error::Source(SourceError::BuildpackFolder {
-                message: format!("the buildpack {place} is malformed: {message}"),
-            })
-        };
+        let malformed = |message: String| wrong_folder(format!("the buildpack {place} is malformed: {message}"));
         let text = files.remove(MANIFEST).ok_or_else(|| malformed(format!("it has no {MANIFEST}")))?;
         let manifest: Manifest = toml::from_str(&text).map_err(|error| malformed(error.to_string()))?;
-        // Those of the binary are checked by a test: all their patterns together take longer than a plan.
+        // A test checks those of the binary: compiling all their patterns would take longer than a plan.
         if origin != OWN {
             manifest.check(&files).map_err(malformed)?;
         }
@@ -184,13 +179,13 @@ fn embedded() -> Result<BTreeMap<String, BTreeMap<String, String>>> {
     Ok(folders.collect())
 }
 
-/// The folders that the binary is made of, as they are now.
+/// The folders that are built into the binary, as they are on disk.
 #[cfg(test)]
 fn embedded() -> Result<BTreeMap<String, BTreeMap<String, String>>> {
     folders(&Path::new(env!("CARGO_MANIFEST_DIR")).join("buildpacks"))
 }
 
-/// The folders of a directory, each with its text files; none where there is no such directory.
+/// The folders of a directory, each with its text files; none if there is no such directory.
 fn folders(directory: &Path) -> Result<BTreeMap<String, BTreeMap<String, String>>> {
     let failed = |path: &Path| Error::io(format!("read {}", path.display()));
     let mut folders = BTreeMap::new();
@@ -219,24 +214,22 @@ fn folders(directory: &Path) -> Result<BTreeMap<String, BTreeMap<String, String>
     Ok(folders)
 }
 
-/// The word of `known` that was most likely meant by `word`.
+/// The error for a `buildpack.toml` that cannot mean what it says.
+fn wrong_manifest(message: String) -> Error {
+    Error::Source(SourceError::Buildpack { message })
+}
+
+/// The error for a folder that is not a buildpack, or whose templates cannot be rendered.
+fn wrong_folder(message: String) -> Error {
+    Error::Source(SourceError::BuildpackFolder { message })
+}
+
+/// The known word that was most likely meant.
 fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let distance = |other: &str| {
-        let mut row: Vec<usize> = (0..=other.chars().count()).collect();
-        for (line, left) in word.chars().enumerate() {
-            let mut diagonal = std::mem::replace(&mut row[0], line + 1);
-            for (column, right) in other.chars().enumerate() {
-                let substituted = diagonal + usize::from(left != right);
-                diagonal = row[column + 1];
-                row[column + 1] = substituted.min(diagonal + 1).min(row[column] + 1);
-            }
-        }
-        row.last().copied().unwrap_or(usize::MAX)
-    };
     let limit = ((word.chars().count() + 1) / 3).max(1);
     known
         .into_iter()
-        .map(|other| (distance(other), other))
+        .map(|other| (strsim::levenshtein(word, other), other))
         .filter(|(far, _)| *far <= limit)
         .min()
         .map(|(_, other)| other)

@@ -4,6 +4,7 @@
 //! A command is its arguments, what it does, and who may do it ([`Access`]): `access` has no wildcard arm, so that a
 //! command that does not say so does not compile. [`execute`] asks the policy before anything is run.
 
+mod access;
 mod apps;
 mod arguments;
 mod build_caps;
@@ -15,12 +16,14 @@ mod config;
 mod deploys;
 mod edit;
 mod git;
+mod help;
 mod here;
 mod hook;
 mod inside;
 mod jobs;
 mod logs;
 mod manual;
+mod operations;
 mod plan;
 mod processes;
 mod releases;
@@ -32,7 +35,8 @@ mod ssh_keys;
 
 use std::{ffi::OsString, path::PathBuf};
 
-use arguments::Input;
+pub use access::{AccessRow, access_table};
+use arguments::Wanted;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{
@@ -41,7 +45,6 @@ use crate::{
     error::{AccessError, HostError},
     instance::Instance,
     model::{Access, AppName, Door},
-    ops::edit::Edited,
     settings::{Account, Session, Settings},
     ui::{Format, Ui},
 };
@@ -65,7 +68,7 @@ pub struct Cli {
 #[command(next_help_heading = "Global options")]
 struct Global {
     /// The app, in place of the first word
-    #[arg(long, global = true, value_name = "APP", add = clap_complete::ArgValueCandidates::new(completions::app_names))]
+    #[arg(id = "other_app", long = "app", global = true, value_name = "APP", add = clap_complete::ArgValueCandidates::new(completions::app_names))]
     app: Option<AppName>,
     /// Do not ask
     #[arg(long, global = true)]
@@ -73,7 +76,7 @@ struct Global {
     /// Print only data and errors
     #[arg(long, global = true)]
     quiet: bool,
-    /// Print for people or for programs; with json, an error is a JSON document on standard error
+    /// Print for people or for programs; json also makes a JSON document of an error
     #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     format: Format,
     /// Read the settings from this file instead of /etc/paas/config.toml
@@ -95,6 +98,8 @@ enum Command {
     #[command(flatten)]
     Deploys(deploys::Command),
     #[command(flatten)]
+    Operations(operations::Command),
+    #[command(flatten)]
     Releases(releases::Command),
     #[command(name = "logs")]
     Logs(logs::Logs),
@@ -112,6 +117,8 @@ enum Command {
     Inside(inside::Command),
     #[command(name = "hook", hide = true)]
     Hook(hook::Hook),
+    #[command(name = "operation", hide = true)]
+    Operation(operations::Run),
 }
 
 impl Command {
@@ -123,6 +130,7 @@ impl Command {
             Command::Ps(it) => it.access(),
             Command::Checks(it) => it.access(),
             Command::Deploys(it) => it.access(),
+            Command::Operations(it) => it.access(),
             Command::Releases(it) => it.access(),
             Command::Logs(it) => it.access(),
             Command::SshKeys(it) => it.access(),
@@ -131,13 +139,12 @@ impl Command {
             Command::Buildpacks(it) => it.access(),
             Command::Here(it) => it.access(),
             Command::Inside(it) => it.access(),
-            Command::Hook(_) => Access::Inside,
+            Command::Hook(_) | Command::Operation(_) => Access::Inside,
         }
     }
 
-    /// The file of the person who types that it takes, with the most bytes it may have, and what to say if it is to be
-    /// typed on a terminal.
-    fn input(&mut self) -> Option<(&mut Input, u64, &'static str)> {
+    /// The file of the person who types that it takes.
+    fn input(&mut self) -> Option<Wanted<'_>> {
         match self {
             Command::SshKeys(it) => it.input(),
             _ => None,
@@ -152,6 +159,7 @@ impl Command {
             Command::Ps(it) => it.run(context, ui).await,
             Command::Checks(it) => it.run(context, ui).await,
             Command::Deploys(it) => it.run(context, ui).await,
+            Command::Operations(it) => it.run(context, ui).await,
             Command::Releases(it) => it.run(context, ui).await,
             Command::Logs(it) => it.run(context, ui).await,
             Command::SshKeys(it) => it.run(context, ui).await,
@@ -159,29 +167,28 @@ impl Command {
             Command::Server(it) => it.run(context, ui).await,
             Command::Buildpacks(it) => it.run(context, ui).await,
             Command::Hook(it) => it.run(context).await,
+            Command::Operation(it) => it.run(context).await,
             Command::Here(_) | Command::Inside(_) => Err(Error::bug("a command without an instance was given one")),
         }
     }
 }
 
-/// Shows what a deploy came to.
-fn deployed(ui: Ui, edited: Result<Edited>) -> Result<()> {
-    ui.show(&edited?)
-}
-
 /// What is generated from the command tree and committed: the completion scripts and the pages of the manual, by path,
-/// whole; and the parts of docs/reference.md, by name.
+/// whole; and the parts of docs/reference.md and README.md, by name.
 ///
 /// # Errors
-/// [`Error::Bug`].
+/// [`Error::Bug`], and [`Error::Buildpack`] if a buildpack of the binary is malformed.
 pub fn generated() -> Result<Generated> {
     let mut files: Vec<(String, String)> =
         completions::Shell::ALL.iter().map(|shell| (format!("completions/{}", shell.file()), shell.script())).collect();
     files.extend(manual::pages()?.into_iter().map(|(name, text)| (format!("man/{name}"), text)));
     let reference = vec![
         ("commands", manual::command_reference()),
+        ("access", access::reference()?),
+        ("roles", access::role_reference()),
         ("settings", manual::setting_reference()),
         ("exit codes", manual::exit_code_reference()),
+        ("buildpacks", crate::buildpack::Buildpacks::load(None)?.table()),
     ];
     Ok(Generated { files, reference })
 }
@@ -191,7 +198,7 @@ pub fn generated() -> Result<Generated> {
 pub struct Generated {
     /// Files, by path from the root of the source.
     pub files: Vec<(String, String)>,
-    /// Parts of docs/reference.md, by name.
+    /// Parts of docs/reference.md and README.md, by name.
     pub reference: Vec<(&'static str, String)>,
 }
 
@@ -221,6 +228,8 @@ pub fn run(arguments: &[OsString]) -> u8 {
 
 /// Runs what an SSH client asked for: a git service, or a command of the tree.
 fn run_session(command: &str) -> u8 {
+    // What was begun goes on without its viewer, whether that had a terminal or pipes.
+    crate::exec::outlive_terminal();
     let words = match shell_words::split(command) {
         Ok(words) => words,
         Err(_) => {
@@ -259,7 +268,7 @@ fn execute(arguments: &[OsString], door: Door) -> u8 {
     let arguments = arguments::with_app(&Cli::command(), arguments, known.as_ref());
     let Cli { global, mut command } = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error, &arguments),
+        Err(error) => return usage(&error, &arguments, known.as_ref()),
     };
     let ui = Ui { format: global.format, quiet: global.quiet };
     if door == Door::Ssh && (global.config.is_some() || matches!(command.access(), Access::Here | Access::Inside)) {
@@ -278,16 +287,23 @@ fn execute(arguments: &[OsString], door: Door) -> u8 {
         }
     }
     // Before root becomes the owner of the root directory, who may not be able to read root's files.
-    if let Some((input, limit, prompt)) = command.input()
-        && let Err(error) = input.read(door, limit, prompt, ui)
+    if let Some(wanted) = command.input()
+        && let Err(error) = wanted.read(door, &arguments, ui)
     {
         return fail(&error, ui);
     }
     let name = command_name(&arguments);
+    // What one of ours was asked for came by the door that it was asked for at.
+    let asked_at = match &command {
+        Command::Operation(it) => it.door,
+        _ => door,
+    };
     let force = global.force;
-    let done = in_instance(global.config, door, |context| {
+    let done = in_instance(global.config, asked_at, |context| {
         Box::pin(async move {
-            caller::check_access(context, &name, &command.access())?;
+            if !matches!(command, Command::Operation(_)) {
+                caller::check_access(context, &name, &command.access())?;
+            }
             command.run(context, ui, force).await
         })
     });
@@ -335,7 +351,7 @@ fn elsewhere(clone: Option<remote::Server>) -> Result<Option<remote::Server>> {
 /// Sends a command line to a server, with the file that it names as standard input. Returns only where that fails.
 fn send(server: &remote::Server, command: &mut Command, mut arguments: Vec<OsString>) -> Error {
     let file = match command.input() {
-        Some((input, _, _)) => input.send(&mut arguments),
+        Some(wanted) => wanted.input.send(&mut arguments),
         None => Ok(None),
     };
     match file {
@@ -383,7 +399,11 @@ fn become_owner(settings: &Settings) -> Result<()> {
 }
 
 /// Prints what clap has to say, and returns the exit code: 0 for help and version.
-fn usage(error: &clap::Error, arguments: &[OsString]) -> u8 {
+fn usage(error: &clap::Error, arguments: &[OsString], known: Option<&AppName>) -> u8 {
+    if let Some(answered) = help::answer(error, arguments) {
+        let format = if arguments::asks_for_json(arguments) { Format::Json } else { Format::Text };
+        return finish(answered, Ui { format, quiet: false });
+    }
     if !error.use_stderr() {
         // Where nobody reads it there is nothing more to do.
         drop(error.print());
@@ -396,6 +416,12 @@ fn usage(error: &clap::Error, arguments: &[OsString]) -> u8 {
         return fail(&error, Ui { format: Format::Json, quiet: false });
     }
     drop(error.print());
+    if let (clap::error::ErrorKind::UnknownArgument, Some(app), Some(clap::error::ContextValue::String(word))) =
+        (error.kind(), known, error.get(clap::error::ContextKind::InvalidArg))
+        && word.parse::<AppName>().is_ok()
+    {
+        Ui::default().talk(&format!("\nhint: here the app is {app}; another one is named as `--app {word}`"));
+    }
     Kind::Usage.exit_code()
 }
 

@@ -5,7 +5,10 @@
 //! commit of the database; after it a deploy can only be finished, by whoever comes next.
 
 mod build;
+mod container;
 mod deployment;
+mod edited;
+mod former_log;
 mod health;
 mod preflight;
 mod probe;
@@ -15,36 +18,38 @@ mod recover;
 mod release;
 mod retire;
 mod rollout;
+mod scheduler;
 mod source;
+#[cfg(test)]
+mod tests;
 
-use deployment::Deploying;
+use deployment::{ActiveDeploy, end_of};
+pub use edited::edited;
+pub use former_log::FORMER_LINES;
 pub use preflight::check_disk;
 pub use probe::{Target, probe};
 pub use prune::prune_images;
 use queue::{Request, begin};
 pub use queue::{hold, refuse_locked};
-pub use recover::{recover, remake};
+pub use recover::recover;
 use release::Changes;
 pub use retire::{apps_to_retire, retire_app};
-use rollout::Keep;
+use rollout::Reuse;
+
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Error, Result,
     context::Context,
     error::DeployError,
-    instance::Instance,
-    model::{
-        AppName, BranchName, CommitId, DeployId, DeploymentKind, EnvKey, Override, ProcessType, Release, ReleaseVersion,
-    },
+    model::{AppName, BranchName, CommitId, DeployId, DeploymentKind, EnvKey, Override, ProcessType, ReleaseVersion},
     store::NewDeployment,
     ui::DeployLog,
 };
 
 /// A commit that somebody pushed to an app's branch.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Push {
-    /// The app.
-    pub app: AppName,
     /// The branch.
     pub branch: BranchName,
     /// Where it shall be.
@@ -56,7 +61,7 @@ pub struct Push {
 }
 
 /// A change of what an app is run with: of its config, of what the server is told about its process types.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Edit {
     /// What kind of deployment it makes.
     pub kind: DeploymentKind,
@@ -70,204 +75,151 @@ pub struct Edit {
     pub untold: Vec<(Option<ProcessType>, crate::model::Setting)>,
 }
 
+/// What changes the app that runs, as a plain value: what was asked for, not how it is done.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// Deploys a pushed commit: builds it, proves it healthy, moves the traffic to it, and then the branch.
+    Push(Push),
+    /// Builds the commit that serves once more, and deploys what comes out.
+    Rebuild,
+    /// Deploys the image that serves with a config or settings that differ, without a build. What already runs as it
+    /// should is left alone. The edit is kept with the switch: if the new containers do not become healthy, nothing has
+    /// changed.
+    Edit(Edit),
+    /// Goes back to a former release, with its image, its config and its settings, as a new release: without a build,
+    /// and without its release command. Without a number it is the release that served before the current one.
+    Rollback(Option<ReleaseVersion>),
+    /// Runs this many containers of each of these process types: what is new is proven healthy before it gets traffic,
+    /// surplus containers are drained.
+    Scale(Vec<(ProcessType, u32)>),
+    /// Starts the release that serves in new containers, proves them healthy, and moves the traffic to them; of one
+    /// process type, or of all. Changes that were made without a restart are taken up then, as a new release.
+    Restart(Option<ProcessType>),
+}
+
 /// What a deploy came to.
 #[derive(Clone, Debug)]
-pub struct Live {
+pub struct Deployed {
     /// The deployment.
     pub deployment: DeployId,
     /// The release that serves now.
     pub release: ReleaseVersion,
 }
 
-/// Deploys a pushed commit: builds it, proves it healthy, moves the traffic to it, and then the branch.
+/// Does what changes an app that runs: waits for its turn, makes the new containers and proves them, switches to them
+/// and ends the old ones; or undoes everything.
 ///
 /// # Errors
-/// Whatever failed; the release before still serves then, and nothing of this deploy is left.
-pub async fn push(context: &Context<'_>, push: &Push, log: &DeployLog) -> Result<Live> {
-    let request = Request {
-        app: &push.app,
-        what: format!("the deploy of {} ({})", push.branch, push.commit.short()),
-        wait: push.wait,
-        new: NewDeployment {
-            kind: DeploymentKind::Push,
-            actor: context.actor(),
-            branch: Some(&push.branch),
-            commit: Some(push.commit),
-        },
-    };
-    let deploying = begin(context, &request, log).await?;
-    let proven = deploying.unless_stopped(async {
-        source::check_branch(&deploying, push)?;
-        let source = source::checkout(&deploying, push.commit, &format!("from {}", push.branch)).await?;
-        let plan = build::plan(&deploying, source)?;
-        let image = build::image(&deploying, plan).await?;
-        let release = release::cut(&deploying, image, push.commit, &format!("push of {}", push.branch))?;
-        let release = release::run_command(&deploying, release).await?;
-        let candidate = rollout::start(&deploying, release, &Keep::Nothing).await?;
-        rollout::wait_healthy(&deploying, candidate).await
-    });
-    conclude(&deploying, proven.await).await
-}
-
-/// Builds the commit that serves once more, and deploys what comes out.
-///
-/// # Errors
-/// As [`push`]; [`Error::NeverDeployed`].
-pub async fn rebuild(context: &Context<'_>, app: &AppName, log: &DeployLog) -> Result<Live> {
-    let current = current_release(context.instance, app)?;
-    let commit = current.commit.ok_or_else(|| DeployError::NeverDeployed { app: app.clone() })?;
-    let mut new = NewDeployment::without_source(DeploymentKind::Rebuild, context.actor());
-    new.commit = Some(commit);
-    let request = Request { app, what: format!("the rebuild of {}", commit.short()), wait: true, new };
-    let deploying = begin(context, &request, log).await?;
-    let proven = deploying.unless_stopped(async {
-        let source = source::checkout(&deploying, commit, "once more").await?;
-        let plan = build::plan(&deploying, source)?;
-        let image = build::image(&deploying, plan).await?;
-        let release = release::cut(&deploying, image, commit, "rebuild")?;
-        let release = release::run_command(&deploying, release).await?;
-        let candidate = rollout::start(&deploying, release, &Keep::Nothing).await?;
-        rollout::wait_healthy(&deploying, candidate).await
-    });
-    conclude(&deploying, proven.await).await
-}
-
-/// Deploys the image that serves with a config or settings that differ, without a build. What runs as it should
-/// already is left alone. The edit is kept with the switch: if the new containers do not become healthy, nothing has
-/// changed.
-///
-/// # Errors
-/// As [`push`]; [`Error::NotRunning`].
-pub async fn edit(context: &Context<'_>, app: &AppName, edit: &Edit, log: &DeployLog) -> Result<Live> {
-    let new = NewDeployment::without_source(edit.kind, context.actor());
-    let request = Request { app, what: format!("the deploy of {}", edit.reason), wait: true, new };
-    let deploying = begin(context, &request, log).await?;
-    let proven = deploying.unless_stopped(async {
-        let release = release::cut_again(&deploying, edit)?;
-        let candidate = rollout::start(&deploying, release, &Keep::Same).await?;
-        rollout::wait_healthy(&deploying, candidate).await
-    });
-    conclude(&deploying, proven.await).await
-}
-
-/// Goes back to a former release, with its image, its config and its settings, as a new release: without a build, and
-/// without its release command.
-///
-/// `version`: none takes the release that served before the current one.
-///
-/// # Errors
-/// As [`push`]; `DeployError::NoFormerRelease`, [`Error::NotFound`], `DeployError::NoWayBack`.
-pub async fn rollback(
-    context: &Context<'_>,
-    app: &AppName,
-    version: Option<ReleaseVersion>,
-    log: &DeployLog,
-) -> Result<Live> {
-    let what = version.map_or_else(|| "the rollback".to_owned(), |version| format!("the rollback to {version}"));
-    let new = NewDeployment::without_source(DeploymentKind::Rollback, context.actor());
-    let request = Request { app, what, wait: true, new };
-    let deploying = begin(context, &request, log).await?;
-    let proven = deploying.unless_stopped(async {
-        let target = release::to_roll_back_to(&deploying, version).await?;
-        let release = release::cut_from(&deploying, &target)?;
-        let candidate = rollout::start(&deploying, release, &Keep::Same).await?;
-        rollout::wait_healthy(&deploying, candidate).await
-    });
-    let live = conclude(&deploying, proven.await).await?;
-    if let Some(former) = deploying.app.current_release {
+/// Whatever failed; the release before still serves then, and nothing of this deploy is left. Before it begins:
+/// `DeployError::NeverDeployed`, [`crate::Error::NotFound`].
+pub async fn run(context: &Context<'_>, app: &AppName, action: &Action, log: &DeployLog) -> Result<Deployed> {
+    let request = request(context, app, action)?;
+    let deploy = begin(context, &request, log).await?;
+    let proven = deploy.unless_stopped(prove(&deploy, action, request.new.commit)).await;
+    let deployed = conclude(&deploy, proven).await?;
+    if let (Action::Rollback(_), Some(former)) = (action, deploy.app.current_release) {
         log.detail(&format!("to undo this: paas releases:rollback {app} {former}"));
         log.flush();
     }
-    Ok(live)
+    Ok(deployed)
 }
 
-/// Runs so many containers of each of these process types: what is new is proven healthy before it gets traffic, what
-/// is too many is drained.
-///
-/// # Errors
-/// As [`push`]; [`Error::NotFound`], `DeployError::NeverDeployed`.
-pub async fn scale(
-    context: &Context<'_>,
-    app: &AppName,
-    formation: &[(ProcessType, u32)],
-    log: &DeployLog,
-) -> Result<Live> {
-    let words: Vec<String> = formation.iter().map(|(process, quantity)| format!("{process}={quantity}")).collect();
-    let new = NewDeployment::without_source(DeploymentKind::Scale, context.actor());
-    let request = Request { app, what: format!("the scaling to {}", words.join(" ")), wait: true, new };
-    let deploying = begin(context, &request, log).await?;
-    let proven = deploying.unless_stopped(async {
-        let changes = Changes { formation: formation.to_vec(), ..Changes::default() };
-        let release = release::again(&deploying, &format!("Scaling to {}", words.join(" ")), changes)?;
-        let candidate = rollout::start(&deploying, release, &Keep::Same).await?;
-        rollout::wait_healthy(&deploying, candidate).await
-    });
-    conclude(&deploying, proven.await).await
-}
-
-/// Starts the release that serves in new containers, proves them healthy, and moves the traffic to them. Where config
-/// or settings were changed since without a restart, this takes them up, as a new release.
-///
-/// `process`: only the containers of this type; none for all.
-///
-/// # Errors
-/// As [`push`]; `DeployError::NeverDeployed`, [`Error::NotFound`].
-pub async fn restart(
-    context: &Context<'_>,
-    app: &AppName,
-    process: Option<&ProcessType>,
-    log: &DeployLog,
-) -> Result<Live> {
-    let current = current_release(context.instance, app)?;
-    if let Some(process) = process.filter(|process| current.process(process).is_none()) {
-        let known = current.process_names();
-        return Err(Error::no_process(app, process, known));
-    }
-    let new = NewDeployment::without_source(DeploymentKind::Restart, context.actor());
-    let deploying = begin(context, &Request { app, what: "the restart".to_owned(), wait: true, new }, log).await?;
-    let proven = deploying.unless_stopped(async {
-        let (release, keep) = match process {
-            Some(process) => {
-                let headline = format!("Restarting {process}");
-                (release::again(&deploying, &headline, Changes::default())?, Keep::OtherThan(process.clone()))
+/// What a deployment is begun with. What can be refused at once is refused here.
+fn request<'a>(context: &Context<'a>, app: &'a AppName, action: &'a Action) -> Result<Request<'a>> {
+    let current = || context.instance.read(|tables| tables.serving(&tables.app(app)?));
+    let new = |kind| NewDeployment::without_source(kind, context.caller);
+    let (what, wait, new) = match action {
+        Action::Push(push) => (
+            format!("the deploy of {} ({})", push.branch, push.commit.short()),
+            push.wait,
+            NewDeployment { branch: Some(&push.branch), commit: Some(push.commit), ..new(DeploymentKind::Push) },
+        ),
+        Action::Rebuild => {
+            let commit = current()?.commit.ok_or_else(|| DeployError::NeverDeployed { app: app.clone() })?;
+            let new = NewDeployment { commit: Some(commit), ..new(DeploymentKind::Rebuild) };
+            (format!("the rebuild of {}", commit.short()), true, new)
+        }
+        Action::Edit(edit) => (format!("the deploy of {}", edit.reason), true, new(edit.kind)),
+        Action::Rollback(version) => {
+            let to = version.map(|version| format!(" to {version}")).unwrap_or_default();
+            (format!("the rollback{to}"), true, new(DeploymentKind::Rollback))
+        }
+        Action::Scale(formation) => (format!("the scaling to {}", words(formation)), true, new(DeploymentKind::Scale)),
+        Action::Restart(process) => {
+            let current = current()?;
+            if let Some(process) = process {
+                current.require(app, process)?;
             }
-            None => (release::again_or_cut(&deploying)?, Keep::Nothing),
-        };
-        let candidate = rollout::start(&deploying, release, &keep).await?;
-        rollout::wait_healthy(&deploying, candidate).await
-    });
-    conclude(&deploying, proven.await).await
+            ("the restart".to_owned(), true, new(DeploymentKind::Restart))
+        }
+    };
+    Ok(Request { app, what, wait, new })
 }
 
-/// The release that serves an app.
+/// Makes the new containers and proves them healthy: all that can be undone.
 ///
-/// # Errors
-/// `DeployError::NeverDeployed`, [`Error::NotFound`].
-fn current_release(instance: &Instance, app: &AppName) -> Result<Release> {
-    let current = instance.read(|tables| {
-        let app = tables.app(app)?;
-        tables.current_release(app.id)
-    })?;
-    current.ok_or_else(|| Error::Deploy(DeployError::NeverDeployed { app: app.clone() }))
+/// `commit`: what is built, for the actions that build.
+async fn prove(deploy: &ActiveDeploy<'_>, action: &Action, commit: Option<CommitId>) -> Result<rollout::Healthy> {
+    let (release, reuse) = match action {
+        Action::Push(_) | Action::Rebuild => {
+            let commit = commit.ok_or_else(|| Error::bug("a build without a commit"))?;
+            let (origin, reason) = match action {
+                Action::Push(push) => (format!("from {}", push.branch), format!("push of {}", push.branch)),
+                _ => ("once more".to_owned(), "rebuild".to_owned()),
+            };
+            if let Action::Push(push) = action {
+                source::check_branch(deploy, push)?;
+            }
+            let source = source::checkout(deploy, commit, &origin).await?;
+            let plan = build::plan(deploy, source)?;
+            let image = build::image(deploy, plan).await?;
+            let release = release::cut(deploy, image, commit, &reason)?;
+            (release::run_command(deploy, release).await?, Reuse::None)
+        }
+        Action::Edit(edit) => (release::cut_edited(deploy, edit)?, Reuse::Unchanged),
+        Action::Rollback(version) => {
+            let target = release::rollback_target(deploy, *version).await?;
+            (release::cut_copy(deploy, &target)?, Reuse::Unchanged)
+        }
+        Action::Scale(formation) => {
+            let changes = Changes { formation: formation.clone(), ..Changes::default() };
+            let headline = format!("Scaling to {}", words(formation));
+            (release::reuse_current(deploy, &headline, changes)?, Reuse::Unchanged)
+        }
+        Action::Restart(Some(process)) => {
+            let headline = format!("Restarting {process}");
+            (release::reuse_current(deploy, &headline, Changes::default())?, Reuse::Except(process.clone()))
+        }
+        Action::Restart(None) => (release::reuse_or_cut(deploy)?, Reuse::None),
+    };
+    let candidate = rollout::start(deploy, release, &reuse).await?;
+    rollout::wait_healthy(deploy, candidate).await
+}
+
+/// A formation as it is typed: `web=2 worker=1`.
+fn words(formation: &[(ProcessType, u32)]) -> String {
+    let words = formation.iter().map(|(process, quantity)| format!("{process}={quantity}"));
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// Switches to what was proven, or undoes everything.
-async fn conclude(deploying: &Deploying<'_>, proven: Result<rollout::Healthy>) -> Result<Live> {
+async fn conclude(deploy: &ActiveDeploy<'_>, proven: Result<rollout::Healthy>) -> Result<Deployed> {
     let committed = match proven {
-        Ok(healthy) => rollout::switch(deploying, healthy).await,
+        Ok(healthy) => rollout::switch(deploy, healthy).await,
         Err(error) => Err(error),
     };
     match committed {
         Ok(live) => {
-            rollout::announce(deploying, &live);
-            retire::hand_over(deploying).await;
+            rollout::announce(deploy, &live);
+            retire::hand_over(deploy).await;
             Ok(live)
         }
         Err(error) => {
-            let end = queue::end_of(&error);
-            deploying.log.error(&error);
-            recover::undo(deploying.instance, &deploying.engine, deploying.id, end, &error.one_line()).await;
-            deploying.log.flush();
+            let end = end_of(&error);
+            deploy.log.error(&error);
+            recover::undo(deploy.instance, &deploy.engine, deploy.id, end, &error.one_line()).await;
+            deploy.log.flush();
             Err(error.told())
         }
     }

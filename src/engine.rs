@@ -112,6 +112,13 @@ pub struct LogLine {
     pub text: String,
 }
 
+impl LogLine {
+    /// As people see it: `2026-11-21T11:22:27.123456789Z app[web.1]: text`.
+    pub fn of(&self, label: &str) -> String {
+        format!("{} app[{label}]: {}", self.time, self.text)
+    }
+}
+
 /// How long after it was made a container may take to be started.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -204,7 +211,7 @@ impl Engine {
     ///
     /// # Errors
     /// `EngineError::AddressTaken` where another container has its address; it is made then. [`Error::Engine`].
-    pub async fn start(&self, spec: &ContainerSpec) -> Result<()> {
+    pub async fn start_new(&self, spec: &ContainerSpec) -> Result<()> {
         let options = query::CreateContainerOptions { name: Some(spec.name.clone()), ..Default::default() };
         self.docker
             .create_container(Some(options), spec.body())
@@ -347,7 +354,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Engine`].
-    pub async fn stop(&self, name: &str, timeout: Duration) -> Result<()> {
+    pub async fn stop_container(&self, name: &str, timeout: Duration) -> Result<()> {
         let options = query::StopContainerOptions { t: i32::try_from(timeout.as_secs()).ok(), signal: None };
         match self.docker.stop_container(name, Some(options)).await {
             Err(error) if !is_status(&error, 404) && !is_status(&error, 304) => {
@@ -361,7 +368,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Engine`].
-    pub async fn restart(&self, name: &str, timeout: Duration) -> Result<()> {
+    pub async fn restart_container(&self, name: &str, timeout: Duration) -> Result<()> {
         let options = query::RestartContainerOptions { t: i32::try_from(timeout.as_secs()).ok(), signal: None };
         self.docker
             .restart_container(name, Some(options))
@@ -373,7 +380,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Engine`].
-    pub async fn remove(&self, name: &str) -> Result<()> {
+    pub async fn destroy(&self, name: &str) -> Result<()> {
         let options = query::RemoveContainerOptions { force: true, v: true, ..Default::default() };
         for _ in 0..50 {
             match self.docker.remove_container(name, Some(options.clone())).await {

@@ -34,7 +34,7 @@ pub use store::{StoreError, StoreFault};
 pub use thing::Thing;
 pub use usage::UsageError;
 
-use crate::model::{AppName, Invalid, ProcessType, Stop};
+use crate::model::{AppName, Invalid, ProcessSpec, ProcessType, Release, Stop};
 
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -101,6 +101,19 @@ impl From<Stop> for Error {
     }
 }
 
+impl Release {
+    /// The process type of that name, which the app's release must have.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] with the types that there are.
+    pub fn require(&self, app: &AppName, process: &ProcessType) -> Result<&ProcessSpec> {
+        self.process(process).ok_or_else(|| {
+            let known = Thing::ProcessType { app: app.clone(), known: self.process_names() };
+            Error::NotFound(known, process.to_string())
+        })
+    }
+}
+
 impl Error {
     /// Makes an I/O error with what was tried, as a verb phrase: `Error::io("read /etc/x")`.
     pub fn io(action: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
@@ -121,11 +134,6 @@ impl Error {
     /// Makes the error of a missing app.
     pub fn no_app(name: &AppName) -> Error {
         Error::NotFound(Thing::App, name.to_string())
-    }
-
-    /// Makes the error of a missing process type; `known` names those that the app has.
-    pub fn no_process(app: &AppName, process: &ProcessType, known: String) -> Error {
-        Error::NotFound(Thing::ProcessType { app: app.clone(), known }, process.to_string())
     }
 
     fn advice(&self) -> Advice {

@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsStr,
+    os::fd::AsFd,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
 };
@@ -14,19 +15,27 @@ use crate::{Error, Result, error::HostError, settings};
 const STDERR_TAIL: usize = 2000;
 
 /// A command with nothing in its environment but `PATH`, the C locale in UTF-8, and certificate locations if set.
-/// It is in a session of its own, so that a signal to our terminal does not reach it.
+/// It is in a session of its own, so that a signal to our terminal does not reach it. Where its standard input is a
+/// terminal that belongs to no session yet, the terminal becomes that of its session: Ctrl-C typed there is a signal to it.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.env_clear().env("PATH", settings::search_path()).env("LANG", "C.UTF-8").env("HOME", "/nonexistent");
     command.envs(settings::certificate_variables());
     command.stdin(Stdio::null());
-    // SAFETY: setsid(2) is async-signal-safe and touches no memory.
+    // Made here, because the first use of it may allocate, which must not happen between fork and exec.
+    let stdin = std::io::stdin();
+    // SAFETY: setsid(2) and ioctl(2) are system calls that touch no memory of ours and take no lock.
     #[expect(unsafe_code, reason = "a session of its own can only be had between fork and exec")]
     unsafe {
-        command.pre_exec(|| match rustix::process::setsid() {
-            // It leads a session already: it replaces a process that was started so.
-            Ok(_) | Err(rustix::io::Errno::PERM) => Ok(()),
-            Err(error) => Err(error.into()),
+        command.pre_exec(move || {
+            match rustix::process::setsid() {
+                // It leads a session already: it replaces a process that was started so.
+                Ok(_) | Err(rustix::io::Errno::PERM) => {}
+                Err(error) => return Err(error.into()),
+            }
+            // The error says that it is no terminal, or somebody else's.
+            let _ = rustix::process::ioctl_tiocsctty(stdin.as_fd());
+            Ok(())
         });
     }
     command
@@ -82,6 +91,16 @@ pub fn replace(command: Command, input: impl Into<Stdio>) -> Error {
 /// `HostError::ProgramMissing` where it cannot be started.
 pub async fn attached(mut command: Command) -> Result<ExitStatus> {
     command.stdin(Stdio::inherit()).status().await.map_err(|source| missing(&command, source))
+}
+
+/// Lets this process, with all threads that it starts from now on, outlive the terminal it was started on. It finds out
+/// that the terminal is gone when it reads or writes, as from closed pipes.
+pub fn outlive_terminal() {
+    let mut hangup = nix::sys::signal::SigSet::empty();
+    hangup.add(nix::sys::signal::Signal::SIGHUP);
+    if let Err(error) = hangup.thread_block() {
+        tracing::warn!("cannot block the signal that a terminal sends when it goes: {error}");
+    }
 }
 
 /// The error for a program that could not be started.

@@ -17,6 +17,38 @@ use crate::{
 /// The names under which git runs this binary, as links in the hooks directory.
 pub const HOOKS: [&str; 2] = ["pre-receive", "proc-receive"];
 
+/// What git clients ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// git-receive-pack(1): a push.
+    Receive,
+    /// git-upload-pack(1): a fetch.
+    Upload,
+    /// git-upload-archive(1): an archive of a tree.
+    Archive,
+}
+
+impl Service {
+    /// The service that the first word of a session's command asks for, if it is one.
+    pub fn of(word: &str) -> Option<Service> {
+        match word {
+            "git-receive-pack" => Some(Service::Receive),
+            "git-upload-pack" => Some(Service::Upload),
+            "git-upload-archive" => Some(Service::Archive),
+            _ => None,
+        }
+    }
+
+    /// The command of git that serves it.
+    pub fn command(self) -> &'static str {
+        match self {
+            Service::Receive => "receive-pack",
+            Service::Upload => "upload-pack",
+            Service::Archive => "upload-archive",
+        }
+    }
+}
+
 /// Makes an app's bare repository where it is missing, set up so that a push of a branch is a deploy.
 ///
 /// # Errors

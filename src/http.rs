@@ -76,7 +76,10 @@ fn guarded(needed: Needed, route: MethodRouter<Arc<Instance>>) -> MethodRouter<A
 async fn show(State(instance): State<Arc<Instance>>, headers: HeaderMap) -> Response {
     let host = host(&headers);
     let standing = match app_at(&host, &instance.settings) {
-        Some(app) => instance.read(|tables| tables.standing(&app)).map(|standing| standing.map(|found| (app, found))),
+        Some(app) => {
+            let read = instance.reading(move |tables| Ok(tables.standing(&app)?.map(|standing| (app, standing))));
+            read.await
+        }
         None => Ok(None),
     };
     let page = match standing {
@@ -112,7 +115,7 @@ async fn ask(
     let Some(app) = app_at(&normalized(&domain), &instance.settings) else {
         return StatusCode::NOT_FOUND.into_response();
     };
-    match instance.read(|tables| tables.find_app(&app)) {
+    match instance.reading(move |tables| tables.find_app(&app)).await {
         Ok(Some(_)) => StatusCode::OK.into_response(),
         Ok(None) => StatusCode::NOT_FOUND.into_response(),
         Err(error) => {

@@ -1,9 +1,15 @@
 //! What every action needs, in one value made once: the settings, the database and the secrets.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    cell::Cell,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::Semaphore;
 
 use crate::{
-    Result, files,
+    Error, Result, files,
+    model::{AppId, ConfigMap, EnvKey},
     secrets::Secrets,
     settings::Settings,
     store::{Store, Tables},
@@ -18,14 +24,69 @@ pub struct Instance {
     pub id: String,
     /// What seals and opens secrets.
     pub secrets: Secrets,
-    store: Mutex<Store>,
+    store: Arc<Mutex<Store>>,
+    pool: Option<Pool>,
+}
+
+/// The daemon's connections. What reads has one of its own, because what writes may have to wait for another process.
+#[derive(Debug)]
+struct Pool {
+    reader: Connection,
+    writer: Connection,
+}
+
+/// A connection to the database that is used on the blocking pool, by one at a time: what waits for its turn holds no
+/// thread of the pool.
+#[derive(Clone, Debug)]
+struct Connection {
+    store: Arc<Mutex<Store>>,
+    turn: Arc<Semaphore>,
+}
+
+impl Connection {
+    fn new(store: Arc<Mutex<Store>>) -> Connection {
+        Connection { store, turn: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// Does work with the connection. Work that has begun is done to its end, also if nobody waits for it any more.
+    async fn use_on_pool<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Store) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let turn = Arc::clone(&self.turn).acquire_owned().await.map_err(Error::bug)?;
+        let store = Arc::clone(&self.store);
+        on_pool(move || {
+            let _turn = turn;
+            work(&mut locked(&store))
+        })
+        .await?
+    }
+}
+
+thread_local! {
+    /// Whether this thread is one of the blocking pool's, where the database may be waited for.
+    static ON_POOL: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Does work that waits, beside the threads that serve: there, the daemon's instance can be read and written in place.
+///
+/// # Errors
+/// [`Error::Bug`] if the work panics.
+pub async fn on_pool<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    let marked = || {
+        ON_POOL.set(true);
+        let result = work();
+        ON_POOL.set(false);
+        result
+    };
+    tokio::task::spawn_blocking(marked).await.map_err(Error::bug)
 }
 
 impl Instance {
     /// Opens the instance that the settings name, and makes it where there is none.
     ///
     /// # Errors
-    /// [`Error::Io`] where its root cannot be made, [`Error::Database`], [`Error::Unseal`].
+    /// [`Error::Io`] where its root cannot be made, [`Error::Store`], [`Error::Unseal`].
     pub fn open(settings: Settings) -> Result<Instance> {
         let paths = &settings.paths;
         for directory in [
@@ -43,23 +104,90 @@ impl Instance {
         let mut store = Store::open(&paths.database())?;
         let id = store.read(|tables| tables.instance_id())?;
         let secrets = Secrets::open(&paths.secret_key())?;
-        Ok(Instance { settings, id, secrets, store: Mutex::new(store) })
+        Ok(Instance { settings, id, secrets, store: Arc::new(Mutex::new(store)), pool: None })
     }
 
-    /// Reads the database, from one snapshot.
+    /// Makes it the daemon's, whose async threads never wait for the database: [`Instance::reading`] and
+    /// [`Instance::writing`] do their work on the blocking pool, and [`Instance::read`] and [`Instance::write`] are
+    /// for [`on_pool`] only.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn for_daemon(self) -> Result<Instance> {
+        let reader = Arc::new(Mutex::new(Store::open(&self.settings.paths.database())?));
+        let pool = Pool { reader: Connection::new(reader), writer: Connection::new(Arc::clone(&self.store)) };
+        Ok(Instance { pool: Some(pool), ..self })
+    }
+
+    /// Reads the database, from one snapshot. It may have to wait.
     ///
     /// # Errors
     /// What `work` returns, or [`Error::Store`].
     pub fn read<T>(&self, work: impl FnOnce(&Tables<'_>) -> Result<T>) -> Result<T> {
-        self.store().read(work)
+        self.check_thread();
+        match &self.pool {
+            None => locked(&self.store).read(work),
+            Some(pool) => locked(&pool.reader.store).read(work),
+        }
     }
 
-    /// Reads and writes the database in one transaction.
+    /// Reads and writes the database in one transaction. It may have to wait for other processes.
     ///
     /// # Errors
     /// What `work` returns, or [`Error::Store`].
     pub fn write<T>(&self, work: impl FnOnce(&Tables<'_>) -> Result<T>) -> Result<T> {
-        self.store().write(work)
+        self.check_thread();
+        locked(&self.store).write(work)
+    }
+
+    /// [`Instance::read`] for code that the daemon runs: there on the blocking pool.
+    ///
+    /// # Errors
+    /// What `work` returns, or [`Error::Store`].
+    pub async fn reading<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Tables<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        match &self.pool {
+            Some(pool) if !ON_POOL.get() => pool.reader.use_on_pool(|store| store.read(work)).await,
+            _ => self.read(work),
+        }
+    }
+
+    /// [`Instance::write`] for code that the daemon runs: there on the blocking pool. A command writes in place, so
+    /// that nothing of it is written after it was stopped.
+    ///
+    /// # Errors
+    /// What `work` returns, or [`Error::Store`].
+    pub async fn writing<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Tables<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        match &self.pool {
+            Some(pool) if !ON_POOL.get() => pool.writer.use_on_pool(|store| store.write(work)).await,
+            _ => self.write(work),
+        }
+    }
+
+    /// An app's config in clear, as it is set now.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn config(&self, app_id: AppId) -> Result<ConfigMap> {
+        let sealed = self.read(|tables| tables.config(app_id))?;
+        let unsealed = sealed.into_iter().map(|(key, sealed)| {
+            let clear = String::from_utf8(self.secrets.unseal(&sealed)?).map_err(Error::bug)?;
+            Ok((key, clear))
+        });
+        unsealed.collect()
+    }
+
+    /// A config with its values sealed one by one, as an app's is kept.
+    ///
+    /// # Errors
+    /// [`Error::Bug`].
+    pub fn seal(&self, config: &ConfigMap) -> Result<Vec<(EnvKey, Vec<u8>)>> {
+        config.iter().map(|(key, value)| Ok((key.clone(), self.secrets.seal(value.as_bytes())?))).collect()
     }
 
     /// Whether a daemon looks after this instance; where that cannot be told, none does.
@@ -67,8 +195,79 @@ impl Instance {
         matches!(crate::lock::holder(&self.settings.paths.daemon_lock()), Ok(Some(_)))
     }
 
-    fn store(&self) -> MutexGuard<'_, Store> {
-        // A panic inside a transaction rolls it back, so the store is whole after one.
-        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Fails, in a debug build, if this would keep the daemon from serving.
+    fn check_thread(&self) {
+        debug_assert!(
+            self.pool.is_none() || ON_POOL.get(),
+            "the daemon waits for its database on a thread that serves: use Instance::reading or Instance::writing"
+        );
+    }
+}
+
+fn locked(store: &Mutex<Store>) -> MutexGuard<'_, Store> {
+    // A panic inside a transaction rolls it back, so the store is whole after one.
+    store.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn daemon(directory: &std::path::Path) -> Instance {
+        let settings = Settings::of_text(&format!("root = {:?}", directory.join("root"))).unwrap();
+        Instance::open(settings).unwrap().for_daemon().unwrap()
+    }
+
+    /// The runtime has one thread: if anything waited on it, nothing else would go on.
+    #[tokio::test]
+    async fn the_daemon_goes_on_and_reads_while_another_process_writes() {
+        let directory = tempfile::tempdir().unwrap();
+        let instance = daemon(directory.path());
+        let path = instance.settings.paths.database();
+        let (begun, has_begun) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
+        let other = std::thread::spawn(move || {
+            Store::open(&path).unwrap().write(|_| {
+                begun.send(()).unwrap();
+                let _ = released.recv();
+                Ok(())
+            })
+        });
+        has_begun.recv().unwrap();
+        let write = |name: &'static str| instance.writing(move |tables| tables.set_meta(name, "written"));
+        let mut writes = std::pin::pin!(async { tokio::join!(write("a"), write("b")) });
+        for _ in 0..20 {
+            tokio::select! {
+                biased;
+                _ = &mut writes => panic!("nobody else can write now"),
+                read = instance.reading(|tables| tables.meta("a")) => assert_eq!(read.unwrap(), None),
+            }
+        }
+        release.send(()).unwrap();
+        let (first, second) = writes.await;
+        first.and(second).unwrap();
+        assert_eq!(instance.reading(|tables| tables.meta("b")).await.unwrap().as_deref(), Some("written"));
+        other.join().unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "on a thread that serves")]
+    async fn the_daemon_does_not_wait_for_the_database_on_its_own_threads() {
+        let directory = tempfile::tempdir().unwrap();
+        let _ = daemon(directory.path()).read(|tables| tables.instance_id());
+    }
+
+    #[tokio::test]
+    async fn work_on_the_pool_reads_and_writes_in_place() {
+        let directory = tempfile::tempdir().unwrap();
+        let instance = Arc::new(daemon(directory.path()));
+        let there = Arc::clone(&instance);
+        let work = move || {
+            there.write(|tables| tables.set_meta("a", "1"))?;
+            there.read(|tables| tables.meta("a"))
+        };
+        assert_eq!(on_pool(work).await.unwrap().unwrap().as_deref(), Some("1"));
     }
 }

@@ -5,9 +5,9 @@
 //! - [`cli`]: the command tree; [`ssh`] and [`http`]: the daemon's doors; [`supervisor`]: the daemon.
 //! - [`ops`]: every business action. [`deploy`]: the pipeline, to be read from top to bottom.
 //! - [`proxy`]: Caddy and the resolver. [`buildpack`]: what a repository is and how it is built; [`tree`]: its files.
-//! - [`engine`]: Docker. [`cgroup`]: caps on builds. [`store`]: SQLite. [`git`], [`exec`], [`files`], [`secrets`], [`lock`], [`settings`], [`clock`]: one
+//! - [`engine`]: Docker. [`cgroup`]: caps on builds. [`store`]: SQLite. [`git`], [`exec`], [`files`], [`secrets`], [`lock`], [`settings`], [`disk`], [`clock`]: one
 //!   concern each. [`ui`]: all that is printed.
-//! - [`model`]: pure types and rules. [`error`]: what can fail, with all hints.
+//! - [`model`]: pure types and rules. [`error`]: what can fail, with kinds and hints.
 //!
 //! What holds everywhere: only `store` names rusqlite, only `engine` bollard, only `ssh` russh, only `http` axum, only
 //! `exec` makes processes, only `ui` prints, only `settings` reads the environment, only `clock` asks the time; and
@@ -19,6 +19,7 @@ pub mod cli;
 pub mod clock;
 pub mod context;
 pub mod deploy;
+pub mod disk;
 pub mod engine;
 pub mod error;
 pub mod exec;

@@ -12,6 +12,7 @@ pub mod events;
 pub mod jobs;
 pub mod keys;
 pub mod logs;
+pub mod operations;
 pub mod processes;
 pub mod push;
 pub mod releases;

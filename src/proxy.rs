@@ -100,7 +100,11 @@ pub async fn sync(instance: &Instance) -> Result<()> {
 /// `ProxyError::Unavailable`, `ProxyError::Refused` where neither way was open; [`Error::Store`].
 pub async fn publish(instance: &Instance, app: &AppName) -> Result<Published> {
     let deadline = clock::instant() + PUBLISH;
-    let mut expected = BTreeSet::from_iter(instance.read(|tables| tables.upstreams(app))?);
+    let upstreams = async || {
+        let app = app.clone();
+        instance.reading(move |tables| tables.upstreams(&app)).await
+    };
+    let mut expected = BTreeSet::from_iter(upstreams().await?);
     nudge(instance).await;
     loop {
         let answered = resolver::ask(instance.settings.resolver_listen, app, ASK).await;
@@ -113,7 +117,7 @@ pub async fn publish(instance: &Instance, app: &AppName) -> Result<Published> {
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
         // A container may have died since, and the resolver may know of it.
-        expected = BTreeSet::from_iter(instance.read(|tables| tables.upstreams(app))?);
+        expected = BTreeSet::from_iter(upstreams().await?);
     }
     // The resolver is back, but Caddy may still run without it.
     if loaded_variant(&instance.settings.paths) == Some(Variant::Static) {
@@ -162,11 +166,12 @@ async fn apply(instance: &Instance, variant: Option<Variant>) -> Result<()> {
     let _lock = lock(paths).await?;
     let loaded = files::read_optional(&paths.caddyfile_loaded())?;
     let variant = variant.or_else(|| loaded.as_deref().map(Variant::of)).unwrap_or(Variant::Dynamic);
-    let routes = instance.read(|tables| match variant {
+    let read = instance.reading(move |tables| match variant {
         // Read while the resolver is away, whatever happened meanwhile.
         Variant::Dynamic => tables.fallbacks(),
         Variant::Static => tables.routes(),
-    })?;
+    });
+    let routes = read.await?;
     let text = caddyfile::render(&instance.settings, &routes, variant)?;
     let due = match &loaded {
         None => true,
@@ -227,7 +232,7 @@ fn loaded_variant(paths: &Paths) -> Option<Variant> {
 /// Waits for the lock around writing and loading the Caddyfile, and removes what its last holder did not come to use.
 async fn lock(paths: &Paths) -> Result<Lock> {
     let path = paths.proxy_lock();
-    let lock = tokio::task::spawn_blocking(move || crate::lock::wait(&path)).await.map_err(Error::bug)??;
+    let lock = crate::instance::on_pool(move || crate::lock::wait(&path)).await??;
     let candidate = candidate(paths);
     for left in
         [files::draft(&candidate), candidate, files::draft(&paths.caddyfile()), files::draft(&paths.caddyfile_loaded())]

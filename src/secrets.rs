@@ -90,7 +90,11 @@ mod tests {
         let sealed = secrets.seal(b"hunter2")?;
         assert!(!sealed.windows(7).any(|window| window == b"hunter2"));
         assert_eq!(Secrets::open(&directory.path().join("one.key"))?.unseal(&sealed)?, b"hunter2");
-        assert!(Secrets::open(&directory.path().join("two.key"))?.unseal(&sealed).is_err());
+        let error = Secrets::open(&directory.path().join("two.key"))?.unseal(&sealed).unwrap_err();
+        assert_eq!(error.kind(), crate::Kind::Unavailable, "it is told apart from what exists already");
+        std::fs::write(directory.path().join("two.key"), "no key").map_err(Error::io("write a file"))?;
+        let error = Secrets::open(&directory.path().join("two.key")).unwrap_err();
+        assert_eq!(error.kind(), crate::Kind::Unavailable, "{error}");
         Ok(())
     }
 

@@ -159,6 +159,8 @@ pub struct Settings {
     pub build_caps: BuildCaps,
     /// Every setting that was given, by variable: what a child process of ours must be told.
     given: BTreeMap<&'static str, String>,
+    /// The file that was named, if one was.
+    config: Option<PathBuf>,
 }
 
 impl Settings {
@@ -178,25 +180,24 @@ impl Settings {
                 return Err(Error::Usage(UsageError::Settings { message: format!("{}: {error}", file.display()) }));
             }
         };
-        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
-            Error::Usage(UsageError::Settings { message: format!("{}: {error}", file.display()) })
-        })?;
-        let mut given = BTreeMap::new();
-        for (name, value) in &table {
-            let Some(key) = KEYS.iter().find(|key| key.name == name) else {
-                return Err(Error::Usage(UsageError::Settings {
-                    message: format!("{}: there is no setting {name}", file.display()),
-                }));
-            };
-            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            given.insert(variable_of(key), value);
-        }
+        let mut given = given_in(&file, &text)?;
         for key in &KEYS {
             if let Some(value) = variable(variable_of(key)) {
                 given.insert(variable_of(key), value);
             }
         }
-        Settings::from_given(given, &Account::current())
+        let config = named.map(std::path::absolute).transpose().map_err(Error::io("make a path absolute"))?;
+        Ok(Settings { config, ..Settings::from_given(given, &Account::current())? })
+    }
+
+    /// The settings that a `config.toml` with this text gives. Of this machine they take nothing but the engine's
+    /// address: unit tests must not see an instance that runs here.
+    #[cfg(test)]
+    pub(crate) fn of_text(text: &str) -> Result<Settings> {
+        let mut given = given_in(Path::new("config.toml"), text)?;
+        given.extend(variable("DOCKER_HOST").map(|address| ("DOCKER_HOST", address)));
+        let config = Some(PathBuf::from("/dev/null"));
+        Ok(Settings { config, ..Settings::from_given(given, &Account::current())? })
     }
 
     fn from_given(given: BTreeMap<&'static str, String>, account: &Account) -> Result<Settings> {
@@ -260,6 +261,7 @@ impl Settings {
             build_concurrency: parse_within("PAAS_BUILD_CONCURRENCY", &get("PAAS_BUILD_CONCURRENCY", "1"), 1..=16)?,
             build_caps: BuildCaps { memory: build_memory_mb.map(|megabytes| megabytes * 1_000_000), cpus: build_cpus },
             given,
+            config: None,
         })
     }
 
@@ -278,7 +280,7 @@ impl Settings {
             .map(|(name, value)| ((*name).to_owned(), OsString::from(value)))
             .collect();
         variables.push(("PAAS_ROOT".to_owned(), self.paths.root().into()));
-        if let Some(config) = variable("PAAS_CONFIG") {
+        if let Some(config) = &self.config {
             variables.push(("PAAS_CONFIG".to_owned(), config.into()));
         }
         variables
@@ -301,6 +303,24 @@ impl Settings {
     pub fn docker_address(&self) -> &str {
         self.docker_host.as_deref().unwrap_or("unix:///var/run/docker.sock")
     }
+}
+
+/// What a `config.toml` gives, by variable.
+fn given_in(file: &Path, text: &str) -> Result<BTreeMap<&'static str, String>> {
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+        Error::Usage(UsageError::Settings { message: format!("{}: {error}", file.display()) })
+    })?;
+    let mut given = BTreeMap::new();
+    for (name, value) in &table {
+        let Some(key) = KEYS.iter().find(|key| key.name == name) else {
+            return Err(Error::Usage(UsageError::Settings {
+                message: format!("{}: there is no setting {name}", file.display()),
+            }));
+        };
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        given.insert(variable_of(key), value);
+    }
+    Ok(given)
 }
 
 /// The variable of a setting.
@@ -511,6 +531,15 @@ mod tests {
             assert!(error.to_string().contains(&format!("{name}: {value:?}: it is a number from ")), "{error}");
         }
         assert_eq!(settings(&[("PAAS_IMAGES_KEPT", "1")], &account(0, "root"))?.images_kept, 1);
+        Ok(())
+    }
+
+    #[test]
+    fn a_child_process_reads_the_file_that_was_named_and_no_other() -> Result<()> {
+        let environment = Settings::of_text("root = \"/r\"\ndomain = \"example.com\"")?.child_environment();
+        for (name, value) in [("PAAS_CONFIG", "/dev/null"), ("PAAS_ROOT", "/r"), ("PAAS_DOMAIN", "example.com")] {
+            assert!(environment.contains(&(name.to_owned(), value.into())), "{name}: {environment:?}");
+        }
         Ok(())
     }
 

@@ -1,13 +1,14 @@
 //! The embedded SSH server: a public key becomes an actor, a command line becomes a child process of ours.
 //!
 //! It knows no command. Whatever a client asks to run, it starts this same binary without arguments, with the actor
-//! and the command line in two variables that only the server sets, and carries three pipes. The child lives in a
-//! session of its own: it outlives the client, the connection and the daemon.
+//! and the command line in two variables that only the server sets, and carries three pipes, or a terminal where the
+//! client asks for one. The child lives in a session of its own: it outlives the client, the connection and the daemon.
 
 mod bridge;
 mod connection;
 mod gate;
 mod host_key;
+mod terminal;
 #[cfg(test)]
 mod tests;
 
@@ -127,13 +128,9 @@ impl Server {
 }
 
 impl Shared {
-    /// The key of that fingerprint, if there is one. The database is asked beside the threads that serve, because it
-    /// may have to wait for others.
+    /// The key of that fingerprint, if there is one.
     async fn find_key(&self, fingerprint: String) -> Result<Option<StoredKey>> {
-        let instance = Arc::clone(&self.instance);
-        tokio::task::spawn_blocking(move || instance.read(|tables| tables.find_key_by_fingerprint(&fingerprint)))
-            .await
-            .map_err(Error::bug)?
+        self.instance.reading(move |tables| tables.find_key_by_fingerprint(&fingerprint)).await
     }
 
     /// Whether a key that logged in is still there, under the same name. Where the database cannot tell, it is.

@@ -23,6 +23,7 @@ use crate::{
     instance::Instance,
     lock::{self, Holder},
     model::{Actor, AppId},
+    ops::operations,
     proxy,
     settings::Settings,
     ssh,
@@ -55,7 +56,7 @@ pub fn serve(settings: Settings) -> Result<()> {
         .with_writer(std::io::stderr)
         .with_target(false)
         .init();
-    let instance = Arc::new(Instance::open(settings)?);
+    let instance = Arc::new(Instance::open(settings)?.for_daemon()?);
     let holder = Holder::new("paas serve", &Actor::Daemon);
     let path = instance.settings.paths.daemon_lock();
     let mut lock = lock::try_lock(&path, &holder)?;
@@ -136,8 +137,6 @@ enum Tick {
     Recover,
     /// The database and the engine may disagree.
     Reconcile,
-    /// Checks may be due.
-    Check,
     /// Something happened to a container.
     Happened(Event),
     /// The engine went away.
@@ -157,22 +156,21 @@ async fn supervise(instance: Arc<Instance>) {
                 continue;
             }
         };
-        with_engine(&instance, &engine, (&retiring, &checking, &reviving)).await;
+        tokio::select! {
+            () = with_engine(&instance, &engine, &retiring, &reviving) => {}
+            // Beside the loop, whose steps may have to wait for others: a container that serves is checked all the same.
+            () = check(&instance, &engine, &checking) => {}
+        }
         tokio::time::sleep(ENGINE_RETRY).await;
     }
 }
 
 /// Looks after the apps as long as the engine answers.
-async fn with_engine(
-    instance: &Arc<Instance>,
-    engine: &Engine,
-    (retiring, checking, reviving): (&Retiring, &health::Checking, &reconcile::Reviving),
-) {
+async fn with_engine(instance: &Arc<Instance>, engine: &Engine, retiring: &Retiring, reviving: &reconcile::Reviving) {
     let mut events = std::pin::pin!(engine.events(&instance.id));
     let mut retire = tokio::time::interval(RETIRE_EVERY);
     let mut recover = tokio::time::interval(RECOVER_EVERY);
     let mut reconcile = tokio::time::interval(RECONCILE_EVERY);
-    let mut check = tokio::time::interval(CHECK_EVERY);
     let mut first = true;
     loop {
         let tick = tokio::select! {
@@ -183,17 +181,26 @@ async fn with_engine(
             _ = retire.tick() => Tick::Retire,
             _ = recover.tick() => Tick::Recover,
             _ = reconcile.tick() => Tick::Reconcile,
-            _ = check.tick() => Tick::Check,
         };
         let done = match tick {
-            Tick::Retire => retiring.begin(instance, engine),
-            Tick::Recover => deploy::recover(instance, engine).await,
+            Tick::Retire => retiring.begin(instance, engine).await,
+            Tick::Recover => put_right(instance, engine).await,
             Tick::Reconcile => reconcile::all(instance, engine, reviving, std::mem::take(&mut first)).await,
-            Tick::Check => checking.begin(instance, engine),
             Tick::Happened(event) => reconcile::happened(instance, engine, reviving, &event).await,
             Tick::EngineLost => return,
         };
         if let Err(error) = done {
+            warn!("{}", error.one_line());
+        }
+    }
+}
+
+/// Begins the checks that are due, for ever.
+async fn check(instance: &Arc<Instance>, engine: &Engine, checking: &health::Checking) {
+    let mut check = tokio::time::interval(CHECK_EVERY);
+    loop {
+        check.tick().await;
+        if let Err(error) = checking.begin(instance, engine).await {
             warn!("{}", error.one_line());
         }
     }
@@ -206,8 +213,8 @@ struct Retiring {
 }
 
 impl Retiring {
-    fn begin(&self, instance: &Arc<Instance>, engine: &Engine) -> Result<()> {
-        for app_id in deploy::apps_to_retire(instance)? {
+    async fn begin(&self, instance: &Arc<Instance>, engine: &Engine) -> Result<()> {
+        for app_id in deploy::apps_to_retire(instance).await? {
             if !self.lock().insert(app_id) {
                 continue;
             }
@@ -226,4 +233,10 @@ impl Retiring {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<AppId>> {
         self.apps.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Puts right what dead processes left: deploys, and all other operations.
+async fn put_right(instance: &Instance, engine: &Engine) -> Result<()> {
+    deploy::recover(instance, engine).await?;
+    operations::recover(instance).await
 }

@@ -1,7 +1,7 @@
-//! The files of a source: from the objects of a bare git repository, with no work tree, or from a directory.
+//! The files of a source: from the objects of a bare git repository, without a work tree, or from a directory.
 //!
-//! A git tree is hostile until read: entries named `..`, `.git` or twice are refused here, so that nothing after this
-//! module can be led out of the build context.
+//! A git tree may be hostile: entries named `..` or `.git`, and duplicate entries, are refused here, so that later code
+//! cannot be led out of the build context.
 
 mod dockerignore;
 mod submodules;
@@ -25,13 +25,13 @@ pub use submodules::{Submodule, Submodules, fetch};
 
 use crate::{Error, Result, error::SourceError, model::CommitId};
 
-/// How large a file may be that is read as a manifest, in bytes.
+/// The largest file that is read as a manifest, in bytes.
 const READ_LIMIT: u64 = 1 << 20;
 
 /// How many symbolic links are followed for one file.
 const LINK_LIMIT: usize = 8;
 
-/// From how many bytes on a file is read piece by piece.
+/// Files of at least this many bytes are read piece by piece.
 const LARGE: u64 = 1 << 20;
 
 /// The files of a source, sorted by path.
@@ -46,23 +46,23 @@ pub struct Tree {
 pub struct Entry {
     /// Its path from the root of the source, without `.` and `..`.
     pub path: PathBuf,
-    /// What it is.
+    /// Its kind.
     pub kind: EntryKind,
     object: Option<(usize, Oid)>,
 }
 
-/// What an entry of a source is. Directories are only seen in paths.
+/// The kind of an entry. Directories appear only in paths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryKind {
     /// A file.
     File,
-    /// A file that may be executed.
+    /// An executable file.
     Executable,
     /// A symbolic link.
     Symlink,
 }
 
-/// Where the bytes are.
+/// Where the content is.
 enum Source {
     /// In these repositories: the app's own first, then those of its submodules.
     Git { repositories: Vec<Mutex<Repository>>, time: u64 },
@@ -83,7 +83,8 @@ impl Tree {
     /// The files of a commit, and of its submodules as [`fetch`] found them.
     ///
     /// # Errors
-    /// `SourceError::Unreadable` where the repository is damaged or the tree hostile; `SourceError::Submodule` where one is missing.
+    /// `SourceError::Unreadable` if the repository is damaged or the tree hostile; `SourceError::Submodule` if one is
+    /// missing.
     pub fn commit(repository: &Path, commit: CommitId, submodules: &Submodules) -> Result<Tree> {
         let main = open(repository)?;
         let time = main.find_commit(commit.oid()).map_err(unreadable)?.time().seconds();
@@ -92,10 +93,10 @@ impl Tree {
         let GitWalk { mut entries, repositories, .. } = walk;
         entries.sort_by(|left, right| left.path.cmp(&right.path));
         for pair in entries.windows(2) {
-            // `a` and `a/b`, or `a` twice: a file below a link would be written wherever the link points.
+            // `a` and `a/b`, or `a` twice: a file below a link would be written to where the link points.
             if pair[1].path.starts_with(&pair[0].path) {
                 return Err(Error::Source(SourceError::Unreadable {
-                    reason: format!("the commit has {:?} twice", pair[0].path),
+                    reason: format!("the commit contains {:?} twice", pair[0].path),
                 }));
             }
         }
@@ -104,10 +105,10 @@ impl Tree {
         Ok(Tree { entries, source: Source::Git { repositories, time } })
     }
 
-    /// The files below a directory that git would take: not those that a `.gitignore` names.
+    /// The files below a directory that git would add: not those that a `.gitignore` lists.
     ///
     /// # Errors
-    /// `SourceError::Unreadable` where it cannot be read.
+    /// `SourceError::Unreadable` if it cannot be read.
     pub fn directory(directory: &Path) -> Result<Tree> {
         let mut entries = Vec::new();
         let walk = ignore::WalkBuilder::new(directory)
@@ -140,7 +141,7 @@ impl Tree {
         &self.entries
     }
 
-    /// Whether there is a file at a path, perhaps behind links that stay within the source.
+    /// Whether there is a file at a path. Links that stay within the source are followed.
     pub fn exists(&self, path: impl AsRef<Path>) -> bool {
         matches!(self.resolve(path.as_ref()), Ok(Some(_)))
     }
@@ -152,10 +153,10 @@ impl Tree {
         self.entries[start..].iter().take(2).any(|entry| entry.path != path && entry.path.starts_with(path))
     }
 
-    /// The content of a file, for manifests; links that stay within the source are followed. Nothing where there is none.
+    /// The content of a file, for manifests; links that stay within the source are followed. Nothing if there is none.
     ///
     /// # Errors
-    /// `SourceError::File` where it is larger than 1 MiB, `SourceError::Unreadable` where it cannot be read.
+    /// `SourceError::File` if it is larger than 1 MiB, `SourceError::Unreadable` if it cannot be read.
     pub fn read(&self, path: impl AsRef<Path>) -> Result<Option<Vec<u8>>> {
         let Some(entry) = self.resolve(path.as_ref())? else { return Ok(None) };
         let size = self.size(entry)?;
@@ -163,14 +164,14 @@ impl Tree {
             return Err(Error::Source(SourceError::File {
                 file: entry.path.display().to_string(),
                 line: None,
-                message: format!("it has {size} bytes, more than the {READ_LIMIT} that are read of such a file"),
-                hint: "see that it is the file it should be, and make it smaller".to_owned(),
+                message: format!("it has {size} bytes, more than the limit of {READ_LIMIT} for such a file"),
+                hint: "check that it is the right file, and make it smaller".to_owned(),
             }));
         }
         self.content(entry).map(Some)
     }
 
-    /// The content of a text file; bytes that are not UTF-8 are replaced, and a byte order mark is left out.
+    /// The content of a text file; bytes that are not UTF-8 are replaced, and a byte order mark is removed.
     ///
     /// # Errors
     /// As [`Tree::read`].
@@ -194,12 +195,12 @@ impl Tree {
         names.into_iter().collect()
     }
 
-    /// Writes the files as a tar, with `extra` files first and in place of those of the same path. One file is in memory
-    /// at a time. The same commit makes the same bytes; the files bear the commit's time, which Docker's cache does not
-    /// look at and a web server's `ETag` is made of.
+    /// Writes the files as a tar, with the `extra` files first; these replace files of the same path. Only one file is
+    /// in memory at a time. The same commit makes the same bytes. The files have the time of the commit, which Docker's
+    /// cache ignores and web servers use for `ETag`.
     ///
     /// # Errors
-    /// `SourceError::Unreadable` where an object cannot be read, [`Error::Host`] where `out` cannot be written.
+    /// `SourceError::Unreadable` if an object cannot be read, [`Error::Host`] if `out` cannot be written.
     pub fn write_tar(&self, out: impl Write, extra: &[(String, Vec<u8>)], ignore: &DockerIgnore) -> Result<()> {
         let written = Error::io("write the build context");
         let mut tar = TarWriter { builder: tar::Builder::new(out), directories: BTreeSet::new(), time: 0 };
@@ -270,8 +271,8 @@ impl Tree {
         }
     }
 
-    /// Gives the size of a file and its bytes to `work`. A large one is read piece by piece, if git has it in a file of
-    /// its own and not in a pack.
+    /// Passes the size of a file and its bytes to `work`. A large file is read piece by piece, if git has it as a loose
+    /// object and not in a pack.
     fn read_file<T>(&self, entry: &Entry, work: impl FnOnce(u64, &mut dyn Read) -> T) -> Result<T> {
         let (Source::Git { repositories, .. }, Some((repository, oid))) = (&self.source, entry.object) else {
             let content = self.content(entry)?;
@@ -358,7 +359,7 @@ impl GitWalk<'_> {
     }
 }
 
-/// Writes entries of a tar with headers that depend on nothing but the source.
+/// Writes entries of a tar with headers that depend only on the source.
 struct TarWriter<W: Write> {
     builder: tar::Builder<W>,
     directories: BTreeSet<PathBuf>,
@@ -379,7 +380,7 @@ impl<W: Write> TarWriter<W> {
         self.builder.append_link(&mut header, path, OsStr::from_bytes(target))
     }
 
-    /// Writes the directories above a path: the engine would make them with a mode of its own.
+    /// Writes the directories above a path: Docker would create them with a mode of its own.
     fn parents(&mut self, path: &Path) -> io::Result<()> {
         let parents: Vec<_> = path.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty()).collect();
         for parent in parents.into_iter().rev() {
@@ -413,7 +414,7 @@ fn checked_name(name: &[u8]) -> Result<&OsStr> {
         || is_dot_git(name);
     if hostile {
         return Err(Error::Source(SourceError::Unreadable {
-            reason: format!("the commit has a file named {:?}", String::from_utf8_lossy(name)),
+            reason: format!("the commit contains a file named {:?}", String::from_utf8_lossy(name)),
         }));
     }
     Ok(OsStr::from_bytes(name))
@@ -423,7 +424,7 @@ fn is_dot_git(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b".git")
 }
 
-/// A link's target as a path from the root of the source, or nothing where it leads out.
+/// A link's target as a path from the root of the source, or nothing if it leads out of the source.
 fn within(parent: &Path, target: &Path) -> Option<PathBuf> {
     let mut path = parent.to_owned();
     for component in target.components() {
@@ -462,7 +463,7 @@ fn blob(repository: &Repository, oid: Oid) -> Result<Vec<u8>> {
             odb.read(oid).map(|object| object.data().to_vec()).map_err(unreadable)
         }
         _ => Err(Error::Source(SourceError::Unreadable {
-            reason: ".gitmodules is no file, or far too large".to_owned(),
+            reason: ".gitmodules is not a file, or far too large".to_owned(),
         })),
     }
 }

@@ -3,7 +3,10 @@
 mod deploy_log;
 mod table;
 
-use std::{borrow::Cow, io::Write};
+use std::{
+    borrow::Cow,
+    io::{IsTerminal, Write},
+};
 
 pub use deploy_log::DeployLog;
 use serde::Serialize;
@@ -223,6 +226,11 @@ pub fn error_text(error: &Error) -> String {
         text.push_str(&format!("\n\nhint: {hint}"));
     }
     text
+}
+
+/// Whether somebody sits at all three streams.
+pub fn is_at_terminal() -> bool {
+    std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && std::io::stderr().is_terminal()
 }
 
 fn quiet(result: std::io::Result<()>) -> Result<()> {

@@ -13,7 +13,7 @@ fn an_app_is_made_listed_and_destroyed_by_both_doors() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|app| app["name"].as_str().unwrap().to_owned())
+        .map(|app| app["app"].as_str().unwrap().to_owned())
         .collect();
     assert_eq!(names, ["blog", "shop"]);
     assert_eq!(server.paas(&["apps:list"]).stdout, server.ssh("apps:list").stdout);

@@ -1,6 +1,7 @@
 //! What src/lib.rs says holds everywhere, held by the text of the source. Tests inside of it may do as they like.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -9,7 +10,7 @@ use std::{
 const RULES: [(&str, &[&str]); 16] = [
     ("rusqlite", &["store"]),
     ("bollard", &["engine"]),
-    ("russh", &["ssh"]),
+    ("russh", &["ssh", "public_key"]),
     ("axum", &["http"]),
     ("Command::new(", &["exec"]),
     ("println!", &["ui"]),
@@ -24,6 +25,14 @@ const RULES: [(&str, &[&str]); 16] = [
     ("Utc::now", &["clock"]),
     ("Local::now", &["clock"]),
 ];
+
+/// What has the engine start, stop or remove a container, beside the engine's own module.
+const CONTAINER_ORDERS: [&str; 6] =
+    [".start_new(", ".start_again(", ".stop_container(", ".restart_container(", ".destroy(", ".set_restart("];
+/// The only file that gives the engine these orders.
+const ONE_CONTAINER: &str = "src/deploy/container.rs";
+/// The only file that passes them on to it.
+const SCHEDULER: &str = "src/deploy/scheduler.rs";
 
 /// What does input or output, and has no place in `model`.
 const INPUT_OUTPUT: [&str; 8] =
@@ -70,11 +79,28 @@ const OF_BUILDPACKS: [&str; 34] = [
 const COMMON_WORDS: [&str; 6] = ["c", "dockerfile", "go", "shared", "shell", "static"];
 
 /// Modules, in layers: none names one of a layer above its own.
-const LAYERS: [&[&str]; 6] = [
+const LAYERS: [&[&str]; 8] = [
     &["cli", "ssh", "http", "supervisor"],
-    &["ops", "deploy"],
-    &["proxy", "buildpack", "instance"],
-    &["engine", "cgroup", "store", "git", "tree", "exec", "files", "secrets", "lock", "settings", "clock", "ui"],
+    &["ops"],
+    &["deploy"],
+    &["proxy", "buildpack", "context"],
+    &["instance"],
+    &[
+        "engine",
+        "cgroup",
+        "store",
+        "git",
+        "tree",
+        "exec",
+        "files",
+        "secrets",
+        "lock",
+        "settings",
+        "disk",
+        "clock",
+        "ui",
+        "public_key",
+    ],
     &["error"],
     &["model"],
 ];
@@ -158,6 +184,79 @@ fn calls_go_down_only() {
         }
     }
     assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+/// What else runs containers one day, such as Swarm, is then added in one place.
+#[test]
+fn only_one_file_has_the_engine_start_and_stop_containers() {
+    let mut broken = Vec::new();
+    let mut orders = BTreeSet::new();
+    for file in source_files().iter().filter(|file| file.module != "engine") {
+        for (number, line) in &file.lines {
+            // The scheduler's own methods may have the same names.
+            let line = line.replace("Scheduler::Local.", "").replace("scheduler.", "");
+            for order in CONTAINER_ORDERS.into_iter().filter(|order| line.contains(order)) {
+                orders.insert(order);
+                if file.path != ONE_CONTAINER {
+                    broken.push(format!("{}:{number} has {order}, which is for {ONE_CONTAINER}", file.path));
+                }
+            }
+            if line.contains("container::remove(") && ![ONE_CONTAINER, SCHEDULER].contains(&file.path.as_str()) {
+                assert_eq!(file.path, "src/deploy/release.rs", "{}:{number} goes past the scheduler", file.path);
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+    assert_eq!(orders, BTreeSet::from(CONTAINER_ORDERS), "an order has another name now");
+}
+
+/// The files of the pipeline are read from top to bottom, so none uses one that uses it.
+#[test]
+fn no_files_of_deploy_use_each_other_in_a_circle() {
+    let files = source_files();
+    let files: BTreeMap<&str, &SourceFile> = files
+        .iter()
+        .filter_map(|file| Some((file.path.strip_prefix("src/deploy/")?.strip_suffix(".rs")?, file)))
+        .collect();
+    assert!(files.len() > 10, "the pipeline is not where it was");
+    let uses: BTreeMap<&str, BTreeSet<&str>> = files
+        .iter()
+        .map(|(name, file)| {
+            let text: String = file.lines.iter().map(|(_, line)| format!("{line}\n")).collect();
+            (*name, files.keys().copied().filter(|other| uses_sibling(&text, other)).collect())
+        })
+        .collect();
+    assert!(uses["recover"].contains("deployment") && uses["rollout"].contains("release"), "{uses:?}");
+    for name in uses.keys() {
+        let mut reached = BTreeSet::new();
+        let mut ahead: Vec<&str> = uses[name].iter().copied().collect();
+        while let Some(other) = ahead.pop() {
+            if reached.insert(other) {
+                ahead.extend(&uses[other]);
+            }
+        }
+        assert!(!reached.contains(name), "{name}.rs uses itself through others: {uses:#?}");
+    }
+}
+
+/// Whether a file's text names a file beside it: `super::name` or `name` within `use super::{...}`.
+fn uses_sibling(text: &str, name: &str) -> bool {
+    let named = |(start, found): (usize, &str)| {
+        let rest = &text[start + found.len()..];
+        let Some(list) = rest.strip_prefix('{') else {
+            return has_word(rest.split(['.', ';', '(']).next().unwrap(), name);
+        };
+        let mut depth = 0_i32;
+        let own: String = list
+            .chars()
+            .take_while(|character| {
+                depth += i32::from(*character == '{') - i32::from(*character == '}');
+                depth >= 0
+            })
+            .collect();
+        own.split([',', '{', '}']).any(|word| word.trim().split("::").next() == Some(name))
+    };
+    text.match_indices("super::").any(named)
 }
 
 #[test]
@@ -245,4 +344,27 @@ fn rust_files(directory: &Path) -> Vec<PathBuf> {
     }
     files.sort();
     files
+}
+
+/// What a test starts finds nothing of this machine's own instance: it is made by `harness::command`; and settings that a
+/// unit test reads are a text of its own.
+#[test]
+fn tests_see_no_instance_of_this_machine() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    for entry in fs::read_dir(tests).unwrap().flatten() {
+        let name = entry.file_name().into_string().unwrap();
+        if name.ends_with(".rs") && !["harness.rs", "machine.rs", "architecture.rs"].contains(&name.as_str()) {
+            let text = fs::read_to_string(entry.path()).unwrap();
+            assert!(!text.contains("Command::new("), "tests/{name} starts a program by other means than the harness");
+        }
+    }
+    for entry in ignore::Walk::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).flatten() {
+        if entry.file_name().to_string_lossy().ends_with(".rs") {
+            let text = fs::read_to_string(entry.path()).unwrap();
+            let path = entry.path();
+            let of_tests =
+                if path.ends_with("tests.rs") { Some(&*text) } else { text.split("#[cfg(test)]\nmod").nth(1) };
+            assert!(!of_tests.is_some_and(|text| text.contains("Settings::load(")), "{}", path.display());
+        }
+    }
 }

@@ -123,7 +123,10 @@ fn a_container_that_fails_later_gets_no_requests_is_restarted_and_comes_back() {
     }
     server.wait_for("the page that says so", PATIENCE, || server.get("shop", "/").status == 503);
     let report = server.json(&["ps:report", "shop"]);
-    assert!(report["containers"][0]["state"].as_str().unwrap().contains("unhealthy: GET /up answered 404"), "{report}");
+    assert!(
+        report["containers"][0]["reason"].as_str().unwrap_or_default().contains("unhealthy: GET /up answered 404"),
+        "{report}"
+    );
     for container in server.containers() {
         in_container(&container, "cp /www/index.html /www/up");
     }

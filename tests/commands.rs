@@ -1,25 +1,18 @@
 //! The command tree: the same behind each door, with exit codes and output that programs can rely on.
 
-use std::{
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::{process::Stdio, time::Duration};
 
 use serde_json::Value;
 
 use crate::{
-    harness::{PAAS, Ran, Server, run, run_with_input},
+    harness::{PAAS, Ran, Server, command, run, run_with_input},
     machine::Machine,
 };
 
 /// Every command that `paas --help` lists, with what it says of it.
 fn listed(help: &str) -> Vec<(String, String)> {
-    let commands = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
-    let begins = |line: &&str| line.starts_with("  ") && !line.starts_with("   ");
-    commands
-        .lines()
-        // What does not fit goes on in the next line, further in.
-        .filter(begins)
+    help.lines()
+        .filter(|line| line.starts_with("  ") && !line.starts_with("  -"))
         .map(|line| {
             let (name, about) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
             (name.to_owned(), about.trim().to_owned())
@@ -51,17 +44,48 @@ fn every_command_explains_itself_behind_both_doors() {
     }
     assert!(server.paas(&["--version"]).expect_success().stdout.starts_with("paas 0."));
 
-    // Without a command a client sees what there is.
-    for arguments in [&[][..], &["--", "--help"], &["paas"], &["paas --help"]] {
-        let ran = run(server.ssh_command(&server.key()).args(arguments)).expect_success();
-        assert_eq!(ran.stdout, help.stdout, "{arguments:?}");
+    // However somebody asks, a noun and a command have one page each, at each door.
+    let ask = |line: &str| {
+        let words: Vec<&str> = line.split(' ').filter(|word| !word.is_empty()).collect();
+        let here = server.paas(&words).expect_success();
+        // What begins with a dash would be an option of ssh's.
+        for typed in [line.to_owned(), format!("paas {line}")] {
+            let there = run(server.ssh_command(&server.key()).args(["--", typed.trim()])).expect_success();
+            assert_eq!((&there.stdout, &there.stderr), (&here.stdout, &here.stderr), "{typed}");
+        }
+        assert_eq!(here.stderr, "", "{line}");
+        here.stdout
+    };
+    for line in ["", "help", "-h", "--help", "help --help"] {
+        assert_eq!(ask(line), help.stdout, "{line:?}");
     }
-    // Somebody who types `paas` and nothing else made a mistake, and is shown the same.
-    server.paas(&[]).expect_code(2).says("apps:create");
+    let page = ask("apps");
+    let of_apps: Vec<_> = commands.iter().filter(|(name, _)| name.starts_with("apps:")).cloned().collect();
+    assert_eq!(listed(&page), of_apps);
+    assert!(page.starts_with("Apps: "), "{page}");
+    for line in ["help apps", "apps --help"] {
+        assert_eq!(ask(line), page, "{line}");
+    }
+    let page = ask("apps:create --help");
+    assert!(page.contains("Usage: paas apps:create "), "{page}");
+    assert_eq!(ask("help apps:create"), page);
+    // A noun that is a command is that command, whose page comes by asking.
+    assert_eq!(ask("help logs"), ask("logs --help"));
 
-    for (typed, meant) in [("app:list", "apps:list"), ("apps:crate", "apps:create"), ("config:sett", "config:set")] {
-        server.paas(&[typed]).expect_code(2).says(&format!("'{meant}'"));
-        server.ssh(typed).expect_code(2).says(&format!("'{meant}'"));
+    for (typed, meant) in [
+        ("app:list", "'apps:list'"),
+        ("apps:crate", "did you mean 'apps:create'"),
+        ("apps create", "did you mean 'apps:create'"),
+        ("config:sett", "did you mean 'config:set'"),
+        ("help apps:crate", "did you mean 'apps:create'"),
+        ("list", "did you mean 'apps:list', "),
+        ("app", "did you mean 'apps'"),
+        ("resolvr", "hint: `paas help` lists the commands"),
+    ] {
+        let words: Vec<&str> = typed.split(' ').collect();
+        let here = server.paas(&words).expect_code(2).says(meant).says("hint: ");
+        let there = server.ssh(typed).expect_code(2);
+        assert_eq!((&here.stdout, &here.stderr), (&String::new(), &there.stderr), "{typed}");
     }
 }
 
@@ -159,32 +183,56 @@ fn programs_can_read_what_is_printed() {
     server.paas(&["config:set", "web", "A=1"]).expect_success();
 
     let apps = server.json(&["apps:list"]);
-    assert_eq!(keys(&apps[0]), ["created_at", "name", "release", "state", "url"]);
-    assert_eq!((&apps[0]["state"], &apps[0]["release"]), (&"running".into(), &2.into()));
+    assert_eq!(keys(&apps[0]), ["app", "created_at", "reason", "release", "since_at", "status", "url"]);
+    assert_eq!((&apps[0]["status"], &apps[0]["release"]), (&"live".into(), &2.into()));
     let app = server.json(&["apps:info", "web"]);
     assert_eq!(
         keys(&app),
-        ["commit", "created_at", "deploy_branch", "locked", "name", "port", "processes", "release", "state", "url"]
+        [
+            "app",
+            "commit",
+            "containers",
+            "created_at",
+            "deploy_branch",
+            "lock",
+            "port",
+            "reason",
+            "release",
+            "since_at",
+            "status",
+            "url"
+        ]
     );
-    assert_eq!(keys(&app["processes"][0]), ["address", "command", "process", "state"]);
+    assert_eq!(keys(&app["containers"][0]), ["address", "command", "container", "reason", "since_at", "status"]);
     assert_eq!((&app["port"], &app["deploy_branch"]), (&3000.into(), &"main".into()));
 
     let deploys = server.json(&["deploys:list", "web"]);
-    let shape =
-        ["actor", "app", "branch", "commit", "created_at", "error", "id", "kind", "release", "seconds", "state"];
+    let shape = [
+        "actor",
+        "app",
+        "branch",
+        "commit",
+        "created_at",
+        "deploy",
+        "error",
+        "kind",
+        "release",
+        "state",
+        "took_seconds",
+    ];
     assert_eq!(deploys.as_array().unwrap().iter().map(keys).collect::<Vec<_>>(), [shape, shape]);
     let (config, push) = (&deploys[0], &deploys[1]);
     assert_eq!((&push["kind"], &push["state"]), (&"push".into(), &"succeeded".into()));
     assert_eq!((&push["branch"], &push["actor"], &push["release"]), (&"main".into(), &"key:tester".into(), &1.into()));
     assert_eq!(push["commit"].as_str().unwrap().len(), 40);
-    assert!(push["error"].is_null() && push["seconds"].as_f64().unwrap() > 0.0, "{push}");
+    assert!(push["error"].is_null() && push["took_seconds"].as_f64().unwrap() > 0.0, "{push}");
     assert_eq!((&config["kind"], &config["branch"]), (&"config".into(), &Value::Null));
     assert_eq!(server.json(&["deploys:list", "web", "-n", "1"]).as_array().unwrap().len(), 1);
 
-    let id = push["id"].to_string();
+    let id = push["deploy"].to_string();
     let info = server.json(&["deploys:info", &id]);
     let states = info["states"].as_array().unwrap();
-    assert_eq!(keys(&states[0]), ["at", "seconds_after", "state"]);
+    assert_eq!(keys(&states[0]), ["after_seconds", "entered_at", "state"]);
     let names: Vec<&str> = states.iter().map(|state| state["state"].as_str().unwrap()).collect();
     assert_eq!(
         names,
@@ -193,7 +241,7 @@ fn programs_can_read_what_is_printed() {
     for field in shape {
         assert_eq!(info[field], push[field], "{field}");
     }
-    assert_eq!(keys(&server.json(&["ssh-keys:list"])[0]), ["added_at", "fingerprint", "name", "public_key"]);
+    assert_eq!(keys(&server.json(&["ssh-keys:list"])[0]), ["added_at", "fingerprint", "name", "public_key", "role"]);
 
     // A reader that has read enough is nothing to complain about; `head` and `grep -q` do it all day.
     let json = ["apps:list", "--format", "json"];
@@ -243,8 +291,8 @@ fn a_laptop_has_the_same_commands_in_a_clone_with_a_remote() {
 
     let clone = |url: &str| {
         let path = tempfile::tempdir_in(&home).unwrap().keep();
-        run(Command::new("git").args(["init", "-q"]).arg(&path)).expect_success();
-        run(Command::new("git").arg("-C").arg(&path).args(["remote", "add", "paas", url])).expect_success();
+        run(command("git").args(["init", "-q"]).arg(&path)).expect_success();
+        run(command("git").arg("-C").arg(&path).args(["remote", "add", "paas", url])).expect_success();
         std::fs::create_dir(path.join("deep")).unwrap();
         owned(&path);
         path

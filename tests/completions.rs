@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::harness::{PAAS, Ran, Server, run, run_with_input};
+use crate::harness::{PAAS, Ran, Server, command, run, run_with_input};
 
 const SOURCE: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -34,7 +34,7 @@ fn types_and_runs(server: &Server, shell: &str, begin: &str) {
     let typed = "paas apps:exi\tbl\t\necho code=$?\npaas apps:inf\tsh\t--form\tjs\t\nexit\n";
     let ran = type_into(server, shell, &format!("{begin}\n{typed}")).expect_success();
     assert!(ran.stdout.contains("code=0"), "{ran}");
-    assert!(ran.stdout.contains(r#""name": "shop""#), "{ran}");
+    assert!(ran.stdout.contains(r#""app": "shop""#), "{ran}");
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn bash_completes_commands_apps_and_values() {
     types_and_runs(&server, "bash --norc --noprofile -i", &format!("COMP_WORDBREAKS=' '\n{begin}"));
     let typed = "paas apps:info shop --format=js\t\nexit\n";
     let ran = type_into(&server, "bash --norc --noprofile -i", &format!("{begin}\n{typed}")).expect_success();
-    assert!(ran.stdout.contains(r#""name": "shop""#), "{ran}");
+    assert!(ran.stdout.contains(r#""app": "shop""#), "{ran}");
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn fish_completes_commands_apps_and_values() {
         let script = format!("source completions/paas.fish; complete --do-complete '{line}'");
         run(command.args(["--no-config", "--command", &script])).expect_success().stdout
     };
-    assert_eq!(complete("paas apps:inf"), "apps:info\tShow an app: its address, release, processes and state\n");
+    assert_eq!(complete("paas apps:inf"), "apps:info\tShow an app: its address, release, containers and status\n");
     assert_eq!(complete("paas apps:info "), "blog\nshop\n");
     assert_eq!(complete("paas config:get sh"), "shop\n");
     assert_eq!(complete("paas apps:create bl"), "");
@@ -79,7 +79,7 @@ fn tab_makes_no_instance_and_no_noise() {
     let directory = tempfile::tempdir().unwrap();
     let root: PathBuf = directory.path().join("root");
     let answer = |config: &str| {
-        let mut command = std::process::Command::new(PAAS);
+        let mut command = command(PAAS);
         command.env_clear().env("COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", "2");
         command.env("PAAS_ROOT", &root).env("PAAS_CONFIG", config);
         run(command.args(["--", "paas", "apps:info", "b"])).expect_success()

@@ -61,8 +61,7 @@ fn values_are_kept_whole_and_shown_only_to_who_asks() {
     let ran = server.paas(&arguments).expect_success().says("saved; the next deploy or restart takes it up");
     assert!(ran.stdout.is_empty() && !ran.stderr.contains(secret), "{ran}");
     for (key, value) in values {
-        let newline = if value.is_empty() { "" } else { "\n" };
-        assert_eq!(server.paas(&["config:get", "web", key]).expect_success().stdout, format!("{value}{newline}"));
+        assert_eq!(server.paas(&["config:get", "web", key]).expect_success().stdout, format!("{value}\n"));
         assert_eq!(server.json(&["config:get", "web", key]), serde_json::json!({ key: value }));
     }
 
@@ -81,7 +80,7 @@ fn values_are_kept_whole_and_shown_only_to_who_asks() {
     }
 
     // Sealed: it is in no file of the instance.
-    let files = crate::harness::run(std::process::Command::new("grep").args(["-raF", secret]).arg(server.root()));
+    let files = crate::harness::run(crate::harness::command("grep").args(["-raF", secret]).arg(server.root()));
     assert_eq!((files.code, files.stdout.as_str()), (1, ""), "{files}");
 
     server.paas(&["config:unset", "web", "EMPTY", "NOPE"]).expect_code(3).says("web has no config variable NOPE");

@@ -81,7 +81,7 @@ fn what_cannot_be_built_changes_nothing() {
     served.unchanged(said);
 
     let said = "paas.toml, line 2: invalid basic string, expected `\"`";
-    let hint = "`paas plan` reads the file on your machine; docs/reference.md describes it";
+    let hint = "docs/reference.md describes the file; check it on your machine with `paas plan`";
     assert_refused(served.push_fixture("broken-toml"), &format!("{said}: v1 still serves"), hint);
     served.unchanged(said);
 
@@ -166,13 +166,13 @@ fn a_first_push_that_fails_leaves_an_app_that_says_so() {
     let server = Server::start();
     let repository = server.repository("broken-exit", "blog");
     let hint = "the process must stay in the foreground; run the same command on your machine, fix it and push again";
-    assert_refused(repository.push(), "the app exited: nothing was deployed", hint);
+    assert_refused(repository.push(), "the app exited: nothing was deployed to blog", hint);
     assert_eq!(server.get("blog", "/").status, 503);
     assert_eq!(crate::untouched::heads(&repository), "");
     assert_eq!(crate::untouched::pins(&server, "blog"), "");
     assert_eq!(server.containers(), Vec::<String>::new());
     assert_eq!(server.images(), Vec::<String>::new());
-    assert_eq!(server.json(&["apps:info", "blog"])["state"], "new");
+    assert_eq!(server.json(&["apps:info", "blog"])["reason"], "never deployed");
     repository.become_fixture("dockerfile").commit("mended");
     repository.push().expect_success();
     assert_eq!(server.get("blog", "/").status, 200);

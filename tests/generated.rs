@@ -1,9 +1,10 @@
-//! What is generated from the command tree and committed is fresh: completions, the manual, parts of the reference.
-//! `UPDATE=1 cargo test generated` writes it anew.
+//! Files and parts of documents that are generated and committed are up to date: completions, the manual, parts of the
+//! reference, the README's table of buildpacks. `UPDATE=1 cargo test generated` writes them again.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-const REFERENCE: &str = "docs/reference.md";
+/// The documents with generated parts.
+const DOCUMENTS: [&str; 2] = ["docs/reference.md", "README.md"];
 
 #[test]
 fn generated_files_are_fresh() {
@@ -12,14 +13,16 @@ fn generated_files_are_fresh() {
     let generated = paas::cli::generated().unwrap();
     let mut files = generated.files;
 
-    let mut reference = fs::read_to_string(source.join(REFERENCE)).unwrap();
+    let mut documents = DOCUMENTS.map(|path| (path.to_owned(), fs::read_to_string(source.join(path)).unwrap()));
     for (name, text) in &generated.reference {
         let (begin, end) = (format!("<!-- generated: {name} -->\n"), format!("<!-- end of: {name} -->"));
-        let (head, rest) = reference.split_once(&begin).unwrap_or_else(|| panic!("{REFERENCE} has no {begin}"));
-        let (_, tail) = rest.split_once(&end).unwrap_or_else(|| panic!("{REFERENCE} has no {end}"));
-        reference = format!("{head}{begin}\n{}\n\n{end}{tail}", text.trim());
+        let document = documents.iter_mut().find(|(_, document)| document.contains(&begin));
+        let (path, document) = document.unwrap_or_else(|| panic!("no document has {begin}"));
+        let (head, rest) = document.split_once(&begin).unwrap();
+        let (_, tail) = rest.split_once(&end).unwrap_or_else(|| panic!("{path} does not have {end}"));
+        *document = format!("{head}{begin}\n{}\n\n{end}{tail}", text.trim());
     }
-    files.push((REFERENCE.to_owned(), reference));
+    files.extend(documents);
 
     let mut stale = Vec::new();
     for (path, text) in &files {

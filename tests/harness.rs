@@ -2,6 +2,9 @@
 //!
 //! A server takes a slot (a lock file), and from its number its ports and its subnet. Dropping it removes everything it
 //! made, whether the test passed or not.
+//!
+//! No test sees an instance that this machine has of its own: whatever a test starts is a [`command`], which has nothing
+//! of its environment, its settings or its home.
 
 use std::{
     fs::{File, OpenOptions},
@@ -87,7 +90,7 @@ impl Server {
         std::fs::write(directory.path().join("config.toml"), "").unwrap();
         std::fs::create_dir(directory.path().join("tmp")).unwrap();
         let server = Server { directory, slot, daemon: None, variables, _slot: lock };
-        run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f"]).arg(server.key()))
+        run(command("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f"]).arg(server.key()))
             .expect_success();
         server.paas(&["ssh-keys:add", "tester", &format!("{}.pub", server.key().display())]).expect_success();
         server
@@ -117,7 +120,7 @@ impl Server {
     /// Ends the daemon as systemd would, and waits for it.
     pub fn stop_daemon(&mut self) -> Ran {
         let mut daemon = self.daemon.take().expect("the daemon runs");
-        run(Command::new("kill").arg(daemon.id().to_string())).expect_success();
+        run(command("kill").arg(daemon.id().to_string())).expect_success();
         let status = daemon.wait().unwrap();
         Ran { code: status.code().unwrap_or(-1), stdout: String::new(), stderr: self.daemon_output() }
     }
@@ -155,13 +158,7 @@ impl Server {
 
     /// A command with this instance's settings in a clean environment.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        let mut command = Command::new(program);
-        command.env_clear();
-        for name in ["PATH", "DOCKER_HOST", "SSL_CERT_FILE", "GIT_SSL_CAINFO"] {
-            if let Some(value) = std::env::var_os(name) {
-                command.env(name, value);
-            }
-        }
+        let mut command = command(program);
         command.env("HOME", self.directory.path());
         command.envs(self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         command
@@ -307,11 +304,10 @@ impl Repository {
 
     /// A git command in the clone.
     pub fn git_command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new("git");
+        let mut command = command("git");
         command
             .current_dir(&self.path)
             .envs(self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())))
-            .env("GIT_CONFIG_GLOBAL", "/dev/null")
             .args(arguments);
         command
     }
@@ -336,7 +332,7 @@ impl Repository {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/apps").join(fixture);
         assert!(source.is_dir(), "there is no fixture {fixture}");
         self.git(&["rm", "-qrf", "--ignore-unmatch", "."]).expect_success();
-        run(Command::new("cp").arg("-a").arg(source.join(".")).arg(&self.path)).expect_success();
+        run(command("cp").arg("-a").arg(source.join(".")).arg(&self.path)).expect_success();
         self
     }
 
@@ -440,6 +436,26 @@ pub fn try_get(port: u16, host: &str, path: &str) -> std::io::Result<Answer> {
     Ok(Answer::parse(&bytes))
 }
 
+/// A command that finds nothing of this machine but its programs, its engine and whom it trusts: no variable, no
+/// settings and no root of an instance, no home.
+pub fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear();
+    for name in ["PATH", "DOCKER_HOST", "SSL_CERT_FILE", "GIT_SSL_CAINFO"] {
+        command.envs(std::env::var_os(name).map(|value| (name, value)));
+    }
+    command.envs([
+        ("HOME", "/dev/null"),
+        // Docker's own client makes itself a directory.
+        ("DOCKER_CONFIG", "/tmp/paas-test-slots/docker"),
+        ("PAAS_CONFIG", "/dev/null"),
+        ("PAAS_ROOT", "/dev/null/paas"),
+        ("GIT_CONFIG_GLOBAL", "/dev/null"),
+        ("GIT_CONFIG_SYSTEM", "/dev/null"),
+    ]);
+    command
+}
+
 /// Runs a command to its end.
 pub fn run(command: &mut Command) -> Ran {
     command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}")).into()
@@ -456,7 +472,7 @@ pub fn run_with_input(command: &mut Command, input: &str) -> Ran {
 /// The engine's own client, to see what is really there: it asks the engine that `DOCKER_HOST` names, if it is set.
 pub fn docker() -> Command {
     let own = Path::new("/usr/bin/docker");
-    Command::new(if own.exists() { own } else { Path::new("docker") })
+    command(if own.exists() { own } else { Path::new("docker") })
 }
 
 /// The socket of the engine that the tests use.
@@ -491,7 +507,7 @@ pub fn end_processes(directory: &Path) {
             std::fs::read(path.join(file)).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(&mentioned))
         };
         if id != std::process::id() && (mentions("cmdline") || mentions("environ")) {
-            drop(run(Command::new("kill").args(["-9", &id.to_string()])));
+            drop(run(command("kill").args(["-9", &id.to_string()])));
         }
     }
 }

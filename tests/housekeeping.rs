@@ -6,7 +6,7 @@ use std::{
     net::Shutdown,
     os::unix::net::{UnixListener, UnixStream},
     path::{Path, PathBuf},
-    process::{Child, Command},
+    process::Child,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -18,7 +18,7 @@ use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 
 use crate::{
-    harness::{PAAS, Ran, Repository, Server, docker, end_processes, locks, run, run_with_input},
+    harness::{PAAS, Ran, Repository, Server, command, docker, end_processes, locks, run, run_with_input},
     processes::{sleeps, unique_seconds},
     untouched::{assert_locks_are_free, wait_until_over},
 };
@@ -102,9 +102,10 @@ fn cleanup_removes_what_nobody_needs_and_disturbs_no_running_deploy() {
     let foreign = build(&["paas.instance=another"], &[]);
     // An image that is built, and whose deploy has not come to cut its release.
     let database = rusqlite::Connection::open(server.root().join("paas.db")).unwrap();
-    let unfinished = "INSERT INTO deployments (id, app_id, kind, state, actor, created_at)
-                      VALUES (77, 1, 'push', 'building', 'daemon', 0)";
-    database.execute(unfinished, []).unwrap();
+    let unfinished = "INSERT INTO operations (id, app_id, kind, subject, state, step, actor, door, created_at)
+                      VALUES (77, 1, 'push', 'app:blog', 'running', 'building', 'daemon', 'daemon', 0);
+                      INSERT INTO deployment_details (operation_id) VALUES (77)";
+    database.execute_batch(unfinished).unwrap();
     let building = build(&[&label, "paas.app=blog", "paas.deployment=77"], &["--tag", &tag(&server, "blog", 77)]);
     let stray = format!("paas-{id}-stray");
     run(docker().args(["create", "--label", &label, "--name", &stray, "busybox:stable", "true"])).expect_success();
@@ -119,7 +120,7 @@ fn cleanup_removes_what_nobody_needs_and_disturbs_no_running_deploy() {
     let new = server.root().join("repos/blog.git/objects/pack/tmp_pack_y");
     std::fs::write(&old, vec![1; 100_000]).unwrap();
     std::fs::write(&new, "a push is at it").unwrap();
-    run(Command::new("touch").args(["-d", "2 days ago"]).arg(&old)).expect_success();
+    run(command("touch").args(["-d", "2 days ago"]).arg(&old)).expect_success();
 
     let cleaned = server.json(&["cleanup"]);
     for (kind, removed) in
@@ -127,8 +128,8 @@ fn cleanup_removes_what_nobody_needs_and_disturbs_no_running_deploy() {
     {
         assert_eq!(cleaned[kind]["removed"], removed, "{kind} of {cleaned}");
     }
-    assert!(cleaned["temporary_files"]["bytes"].as_u64().unwrap() >= 100_000, "{cleaned}");
-    assert_eq!(cleaned["build_cache"], serde_json::Value::Null);
+    assert!(cleaned["temporary_files"]["freed_bytes"].as_u64().unwrap() >= 100_000, "{cleaned}");
+    assert_eq!(cleaned["build_cache_bytes"], serde_json::Value::Null);
     let exists = |image: &str| run(docker().args(["image", "inspect", image])).code == 0;
     assert!(!exists(&left));
     assert!(exists(&foreign), "an image of another instance");
@@ -141,7 +142,7 @@ fn cleanup_removes_what_nobody_needs_and_disturbs_no_running_deploy() {
     drop(pushing.wait_with_output());
     server.wait_for("the slow build to serve", PATIENCE, || server.get("blog", "/").body.starts_with("slow"));
     server.wait_for("the end of its drain", PATIENCE, || server.json(&["deploys:info", "2"])["state"] == "succeeded");
-    database.execute("DELETE FROM deployments WHERE id = 77", []).unwrap();
+    database.execute("DELETE FROM operations WHERE id = 77", []).unwrap();
     wait_until_over(&server, "blog");
     // What the deploy does not need any more goes now, if it did not by itself, and then there is nothing left to do.
     let hint = "`paas cleanup --build-cache` also empties the build cache, of the whole engine";
@@ -247,7 +248,7 @@ fn the_build_cache_of_the_whole_engine_goes_only_where_that_was_asked_for() {
     let cleaned = server.paas(&["cleanup", "--build-cache"]).expect_success();
     assert!(cleaned.stdout.contains("build cache:     1.5 MB freed"), "{cleaned}");
     assert_eq!(engine.asked(), ["all=true&keep-storage=0&max-used-space=0"]);
-    assert_eq!(server.json(&["cleanup", "--build-cache"])["build_cache"], 1_500_000);
+    assert_eq!(server.json(&["cleanup", "--build-cache"])["build_cache_bytes"], 1_500_000);
 
     // A setting has it pruned after each deploy, down to a size.
     let repository = server.repository("dockerfile", "blog");
@@ -274,22 +275,26 @@ fn disk_shows_who_uses_what_and_what_to_type() {
     let blog = &disk["apps"][0];
     assert_eq!((&blog["app"], &blog["images"]), (&"blog".into(), &1.into()), "{disk}");
     for (what, least) in [
-        ("images_unique", 3_000_000),
-        ("images_shared", 1_000_000),
-        ("containers", 3_000_000),
-        ("container_logs", 6),
-        ("repository", 3_000_000),
-        ("deploy_logs", 100),
+        ("images_unique_bytes", 3_000_000),
+        ("images_shared_bytes", 1_000_000),
+        ("containers_bytes", 3_000_000),
+        ("container_logs_bytes", 6),
+        ("repository_bytes", 3_000_000),
+        ("deploy_logs_bytes", 100),
     ] {
         assert!(blog[what].as_u64().is_some_and(|size| (least..10_000_000).contains(&size)), "{what} of {disk}");
     }
-    assert_eq!((&disk["apps"][1]["app"], &disk["apps"][1]["images_unique"]), (&"empty".into(), &0.into()), "{disk}");
-    assert!(disk["database"].as_u64().unwrap() > 10_000, "{disk}");
-    assert!(disk["engine"]["images"].as_u64().unwrap() > 3_000_000, "{disk}");
-    assert!(disk["engine"]["build_cache"].is_u64(), "{disk}");
+    assert_eq!(
+        (&disk["apps"][1]["app"], &disk["apps"][1]["images_unique_bytes"]),
+        (&"empty".into(), &0.into()),
+        "{disk}"
+    );
+    assert!(disk["database_bytes"].as_u64().unwrap() > 10_000, "{disk}");
+    assert!(disk["engine"]["images_bytes"].as_u64().unwrap() > 3_000_000, "{disk}");
+    assert!(disk["engine"]["build_cache_bytes"].is_u64(), "{disk}");
     let root = server.root().display().to_string();
     assert_eq!(disk["disks"][0]["holds"][0], root.as_str());
-    assert!(disk["disks"][0]["free"].as_u64() < disk["disks"][0]["total"].as_u64(), "{disk}");
+    assert!(disk["disks"][0]["free_bytes"].as_u64() < disk["disks"][0]["total_bytes"].as_u64(), "{disk}");
 
     let hint = "`paas cleanup` frees what no app needs; `paas cleanup --build-cache` also the build cache, of the whole \
                 engine";
@@ -345,7 +350,7 @@ fn builds_take_turns_and_who_waits_is_told_for_whom_and_can_be_cancelled() {
     let pushing = repository.begin_push();
     waits("2");
     server.paas(&["deploys:cancel", "shop"]).expect_success();
-    let canceled = finish(pushing).says("! [remote rejected] main -> main (canceled: nothing was deployed)");
+    let canceled = finish(pushing).says("! [remote rejected] main -> main (canceled: nothing was deployed to shop)");
     assert!(!canceled.talk().contains("-----> Building"), "{canceled}");
     assert_eq!(server.deploy_state("blog"), "building");
 
@@ -400,8 +405,8 @@ fn builds_are_capped_in_memory_and_processors_and_the_cap_is_taken_back() {
     assert_eq!(server.json(&["cleanup"])["containers"]["removed"], 0);
     let report = server.json(&["report"]);
     assert_eq!(report["builds"]["running"], 1, "{report}");
-    assert_eq!(report["builds"]["capped"]["said"], serde_json::Value::Null, "{report}");
-    assert!(report["builds"]["capped"].get("silent").is_none(), "{report}");
+    assert_eq!(report["builds"]["capped"]["up"], serde_json::Value::Null, "{report}");
+    assert!(report["builds"]["capped"].get("down").is_none(), "{report}");
     let text = server.paas(&["report"]).expect_success();
     assert!(text.stdout.contains("capped at 16.0 GB of memory, 1.9 processors: in force"), "{text}");
     server.paas(&["deploys:cancel", "blog"]).expect_success();
@@ -431,17 +436,16 @@ fn a_cap_that_cannot_be_had_is_said_and_a_report_tells_what_is_down() {
     wait_until_over(&server, "blog");
 
     let report = server.json(&["report"]);
-    for (what, value) in [("/apps/all", 1), ("/apps/running", 1), ("/containers/live", 1), ("/containers/unhealthy", 0)]
+    for (what, value) in
+        [("/apps/total", 1), ("/apps/running", 1), ("/containers/live", 1), ("/containers/unhealthy", 0)]
     {
         assert_eq!(report.pointer(what), Some(&value.into()), "{what} of {report}");
     }
     assert_eq!((&report["builds"]["concurrency"], &report["builds"]["running"]), (&1.into(), &0.into()), "{report}");
-    for what in
-        ["/engine/said/version", "/engine/said/api_version", "/engine/said/image_store", "/engine/said/cgroup_driver"]
-    {
+    for what in ["/engine/up/version", "/engine/up/api_version", "/engine/up/image_store", "/engine/up/cgroup_driver"] {
         assert!(report.pointer(what).is_some_and(|text| text.as_str() != Some("")), "{what} of {report}");
     }
-    assert!(report["builds"]["capped"]["silent"].as_str().unwrap().contains("this engine gives no caps"), "{report}");
+    assert!(report["builds"]["capped"]["down"].as_str().unwrap().contains("this engine gives no caps"), "{report}");
     let text = server.ssh("report").expect_success().stdout;
     for line in [
         &format!(
@@ -458,7 +462,7 @@ fn a_cap_that_cannot_be_had_is_said_and_a_report_tells_what_is_down() {
         "git:        2.",
         "builds:     1 at a time, 0 now\n            capped at 16.0 GB of memory: NOT in force: ",
         "apps:       1, 1 of them running",
-        "containers: 1 serve, 0 of them down; 0 come or go",
+        "containers: 1 live (0 unhealthy), 0 starting or stopping",
     ] {
         assert!(text.contains(line), "{line:?} is not in\n{text}");
     }
@@ -468,7 +472,7 @@ fn a_cap_that_cannot_be_had_is_said_and_a_report_tells_what_is_down() {
     let nowhere = "unix:///nonexistent/docker.sock";
     let report = run(server.command(PAAS).arg("report").env("DOCKER_HOST", nowhere)).expect_success().stdout;
     for line in [
-        "daemon:     does not run: no push gets in; `systemctl start paas` or `paas serve` starts it",
+        "daemon:     does not run: nobody can push; `systemctl start paas` or `paas serve` starts it",
         "resolver:   does not answer",
         ", does not answer: Caddy does not answer",
         &format!("engine:     not known: Docker does not answer at {nowhere}"),

@@ -1,10 +1,11 @@
 //! `install.sh`, really run, on a [`Machine`] of its own.
 
-use std::{net::TcpStream, path::Path, process::Command};
+use std::{net::TcpStream, path::Path};
 
 use crate::{
-    harness::{Ran, docker, instance_id, run},
+    harness::{Ran, command, docker, instance_id, run},
     machine::{self, Machine},
+    private_engine::{with_private_engine, with_private_network},
 };
 
 /// Runs install.sh on a machine, as root.
@@ -21,12 +22,17 @@ fn files(machine: &Machine, directory: &str) -> Vec<String> {
 
 #[test]
 fn one_command_installs_pushes_and_shows_an_app_and_another_takes_all_of_it_away() {
+    let name = "install::one_command_installs_pushes_and_shows_an_app_and_another_takes_all_of_it_away";
+    with_private_engine(name, |_engine| installs_and_goes_away());
+}
+
+fn installs_and_goes_away() {
     let machine = Machine::new(&["root"]);
     let path = |name: &str| machine.directory.path().join(name).display().to_string();
     let (root, prefix, binary, public) = (path("root"), path("prefix"), path("paas"), path("key.pub"));
     // What is missing would be installed on the real machine, whose package database has no layer that knows of it.
     for program in ["git", "caddy", "curl", "ssh", "ss", "sysctl"] {
-        run(Command::new("which").arg(program)).expect_success();
+        run(command("which").arg(program)).expect_success();
     }
     let accounts = || ["passwd", "group"].map(|file| run(machine.command("cat").arg(format!("/etc/{file}"))).stdout);
     let before = accounts();
@@ -51,7 +57,7 @@ fn one_command_installs_pushes_and_shows_an_app_and_another_takes_all_of_it_away
     let field = |name: &str| status.lines().find(|line| line.starts_with(name)).unwrap().split_whitespace().nth(1);
     assert_ne!(field("Uid:"), Some("0"), "{status}");
     assert_eq!((field("CapEff:"), field("NoNewPrivs:")), (Some("0000000000000400"), Some("1")), "{status}");
-    let strange = run(Command::new("find").arg(&root).args(["!", "-uid", field("Uid:").unwrap()])).expect_success();
+    let strange = run(command("find").arg(&root).args(["!", "-uid", field("Uid:").unwrap()])).expect_success();
     assert_eq!(strange.stdout, "");
     // A pushed app is served under the usual name, too.
     machine.push("dockerfile", "ssh://paas@127.0.0.1:2222/mine").expect_success();
@@ -112,15 +118,19 @@ fn one_command_installs_pushes_and_shows_an_app_and_another_takes_all_of_it_away
 
 #[test]
 fn what_install_refuses_it_says_with_what_to_do() {
+    with_private_network("install::what_install_refuses_it_says_with_what_to_do", refuses);
+}
+
+fn refuses() {
     let machine = Machine::new(&[]);
     let path = |name: &str| machine.directory.path().join(name).display().to_string();
     for (arguments, message) in [
         (["--colour", "blue"], "there is no option --colour"),
-        (["--ssh-port", "99999"], "'99999' is no port"),
-        (["--ssh-port", "0"], "'0' is no port"),
-        (["--domain", "no domain"], "'no domain' is no domain name"),
-        (["--root", "relative"], "no absolute path"),
-        (["--root", "/with\nline"], "no absolute path"),
+        (["--ssh-port", "99999"], "'99999' is not a port"),
+        (["--ssh-port", "0"], "'0' is not a port"),
+        (["--domain", "no domain"], "'no domain' is not a domain name"),
+        (["--root", "relative"], "is not an absolute path"),
+        (["--root", "/with\nline"], "is not an absolute path"),
         (["--binary", "/nonexistent"], "there is no file /nonexistent"),
         (["--key", "/nonexistent"], "there is no file /nonexistent"),
         (["--purge", "--demo"], "--purge goes with --uninstall"),
@@ -132,10 +142,10 @@ fn what_install_refuses_it_says_with_what_to_do() {
     let binary = path("paas");
     let taken = std::net::TcpListener::bind("0.0.0.0:8080").unwrap();
     let ran = install(&machine, &["--binary", &binary, "--root", &path("root"), "--http-port", "8080"]).expect_code(1);
-    ran.says("port 8080 is taken by").says("--http-port PORT");
+    ran.says("port 8080 is in use by").says("--http-port PORT");
     drop(taken);
     let ran = install(&machine, &["--binary", "/etc/hostname", "--root", &path("root")]).expect_code(1);
-    ran.says("does not run here").says("--binary FILE");
+    ran.says("does not run on this machine").says("--binary FILE");
     std::fs::create_dir(path("full")).unwrap();
     std::fs::write(path("full/precious"), "").unwrap();
     let ran = install(&machine, &["--binary", &binary, "--root", &path("full"), "--http-port", "8080"]).expect_code(1);
@@ -143,7 +153,10 @@ fn what_install_refuses_it_says_with_what_to_do() {
     assert_eq!(files(&machine, "/etc/paas"), [""; 0]);
     machine.add_user("ann");
     std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("install.sh"), path("install.sh")).unwrap();
-    run(machine.command_of("ann", path("install.sh")).arg("--demo")).expect_code(1).says("needs root").says("sudo ");
+    run(machine.command_of("ann", path("install.sh")).arg("--demo"))
+        .expect_code(1)
+        .says("must run as root")
+        .says("sudo ");
 }
 
 /// A file of the machine, as seen from outside.

@@ -227,7 +227,7 @@ fn a_cancelled_deploy_stops_where_it_is_and_leaves_nothing() {
     served.commit_slow_check();
     let pushing = repository.begin_push();
     served.wait_until("checking");
-    let id = served.newest()["id"].to_string();
+    let id = served.newest()["deploy"].to_string();
     server.ssh(&format!("deploys:cancel {id}")).expect_success();
     refusal(finish(pushing), "key:tester");
     before.check(server, repository);

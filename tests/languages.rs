@@ -318,32 +318,32 @@ fn a_failed_build_says_why_and_what_to_type() {
     fails(
         "lock",
         &[("package.json", package), ("package-lock.json", empty_lock)],
-        "package-lock.json is out of step with package.json",
-        "`npm install`, then commit package-lock.json",
+        "package-lock.json is out of sync with package.json",
+        "run `npm install`, then commit package-lock.json",
     );
     fails(
         "module",
         &[("package.json", r#"{ "scripts": { "start": "x", "build": "node y.js" } }"#)],
-        "the module /app/y.js is not there",
-        "see that the file is committed",
+        "the module /app/y.js was not found",
+        "check that the file is committed",
     );
     fails(
         "version",
         &[("requirements.txt", "flask==999\n"), ("app.py", "")],
-        "there is no such version of flask==999 for this Python",
+        "no version for this Python matches flask==999",
         "correct it in the requirements",
     );
     fails(
         "compile",
         &[("go.mod", "module x\ngo 1.26\n"), ("main.go", "package main\n\nfunc main() { x }\n")],
         "the code does not compile",
-        "the errors are above",
+        "see the errors above",
     );
     fails(
         "dockerfile",
         &[("Dockerfile", "FROM busybox:stable\nRUN nonsense --now\n")],
-        "a command of the build is not there: nonsense",
-        "name what brings it among the dependencies",
+        "a command of the build was not found: nonsense",
+        "add the package that provides it to the dependencies",
     );
     fails(
         "memory",

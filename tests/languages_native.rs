@@ -1,10 +1,8 @@
 //! Languages that are compiled: an app of each with real packages is built and serves, a change of its source compiles
 //! or fetches no dependency again, and its image has nothing but what runs.
 
-use std::process::Command;
-
 use crate::{
-    harness::{Server, docker, run},
+    harness::{Server, command, docker, run},
     languages::{App, unique, written_in},
 };
 
@@ -24,8 +22,11 @@ fn rust_with_a_workspace() {
     }
     .serves_from(server, repository);
     // Where one dependency changes, the others are not compiled again.
-    run(Command::new("cargo").args(["update", "itoa", "--precise", "1.0.11"]).current_dir(&repository.path))
-        .expect_success();
+    let mut cargo = command("cargo");
+    for name in ["HOME", "CARGO_HOME", "RUSTUP_HOME", "CARGO_HTTP_CAINFO"] {
+        cargo.envs(std::env::var_os(name).map(|value| (name, value)));
+    }
+    run(cargo.args(["update", "itoa", "--precise", "1.0.11"]).current_dir(&repository.path)).expect_success();
     repository.commit("another itoa");
     let third = repository.push().expect_success();
     let talk = third.talk();
@@ -149,7 +150,7 @@ fn c_with_make_and_nothing_else() {
          while (1) { my $client = $server->accept or next; while (<$client>) { last if /^\\r?\\n$/ }\n\
          print $client \"HTTP/1.0 200 OK\\r\\nContent-Length: 6\\r\\n\\r\\nmake!\\n\"; close $client }\n",
     );
-    run(Command::new("chmod").arg("+x").arg(repository.path.join("serve"))).expect_success();
+    run(command("chmod").arg("+x").arg(repository.path.join("serve"))).expect_success();
     repository.commit("first");
     repository.push().expect_success().says("It starts with /app/bin/server");
     assert_eq!(server.get("app", "/").body, "make!\n");

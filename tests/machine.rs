@@ -3,28 +3,25 @@
 //!
 //! It is a mount namespace with layers over `/etc`, `/var/lib` and `/var/log` and a `/run` with nothing but the socket
 //! of the tests' engine, at its usual place (so there is no systemd either). What is written there is gone with it, also
-//! when the test is killed. Programs are the machine's own, and so are the ports: one such machine exists at a time.
+//! when the test is killed, and a paas that is installed here is not to be seen. Programs are this machine's own, and so
+//! are the ports: where a test needs those, it runs in `private_engine::with_private_engine` or `with_private_network`.
 
 use std::{
-    fs::{File, Permissions},
+    fs::Permissions,
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 
-use crate::harness::{self, Answer, PAAS, Ran, clean_engine, docker_socket, end_processes, run, ssh_options};
+use crate::harness::{Answer, PAAS, Ran, clean_engine, command, docker_socket, end_processes, run, ssh_options};
 
 /// The ports of an instance that was told none: ssh, the daemon's own HTTP, Caddy's HTTP and HTTPS.
 pub const PORTS: [u16; 4] = [2222, 25080, 8080, 8443];
-
-/// Where a kernel setting is that install.sh makes; the kernel's settings have no layers.
-const KERNEL_SETTING: &str = "/proc/sys/net/ipv4/tcp_migrate_req";
 
 /// Makes the layers, says so, and keeps the namespace until its input ends.
 const SCRIPT: &str = r#"
@@ -34,15 +31,21 @@ mkdir "$layers"
 mount -t tmpfs tmpfs "$layers"
 for place in etc var/lib var/log; do
 	mkdir -p "$layers/$place/upper" "$layers/$place/work"
+done
+# What a layer says is gone: a paas that is installed here.
+for path in etc/:paas etc/:sysctl.d/60-paas.conf etc/:fish/completions/paas.fish var/lib/:paas var/log/:paas.log; do
+	hidden=$layers/${path%/:*}/upper/${path#*:}
+	mkdir -p "${hidden%/*}"
+	mknod "$hidden" c 0 0
+done
+for place in etc var/lib var/log; do
 	mount -t overlay overlay -o "lowerdir=/$place,upperdir=$layers/$place/upper,workdir=$layers/$place/work" "/$place"
 done
 mkdir "$layers/run"
 touch "$layers/run/docker.sock"
 mount --bind "$2" "$layers/run/docker.sock"
 mount --rbind "$layers/run" /run
-for path in /etc/paas /var/lib/paas; do
-	[ ! -e "$path" ] || { echo "$path exists: this machine has a paas of its own"; exit 1; }
-done
+sed -i '/^paas:/d; s/\([:,]\)paas,/\1/; s/,paas$//; s/:paas$/:/' /etc/passwd /etc/group /etc/shadow /etc/gshadow
 echo ready
 exec cat
 "#;
@@ -52,27 +55,16 @@ pub struct Machine {
     pub directory: TempDir,
     holder: Child,
     roots: Vec<PathBuf>,
-    kernel_setting: Option<String>,
-    _turn: File,
 }
 
 impl Machine {
-    /// Waits for its turn, and makes one. `roots`: the root directories of the instances that the test will
-    /// make, below the machine's directory.
+    /// Makes one. `roots`: the root directories of the instances that the test will make, below the machine's directory.
     pub fn new(roots: &[&str]) -> Machine {
         assert!(rustix::process::geteuid().is_root(), "this test needs root, for a mount namespace of its own");
-        let turn = File::create(harness::locks().join("machine.lock")).unwrap();
-        flock(&turn, FlockOperation::LockExclusive).unwrap();
-        // Whoever used the usual ports before may be on his way out.
-        let begun = Instant::now();
-        while let Some(port) = PORTS.iter().find(|port| TcpStream::connect(("127.0.0.1", **port)).is_ok()) {
-            assert!(begun.elapsed() < Duration::from_secs(60), "port {port} is taken on this machine");
-            std::thread::sleep(Duration::from_millis(100));
-        }
         let directory = tempfile::Builder::new().prefix("paas-").tempdir_in("/tmp").unwrap();
         // Users who are not root have things in it.
         std::fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
-        let mut holder = Command::new("unshare")
+        let mut holder = command("unshare")
             .args(["--mount", "--propagation", "private", "sh", "-c", SCRIPT, "sh"])
             .arg(directory.path())
             .arg(docker_socket())
@@ -84,11 +76,10 @@ impl Machine {
         BufReader::new(holder.stdout.take().unwrap()).read_line(&mut said).unwrap();
         assert_eq!(said, "ready\n");
         let roots = roots.iter().map(|root| directory.path().join(root)).collect();
-        let kernel_setting = std::fs::read_to_string(KERNEL_SETTING).ok();
-        let machine = Machine { directory, holder, roots, kernel_setting, _turn: turn };
+        let machine = Machine { directory, holder, roots };
         // Where everybody may run it, wherever the source tree is.
         std::fs::copy(PAAS, machine.paas()).unwrap();
-        let mut keygen = Command::new("ssh-keygen");
+        let mut keygen = command("ssh-keygen");
         run(keygen.args(["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f"]).arg(machine.key())).expect_success();
         machine
     }
@@ -152,11 +143,10 @@ impl Machine {
     pub fn push(&self, fixture: &str, url: &str) -> Ran {
         let clone = tempfile::tempdir_in(self.directory.path()).unwrap();
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/apps").join(fixture);
-        run(Command::new("cp").arg("-a").arg(source.join(".")).arg(clone.path())).expect_success();
+        run(command("cp").arg("-a").arg(source.join(".")).arg(clone.path())).expect_success();
         let git = |arguments: &[&str]| {
-            let mut git = Command::new("git");
+            let mut git = command("git");
             git.current_dir(clone.path()).args(["-c", "user.name=Test", "-c", "user.email=test@example.test"]);
-            git.env("GIT_CONFIG_GLOBAL", "/dev/null");
             git.env("GIT_SSH_COMMAND", format!("ssh {}", ssh_options(&self.key()).join(" ")));
             run(git.args(arguments))
         };
@@ -186,8 +176,5 @@ impl Drop for Machine {
         // The end of its input is the end of the holder, and with it of the namespace.
         drop(self.holder.stdin.take());
         drop(self.holder.wait());
-        if let Some(value) = &self.kernel_setting {
-            drop(std::fs::write(KERNEL_SETTING, value));
-        }
     }
 }

@@ -6,7 +6,7 @@ use std::{
     net::Shutdown,
     os::unix::net::{UnixListener, UnixStream},
     path::PathBuf,
-    process::{Command, Stdio},
+    process::Stdio,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -14,7 +14,7 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
-    harness::{Ran, Server, docker_socket, run},
+    harness::{Ran, Server, command, docker_socket, run},
     processes::{kill, processes, sleeps, unique_seconds},
     untouched::{Untouched, assert_refused, wait_until_over},
 };
@@ -211,7 +211,7 @@ fn a_caddy_of_the_users_own_is_asked_for_by_the_line_that_starts_it() {
     let caddyfile = server.root().join("caddy/Caddyfile").display().to_string();
     let hint = format!("start your Caddy, or see its log: `caddy run --config {caddyfile} --adapter caddyfile`");
     let pushed = repository.push().says("Caddy does not answer: ");
-    assert_refused(pushed, "Caddy does not answer: nothing was deployed", &hint);
+    assert_refused(pushed, "Caddy does not answer: nothing was deployed to blog", &hint);
     assert_eq!(server.containers(), Vec::<String>::new());
 
     // What the hint says to type, typed; the server ends it with the rest.
@@ -235,7 +235,7 @@ impl Disk {
     fn mount(megabytes: u32) -> Disk {
         let disk = Disk(tempfile::Builder::new().prefix("paas-disk-").tempdir_in("/tmp").unwrap());
         let size = format!("size={megabytes}m");
-        run(Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(disk.0.path())).expect_success();
+        run(command("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(disk.0.path())).expect_success();
         disk
     }
 
@@ -255,7 +255,7 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        run(Command::new("umount").arg("--lazy").arg(self.0.path()));
+        run(command("umount").arg("--lazy").arg(self.0.path()));
     }
 }
 
@@ -294,7 +294,7 @@ fn a_full_disk_is_said_before_anything_is_begun() {
     std::fs::remove_file(filler).unwrap();
     std::fs::create_dir(&left).unwrap();
     std::fs::write(left.join("pack"), vec![1; 40_000_000]).unwrap();
-    run(Command::new("touch").args(["-d", "2 days ago"]).arg(left.join("pack")).arg(&left)).expect_success();
+    run(command("touch").args(["-d", "2 days ago"]).arg(left.join("pack")).arg(&left)).expect_success();
     disk.fill(0);
     let cleaned = server.ssh("cleanup").expect_success();
     assert!(cleaned.stdout.contains("temporary files: 1 removed, 40.0 MB freed"), "{cleaned}");

@@ -1,17 +1,14 @@
 //! `paas plan`: what a push would build, shown where there is no server; and buildpacks of the server's own.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::path::{Path, PathBuf};
 
-use crate::harness::{PAAS, Ran, Server, run};
+use crate::harness::{PAAS, Ran, Server, command, run};
 
 /// `paas plan` as somebody types it on a laptop.
 fn plan(arguments: &[&str]) -> Ran {
     let home = tempfile::tempdir().unwrap();
-    let mut command = Command::new(PAAS);
-    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", home.path());
+    let mut command = command(PAAS);
+    command.env("HOME", home.path()).env("PAAS_ROOT", home.path().join("root"));
     let ran = run(command.current_dir(fixture("node-express")).arg("plan").args(arguments));
     assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0, "it leaves nothing in the home directory");
     ran
@@ -22,7 +19,10 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 fn plan_of(name: &str, format: &str) -> Ran {
-    plan(&[fixture(name).to_str().unwrap(), "--format", format])
+    match format {
+        "dockerfile" => plan(&[fixture(name).to_str().unwrap(), "--dockerfile"]),
+        _ => plan(&[fixture(name).to_str().unwrap(), "--format", format]),
+    }
 }
 
 #[test]

@@ -1,17 +1,18 @@
-//! A Docker engine that a test may kill: the test runs again in namespaces of its own, where its engine has a network,
-//! firewall rules and process ids that nobody else sees, and from which nothing outlives it. The engine is made of the
-//! `containerd` and `dockerd` in the `PATH`; `tests/modern` puts a modern one there.
+//! A network of the test's own, for the usual ports, and a Docker engine that it may kill: the test runs again in
+//! namespaces of its own, where its engine has a network, firewall rules and process ids that nobody else sees, and from
+//! which nothing outlives it. The engine is made of the `containerd` and `dockerd` in the `PATH`; `tests/modern` puts a
+//! modern one there.
 
 use std::{
     fs::{File, OpenOptions},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
 
-use crate::harness::{docker, run};
+use crate::harness::{command, docker, docker_socket, run};
 
 /// Where a test finds its directory once it runs in the namespaces.
 const DIRECTORY: &str = "PAAS_TEST_PRIVATE_ENGINE";
@@ -36,20 +37,36 @@ pub fn with_private_engine(name: &str, test: impl FnOnce(PrivateEngine)) {
         run(docker().args(["load", "--quiet", "--input"]).arg(images)).expect_success();
         return test(engine);
     }
-    assert!(rustix::process::geteuid().is_root(), "only root can start an engine: run the tests as root");
     // Short, because a unix socket's path has at most 107 bytes.
     let directory: TempDir = tempfile::Builder::new().prefix("paas-dockerd-").tempdir_in("/tmp").unwrap();
     let images = directory.path().join("images.tar");
     run(docker().args(["save", "busybox:stable", "--output"]).arg(images)).expect_success();
-    let mut inside = Command::new("unshare");
+    run_again(name, directory.path(), &format!("unix://{}", socket(directory.path()).display()));
+}
+
+/// Runs the rest of the test `name` (with its module) in namespaces of its own: no port is taken there, and no process of
+/// this machine is to be seen. The engine is the one that all tests share, whose containers cannot be reached. Needs root.
+pub fn with_private_network(name: &str, test: impl FnOnce()) {
+    if std::env::var_os(DIRECTORY).is_some() {
+        return test();
+    }
+    run_again(name, Path::new("/dev/null"), &format!("unix://{}", docker_socket().display()));
+}
+
+fn run_again(name: &str, directory: &Path, docker_host: &str) {
+    assert!(rustix::process::geteuid().is_root(), "only root can make namespaces: run the tests as root");
+    let mut inside = command("unshare");
     inside
         .args(["--net", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private"])
         // The first process of a namespace has to wait for those whose parents died, as a shell does.
         .args(["sh", "-c", "ip link set lo up && \"$@\"; exit $?", "sh"])
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture"])
-        .env(DIRECTORY, directory.path())
-        .env("DOCKER_HOST", format!("unix://{}", socket(directory.path()).display()));
+        .env(DIRECTORY, directory)
+        .env("DOCKER_HOST", docker_host);
+    for name in [OPTIONS, "PAAS_TEST_SEED"] {
+        inside.envs(std::env::var_os(name).map(|value| (name, value)));
+    }
     let ran = run(&mut inside);
     eprintln!("{ran}");
     assert!(ran.code == 0 && ran.stdout.contains("test result: ok. 1 passed"), "see above");
@@ -62,7 +79,7 @@ fn socket(directory: &Path) -> PathBuf {
 impl PrivateEngine {
     /// Starts what keeps the containers, which is a process beside the engine's on servers too.
     fn begin(directory: PathBuf) -> PrivateEngine {
-        let mut command = Command::new("containerd");
+        let mut command = command("containerd");
         for (option, place) in
             [("--root", "containerd"), ("--state", "run/containerd"), ("--address", "containerd.sock")]
         {
@@ -79,7 +96,7 @@ impl PrivateEngine {
     /// Starts the engine, and waits until it answers.
     pub fn start(&mut self) {
         // It mounts what containerd must see.
-        let mut command = Command::new("nsenter");
+        let mut command = command("nsenter");
         command.arg(format!("--mount=/proc/{}/ns/mnt", self.containerd.id())).arg("dockerd");
         for (option, place) in [
             ("--data-root", "data"),

@@ -1,8 +1,8 @@
 //! The processes of this machine, those in containers too: to see that they are there, and to kill them.
 
-use std::{path::Path, process::Command};
+use std::path::Path;
 
-use crate::harness::{Server, run};
+use crate::harness::{Server, command, run};
 
 /// The processes whose arguments or environment satisfy a condition.
 pub fn processes(mut condition: impl FnMut(&str, &str) -> bool) -> Vec<u32> {
@@ -43,7 +43,7 @@ pub fn caddy(server: &Server) -> Vec<u32> {
 pub fn kill(processes: &[u32]) {
     assert!(!processes.is_empty(), "there is nothing to kill");
     let ids: Vec<String> = processes.iter().map(u32::to_string).collect();
-    run(Command::new("kill").arg("-9").args(ids)).expect_success();
+    run(command("kill").arg("-9").args(ids)).expect_success();
 }
 
 /// An argument for `sleep` that no other process on this machine has.

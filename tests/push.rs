@@ -12,7 +12,7 @@ use std::{
 
 use regex::Regex;
 
-use crate::harness::{Ran, Repository, Server, docker, run};
+use crate::harness::{Ran, Repository, Server, command, docker, run};
 
 /// For what takes as long as the machine is busy.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -74,16 +74,16 @@ fn a_web_process_and_a_worker() {
     assert_eq!(server.get("web-worker", "/").body, "Hello from web v1\n");
 
     let info = server.json(&["apps:info", "web-worker"]);
-    let running: Vec<(&str, &str, &str)> = info["processes"]
+    let running: Vec<(&str, &str, &str)> = info["containers"]
         .as_array()
         .unwrap()
         .iter()
         .map(|process| {
             let text = |key: &str| process[key].as_str().unwrap();
-            (text("process"), text("state"), text("command"))
+            (text("container"), text("status"), text("command"))
         })
         .collect();
-    assert_eq!(running, [("web.1", "running", "node web.js"), ("worker.1", "running", "node worker.js")]);
+    assert_eq!(running, [("web.1", "live", "node web.js"), ("worker.1", "live", "node worker.js")]);
     for (process, command) in [("web", "node web.js"), ("worker", "node worker.js")] {
         let container = container_of(&server, process);
         assert_runs_alone_and_unprivileged(&container, command);
@@ -192,7 +192,7 @@ fn a_dockerfile_and_what_its_push_says() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|deploy| (deploy["id"].as_i64(), deploy["state"].as_str(), deploy["release"].as_i64()))
+        .map(|deploy| (deploy["deploy"].as_i64(), deploy["state"].as_str(), deploy["release"].as_i64()))
         .collect();
     assert_eq!(facts, [(Some(2), Some("succeeded"), Some(2)), (Some(1), Some("succeeded"), Some(1))]);
     let info = server.json(&["deploys:info", "2"]);
@@ -210,7 +210,7 @@ fn a_dockerfile_and_what_its_push_says() {
     let info = server.json(&["apps:info", "blog"]);
     assert_eq!(info["url"].as_str().unwrap(), format!("http://blog.localhost:{port}"));
     assert_eq!((info["release"].as_i64(), info["port"].as_i64()), (Some(2), Some(3000)));
-    assert_eq!((&info["state"], &info["deploy_branch"]), (&"running".into(), &"main".into()));
+    assert_eq!((&info["status"], &info["deploy_branch"]), (&"live".into(), &"main".into()));
 
     let again = repository.push().expect_success();
     assert!(again.stderr.contains("Everything up-to-date"), "{again}");
@@ -355,7 +355,7 @@ fn what_was_pushed_can_be_cloned() {
     // What a running deploy keeps its commit by.
     let bare = server.root().join("repos/blog.git");
     let pin = ["update-ref", "refs/paas/deploys/99", &commit];
-    run(Command::new("git").arg("--git-dir").arg(&bare).args(pin)).expect_success();
+    run(command("git").arg("--git-dir").arg(&bare).args(pin)).expect_success();
 
     let listed = repository.git(&["ls-remote", "paas"]).expect_success().stdout;
     assert_eq!(listed, format!("{commit}\tHEAD\n{commit}\trefs/heads/main\n"));
@@ -413,7 +413,7 @@ fn submodules_are_built_in() {
 
 #[test]
 fn a_large_repository() {
-    const BYTES: u64 = 200_000_000;
+    const BYTES: u64 = 128_000_000;
     let server = Server::start();
     let repository = server.empty_repository("blog");
     repository.git(&["config", "core.compression", "0"]).expect_success();
@@ -434,7 +434,7 @@ fn a_large_repository() {
     let container = container_of(&server, "web");
     assert_eq!(
         sum(docker().args(["exec", &container, "md5sum", "/www/large"])),
-        sum(Command::new("md5sum").arg(repository.path.join("large")))
+        sum(command("md5sum").arg(repository.path.join("large")))
     );
 }
 
@@ -598,7 +598,7 @@ fn answer_git(mut stream: TcpStream, directory: &PathBuf) -> std::io::Result<()>
     let mut words = request.split_whitespace();
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let mut backend = Command::new("git");
+    let mut backend = command("git");
     backend
         .arg("http-backend")
         .env("GIT_PROJECT_ROOT", directory)

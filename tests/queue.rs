@@ -28,7 +28,7 @@ fn deploys(server: &Server) -> Vec<Value> {
 
 fn wait_for_state(server: &Server, id: u64, state: &str) {
     server.wait_for(state, PATIENCE, || {
-        deploys(server).iter().any(|deploy| deploy["id"] == id && deploy["state"] == state)
+        deploys(server).iter().any(|deploy| deploy["deploy"] == id && deploy["state"] == state)
     });
 }
 
@@ -109,7 +109,7 @@ fn a_locked_app_is_changed_by_nothing_and_nobody() {
     }
     before.check(&server, &repository);
     let info = server.json(&["apps:info", "blog"]);
-    assert_eq!((&info["locked"]["message"], &info["deploy_branch"]), (&"audit until Monday".into(), &"main".into()));
+    assert_eq!((&info["lock"]["message"], &info["deploy_branch"]), (&"audit until Monday".into(), &"main".into()));
     assert_eq!(server.json(&["config:show", "blog"]), serde_json::json!({}));
 
     // One that waits in line when it is locked is refused when its turn comes.

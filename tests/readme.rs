@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use regex::Regex;
 
-use crate::harness::{PAAS, Server, run, ssh_options};
+use crate::harness::{PAAS, Server, command, run, ssh_options};
 
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
@@ -76,7 +76,7 @@ fn the_examples_of_the_reference_are_read_as_it_says() {
         fs::write(directory.path().join("deploy/Dockerfile"), "FROM busybox:stable\n").unwrap();
         fs::write(directory.path().join("Dockerfile"), "FROM busybox:stable\n").unwrap();
         fs::write(directory.path().join(name), text).unwrap();
-        let mut command = std::process::Command::new(PAAS);
+        let mut command = command(PAAS);
         let ran = run(command.arg("plan").arg(directory.path()).args(["--format", "json"])).expect_success();
         serde_json::from_str(&ran.stdout).unwrap()
     };

@@ -20,13 +20,8 @@ const DOCKERFILE: &str = "FROM busybox:stable\nRUN mkdir /www && echo crew > /ww
 const PROCFILE: &str = "web: exec httpd -f -p $PORT -h /www\nworker: exec sleep 1000000\nkeeper: exec sleep 1000000\n\
                         once: until [ -e /tmp/over ]; do sleep 0.2; done\n";
 /// How each of them is once all is well.
-const WELL: [(&str, &str); 5] = [
-    ("keeper.1", "running"),
-    ("once.1", "ended with code 0"),
-    ("web.1", "running"),
-    ("web.2", "running"),
-    ("worker.1", "running"),
-];
+const WELL: [(&str, &str); 5] =
+    [("keeper.1", "live"), ("once.1", "ended with code 0"), ("web.1", "live"), ("web.2", "live"), ("worker.1", "live")];
 
 /// A server with an app of several process types, and one that was stopped.
 struct Machine {
@@ -99,7 +94,11 @@ impl Machine {
             let report = self.server.json(&["ps:report", "crew"]);
             let containers = report["containers"].as_array().unwrap().iter();
             let word = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
-            found = containers.map(|container| (word(&container["name"]), word(&container["state"]))).collect();
+            let status = |container: &serde_json::Value| {
+                word(if container["reason"].is_null() { &container["status"] } else { &container["reason"] })
+            };
+            found = containers.map(|container| (word(&container["container"]), status(container))).collect();
+            std::thread::sleep(Duration::from_millis(100));
         }
         self.sound.wait(&self.server);
         assert!(self.answers(), "{case}");
@@ -199,7 +198,7 @@ fn containers_that_are_removed_by_hand_are_made_anew_and_the_others_serve_meanwh
     machine.server.start_daemon();
     machine.server.wait_for("the container that should run", PATIENCE, || machine.server.containers().len() == 4);
     let report = machine.server.paas(&["ps:report", "crew"]).expect_success();
-    assert!(report.stdout.contains("once.1: ended\n"), "{report}");
+    assert!(report.stdout.contains("once.1: stopped: ended\n"), "{report}");
     let log = machine.server.daemon_output();
     assert!(!log.contains("once.1 of crew is gone"), "{log}");
 }

@@ -40,7 +40,7 @@ fn history(server: &Server) -> Vec<String> {
         .iter()
         .map(|release| {
             let current = if release["current"] == true { " current" } else { "" };
-            format!("v{} {}{current}: {}", release["version"], release["status"].as_str().unwrap(), release["reason"])
+            format!("v{} {}{current}: {}", release["release"], release["state"].as_str().unwrap(), release["reason"])
         })
         .collect()
 }
@@ -82,7 +82,7 @@ fn a_rollback_brings_back_image_config_and_settings_without_a_build() {
     assert!(now.contains("COLOR=blue\n") && now.contains("KEPT=1\n") && !now.contains("NEW="), "{now}");
     assert_eq!(server.json(&["config:show", "shop", "--reveal"])["COLOR"], "blue", "the config is back as well");
     let report = server.json(&["ps:report", "shop"]);
-    assert_eq!(report["processes"][0]["memory"], "64m", "and so are the settings");
+    assert_eq!(report["processes"][0]["memory_bytes"], 64 << 20, "and so are the settings");
     let release = server.json(&["releases:info", "shop"]);
     assert_eq!((&release["commit"], &release["current"]), (&Value::from(one), &Value::from(true)));
     assert_eq!(server.images(), images, "an image was built or lost");
@@ -167,4 +167,27 @@ fn a_rebuild_builds_the_commit_that_serves_and_not_the_branch_pushed_in_vain() {
     server.paas(&["ps:rebuild", "nobody"]).expect_code(3);
     server.paas(&["apps:create", "empty"]).expect_success();
     server.paas(&["ps:rebuild", "empty"]).expect_code(3).says("empty was never deployed");
+}
+
+/// Also where no daemon runs that would look, and where there is nothing left to be put back: a refused rollback has
+/// made nothing.
+#[test]
+fn a_refused_rollback_is_over_at_once() {
+    let mut server = Server::start();
+    let repository = repository(&server);
+    repository.push().expect_success();
+    wait_until_over(&server, "shop");
+    let newest = |server: &Server| {
+        let deploy = server.json(&["deploys:info", "shop"]);
+        format!("{} {}: {}", deploy["kind"], deploy["state"], deploy["error"])
+    };
+    server.ssh("releases:rollback shop").expect_code(3);
+    assert_eq!(newest(&server), r#""rollback" "failed": "shop has no release to roll back to""#);
+    server.kill_daemon();
+    server.paas(&["releases:rollback", "shop", "v1"]).expect_code(4);
+    let refused = r#""rollback" "failed": "cannot roll shop back to v1: it is the one that serves""#;
+    assert_eq!(newest(&server), refused);
+    std::fs::remove_dir_all(server.root().join("repos/shop.git")).unwrap();
+    server.paas(&["releases:rollback", "shop", "v99"]).expect_code(3);
+    assert_eq!(newest(&server), r#""rollback" "failed": "shop has no release v99""#);
 }

@@ -4,7 +4,6 @@ use std::{
     io::{self, BufRead, BufReader, Read, Write},
     net::TcpStream,
     os::unix::net::UnixStream,
-    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -12,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use crate::harness::{Ran, Server, run};
+use crate::harness::{Ran, Server, command, run};
 
 /// For what takes as long as the machine is busy.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -169,7 +168,7 @@ fn a_deploy_under_load_loses_nothing_and_reloads_nothing() {
     assert_eq!(CaddySeen::now(&server), caddy);
     // While the file it would start from knows the truth.
     server.paas(&["ps:start", "blog"]).expect_success();
-    let address = server.json(&["apps:info", "blog"])["processes"][0]["address"].as_str().unwrap().to_owned();
+    let address = server.json(&["apps:info", "blog"])["containers"][0]["address"].as_str().unwrap().to_owned();
     server.wait_for("the Caddyfile", PATIENCE, || {
         let text = std::fs::read_to_string(server.root().join("caddy/Caddyfile")).unwrap();
         text.contains(&format!("blog {address}:3001"))
@@ -182,8 +181,7 @@ fn a_public_domain_has_certificates_for_its_apps_and_for_nothing_else() {
     let server = Server::start_with(&[("PAAS_DOMAIN", "apps.example.test"), ("PAAS_TLS", "internal")]);
     let https = server.port(4);
     let ask = |host: &str, more: &[&str]| -> Ran {
-        run(Command::new("curl")
-            .env_clear()
+        run(command("curl")
             .args(["--silent", "--show-error", "--insecure", "--include", "--max-time", "30", "--noproxy", "*"])
             .args(["--resolve", &format!("{host}:{https}:127.0.0.1")])
             .args(more)

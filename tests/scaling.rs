@@ -185,7 +185,7 @@ fn a_source_says_how_its_processes_run_and_the_server_has_the_last_word() {
     assert_eq!(labels(&server), ["web.1", "web.2", "worker.1"]);
     let report = server.json(&["ps:report", "shop"]);
     let worker = report["processes"].as_array().unwrap().iter().find(|spec| spec["process"] == "worker").unwrap();
-    assert_eq!((&worker["memory"], &worker["stop_timeout_seconds"]), (&json!("32m"), &json!(1)));
+    assert_eq!((&worker["memory_bytes"], &worker["stop_timeout_seconds"]), (&json!(32 << 20), &json!(1)));
     server.paas(&["ps:set", "shop", "-p", "worker", "memory=48m"]).expect_success();
     repository.write("paas.toml", "[processes.worker]\nmemory = \"16m\"\n").commit("less");
     repository.push().expect_success();
@@ -209,8 +209,10 @@ fn a_crash_loop_is_shown_as_one_and_the_others_go_on() {
     let state = |label: &str| {
         let report = server.json(&["ps:report", "shop"]);
         let containers = report["containers"].as_array().unwrap();
-        let found = containers.iter().find(|container| container["name"] == label).cloned();
-        found.map_or_else(String::new, |container| container["state"].as_str().unwrap().to_owned())
+        let found = containers.iter().find(|container| container["container"] == label).cloned();
+        found.map_or_else(String::new, |container| {
+            container["reason"].as_str().or_else(|| container["status"].as_str()).unwrap().to_owned()
+        })
     };
     // While it runs once more there is no exit code.
     server.wait_for("the crash loop to be seen", Duration::from_secs(90), || {
@@ -218,9 +220,9 @@ fn a_crash_loop_is_shown_as_one_and_the_others_go_on() {
         state.starts_with("crash loop") && state.ends_with("last exit code 9")
     });
     server.wait_for("the end of what runs once", Duration::from_secs(60), || state("once.1") == "ended with code 0");
-    assert_eq!((state("web.1").as_str(), server.get("shop", "/").body.as_str()), ("running", "one"));
+    assert_eq!((state("web.1").as_str(), server.get("shop", "/").body.as_str()), ("live", "one"));
     let all = server.paas(&["ps:report"]).expect_success().stdout;
     assert!(all.contains("restarting") || all.contains("worker.1"), "{all}");
     let report: Value = server.json(&["ps:report"]);
-    assert!(report.as_array().unwrap().iter().any(|line| line["container"] == "web.1" && line["is"] == "running"));
+    assert!(report.as_array().unwrap().iter().any(|line| line["container"] == "web.1" && line["status"] == "live"));
 }

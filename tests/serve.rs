@@ -9,8 +9,9 @@ use std::{
 };
 
 use crate::{
-    harness::{PAAS, Ran, Server, run, run_with_input},
+    harness::{self, PAAS, Ran, Server, command, run, run_with_input},
     machine::{Machine, PORTS},
+    private_engine::with_private_engine,
 };
 
 /// Another user than the owner of anything: `nobody` on Debian.
@@ -34,7 +35,7 @@ fn ends(server: &Server, command: &mut Command) -> Ran {
 
 /// A command as another user, who is in no group.
 fn as_user(user: u32, command: &Command) -> Command {
-    let mut other = Command::new("setpriv");
+    let mut other = harness::command("setpriv");
     other.arg(format!("--reuid={user}")).arg(format!("--regid={user}")).arg("--clear-groups");
     other.arg(command.get_program()).args(command.get_args());
     other.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -56,6 +57,11 @@ fn owners(directory: &Path) -> Vec<(std::path::PathBuf, u32)> {
 
 #[test]
 fn an_ordinary_user_needs_no_settings_and_no_root() {
+    let name = "serve::an_ordinary_user_needs_no_settings_and_no_root";
+    with_private_engine(name, |_engine| serves_an_ordinary_user());
+}
+
+fn serves_an_ordinary_user() {
     let machine = Machine::new(&["home/ann/.local/share/paas"]);
     machine.add_user("ann");
     let paas = |arguments: &[&str]| run(machine.command_of("ann", machine.paas()).args(arguments));
@@ -89,7 +95,7 @@ fn an_ordinary_user_needs_no_settings_and_no_root() {
     assert_eq!(std::fs::metadata(&root).unwrap().permissions().mode() & 0o777, 0o700);
 
     paas(&["apps:destroy", "hello", "--force"]).expect_success();
-    run(Command::new("kill").arg(daemon.id().to_string())).expect_success();
+    run(command("kill").arg(daemon.id().to_string())).expect_success();
     assert_eq!(daemon.wait().unwrap().code(), Some(0), "{}", said());
 }
 
@@ -128,11 +134,11 @@ fn root_works_as_the_owner_of_the_root_and_nobody_else_does() {
     std::fs::set_permissions(directory, PermissionsExt::from_mode(0o755)).unwrap();
     let binary = directory.join("paas");
     std::fs::copy(PAAS, &binary).unwrap();
-    run(Command::new("chown").args(["-R", &format!("{STRANGER}:{STRANGER}")]).arg(server.root())).expect_success();
+    run(command("chown").args(["-R", &format!("{STRANGER}:{STRANGER}")]).arg(server.root())).expect_success();
 
     // Root's own files are read before root becomes somebody else.
     let private = directory.join("root-only");
-    run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&private)).expect_success();
+    run(command("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&private)).expect_success();
     let public = private.with_extension("pub");
     std::fs::set_permissions(&public, PermissionsExt::from_mode(0o600)).unwrap();
     server.paas(&["ssh-keys:add", "root", &public.display().to_string()]).expect_success();
@@ -167,7 +173,7 @@ fn commands_work_while_the_daemon_is_down() {
     server.paas(&["apps:exists", "blog"]).expect_success();
     server.paas(&["config:set", "blog", "A=1"]).expect_success();
     assert_eq!(server.paas(&["config:get", "blog", "A"]).stdout, "1\n");
-    assert_eq!(server.json(&["apps:info", "blog"])["name"], "blog");
+    assert_eq!(server.json(&["apps:info", "blog"])["app"], "blog");
     assert_eq!(server.json(&["deploys:list", "blog"]), serde_json::json!([]));
     server.paas(&["ssh-keys:list"]).expect_success();
     server.paas(&["apps:create", "shop"]).expect_success();
@@ -187,7 +193,7 @@ fn settings_are_checked_and_what_is_wrong_is_named() {
     // Without variables, the file says it all.
     let bare = |text: &str, arguments: &[&str]| {
         std::fs::write(&file, text).unwrap();
-        let mut command = Command::new(PAAS);
+        let mut command = command(PAAS);
         command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         run(command.args(["--config", &path]).args(arguments))
     };

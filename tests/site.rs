@@ -215,7 +215,7 @@ impl Site {
 
     pub fn deploy(&self, id: i64) -> Deploy {
         let sql = format!("SELECT id, state, error FROM deployments WHERE id = {id}");
-        let events = format!("SELECT state FROM deployment_events WHERE deployment_id = {id} ORDER BY rowid");
+        let events = format!("SELECT step AS state FROM operation_steps WHERE operation_id = {id} ORDER BY rowid");
         let events = query(&self.server, &events, |row| row.get(0));
         let found = query(&self.server, &sql, |row| {
             Ok(Deploy { id: row.get(0)?, state: row.get(1)?, error: row.get(2)?, events: Vec::new() })

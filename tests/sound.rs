@@ -116,7 +116,7 @@ fn database(server: &Server) -> Vec<String> {
          WHERE state NOT IN ('succeeded', 'failed', 'canceled', 'superseded')
          UNION ALL
          SELECT 'deploy ' || id || ' says ' || state || ' and its last event another' FROM deployments
-         WHERE state <> (SELECT state FROM deployment_events WHERE deployment_id = deployments.id
+         WHERE state <> (SELECT step FROM operation_steps WHERE operation_id = deployments.id
                          ORDER BY rowid DESC LIMIT 1)
          UNION ALL
          SELECT 'deploy ' || id || ' is over, and not said when' FROM deployments WHERE finished_at IS NULL

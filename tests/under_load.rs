@@ -210,7 +210,7 @@ fn what_is_in_flight_at_a_switch_ends_well() {
     });
     server.wait_for("the three to be in flight", PATIENCE, || in_flight(&server) == 3);
 
-    let old = server.json(&["apps:info", "shop"])["processes"][0]["address"].as_str().unwrap().to_owned();
+    let old = server.json(&["apps:info", "shop"])["containers"][0]["address"].as_str().unwrap().to_owned();
     repository.replace("version", "v1", "v2").commit("v2");
     let began = Instant::now();
     repository.push().expect_success();

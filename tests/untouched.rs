@@ -51,7 +51,7 @@ impl Untouched {
         assert_eq!((answer.status, answer.body), (200, self.page.clone()), "what {app} answers");
         let info = server.json(&["apps:info", app]);
         assert_eq!(info["release"], self.release, "the release of {app}");
-        assert_eq!(info["state"], "running", "the state of {app}");
+        assert_eq!(info["status"], "live", "the status of {app}");
         assert_eq!(heads(repository), self.heads, "the branches of {app}");
         self.check_nothing_left(server);
     }

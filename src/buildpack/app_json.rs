@@ -1,15 +1,15 @@
 //! The parts of `app.json` that say how processes run: Heroku's `formation`, Dokku's `healthchecks`
-//! (<https://devcenter.heroku.com/articles/app-json-schema>, <https://dokku.com/docs/appendices/file-formats/app-json/>).
-//! Other tools have an `app.json` of their own, so whatever else is in it is nobody's mistake.
+//! (<https://devcenter.heroku.com/articles/app-json-schema>,
+//! <https://dokku.com/docs/appendices/file-formats/app-json/>). Other tools also use a file of this name, so any other
+//! key in it is ignored.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{paas_toml::Declared, procfile::process_type};
+use super::{document::refused, paas_toml::Declared, procfile::process_type};
 use crate::{
-    Error, Result,
-    error::SourceError,
+    Result,
     model::{ProcessSettings, ProcessType, Setting},
 };
 
@@ -55,23 +55,16 @@ struct Header {
     value: String,
 }
 
-/// Reads how an `app.json` wants processes to be run. One that is no JSON object of ours says nothing.
+/// Reads how processes run from an `app.json`. All other keys are ignored.
 ///
 /// # Errors
-/// `SourceError::File` where a value of ours cannot be meant.
+/// `SourceError::File` if one of these keys has an invalid value.
 pub(super) fn parse(text: &str) -> Result<BTreeMap<ProcessType, Declared>> {
-    let refused = |message: String, hint: &str| {
-        Error::Source(SourceError::File { file: APP_JSON.to_owned(), line: None, message, hint: hint.to_owned() })
-    };
     let document: Document = serde_json::from_str(text).map_err(|error| {
-        Error::Source(SourceError::File {
-            file: APP_JSON.to_owned(),
-            line: Some(error.line()),
-            message: error.to_string(),
-            hint: "`formation` and `healthchecks` are read from it; take them out, or write them as Dokku has them"
-                .to_owned(),
-        })
+        let hint = "paas reads `formation` and `healthchecks` from it: write them as for Dokku, or remove them";
+        refused(APP_JSON, error.line(), error.to_string(), hint)
     })?;
+    let refused = |message: String, hint: &str| refused(APP_JSON, None, message, hint);
     let mut processes: BTreeMap<ProcessType, Declared> = BTreeMap::new();
     let named = |name: &str| process_type(name).map_err(|(message, hint)| refused(message, &hint));
     for (name, formation) in document.formation {
@@ -87,12 +80,12 @@ pub(super) fn parse(text: &str) -> Result<BTreeMap<ProcessType, Declared>> {
     }
     for (name, checks) in document.healthchecks {
         let process = named(&name)?;
-        // Those that only look on after the deploy come second to the one that proves a new container.
+        // The startup check proves a new container. One that only runs after the deploy is second choice.
         let startup = checks.iter().find(|check| check.kind.as_deref().unwrap_or("startup") == "startup");
         let Some(check) = startup.or_else(|| checks.first()) else { continue };
-        let settings = settings(check).and_then(|settings| Ok(settings.resolve(&process).map(|_| settings)?)).map_err(
-            |error| refused(format!("the health check of {process}: {error}"), "correct it, or take it out"),
-        )?;
+        let settings = settings(check)
+            .and_then(|settings| Ok(settings.resolve(&process).map(|_| settings)?))
+            .map_err(|error| refused(format!("the health check of {process}: {error}"), "correct it, or remove it"))?;
         processes.entry(process).or_default().settings = settings;
     }
     Ok(processes)
@@ -114,7 +107,7 @@ fn settings(check: &HealthCheck) -> Result<ProcessSettings> {
     let headers: Vec<String> =
         check.headers.iter().map(|header| format!("{}: {}", header.name, header.value)).collect();
     set(Setting::CheckHeaders, (!headers.is_empty()).then(|| headers.join("; ")))?;
-    // Dokku tries so often, with a pause between: together, the time there is.
+    // Dokku makes that many attempts with a pause between them: together, they are our timeout.
     if let Some(attempts) = check.attempts {
         let each = check.timeout.unwrap_or(5).saturating_add(check.wait.unwrap_or(5)).max(1);
         let together = attempts.saturating_mul(each).clamp(1, 3600);

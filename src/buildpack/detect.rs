@@ -1,42 +1,47 @@
+//! What a `buildpack.toml` can ask about a source. The grammar is recursive: a predicate can ask whether an extractor
+//! (`extract`) finds something, and an extractor can depend on a predicate. So these two files refer to each other; the
+//! parts that both are made of are in `pattern` and `document`.
+
 use std::collections::BTreeMap;
 
-use globset::{GlobBuilder, GlobMatcher};
 use serde::Deserialize;
 
 use super::{
-    extract::{Expression, Extractor, Part, Words, toml_key},
+    document::toml_key,
+    extract::Extractor,
+    pattern::{Expression, Patterns, Reference},
     range::{Fit, Range},
     scope::{Answer, Scope},
+    wrong_manifest,
 };
-use crate::{Error, Result, error::SourceError};
+use crate::Result;
 
 /// A question about a source: a closed set.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum Predicate {
     /// There is a file at one of these paths.
-    File(Words),
+    File(Patterns),
     /// There is a file whose path matches one of these; `*` stays within a directory, `**` does not.
-    Glob(Words),
-    /// A JSON file has something at this pointer that is neither null, false nor empty; a text that matches, if that is
-    /// asked.
+    Glob(Patterns),
+    /// A JSON file has a value at this pointer that is not null, false or empty; with `regex`, a text that matches.
     Json { file: String, pointer: String, regex: Option<Expression> },
-    /// A TOML file has this dotted key; a text that matches, if that is asked.
+    /// A TOML file has this dotted key; with `regex`, its text matches.
     Toml { file: String, key: String, regex: Option<Expression> },
-    /// A file whose path matches one of the globs has a match; `^` and `$` are a line's.
-    Text { glob: Words, regex: Expression },
+    /// A file whose path matches one of the globs has a match; `^` and `$` match at line ends.
+    Text { glob: Patterns, regex: Expression },
     /// The source depends on one of these.
-    Dependency(Words),
+    Dependency(Patterns),
     /// An extractor finds something.
     Found(Box<Extractor>),
     /// A fact of this buildpack holds.
     Fact(String),
     /// These were chosen, e.g. `{ manager = "pnpm" }`.
-    Chosen(BTreeMap<String, Words>),
+    Chosen(BTreeMap<String, Patterns>),
     /// The version of something is in a range, e.g. `{ node = ">=25" }`.
     Version(BTreeMap<String, String>),
     /// `paas.toml` has one of these keys below `[build]`: `install`, `build`, `static`.
-    Set(Words),
+    Set(Patterns),
     /// All of these hold.
     All(Vec<Predicate>),
     /// One of these holds.
@@ -46,10 +51,10 @@ pub(super) enum Predicate {
 }
 
 impl Predicate {
-    /// Whether it holds, and then why, e.g. `package.json found`. A negation has no words of its own.
+    /// Whether it holds, and if so why, e.g. `package.json found`. The reason of a negation is empty.
     ///
     /// # Errors
-    /// `SourceError::File` where a file that is asked about does not parse.
+    /// `SourceError::File` if a file it reads does not parse.
     pub fn holds(&self, scope: &Scope<'_>) -> Result<Answer> {
         Ok(match self {
             Predicate::File(paths) => {
@@ -97,7 +102,7 @@ impl Predicate {
                 let mut reasons = Vec::new();
                 for (name, wanted) in choices {
                     let chosen = scope.choice(name)?;
-                    if !wanted.iter().any(|wanted| wanted == chosen.is) {
+                    if !wanted.iter().any(|wanted| wanted == chosen.option) {
                         return Ok(None);
                     }
                     reasons.push(chosen.reason);
@@ -107,11 +112,8 @@ impl Predicate {
             Predicate::Version(versions) => {
                 let mut reasons = Vec::new();
                 for (name, range) in versions {
-                    let range = Range::parse(range).ok_or_else(|| {
-                        Error::Source(SourceError::Buildpack {
-                            message: format!("a buildpack has a malformed range of versions: {range}"),
-                        })
-                    })?;
+                    let malformed = || wrong_manifest(format!("a buildpack has a malformed version range: {range}"));
+                    let range = Range::parse(range).ok_or_else(malformed)?;
                     let version = scope.version(name)?;
                     match version {
                         Some(version) if range.fit(&version.version) != Fit::None => {
@@ -172,25 +174,25 @@ impl Predicate {
         }
     }
 
-    /// Calls back with everything inside that can be malformed, for a check of the buildpack.
-    pub fn visit<'a>(&'a self, visit: &mut dyn FnMut(Part<'a>)) {
+    /// Calls back with everything inside that can be malformed, to check the buildpack.
+    pub fn visit<'a>(&'a self, visit: &mut dyn FnMut(Reference<'a>)) {
         match self {
-            Predicate::Glob(patterns) => patterns.iter().for_each(|pattern| visit(Part::Glob(pattern))),
+            Predicate::Glob(patterns) => patterns.iter().for_each(|pattern| visit(Reference::Glob(pattern))),
             Predicate::Json { regex, .. } | Predicate::Toml { regex, .. } => {
-                regex.iter().for_each(|regex| visit(Part::Expression(regex)));
+                regex.iter().for_each(|regex| visit(Reference::Expression(regex)));
             }
             Predicate::Text { glob, regex } => {
-                visit(Part::Expression(regex));
-                glob.iter().for_each(|pattern| visit(Part::Glob(pattern)));
+                visit(Reference::Expression(regex));
+                glob.iter().for_each(|pattern| visit(Reference::Glob(pattern)));
             }
             Predicate::Found(extractor) => extractor.visit(visit),
-            Predicate::Fact(name) => visit(Part::Fact(name)),
+            Predicate::Fact(name) => visit(Reference::Fact(name)),
             Predicate::Chosen(choices) => {
                 for (name, wanted) in choices {
-                    wanted.iter().for_each(|is| visit(Part::Choice(name, is)));
+                    wanted.iter().for_each(|is| visit(Reference::Choice(name, is)));
                 }
             }
-            Predicate::Version(versions) => versions.keys().for_each(|name| visit(Part::Version(name))),
+            Predicate::Version(versions) => versions.keys().for_each(|name| visit(Reference::Version(name))),
             Predicate::All(predicates) | Predicate::Any(predicates) => {
                 predicates.iter().for_each(|predicate| predicate.visit(visit));
             }
@@ -198,14 +200,6 @@ impl Predicate {
             Predicate::File(_) | Predicate::Dependency(_) | Predicate::Set(_) => {}
         }
     }
-}
-
-/// A glob in which `*` does not cross directories.
-pub(super) fn glob(pattern: &str) -> Result<GlobMatcher> {
-    let glob = GlobBuilder::new(pattern).literal_separator(true).build();
-    glob.map(|glob| glob.compile_matcher()).map_err(|error| {
-        Error::Source(SourceError::Buildpack { message: format!("a buildpack has a malformed glob: {error}") })
-    })
 }
 
 fn matches(regex: Option<&Expression>, text: &str) -> Result<bool> {

@@ -1,6 +1,6 @@
 use serde::Deserialize;
 
-use super::{Buildpacks, extract::Expression};
+use super::{Buildpacks, pattern::Expression};
 
 /// What a line that a failed build printed means.
 #[derive(Debug, Deserialize)]
@@ -8,24 +8,24 @@ use super::{Buildpacks, extract::Expression};
 pub(super) struct FailureRule {
     /// What the line looks like.
     pub output: Expression,
-    /// What it means, in which `{1}` stands for the first group that matches.
+    /// What it means, where `{1}` stands for the first group that matches.
     pub cause: String,
-    /// What to do about it, in which `{1}` stands for the first group that matches.
+    /// What to do about it, where `{1}` stands for the first group that matches.
     pub hint: String,
 }
 
 /// The likely cause of a failed build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnosis {
-    /// What happened, e.g. `package-lock.json is out of step with package.json`.
+    /// What happened, e.g. `package-lock.json is out of sync with package.json`.
     pub cause: String,
     /// What to do about it.
     pub hint: String,
 }
 
 impl Buildpacks {
-    /// The likely cause of a failed build, by the last lines it printed. The rules of its own buildpack are asked first,
-    /// then those for all, then those of the others: a Dockerfile can run anything.
+    /// The likely cause of a failed build, from the last lines it printed. The rules of its own buildpack are tried
+    /// first, then the shared ones, then those of the other buildpacks: a Dockerfile can run anything.
     pub fn diagnose(&self, buildpack: &str, output: &[String]) -> Option<Diagnosis> {
         let (own, others): (Vec<_>, Vec<_>) = self.list.iter().partition(|other| other.name == buildpack);
         let own = own.into_iter().flat_map(|buildpack| &buildpack.manifest.failures);

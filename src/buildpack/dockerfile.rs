@@ -1,8 +1,8 @@
-//! What a user's own Dockerfile says about its port. The rest of it is the builder's to read.
+//! The port that a user's own Dockerfile exposes. Only the builder reads the rest of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The TCP ports that the last stage exposes, those of the stages it is built from included.
+/// The TCP ports that the last stage exposes, including those of the stages it is built from.
 pub(super) fn exposed_ports(dockerfile: &str) -> BTreeSet<u16> {
     let mut named: BTreeMap<String, BTreeSet<u16>> = BTreeMap::new();
     let mut ports = BTreeSet::new();

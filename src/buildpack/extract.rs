@@ -1,109 +1,62 @@
-use std::{path::Path, sync::OnceLock};
+//! How a `buildpack.toml` finds a text in a source. The grammar is recursive, see `detect`: an extractor can depend on
+//! a predicate, and a predicate can ask whether an extractor finds something.
 
-use globset::GlobMatcher;
-use regex::Regex;
+use std::path::Path;
+
 use serde::Deserialize;
 
 use super::{
-    detect::{Predicate, glob},
+    detect::Predicate,
+    document::{line_of, toml_key},
     paas_toml::PAAS_TOML,
+    pattern::{Expression, Patterns, Reference},
     scope::Scope,
 };
-use crate::{Error, Result, error::SourceError, tree::Tree};
+use crate::Result;
 
-/// How a text is found in the files of a source: a closed set, and each knows its place for a message.
+/// A way to find a text in the files of a source: a closed set. Each knows where it found the text, for messages.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum Extractor {
     /// The first line of a file that is neither blank nor a `#` comment.
     Line(String),
-    /// A string or number in a JSON file, by JSON pointer; with `regex`, its first group. Where the file is a pattern,
-    /// nothing unless exactly one of the files has it.
-    Json { file: Words, pointer: String, regex: Option<Expression> },
-    /// A string or number in a TOML file, by a dotted key; with `regex`, its first group. Of an array it is the first
-    /// item, of a table its `version`.
+    /// A string or number in a JSON file, by JSON pointer; with `regex`, its first group. If `file` is a pattern, it
+    /// finds nothing unless exactly one of the files has it.
+    Json { file: Patterns, pointer: String, regex: Option<Expression> },
+    /// A string or number in a TOML file, by a dotted key; with `regex`, its first group. For an array it is the
+    /// first item, for a table its `version`.
     Toml { file: String, key: String, regex: Option<Expression> },
-    /// The first group of the first match in the first of the files that has one; `^` and `$` are a line's.
+    /// The first group of the first match in the first of the files that has one; `^` and `$` match at line ends.
     Regex {
-        file: Words,
+        file: Patterns,
         regex: Expression,
         /// Only files that have one of these beside them, as paths from their own directory.
-        beside: Option<Words>,
-        /// Nothing where the matches of all the files differ.
+        beside: Option<Patterns>,
+        /// Find nothing if the matches differ.
         #[serde(default)]
         unique: bool,
     },
-    /// The first group of the paths that match, and whose text does, if that is asked. Nothing where they differ in
-    /// it, unless the first will do.
+    /// The first group of the paths that match (with `text`, whose content matches too). Nothing if they differ, unless
+    /// `first` is set.
     Path {
-        glob: Words,
+        glob: Patterns,
         regex: Expression,
         text: Option<Expression>,
         #[serde(default)]
         first: bool,
-        /// What is put in the place of what in the result.
+        /// Replaces the first text with the second in the result.
         replace: Option<(String, String)>,
     },
     /// A tool's version in `.tool-versions` or `mise.toml`, under one of these names.
-    Tool(Words),
-    /// What `paas.toml` says under this key below `[build]`: `static`.
+    Tool(Patterns),
+    /// The value of this key under `[build]` in `paas.toml`: `static`.
     Setting(String),
     /// A value of this buildpack.
     Value(String),
-    /// A text of the buildpack's own, where something holds.
+    /// A fixed text, if a predicate holds.
     Implied { by: Box<Predicate>, is: String },
-    /// What another extractor finds, where something holds.
+    /// What another extractor finds, if a predicate holds.
     Given { that: Box<Predicate>, find: Box<Extractor> },
-}
-
-/// One word or several: paths, patterns of paths, names. Patterns are compiled when they are asked.
-#[derive(Debug, Deserialize)]
-#[serde(from = "OneOrMany")]
-pub(super) struct Words {
-    words: Vec<String>,
-    compiled: OnceLock<Vec<Option<GlobMatcher>>>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum OneOrMany {
-    One(String),
-    Many(Vec<String>),
-}
-
-impl From<OneOrMany> for Words {
-    fn from(words: OneOrMany) -> Words {
-        let words = match words {
-            OneOrMany::One(word) => vec![word],
-            OneOrMany::Many(words) => words,
-        };
-        Words { words, compiled: OnceLock::new() }
-    }
-}
-
-impl Words {
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.words.iter().map(String::as_str)
-    }
-
-    /// The words for a message: `a, b`.
-    pub fn join(&self) -> String {
-        self.words.join(", ")
-    }
-
-    /// The words as patterns of paths; one that is a plain path has no matcher.
-    pub fn patterns(&self) -> Result<impl Iterator<Item = (&str, Option<&GlobMatcher>)>> {
-        let compiled = match self.compiled.get() {
-            Some(compiled) => compiled,
-            None => {
-                let plain = |word: &str| !word.contains(['*', '?', '[', '{']);
-                let compiled = self.iter().map(|word| if plain(word) { Ok(None) } else { glob(word).map(Some) });
-                let compiled = compiled.collect::<Result<_>>()?;
-                self.compiled.get_or_init(|| compiled)
-            }
-        };
-        Ok(self.iter().zip(compiled.iter().map(Option::as_ref)))
-    }
 }
 
 /// A text that was found, and where.
@@ -116,48 +69,16 @@ pub(super) struct Found {
     pub place: String,
 }
 
-/// A regular expression in a `buildpack.toml`, where `^` and `$` match at lines. It is compiled when it is asked.
-#[derive(Debug, Deserialize)]
-#[serde(from = "String")]
-pub(super) struct Expression {
-    text: String,
-    compiled: OnceLock<Regex>,
-}
-
-impl From<String> for Expression {
-    fn from(text: String) -> Expression {
-        Expression { text, compiled: OnceLock::new() }
-    }
-}
-
-impl Expression {
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
-
-    pub fn compile(&self) -> Result<&Regex> {
-        if let Some(regex) = self.compiled.get() {
-            return Ok(regex);
-        }
-        let regex = regex::RegexBuilder::new(&self.text).multi_line(true).crlf(true).build().map_err(|error| {
-            Error::Source(SourceError::Buildpack {
-                message: format!("a buildpack has a malformed regular expression: {error}"),
-            })
-        })?;
-        Ok(self.compiled.get_or_init(|| regex))
-    }
-}
-
-/// Where tools of all kinds have their versions, as a line a tool.
+/// The file in which version managers pin tools, one per line.
 const TOOL_VERSIONS: &str = ".tool-versions";
-/// Where they have them in TOML, below `tools`.
+/// The files in which mise pins tools, under `tools`.
 const MISE: [&str; 4] = ["mise.toml", ".mise.toml", "mise/config.toml", ".config/mise.toml"];
 
 impl Extractor {
-    /// Looks for the text; nothing where the file, the key or the match is missing or empty.
+    /// Looks for the text; nothing if the file, the key or the match is missing or empty.
     ///
     /// # Errors
-    /// `SourceError::File` where the file does not parse.
+    /// `SourceError::File` if the file does not parse.
     pub fn find(&self, scope: &Scope<'_>) -> Result<Option<Found>> {
         let found = match self {
             Extractor::Line(file) => scope.text(Path::new(file)).and_then(|text| {
@@ -183,7 +104,7 @@ impl Extractor {
                 }
                 for entry in scope.matching(file)? {
                     let Some(file) = entry.path.to_str().filter(|path| !self_names(file, path)) else { continue };
-                    // A file that is only perhaps of interest may be no good JSON.
+                    // A pattern can match files that are not valid JSON.
                     let Ok(Some(document)) = scope.json(file) else { continue };
                     if let Some(text) = document.pointer(pointer).and_then(json_text) {
                         found.extend(keyed(scope, file, &key, last, text, regex.as_ref())?);
@@ -268,48 +189,38 @@ impl Extractor {
         Ok(found.filter(|found| !found.text.trim().is_empty()))
     }
 
-    /// Calls back with every predicate and expression inside, for a check of the buildpack.
-    pub fn visit<'a>(&'a self, visit: &mut dyn FnMut(Part<'a>)) {
+    /// Calls back with everything inside that can be malformed, to check the buildpack.
+    pub fn visit<'a>(&'a self, visit: &mut dyn FnMut(Reference<'a>)) {
         match self {
             Extractor::Json { regex, file, .. } => {
-                regex.iter().for_each(|regex| visit(Part::Expression(regex)));
-                file.iter().for_each(|pattern| visit(Part::Glob(pattern)));
+                regex.iter().for_each(|regex| visit(Reference::Expression(regex)));
+                file.iter().for_each(|pattern| visit(Reference::Glob(pattern)));
             }
             Extractor::Toml { regex, .. } => {
-                regex.iter().for_each(|regex| visit(Part::Expression(regex)));
+                regex.iter().for_each(|regex| visit(Reference::Expression(regex)));
             }
             Extractor::Regex { file, regex, .. } => {
-                visit(Part::Expression(regex));
-                file.iter().for_each(|pattern| visit(Part::Glob(pattern)));
+                visit(Reference::Expression(regex));
+                file.iter().for_each(|pattern| visit(Reference::Glob(pattern)));
             }
             Extractor::Path { glob, regex, text, .. } => {
-                visit(Part::Expression(regex));
-                text.iter().for_each(|regex| visit(Part::Expression(regex)));
-                glob.iter().for_each(|pattern| visit(Part::Glob(pattern)));
+                visit(Reference::Expression(regex));
+                text.iter().for_each(|regex| visit(Reference::Expression(regex)));
+                glob.iter().for_each(|pattern| visit(Reference::Glob(pattern)));
             }
             Extractor::Implied { by, .. } => by.visit(visit),
             Extractor::Given { that, find } => {
                 that.visit(visit);
                 find.visit(visit);
             }
-            Extractor::Value(name) => visit(Part::Value(name)),
+            Extractor::Value(name) => visit(Reference::Value(name)),
             Extractor::Line(_) | Extractor::Tool(_) | Extractor::Setting(_) => {}
         }
     }
 }
 
-/// What a buildpack's predicates and extractors are made of, for [`Extractor::visit`].
-pub(super) enum Part<'a> {
-    Expression(&'a Expression),
-    Glob(&'a str),
-    Fact(&'a str),
-    Choice(&'a str, &'a str),
-    Version(&'a str),
-    Value(&'a str),
-}
-
-/// Whether a path is one of the words itself, and no match of a pattern.
-fn self_names(words: &Words, path: &str) -> bool {
+/// Whether a path is one of the words itself, not only a match of a pattern.
+fn self_names(words: &Patterns, path: &str) -> bool {
     words.iter().any(|word| word == path)
 }
 
@@ -322,7 +233,7 @@ fn json_text(value: &serde_json::Value) -> Option<String> {
     }
 }
 
-/// What was found under a key of a document: with its line, where that can be told, and cut to a group.
+/// What was found under a key of a document: with its line, if it can be found, and cut to a group.
 fn keyed(
     scope: &Scope<'_>,
     file: &str,
@@ -345,8 +256,8 @@ fn keyed(
     Ok(Some(Found { text, file: file.to_owned(), line, place: format!("{key} in {file}") }))
 }
 
-/// A tool's version where tools of all kinds have theirs.
-fn tool(scope: &Scope<'_>, names: &Words) -> Result<Option<Found>> {
+/// A tool's version from the files of version managers.
+fn tool(scope: &Scope<'_>, names: &Patterns) -> Result<Option<Found>> {
     for (index, line) in scope.text(Path::new(TOOL_VERSIONS)).iter().flat_map(|text| text.lines().enumerate()) {
         let line = line.split('#').next().unwrap_or(line);
         let mut words = line.split_whitespace();
@@ -369,46 +280,7 @@ fn tool(scope: &Scope<'_>, names: &Words) -> Result<Option<Found>> {
     Ok(None)
 }
 
-/// A JSON file, or nothing where there is none. One whose name ends in `.jsonc` may have comments.
-pub(super) fn json(tree: &Tree, file: &str) -> Result<Option<serde_json::Value>> {
-    let Some(mut text) = tree.read_text(file)? else { return Ok(None) };
-    if file.ends_with(".jsonc") {
-        text = without_comments(&text);
-    }
-    serde_json::from_str(&text).map(Some).map_err(|error| {
-        Error::Source(SourceError::File {
-            file: file.to_owned(),
-            line: Some(error.line()).filter(|line| *line > 0),
-            message: format!("it is not good JSON: {}", without_place(&error)),
-            hint: format!("correct {file}, commit and push again"),
-        })
-    })
-}
-
-/// A TOML file, or nothing where there is none.
-pub(super) fn toml(tree: &Tree, file: &str) -> Result<Option<toml::Table>> {
-    let Some(text) = tree.read_text(file)? else { return Ok(None) };
-    text.parse().map(Some).map_err(|error: toml::de::Error| {
-        Error::Source(SourceError::File {
-            file: file.to_owned(),
-            line: error.span().map(|span| line_of(&text, span.start)),
-            message: format!("it is not good TOML: {}", error.message()),
-            hint: format!("correct {file}, commit and push again"),
-        })
-    })
-}
-
-/// The value at a dotted key.
-pub(super) fn toml_key<'a>(document: &'a toml::Table, key: &str) -> Option<&'a toml::Value> {
-    let mut keys = key.split('.');
-    let mut value = document.get(keys.next()?)?;
-    for key in keys {
-        value = value.get(key)?;
-    }
-    Some(value)
-}
-
-/// A value as a text; of an array its first item, of a table its `version`.
+/// A value as a text; for an array its first item, for a table its `version`.
 fn toml_text(value: &toml::Value) -> Option<String> {
     match value {
         toml::Value::String(text) => Some(text.clone()),
@@ -417,74 +289,5 @@ fn toml_text(value: &toml::Value) -> Option<String> {
         toml::Value::Array(items) => items.first().and_then(toml_text),
         toml::Value::Table(table) => table.get("version").and_then(toml_text),
         _ => None,
-    }
-}
-
-/// The number of the line that a byte is in, counted from 1.
-pub(super) fn line_of(text: &str, offset: usize) -> usize {
-    let before = text.as_bytes().get(..offset).unwrap_or(text.as_bytes());
-    before.iter().filter(|byte| **byte == b'\n').count() + 1
-}
-
-fn without_place(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    text.split(" at line ").next().unwrap_or(&text).to_owned()
-}
-
-/// JSON without `//` and `/* */` comments and without commas before a closing bracket; its lines stay where they are.
-fn without_comments(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    let mut rest = text.chars().peekable();
-    while let Some(character) = rest.next() {
-        match (character, rest.peek()) {
-            ('"', _) => {
-                plain.push('"');
-                while let Some(inside) = rest.next() {
-                    plain.push(inside);
-                    match inside {
-                        '\\' => plain.extend(rest.next()),
-                        '"' => break,
-                        _ => {}
-                    }
-                }
-            }
-            ('/', Some('/')) => while rest.next_if(|next| *next != '\n').is_some() {},
-            ('/', Some('*')) => {
-                rest.next();
-                let mut before = ' ';
-                for inside in rest.by_ref() {
-                    if inside == '\n' {
-                        plain.push('\n');
-                    }
-                    if (before, inside) == ('*', '/') {
-                        break;
-                    }
-                    before = inside;
-                }
-            }
-            (']' | '}', _) => {
-                let kept = plain.trim_end();
-                if kept.ends_with(',') {
-                    let comma = kept.len() - 1;
-                    plain.replace_range(comma..=comma, "");
-                }
-                plain.push(character);
-            }
-            _ => plain.push(character),
-        }
-    }
-    plain
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn comments_are_left_out_of_json() {
-        let text = "{ // one\n\"a\": \"// no \\\" /* comment */\", /* two\nlines */ \"b\": [1, 2, ],\n}";
-        let document: serde_json::Value = serde_json::from_str(&without_comments(text)).unwrap();
-        assert_eq!(document, serde_json::json!({ "a": "// no \" /* comment */", "b": [1, 2] }));
-        assert_eq!(without_comments(text).lines().count(), text.lines().count());
     }
 }

@@ -1,4 +1,4 @@
-//! The Dockerfile of a buildpack, from its templates and what is known of a source.
+//! The Dockerfile of a buildpack, from its templates and what is known about a source.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -11,28 +11,29 @@ use super::{
     render::{chain_form, command_instruction, quoted, quoted_variables, render, shell_form},
     scope::Scope,
     version::Version,
+    wrong_manifest,
 };
-use crate::{Error, Result, error::SourceError, tree::DockerIgnore};
+use crate::{Error, Result, tree::DockerIgnore};
 
 /// A command of the build, for the plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BuildCommand {
-    /// Which it is: `install`, `build` or another.
+    /// Its name: `install`, `build` or another.
     pub name: String,
     /// The command line.
     pub command: String,
-    /// Who says so: `paas.toml`, or the buildpack.
+    /// Where it comes from: `paas.toml`, or the buildpack.
     pub source: String,
 }
 
-/// A Dockerfile, and all files that are added to the build context, itself among them.
+/// A Dockerfile, and all files that are added to the build context, including itself.
 pub(super) struct Generated {
     pub path: String,
     pub text: String,
     pub extra_files: Vec<(String, Vec<u8>)>,
     pub commands: Vec<BuildCommand>,
     pub packages: SystemPackages,
-    /// The versions of other buildpacks that have their say first.
+    /// The versions of other buildpacks that build a part first.
     pub more_versions: Vec<Version>,
 }
 
@@ -53,7 +54,7 @@ struct TemplateContext<'a> {
     copy: BTreeMap<&'a str, String>,
     /// Names of system packages.
     packages: BTreeMap<&'static str, Vec<String>>,
-    /// Variables for `ENV`, quoted; missing where there are none.
+    /// Variables for `ENV`, quoted; missing if there are none.
     variables: BTreeMap<&'static str, String>,
     /// The images to build from.
     image: BTreeMap<String, String>,
@@ -66,7 +67,7 @@ struct TemplateContext<'a> {
 /// The Dockerfile of a buildpack: its path, its text and all files that are added to the build context.
 ///
 /// # Errors
-/// [`Error::Source`] where a template is malformed, `SourceError::File` where a file of the source is.
+/// [`Error::Source`] if a template is malformed, `SourceError::File` if a file of the source is.
 pub(super) fn generate(
     scope: &Scope<'_>,
     buildpacks: &Buildpacks,
@@ -75,7 +76,7 @@ pub(super) fn generate(
     command: Option<&str>,
 ) -> Result<Generated> {
     let tree = scope.tree;
-    // A name that the repository does not use, not even for a link that would lead these files elsewhere.
+    // A name that the repository does not use, not even for a link that would redirect these files.
     let directory = (0..)
         .map(|number| if number == 0 { ".paas".to_owned() } else { format!(".paas-{number}") })
         .find(|directory| {
@@ -92,12 +93,10 @@ pub(super) fn generate(
         if rule.when.holds(scope)?.is_none() {
             continue;
         }
-        let other = buildpacks.find(&rule.buildpack).ok_or_else(|| {
-            Error::Source(SourceError::Buildpack {
-                message: format!("{} needs a buildpack {}, and there is none", buildpack.name, rule.buildpack),
-            })
-        })?;
-        // What paas.toml says of the build is meant for the buildpack that was chosen; versions have names.
+        let missing = || format!("{} needs the buildpack {}, which does not exist", buildpack.name, rule.buildpack);
+        let other = buildpacks.find(&rule.buildpack).ok_or_else(|| wrong_manifest(missing()))?;
+        // The build settings of paas.toml are for the chosen buildpack; only versions and variables apply to others
+        // too.
         let BuildSection { versions, variables, .. } = &scope.paas_toml.build;
         let build = BuildSection { versions: versions.clone(), variables: variables.clone(), ..Default::default() };
         let paas_toml = PaasToml { build, ..PaasToml::default() };
@@ -114,7 +113,7 @@ pub(super) fn generate(
         text.push_str(&command_instruction(command));
     }
     for (file, template) in &scope.manifest.files {
-        // Some are for a part of what the templates can be.
+        // Some files are only needed by parts of the template that were not rendered.
         if !text.contains(&format!("{directory}/{file}")) {
             continue;
         }
@@ -154,7 +153,7 @@ fn context<'a>(
     }
     let mut choice = BTreeMap::new();
     for rule in &manifest.choices {
-        choice.insert(rule.name.as_str(), scope.choice(&rule.name)?.is);
+        choice.insert(rule.name.as_str(), scope.choice(&rule.name)?.option);
     }
     let mut value = BTreeMap::new();
     for key in manifest.values.keys() {
@@ -191,8 +190,8 @@ fn context<'a>(
     Ok((context, run))
 }
 
-/// The commands of the build, each as it is written after `RUN`: of each name the first that holds, or what `paas.toml`
-/// says in its place. One that is not to be run has an empty command.
+/// The commands of the build, each as it is written after `RUN`: for each name the first that holds, or the one that
+/// `paas.toml` sets instead. A command that is turned off is empty.
 fn commands(scope: &Scope<'_>, context: &TemplateContext<'_>) -> Result<Vec<(String, BuildCommand)>> {
     let build = &scope.paas_toml.build;
     let mut commands: Vec<(String, BuildCommand)> = Vec::new();
@@ -211,18 +210,18 @@ fn commands(scope: &Scope<'_>, context: &TemplateContext<'_>) -> Result<Vec<(Str
         let Some(reason) = when else { continue };
         let template = super::render::one_off(&format!("commands.{}", rule.name), &rule.run, context)?;
         let Some(line) = with_values(scope, template.trim())? else { continue };
-        // What has nothing of the repository in it is easier to read as it is.
+        // Without values of the repository, the plain form is safe and easier to read.
         let instruction = if line == template.trim() { line.clone() } else { chain_form(&line) };
         commands.push((instruction, BuildCommand { name: rule.name.clone(), command: line, source: reason }));
     }
     Ok(commands)
 }
 
-/// A command line with its values, quoted for the shell; nothing where one of them is not found.
+/// A command line with its values, quoted for the shell; nothing if one of them is not found.
 pub(super) fn with_values(scope: &Scope<'_>, line: &str) -> Result<Option<String>> {
     let mut filled = String::with_capacity(line.len());
     let mut rest = line;
-    // A value's own text is not searched for the places of others.
+    // Placeholders inside a value's own text are not replaced.
     while let Some(start) = rest.find('{') {
         let (before, after) = rest.split_at(start);
         filled.push_str(before);
@@ -243,9 +242,9 @@ pub(super) fn with_values(scope: &Scope<'_>, line: &str) -> Result<Option<String
     Ok(Some(filled))
 }
 
-/// The files that templates copy before the rest, so that a change of the source leaves what follows from them. Those at
-/// the root are named; where some are deeper, all are gathered in a directory of the plan's own, with their paths,
-/// because `COPY` would put them all in one place; and so they are where some have other content.
+/// The files that templates copy before the rest, so that a change to the source keeps the layers made from them. Files
+/// at the root are copied directly. If some are deeper, or have other content, all are gathered with their paths in a
+/// directory of the plan, because `COPY` would put them all in one place.
 fn copies<'a>(
     scope: &Scope<'a>,
     directory: &str,
@@ -267,7 +266,7 @@ fn copies<'a>(
             continue;
         }
         let plain = |(path, content): (&&Path, &Option<&str>)| {
-            // No separator, and nothing that COPY would read as a pattern or a variable.
+            // No separator, and no character that COPY would read as a pattern or a variable.
             let text = path.to_str().unwrap_or("/");
             content.is_none() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-+@".contains(&byte))
         };

@@ -3,42 +3,43 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 
 use super::{
-    detect::{Predicate, glob},
-    extract::{Extractor, Part, Words},
+    detect::Predicate,
+    extract::Extractor,
     packages::{DependencyRules, PackageRule, is_package},
+    pattern::{Patterns, Reference, glob},
     range::is_version,
     version::VersionRule,
 };
 use crate::model::ProcessType;
 
-/// What a `buildpack.toml` says.
+/// The content of a `buildpack.toml`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Manifest {
-    /// What it is called in the log, e.g. `Node`.
+    /// Its name in the log, e.g. `Node`.
     pub title: String,
     /// Its place among the buildpacks: the lowest number that matches wins.
     pub order: u32,
     /// When it matches: the first rule that holds gives the reason.
     pub detect: Vec<Predicate>,
-    /// What it looks for, for the message where nothing matches; without it, what `detect` says.
+    /// What it looks for, for the message when nothing matches. Default: derived from `detect`.
     pub looks_for: Option<String>,
-    /// The repository's own Dockerfile that is built; without it, the template `Dockerfile.tera` is.
+    /// The Dockerfile of the repository to build. Default: the template `Dockerfile.tera`.
     pub dockerfile: Option<String>,
-    /// The images it builds from, by what the templates call them; each is a template of versions, facts and choices.
+    /// The images it builds from, by their names in the templates; each is a template of versions, facts and choices.
     #[serde(default)]
     pub images: BTreeMap<String, String>,
-    /// What has a version, and who decides it.
+    /// What has a version, and what decides it.
     #[serde(default)]
     pub versions: Vec<VersionRule>,
-    /// What there are several tools for, e.g. package managers, and which of them it is.
+    /// Choices between tools, e.g. package managers.
     #[serde(default)]
     pub choices: Vec<ChoiceRule>,
-    /// What the templates can ask about.
+    /// Facts that the templates can test.
     #[serde(default)]
     pub facts: BTreeMap<String, Predicate>,
-    /// What the templates can write, as quoted JSON strings, and commands quoted for the shell: the first extractor that
-    /// finds something.
+    /// Values that templates can write as quoted JSON strings, and commands quoted for the shell: from the first
+    /// extractor that finds something.
     #[serde(default)]
     pub values: BTreeMap<String, Vec<Extractor>>,
     /// Where the names of the dependencies are.
@@ -46,7 +47,7 @@ pub(super) struct Manifest {
     /// System packages that dependencies need.
     #[serde(default)]
     pub packages: Vec<PackageRule>,
-    /// Files that the templates can copy before the rest of the source, by what the templates call them.
+    /// Files that the templates can copy before the rest of the source, by their names in the templates.
     #[serde(default)]
     pub copies: BTreeMap<String, Vec<CopyRule>>,
     /// Commands of the build: for each name the first that holds. `paas.toml` overrides `install` and `build`.
@@ -58,21 +59,21 @@ pub(super) struct Manifest {
     /// Further files for the build, made from templates: name to template.
     #[serde(default)]
     pub files: BTreeMap<String, String>,
-    /// Patterns of `.dockerignore` that hold before the repository's own.
+    /// Patterns of `.dockerignore` that come before the repository's own.
     #[serde(default)]
     pub ignore: Vec<String>,
-    /// Whether it can serve what `[build] static` names.
+    /// Whether it can serve the directory that `[build] static` names.
     #[serde(default, rename = "static")]
     pub serves_static: bool,
-    /// What runs where neither `paas.toml` nor `Procfile` says: the first rule that holds for each process type.
+    /// The processes if neither `paas.toml` nor `Procfile` sets any: the first rule that holds for each process type.
     #[serde(default)]
     pub processes: Vec<ProcessRule>,
-    /// What to do where nothing says what runs.
+    /// Why no process was found.
     pub no_process: Option<String>,
-    /// What cannot be built, and what to do about it.
+    /// Repositories that cannot be built, and what to do about it.
     #[serde(default)]
     pub refuse: Vec<Refusal>,
-    /// What is worth a line in the log.
+    /// Notes for the log.
     #[serde(default)]
     pub notes: Vec<Note>,
     /// What the output of a failed build means.
@@ -84,11 +85,11 @@ pub(super) struct Manifest {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ChoiceRule {
-    /// What the templates call it.
+    /// Its name in the templates.
     pub name: String,
-    /// What the plan calls it, e.g. `Package manager`; without it the plan does not show it.
+    /// Its name in the plan, e.g. `Package manager`. Without it the plan does not show it.
     pub what: Option<String>,
-    /// The options, the first of which that holds is taken.
+    /// The options; the first that holds is taken.
     pub options: Vec<ChoiceOption>,
 }
 
@@ -97,7 +98,7 @@ pub(super) struct ChoiceRule {
 #[serde(deny_unknown_fields)]
 pub(super) struct ChoiceOption {
     pub is: String,
-    /// When; always, if not said.
+    /// When it applies. Default: always.
     pub when: Option<Predicate>,
 }
 
@@ -105,12 +106,12 @@ pub(super) struct ChoiceOption {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CopyRule {
-    /// Which.
-    pub files: Words,
-    /// When; always, if not said.
+    /// The files.
+    pub files: Patterns,
+    /// When it applies. Default: always.
     pub when: Option<Predicate>,
-    /// What the copies have in place of what the files have, so that a change of these is none of theirs. A file that an
-    /// earlier rule copies is copied as it is.
+    /// Fixed content for the copies, so that they do not change when the files do. A file that an earlier rule copies
+    /// keeps its own content.
     pub content: Option<String>,
 }
 
@@ -118,24 +119,24 @@ pub(super) struct CopyRule {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CommandRule {
-    /// What the templates call it, e.g. `install`.
+    /// Its name in the templates, e.g. `install`.
     pub name: String,
-    /// When; always, if not said.
+    /// When it applies. Default: always.
     pub when: Option<Predicate>,
-    /// The command line: a template of versions, facts and choices, in which `{NAME}` stands for a value, quoted for the
-    /// shell; where that is not found the rule does not hold.
+    /// The command line: a template of versions, facts and choices. `{NAME}` stands for a value, quoted for the shell;
+    /// if the value is not found, the rule does not hold.
     pub run: String,
 }
 
-/// Another buildpack that has its say first.
+/// Another buildpack that builds a part first.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct BeforeRule {
-    /// The other's name.
+    /// Its name.
     pub buildpack: String,
-    /// Its template, whose text the templates of this one can write as `before.BUILDPACK`.
+    /// Its template. The templates of this buildpack can insert the text as `before.BUILDPACK`.
     pub template: String,
-    /// When.
+    /// When it applies.
     pub when: Predicate,
 }
 
@@ -145,20 +146,20 @@ pub(super) struct BeforeRule {
 pub(super) struct ProcessRule {
     /// Its type.
     pub name: ProcessType,
-    /// When; always, if not said.
+    /// When it applies. Default: always.
     pub when: Option<Predicate>,
-    /// A command line, in which `{NAME}` stands for a value, quoted for the shell, and `{script}` for the scripts; where a
-    /// value is not found the rule does not hold. Without it and `scripts`, the image's own command runs.
+    /// A command line. `{NAME}` stands for a value, quoted for the shell, and `{script}` for the scripts; if a value is
+    /// not found, the rule does not hold. Without `command` and `scripts`, the image's own command runs.
     pub command: Option<String>,
-    /// Command lines taken from the repository as they are, run one after another; the rule does not hold where the
-    /// last of them is not found.
+    /// Command lines taken unchanged from the repository and run one after another. If the last of them is not found,
+    /// the rule does not hold.
     #[serde(default)]
     pub scripts: Vec<Extractor>,
-    /// What it is called in the log, e.g. `the start script`.
+    /// Its name in the log, e.g. `the start script`.
     pub source: String,
 }
 
-/// A repository that matches and cannot be built.
+/// A repository that matches but cannot be built.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Refusal {
@@ -182,8 +183,8 @@ impl Manifest {
         self.looks_for.clone().unwrap_or_else(|| words().collect::<Vec<_>>().join(", or "))
     }
 
-    /// Refuses what would fail only when it is used: a missing template, a fact that is nowhere, a version that is none.
-    /// This compiles all expressions and patterns, which otherwise happens to those that are asked.
+    /// Refuses mistakes that would otherwise fail only when they are used: a missing template, an undefined fact, an
+    /// invalid version. This compiles all expressions and patterns, which otherwise happens only when one is needed.
     pub fn check(&self, templates: &BTreeMap<String, String>) -> Result<(), String> {
         let needed = self.files.values().filter(|template| !template.contains('/')).map(String::as_str);
         let dockerfile = self.dockerfile.is_none().then_some("Dockerfile.tera");
@@ -202,22 +203,22 @@ impl Manifest {
         }
         let mut wrong = BTreeSet::new();
         self.visit(&mut |part| match part {
-            Part::Fact(name) if !self.facts.contains_key(name) => {
+            Reference::Fact(name) if !self.facts.contains_key(name) => {
                 wrong.insert(format!("there is no fact {name}"));
             }
-            Part::Choice(name, is) if !self.has_option(name, is) => {
+            Reference::Choice(name, is) if !self.has_option(name, is) => {
                 wrong.insert(format!("there is no choice {name} = {is}"));
             }
-            Part::Value(name) if !self.values.contains_key(name) => {
+            Reference::Value(name) if !self.values.contains_key(name) => {
                 wrong.insert(format!("there is no value {name}"));
             }
-            Part::Version(name) if !self.versions.iter().any(|rule| rule.name == name) => {
+            Reference::Version(name) if !self.versions.iter().any(|rule| rule.name == name) => {
                 wrong.insert(format!("there is no version {name}"));
             }
-            Part::Expression(expression) => {
+            Reference::Expression(expression) => {
                 wrong.extend(expression.compile().err().map(|error| error.to_string()));
             }
-            Part::Glob(pattern) => wrong.extend(glob(pattern).err().map(|error| error.to_string())),
+            Reference::Glob(pattern) => wrong.extend(glob(pattern).err().map(|error| error.to_string())),
             _ => {}
         });
         wrong.into_iter().next().map_or(Ok(()), Err)
@@ -229,7 +230,7 @@ impl Manifest {
     }
 
     /// Calls back with everything inside that can be malformed.
-    pub fn visit<'a>(&'a self, visit: &mut dyn FnMut(Part<'a>)) {
+    pub fn visit<'a>(&'a self, visit: &mut dyn FnMut(Reference<'a>)) {
         self.detect.iter().chain(self.facts.values()).for_each(|predicate| predicate.visit(visit));
         self.refuse.iter().for_each(|refusal| refusal.when.visit(visit));
         self.notes.iter().for_each(|note| note.when.visit(visit));
@@ -242,7 +243,7 @@ impl Manifest {
         }
         for rule in self.copies.values().flatten() {
             rule.when.iter().for_each(|when| when.visit(visit));
-            rule.files.iter().for_each(|pattern| visit(Part::Glob(pattern)));
+            rule.files.iter().for_each(|pattern| visit(Reference::Glob(pattern)));
         }
         for rule in &self.commands {
             rule.when.iter().for_each(|when| when.visit(visit));
@@ -251,6 +252,6 @@ impl Manifest {
             rule.when.iter().for_each(|when| when.visit(visit));
             rule.scripts.iter().for_each(|extractor| extractor.visit(visit));
         }
-        self.failures.iter().for_each(|failure| visit(Part::Expression(&failure.output)));
+        self.failures.iter().for_each(|failure| visit(Reference::Expression(&failure.output)));
     }
 }

@@ -4,27 +4,26 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
-    extract::line_of,
+    document::{line_of, refused},
     packages::is_package,
     procfile::{known_words, process_type},
 };
 use crate::{
     Error, Result,
-    error::SourceError,
     model::{EnvKey, Invalid, ProcessSettings, ProcessType, Setting, SettingGroup},
 };
 
 /// The file's name.
 pub(super) const PAAS_TOML: &str = "paas.toml";
 
-/// What `paas.toml` says: everything in it is optional, and nothing else is allowed.
+/// The content of a `paas.toml`: all keys are optional, and unknown keys are errors.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct PaasToml {
     /// How it is built.
     pub build: BuildSection,
     /// Variables of the image that runs, which the app's config overrides.
     pub variables: BTreeMap<EnvKey, String>,
-    /// What runs, and how.
+    /// The processes and their settings.
     pub processes: BTreeMap<ProcessType, Declared>,
     /// The port that the web process listens on.
     pub port: Option<u16>,
@@ -32,18 +31,18 @@ pub(super) struct PaasToml {
     pub checks: ProcessSettings,
 }
 
-/// What a file of the source says about a process type.
+/// The settings of a process type in a file of the source.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Declared {
     /// Its command line.
     pub command: Option<String>,
-    /// How many containers it has, unless somebody scales it.
+    /// How many containers it has, unless it is scaled.
     pub quantity: Option<u32>,
     /// How it runs.
     pub settings: ProcessSettings,
 }
 
-/// What `[build]` says: each value with the line that says so.
+/// The `[build]` section: each value with its line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct BuildSection {
     /// The buildpack to use: its name, or a folder of the repository that begins with `./`.
@@ -52,9 +51,9 @@ pub(super) struct BuildSection {
     pub dockerfile: Option<(String, usize)>,
     /// Versions, by name.
     pub versions: BTreeMap<String, (String, usize)>,
-    /// What installs the dependencies; empty: nothing does.
+    /// The command that installs the dependencies; empty turns it off.
     pub install: Option<(String, usize)>,
-    /// What builds; empty: nothing does.
+    /// The command that builds; empty turns it off.
     pub build: Option<(String, usize)>,
     /// More system packages.
     pub packages: Vec<(String, usize)>,
@@ -62,14 +61,14 @@ pub(super) struct BuildSection {
     pub variables: BTreeMap<EnvKey, String>,
     /// Base images, by the buildpack's names for them.
     pub images: BTreeMap<String, (String, usize)>,
-    /// The directory that is served as it is once the build is done.
+    /// The directory that is served as static files after the build.
     pub static_root: Option<(String, usize)>,
-    /// The first line of the table that is more than the choice of a buildpack or Dockerfile.
+    /// The first line of the table.
     pub first_line: Option<usize>,
 }
 
 impl BuildSection {
-    /// What is said under a key, and where, for predicates and extractors.
+    /// The value of a key and its line, for predicates and extractors.
     pub fn text(&self, key: &str) -> Option<&(String, usize)> {
         match key {
             "install" => self.install.as_ref(),
@@ -116,30 +115,19 @@ struct Build {
 /// Reads a `paas.toml`.
 ///
 /// # Errors
-/// `SourceError::File` with the line, and the key that was probably meant.
+/// `SourceError::File` with the line and, for an unknown key, the key that was probably meant.
 pub(super) fn parse(text: &str) -> Result<PaasToml> {
     let document: Document = toml::from_str(text).map_err(|error| {
         let message = error.message();
         let words: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
         let hint = match words.split_first() {
             Some((unknown, known)) if message.starts_with("unknown") => known_words(unknown, known),
-            _ => "`paas plan` reads the file on your machine; docs/reference.md describes it".to_owned(),
+            _ => "docs/reference.md describes the file; check it on your machine with `paas plan`".to_owned(),
         };
-        Error::Source(SourceError::File {
-            file: PAAS_TOML.to_owned(),
-            line: error.span().map(|span| line_of(text, span.start)),
-            message: message.lines().collect::<Vec<_>>().join(" ").replace("i64", "a number"),
-            hint,
-        })
+        let line = error.span().map(|span| line_of(text, span.start));
+        refused(PAAS_TOML, line, message.lines().collect::<Vec<_>>().join(" ").replace("i64", "a number"), hint)
     })?;
-    let refused = |offset: usize, message: String, hint: &str| {
-        Error::Source(SourceError::File {
-            file: PAAS_TOML.to_owned(),
-            line: Some(line_of(text, offset)),
-            message,
-            hint: hint.to_owned(),
-        })
-    };
+    let refused = |offset: usize, message: String, hint: &str| refused_at(text, offset, message, hint);
 
     let mut processes = BTreeMap::new();
     for (name, value) in document.processes {
@@ -161,7 +149,7 @@ pub(super) fn parse(text: &str) -> Result<PaasToml> {
             Ok(number) if number > 0 => Some(number),
             _ => {
                 let message = format!("{} is not a port", port.get_ref());
-                return Err(refused(port.span().start, message, "write a number from 1 to 65535, or leave it out"));
+                return Err(refused(port.span().start, message, "write a number from 1 to 65535, or remove the key"));
             }
         },
     };
@@ -170,16 +158,14 @@ pub(super) fn parse(text: &str) -> Result<PaasToml> {
     Ok(PaasToml { build: build_section(text, document.build)?, variables, processes, port, checks })
 }
 
-/// Checks `[build]`: what it says becomes part of a Dockerfile.
+/// An error in this file, at a byte of it.
+fn refused_at(text: &str, offset: usize, message: String, hint: &str) -> Error {
+    refused(PAAS_TOML, line_of(text, offset), message, hint)
+}
+
+/// Checks `[build]`: its values become part of a Dockerfile.
 fn build_section(text: &str, build: Build) -> Result<BuildSection> {
-    let refused = |offset: usize, message: String, hint: &str| {
-        Error::Source(SourceError::File {
-            file: PAAS_TOML.to_owned(),
-            line: Some(line_of(text, offset)),
-            message,
-            hint: hint.to_owned(),
-        })
-    };
+    let refused = |offset: usize, message: String, hint: &str| refused_at(text, offset, message, hint);
     let placed = |text_at: Spanned<String>| {
         let line = line_of(text, text_at.span().start);
         (text_at.into_inner(), line)
@@ -193,7 +179,7 @@ fn build_section(text: &str, build: Build) -> Result<BuildSection> {
             _ => {
                 return Err(refused(
                     offset,
-                    format!("the version of {} is no text", name.get_ref()),
+                    format!("the version of {} must be a string", name.get_ref()),
                     "write it in quotes",
                 ));
             }
@@ -202,7 +188,7 @@ fn build_section(text: &str, build: Build) -> Result<BuildSection> {
     }
     for line in build.install.iter().chain(&build.build) {
         if line.get_ref().contains('\0') {
-            return Err(refused(line.span().start, "a command has a NUL in it".to_owned(), "take it out"));
+            return Err(refused(line.span().start, "a command contains a NUL character".to_owned(), "remove it"));
         }
     }
     for package in &build.packages {
@@ -249,14 +235,7 @@ fn build_section(text: &str, build: Build) -> Result<BuildSection> {
 
 /// Checks a table of variables: they become `ENV` of a Dockerfile, which takes one line.
 fn variables(text: &str, table: BTreeMap<Spanned<String>, Spanned<toml::Value>>) -> Result<BTreeMap<EnvKey, String>> {
-    let refused = |offset: usize, message: String, hint: &str| {
-        Error::Source(SourceError::File {
-            file: PAAS_TOML.to_owned(),
-            line: Some(line_of(text, offset)),
-            message,
-            hint: hint.to_owned(),
-        })
-    };
+    let refused = |offset: usize, message: String, hint: &str| refused_at(text, offset, message, hint);
     let mut variables = BTreeMap::new();
     for (name, value) in table {
         let offset = name.span().start;
@@ -266,7 +245,13 @@ fn variables(text: &str, table: BTreeMap<Spanned<String>, Spanned<toml::Value>>)
             toml::Value::String(value) => value,
             toml::Value::Integer(value) => value.to_string(),
             toml::Value::Boolean(value) => value.to_string(),
-            _ => return Err(refused(offset, format!("the value of {key} is no text"), "write it in quotes")),
+            _ => {
+                return Err(refused(
+                    offset,
+                    format!("the value of {key} must be a string, a number or a boolean"),
+                    "write it in quotes",
+                ));
+            }
         };
         if value.chars().any(char::is_control) {
             let message = format!("the value of {key} has more than one line");
@@ -288,7 +273,7 @@ fn declared(process: &ProcessType, value: toml::Value) -> Result<Declared, (Stri
         toml::Value::Table(table) => table,
         other => {
             let hint = format!("write `{process} = \"COMMAND\"`, or a table [processes.{process}]");
-            return Err((format!("{process} is {}, where a command belongs", article(&other)), hint));
+            return Err((format!("{process} must be a command, not {}", article(&other)), hint));
         }
     };
     for (name, value) in table {
@@ -309,7 +294,7 @@ fn declared(process: &ProcessType, value: toml::Value) -> Result<Declared, (Stri
                 }
             }
             ("command" | "scale" | "checks", other) => {
-                let hint = "command is a text, scale a number, checks a table".to_owned();
+                let hint = "command is a string, scale a number, checks a table".to_owned();
                 return Err((format!("{name} of {process} is {}", article(other)), hint));
             }
             _ => set(&mut declared.settings, SettingGroup::Processes, &name, &value)?,
@@ -327,7 +312,7 @@ fn command(process: &ProcessType, line: &str) -> Result<String, (String, String)
     Ok(line.to_owned())
 }
 
-/// Sets a setting to a value of a TOML file; else what is wrong, and what to write.
+/// Sets a setting to a value of a TOML file. The error is a message and a hint.
 fn set(
     settings: &mut ProcessSettings,
     group: SettingGroup,
@@ -351,7 +336,9 @@ fn set(
             let pair = |(name, value): (&String, &toml::Value)| Some(format!("{name}: {}", value.as_str()?));
             let pairs: Option<Vec<String>> = headers.iter().map(pair).collect();
             pairs
-                .ok_or_else(|| ("a header is no text".to_owned(), "write `headers = { Name = \"value\" }`".to_owned()))?
+                .ok_or_else(|| {
+                    ("a header must be a string".to_owned(), "write `headers = { Name = \"value\" }`".to_owned())
+                })?
                 .join("; ")
         }
         other => return Err((format!("{name} is {}", article(other)), format!("{name}: {}", setting.about()))),
@@ -359,7 +346,7 @@ fn set(
     settings.set(setting, &text).map_err(|error| (error.to_string(), format!("{name}: {}", setting.about())))
 }
 
-/// What kind of value it is, for people.
+/// The kind of a value, for messages.
 fn article(value: &toml::Value) -> String {
     match value.type_str() {
         kind @ ("array" | "integer") => format!("an {kind}"),
@@ -464,17 +451,17 @@ interval = 30
         paas.toml, line 2: unknown field `speed`, expected one of `buildpack`, `dockerfile`, `versions`, `install`, `build`, `packages`, `variables`, `images`, `static`
           known here: buildpack, dockerfile, versions, install, build, packages, variables, images, static
         paas.toml, line 2: invalid basic string, expected `"`
-          `paas plan` reads the file on your machine; docs/reference.md describes it
+          docs/reference.md describes the file; check it on your machine with `paas plan`
         paas.toml, line 2: "My_Worker" is not a valid process type: it takes 1 to 40 lower-case letters, digits and dashes, and begins and ends with no dash
           call it `my-worker`
         paas.toml, line 2: web has no command
           write `web = "COMMAND"`
-        paas.toml, line 2: web is an integer, where a command belongs
+        paas.toml, line 2: web must be a command, not an integer
           write `web = "COMMAND"`, or a table [processes.web]
         paas.toml, line 1: 70000 is not a port
-          write a number from 1 to 65535, or leave it out
+          write a number from 1 to 65535, or remove the key
         paas.toml, line 1: invalid type: string "x", expected a number
-          `paas plan` reads the file on your machine; docs/reference.md describes it
+          docs/reference.md describes the file; check it on your machine with `paas plan`
         paas.toml, line 2: "htp" is not a valid type: it is http, tcp, command or up
           type: what is asked: http, tcp (a connection), command, or up (that it stays up)
         paas.toml, line 2: "health" is not a valid path: it is a path such as /health
@@ -483,7 +470,7 @@ interval = 30
           status: the HTTP status that is healthy, such as 401
         paas.toml, line 2: "soon" is not a valid timeout: it is a time from 1s to 1h, such as 90s or 2m
           timeout: how long a new container may take to become healthy (60s)
-        paas.toml, line 3: the version of node is no text
+        paas.toml, line 3: the version of node must be a string
           write it in quotes
         paas.toml, line 2: "x; rm -rf /" is not the name of a Debian package
           write names such as "ffmpeg" and "libpq-dev"

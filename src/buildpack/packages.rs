@@ -6,12 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     detect::Predicate,
-    extract::{Expression, Part, Words, toml_key},
+    document::toml_key,
+    pattern::{Expression, Patterns, Reference},
     scope::Scope,
 };
 use crate::Result;
 
-/// Where the names of dependencies are.
+/// Where to find the names of dependencies.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct DependencyRules {
@@ -19,28 +20,28 @@ pub(super) struct DependencyRules {
     #[serde(default)]
     pub fold: bool,
     /// The files.
-    pub from: Vec<Names>,
+    pub from: Vec<DependencySource>,
 }
 
 /// A list of names in the files of a source: a closed set.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(super) enum Names {
+pub(super) enum DependencySource {
     /// The keys of an object, or the items of an array, in a JSON file.
     Json { file: String, pointer: String },
-    /// The keys of a table, or the items of an array up to the first character that no name has, in a TOML file.
+    /// The keys of a table, or the items of an array up to the first character that a name cannot have, in a TOML file.
     Toml { file: String, key: String },
     /// The first group of each match.
-    Regex { file: Words, regex: Expression },
+    Regex { file: Patterns, regex: Expression },
 }
 
-/// System packages that are needed where something holds.
+/// System packages that are needed under a condition: both, if both are set.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct PackageRule {
-    /// Where the source depends on one of these,
-    pub dependency: Option<Words>,
-    /// or where this holds; and where both are there, where both hold.
+    /// The source depends on one of these.
+    pub dependency: Option<Patterns>,
+    /// This holds.
     pub when: Option<Predicate>,
     /// Packages for the build.
     #[serde(default)]
@@ -50,14 +51,14 @@ pub(super) struct PackageRule {
     pub run: Vec<String>,
 }
 
-/// The names of what a source depends on, each with the file that says so.
+/// The names of the dependencies of a source, each with the file that lists it.
 #[derive(Debug, Default)]
 pub(super) struct Dependencies {
     fold: bool,
     names: BTreeMap<String, String>,
 }
 
-/// The system packages of a plan, by name: why.
+/// The system packages of a plan, by name, each with its reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct SystemPackages {
     /// Those that the build needs.
@@ -70,7 +71,7 @@ impl DependencyRules {
     /// Reads the names.
     ///
     /// # Errors
-    /// `SourceError::File` where a file does not parse.
+    /// `SourceError::File` if a file does not parse.
     pub fn find(&self, scope: &Scope<'_>) -> Result<Dependencies> {
         let mut dependencies = Dependencies { fold: self.fold, names: BTreeMap::new() };
         let mut add = |name: &str, file: &str| {
@@ -80,7 +81,7 @@ impl DependencyRules {
         };
         for names in &self.from {
             match names {
-                Names::Json { file, pointer } => {
+                DependencySource::Json { file, pointer } => {
                     let document = scope.json(file)?;
                     match document.as_ref().and_then(|document| document.pointer(pointer)) {
                         Some(serde_json::Value::Object(members)) => members.keys().for_each(|key| add(key, file)),
@@ -90,7 +91,7 @@ impl DependencyRules {
                         _ => {}
                     }
                 }
-                Names::Toml { file, key } => {
+                DependencySource::Toml { file, key } => {
                     let document = scope.toml(file)?;
                     match document.as_ref().and_then(|document| toml_key(document, key)) {
                         Some(toml::Value::Table(table)) => table.keys().for_each(|key| add(key, file)),
@@ -100,7 +101,7 @@ impl DependencyRules {
                         _ => {}
                     }
                 }
-                Names::Regex { file, regex } => {
+                DependencySource::Regex { file, regex } => {
                     let regex = regex.compile()?;
                     for entry in scope.matching(file)? {
                         let Some(text) = scope.text(&entry.path) else { continue };
@@ -119,17 +120,17 @@ impl DependencyRules {
 }
 
 impl Dependencies {
-    /// The first of some names that is among them, and where: `sharp in package.json`.
-    pub fn first_of(&self, names: &Words) -> Option<String> {
+    /// The first of these names that is a dependency, and where: `sharp in package.json`.
+    pub fn first_of(&self, names: &Patterns) -> Option<String> {
         names.iter().find_map(|name| self.names.get(&fold(self.fold, name)).map(|file| format!("{name} in {file}")))
     }
 }
 
 impl SystemPackages {
-    /// What the rules of the buildpack and `[build] packages` say together.
+    /// The packages of the buildpack's rules and of `[build] packages`.
     ///
     /// # Errors
-    /// `SourceError::File` where a file that is asked about does not parse.
+    /// `SourceError::File` if a file it reads does not parse.
     pub(super) fn find(scope: &Scope<'_>) -> Result<SystemPackages> {
         let mut packages = SystemPackages::default();
         for rule in &scope.manifest.packages {
@@ -172,8 +173,8 @@ impl SystemPackages {
 }
 
 impl PackageRule {
-    /// Calls back with everything inside that can be malformed, for a check of the buildpack.
-    pub fn visit<'a>(&'a self, visit: &mut dyn FnMut(Part<'a>)) {
+    /// Calls back with everything inside that can be malformed, to check the buildpack.
+    pub fn visit<'a>(&'a self, visit: &mut dyn FnMut(Reference<'a>)) {
         self.when.iter().for_each(|when| when.visit(visit));
     }
 
@@ -190,7 +191,7 @@ pub(super) fn is_package(text: &str) -> bool {
         && text.len() <= 100
         && text.bytes().all(allowed)
         && text.starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit())
-        // A last `+` or `-` would tell apt to install or to remove.
+        // apt reads a trailing `+` or `-` as an order to install or to remove.
         && !text.ends_with(['-', '+'])
         || text == "g++"
 }

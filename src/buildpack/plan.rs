@@ -6,6 +6,7 @@ use super::{
     Buildpack, Buildpacks,
     app_json::{self, APP_JSON},
     dockerfile::exposed_ports,
+    document::refused,
     generate::{BuildCommand, Generated, generate, versions_of, with_values},
     manifest::ProcessRule,
     paas_toml::{self, Declared, PAAS_TOML, PaasToml},
@@ -21,45 +22,48 @@ use crate::{
     tree::{DockerIgnore, Tree},
 };
 
-/// Everything that a source says about how it is built and run.
+/// The hint for a path in `paas.toml` that does not exist in the source.
+const NOT_THERE: &str = "write its path from the root of the repository, and check that it is committed";
+
+/// How a source is built and run.
 #[derive(Clone, Debug, Serialize)]
 pub struct BuildPlan {
     /// The buildpack's name, e.g. `node`.
     pub buildpack: String,
-    /// What the buildpack calls itself, e.g. `Node`.
+    /// The title of the buildpack, e.g. `Node`.
     pub title: String,
     /// Why it was chosen, e.g. `package.json found`.
     pub reason: String,
-    /// The versions it settled on.
+    /// The versions it uses.
     pub versions: Vec<Version>,
-    /// The tools it chose, where there are several for the same.
+    /// The tools it chose among several.
     pub choices: Vec<Choice>,
     /// The commands of the build.
     pub commands: Vec<BuildCommand>,
     /// The system packages it installs.
     pub packages: SystemPackages,
-    /// What is likely to go wrong, in sentences.
+    /// Likely problems, in sentences.
     pub warnings: Vec<String>,
-    /// What is worth knowing, in sentences.
+    /// Notes, in sentences.
     pub notes: Vec<String>,
     /// The process types, `web` first; `release` is not among them.
     pub processes: Vec<ProcessSpec>,
-    /// Who said so, e.g. `Procfile`.
+    /// Where they come from, e.g. `Procfile`.
     pub processes_source: String,
     /// The command line that is run once before a new release starts.
     pub release_command: Option<String>,
-    /// The port the web process listens on, where the source says.
+    /// The port the web process listens on, if the source sets it.
     pub port: Option<u16>,
-    /// Who said so, e.g. `EXPOSE in Dockerfile`.
+    /// Where the port comes from, e.g. `EXPOSE in Dockerfile`.
     pub port_source: Option<String>,
     /// The Dockerfile's path in the build context.
     pub dockerfile_path: String,
     /// The Dockerfile's text.
     pub dockerfile: String,
-    /// Files of the build context that the source does not have, a generated Dockerfile among them.
+    /// Files of the build context that the source does not have, including a generated Dockerfile.
     #[serde(skip)]
     pub extra_files: Vec<(String, Vec<u8>)>,
-    /// What of the source is left out of the build context.
+    /// Which files of the source are left out of the build context.
     #[serde(skip)]
     pub ignore: DockerIgnore,
 }
@@ -69,9 +73,9 @@ pub struct BuildPlan {
 pub struct Choice {
     /// For what, e.g. `Package manager`.
     pub what: String,
-    /// Which.
-    pub is: String,
-    /// Why.
+    /// The tool.
+    pub option: String,
+    /// Why it was chosen.
     pub source: String,
 }
 
@@ -80,9 +84,9 @@ impl BuildPlan {
     pub fn describe(&self) -> Vec<String> {
         let mut lines = vec![format!("{}: {}", self.title, self.reason)];
         lines.extend(self.versions.iter().map(Version::describe));
-        lines.extend(self.choices.iter().map(|Choice { what, is, source }| match source.as_str() {
-            "default" => format!("{what}: {is}, the default"),
-            _ => format!("{what}: {is}, because of {}", source.replace(" found", "")),
+        lines.extend(self.choices.iter().map(|Choice { what, option, source }| match source.as_str() {
+            "default" => format!("{what}: {option}, the default"),
+            _ => format!("{what}: {option}, because of {}", source.replace(" found", "")),
         }));
         lines.extend(self.packages.describe());
         let names: Vec<&str> = self.processes.iter().map(|spec| spec.process.as_str()).collect();
@@ -101,8 +105,8 @@ impl BuildPlan {
 /// Decides how a source is built and run: `paas.toml` first, then `Procfile`, then the buildpack that matches.
 ///
 /// # Errors
-/// `SourceError::NothingDetected`, `SourceError::File` where a file of the source is malformed, [`Error::Source`] where
-/// the buildpack cannot go on.
+/// `SourceError::NothingDetected`, `SourceError::File` if a file of the source is malformed, [`Error::Source`] if
+/// the buildpack cannot continue.
 pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
     let paas_toml =
         tree.read_text(PAAS_TOML)?.map_or_else(|| Ok(PaasToml::default()), |text| paas_toml::parse(&text))?;
@@ -123,10 +127,8 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
     check_settings(buildpacks, buildpack, &paas_toml)?;
     for refusal in &manifest.refuse {
         if refusal.when.holds(&scope)?.is_some() {
-            return Err(Error::Source(SourceError::Unbuildable {
-                message: refusal.message.clone(),
-                hint: refusal.hint.clone(),
-            }));
+            let (message, hint) = (refusal.message.clone(), refusal.hint.clone());
+            return Err(Error::Source(SourceError::Unbuildable { message, hint }));
         }
     }
     let mut notes = Vec::new();
@@ -139,8 +141,8 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
     let mut choices = Vec::new();
     for rule in &manifest.choices {
         let chosen = scope.choice(&rule.name)?;
-        if let Some(what) = rule.what.clone().filter(|_| !chosen.is.is_empty()) {
-            choices.push(Choice { what, is: chosen.is, source: chosen.reason });
+        if let Some(what) = rule.what.clone().filter(|_| !chosen.option.is_empty()) {
+            choices.push(Choice { what, option: chosen.option, source: chosen.reason });
         }
     }
     let Processes { commands, release_command, source: processes_source } =
@@ -210,9 +212,7 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
 
 /// The buildpack that `paas.toml` names, or the first that matches; and why.
 fn choose<'a>(tree: &Tree, buildpacks: &'a Buildpacks, paas_toml: &PaasToml) -> Result<(&'a Buildpack, String)> {
-    let refused = |line: usize, message: String, hint: String| {
-        Error::Source(SourceError::File { file: PAAS_TOML.to_owned(), line: Some(line), message, hint })
-    };
+    let refused = |line: usize, message: String, hint: String| refused(PAAS_TOML, line, message, hint);
     if let Some((name, line)) = &paas_toml.build.buildpack {
         let own = folder(name).map(|folder| format!("./{folder}"));
         let buildpack = buildpacks.find(own.as_deref().unwrap_or(name)).ok_or_else(|| {
@@ -252,7 +252,7 @@ fn choose<'a>(tree: &Tree, buildpacks: &'a Buildpacks, paas_toml: &PaasToml) -> 
     }))
 }
 
-/// What the source says about a process type: `paas.toml` before `app.json`.
+/// The settings of a process type in the source: `paas.toml` before `app.json`.
 fn declared(process: &ProcessType, paas_toml: &PaasToml, app_json: &BTreeMap<ProcessType, Declared>) -> Declared {
     let mut declared = paas_toml.processes.get(process).cloned().unwrap_or_default();
     if process.is_web() {
@@ -266,17 +266,17 @@ fn declared(process: &ProcessType, paas_toml: &PaasToml, app_json: &BTreeMap<Pro
 }
 
 struct Processes {
-    /// `web` first, then by name; nothing: the image's own command.
+    /// `web` first, then by name. Without a command, the image's own runs.
     commands: Vec<(ProcessType, Option<String>)>,
     release_command: Option<String>,
     source: String,
 }
 
 impl Buildpack {
-    /// Why it matches a source; nothing where it does not.
+    /// Why it matches a source; nothing if it does not.
     ///
     /// # Errors
-    /// `SourceError::File` where a file that is asked about does not parse.
+    /// `SourceError::File` if a file it reads does not parse.
     pub(super) fn detects(&self, tree: &Tree, paas_toml: &PaasToml, today: &str) -> Result<Option<String>> {
         let scope = Scope::new(tree, &self.manifest, paas_toml, today)?;
         for predicate in &self.manifest.detect {
@@ -288,66 +288,62 @@ impl Buildpack {
     }
 }
 
-/// The folder of the repository that a buildpack is in, where its name in `paas.toml` says so.
+/// The folder in the repository, if a buildpack's name in `paas.toml` is one.
 fn folder(name: &str) -> Option<&str> {
     name.strip_prefix("./").map(|folder| folder.trim_end_matches('/'))
 }
 
-/// The buildpacks with one more that is in a folder of the repository.
+/// The buildpacks and one more, from a folder of the repository.
 fn own_buildpack(tree: &Tree, buildpacks: &Buildpacks, folder: &str, line: usize) -> Result<Buildpacks> {
     if !tree.has_directory(folder) {
-        return Err(Error::Source(SourceError::File {
-            file: PAAS_TOML.to_owned(),
-            line: Some(line),
-            message: format!("there is no folder {folder:?} in the repository"),
-            hint: "write its path from the root of the repository, and see that it is committed".to_owned(),
-        }));
+        let message = format!("there is no folder {folder:?} in the repository");
+        return Err(refused(PAAS_TOML, line, message, NOT_THERE));
     }
     buildpacks.with(tree, folder)
 }
 
-/// Refuses what `[build]` says and the buildpack cannot do: what is passed over in silence is looked for in vain.
+/// Refuses keys of `[build]` that the buildpack does not support. If they were ignored, users would look for the
+/// effect.
 fn check_settings(buildpacks: &Buildpacks, buildpack: &Buildpack, paas_toml: &PaasToml) -> Result<()> {
     let (build, manifest) = (&paas_toml.build, &buildpack.manifest);
-    let refused = |line: usize, message: String, hint: String| {
-        Err(Error::Source(SourceError::File { file: PAAS_TOML.to_owned(), line: Some(line), message, hint }))
-    };
+    let refused = |line: usize, message: String, hint: String| Err(refused(PAAS_TOML, line, message, hint));
     if manifest.dockerfile.is_some() {
         let lines = [&build.install, &build.build, &build.static_root].into_iter().flatten().map(|(_, line)| *line);
         let lines = lines.chain(build.packages.iter().map(|(_, line)| *line));
         let lines = lines.chain(build.versions.values().chain(build.images.values()).map(|(_, line)| *line));
         let variables = !build.variables.is_empty() || !paas_toml.variables.is_empty();
         let line = lines.min().or(variables.then_some(build.first_line.unwrap_or(1)));
-        let hint = "write it in the Dockerfile, or take it out".to_owned();
-        return line
-            .map_or(Ok(()), |line| refused(line, "a Dockerfile is built as it is, without this".to_owned(), hint));
+        let hint = "write it in the Dockerfile, or remove it".to_owned();
+        return line.map_or(Ok(()), |line| {
+            refused(line, "a Dockerfile is built unchanged, so this has no effect".to_owned(), hint)
+        });
     }
     if let Some((_, line)) = &build.static_root
         && !manifest.serves_static
     {
-        let message = format!("the buildpack {} serves no directory as it is", buildpack.name);
-        return refused(*line, message, "take `static` out, or name another buildpack".to_owned());
+        let message = format!("the buildpack {} cannot serve a static directory", buildpack.name);
+        return refused(*line, message, "remove `static`, or set another buildpack".to_owned());
     }
     let others = manifest.before.iter().filter_map(|rule| buildpacks.find(&rule.buildpack));
     let rules = manifest.versions.iter().chain(others.flat_map(|other| &other.manifest.versions));
     let known: Vec<&str> = rules.map(|rule| rule.name.as_str()).collect();
     for (name, (_, line)) in &build.versions {
         if !known.contains(&name.as_str()) {
-            let message = format!("the buildpack {} has no version of {name:?}", buildpack.name);
+            let message = format!("the buildpack {} does not have a version of {name:?}", buildpack.name);
             return refused(*line, message, known_words(name, &known));
         }
     }
     for (name, (_, line)) in &build.images {
         if !manifest.images.contains_key(name) {
             let known: Vec<&str> = manifest.images.keys().map(String::as_str).collect();
-            let message = format!("the buildpack {} has no image {name:?}", buildpack.name);
+            let message = format!("the buildpack {} does not have an image {name:?}", buildpack.name);
             return refused(*line, message, known_words(name, &known));
         }
     }
     Ok(())
 }
 
-/// What runs: by name, `paas.toml` before `Procfile`; where neither names a process, the buildpack's own.
+/// The processes, by name: `paas.toml` before `Procfile`. If neither names a process, the buildpack's own.
 fn processes(
     scope: &Scope<'_>,
     buildpack: &Buildpack,
@@ -389,30 +385,25 @@ fn processes(
     }
     if commands.is_empty() {
         let why = buildpack.manifest.no_process.clone().unwrap_or_else(|| "nothing says what to run".to_owned());
-        return Err(Error::Source(SourceError::Unbuildable {
-            message: format!("nothing to run: {why}"),
-            hint: "write a file named Procfile with a line such as `web: COMMAND`, where COMMAND listens on $PORT"
-                .to_owned(),
-        }));
+        let message = format!("nothing to run: {why}");
+        let hint = "write a file named Procfile with a line such as `web: COMMAND`, where COMMAND listens on $PORT";
+        return Err(Error::Source(SourceError::Unbuildable { message, hint: hint.to_owned() }));
     }
     let without = paas_toml
         .processes
         .keys()
         .find(|process| !is_release(process) && !commands.iter().any(|(known, _)| known == *process));
     if let Some(process) = without {
-        return Err(Error::Source(SourceError::File {
-            file: PAAS_TOML.to_owned(),
-            line: None,
-            message: format!("[processes.{process}] has no command, and nothing else says one"),
-            hint: format!("write `command = \"COMMAND\"` in it, or `{process}: COMMAND` in a Procfile"),
-        }));
+        let message = format!("[processes.{process}] has no command, and no other file sets one");
+        let hint = format!("add `command = \"COMMAND\"` to it, or `{process}: COMMAND` to a Procfile");
+        return Err(refused(PAAS_TOML, None, message, hint));
     }
     commands.sort_by_key(|(process, _)| (!process.is_web(), process.clone()));
     sources.dedup();
     Ok(Processes { commands, release_command, source: sources.join(" and ") })
 }
 
-/// The command of a rule, or nothing where the rule does not hold. No command: the image's own.
+/// The command of a rule, or nothing if the rule does not hold. Without a command, the image's own runs.
 fn default_command(scope: &Scope<'_>, rule: &ProcessRule) -> Result<Option<Option<String>>> {
     if let Some(when) = &rule.when
         && when.holds(scope)?.is_none()
@@ -429,7 +420,7 @@ fn default_command(scope: &Scope<'_>, rule: &ProcessRule) -> Result<Option<Optio
         }
         line.push_str(main.text.trim());
         return match &rule.command {
-            // A script is a command line already: its text is put in after the values were, and not searched.
+            // A script is already a command line: it is inserted after the values, so placeholders in it stay.
             Some(command) => {
                 Ok(with_values(scope, command)?.map(|command| Some(command.replacen("{script}", &line, 1))))
             }
@@ -448,21 +439,17 @@ fn own_dockerfile(tree: &Tree, paas_toml: &PaasToml, default: &str) -> Result<(S
     let path = path.strip_prefix("./").unwrap_or(path);
     let text = if tree.exists(path) { tree.read_text(path)? } else { None };
     let text = text.ok_or_else(|| match &paas_toml.build.dockerfile {
-        Some((_, line)) => Error::Source(SourceError::File {
-            file: PAAS_TOML.to_owned(),
-            line: Some(*line),
-            message: format!("there is no file {path:?} in the repository"),
-            hint: "write its path from the root of the repository, and see that it is committed".to_owned(),
-        }),
+        Some((_, line)) => refused(PAAS_TOML, *line, format!("there is no file {path:?} in the repository"), NOT_THERE),
         None => Error::Source(SourceError::Unbuildable {
             message: format!("there is no {default} in the repository"),
-            hint: format!("add one, or take `buildpack` out of {PAAS_TOML}"),
+            hint: format!("add one, or remove `buildpack` from {PAAS_TOML}"),
         }),
     })?;
     Ok((path.to_owned(), text))
 }
 
-/// What stays out of the build context: the buildpack's patterns, then the repository's own. The Dockerfile never does.
+/// The files left out of the build context: the buildpack's patterns, then the repository's. The Dockerfile always
+/// stays.
 fn ignore(tree: &Tree, buildpack: &Buildpack, dockerfile_path: &str) -> Result<DockerIgnore> {
     let defaults = DockerIgnore::parse("buildpack.toml", &buildpack.manifest.ignore.join("\n"))?;
     let own = format!("{dockerfile_path}.dockerignore");

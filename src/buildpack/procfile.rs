@@ -1,9 +1,8 @@
 use std::collections::BTreeMap;
 
-use super::did_you_mean;
+use super::{did_you_mean, document::refused};
 use crate::{
-    Error, Result,
-    error::SourceError,
+    Result,
     model::{Invalid, ProcessType},
 };
 
@@ -21,9 +20,7 @@ pub(super) fn parse(text: &str) -> Result<BTreeMap<ProcessType, String>> {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let malformed = |message: String, hint: String| {
-            Error::Source(SourceError::File { file: PROCFILE.to_owned(), line: Some(index + 1), message, hint })
-        };
+        let malformed = |message: String, hint: String| refused(PROCFILE, index + 1, message, hint);
         let Some((name, command)) = line.split_once(':') else {
             let hint = match line.split_once(char::is_whitespace) {
                 Some((name, command)) => format!("write `{name}: {}`", command.trim()),
@@ -37,19 +34,22 @@ pub(super) fn parse(text: &str) -> Result<BTreeMap<ProcessType, String>> {
             return Err(malformed(format!("{process} has no command"), format!("write `{process}: COMMAND`")));
         }
         if command.contains('\0') {
-            return Err(malformed(format!("the command of {process} has a NUL in it"), "take it out".to_owned()));
+            return Err(malformed(
+                format!("the command of {process} contains a NUL character"),
+                "remove it".to_owned(),
+            ));
         }
         if processes.insert(process.clone(), command.to_owned()).is_some() {
             return Err(malformed(
-                format!("{process} is there twice"),
-                format!("keep one, and give the other a name of its own, e.g. `{process}-2`"),
+                format!("{process} is defined twice"),
+                format!("keep one, or give the other a different name, e.g. `{process}-2`"),
             ));
         }
     }
     Ok(processes)
 }
 
-/// Reads the name of a process type; else what is wrong with it, and what to write.
+/// Reads the name of a process type. The error is a message and a hint.
 pub(super) fn process_type(name: &str) -> Result<ProcessType, (String, String)> {
     name.parse().map_err(|error: Invalid| {
         let better: String = name.to_ascii_lowercase().replace(['_', ' ', '.'], "-");
@@ -61,7 +61,7 @@ pub(super) fn process_type(name: &str) -> Result<ProcessType, (String, String)> 
     })
 }
 
-/// The hint for a word that is none of the known ones.
+/// The hint for an unknown word.
 pub(super) fn known_words(word: &str, known: &[&str]) -> String {
     match did_you_mean(word, known.iter().copied()) {
         Some(meant) => format!("did you mean `{meant}`?"),
@@ -90,7 +90,7 @@ mod tests {
                 "\"worker sleep 1\" has no colon after the process type",
                 "write `worker: sleep 1`",
             ),
-            ("web: a\nweb: b", 2, "web is there twice", "keep one, and give the other a name of its own, e.g. `web-2`"),
+            ("web: a\nweb: b", 2, "web is defined twice", "keep one, or give the other a different name, e.g. `web-2`"),
             ("web:", 1, "web has no command", "write `web: COMMAND`"),
             (
                 "\nMy_Worker: a",

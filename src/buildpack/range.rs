@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 /// A version of three numbers.
 type Triple = [u64; 3];
 
-/// From the first version, to before the second.
+/// From the first version up to, but not including, the second.
 type Interval = (Triple, Triple);
 
 const END: Triple = [u64::MAX, 0, 0];
@@ -22,14 +22,14 @@ pub(super) struct Range(Vec<Interval>);
 pub(super) enum Fit {
     /// None of its versions is in the range.
     None,
-    /// Some are, and its newest is not.
+    /// Some are, but its newest is not.
     Older,
     /// Its newest is.
     Newest,
 }
 
 impl Range {
-    /// Reads a range; nothing where it is not one. A bare version is the versions that begin with it.
+    /// Reads a range; nothing if it is not one. A bare version means all versions that begin with it.
     pub fn parse(text: &str) -> Option<Range> {
         if text.len() > 200 {
             return None;
@@ -46,7 +46,7 @@ impl Range {
         Some(Range(intervals))
     }
 
-    /// All versions from the one named on.
+    /// All versions from this one.
     pub fn from(text: &str) -> Option<Range> {
         Some(Range(vec![(version(text.trim())?.0, END)]))
     }
@@ -75,7 +75,7 @@ pub(super) fn is_version(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
 }
 
-/// Which of two versions is the newer; what is no version is older than any.
+/// Compares two versions; a text that is not a version is older than any.
 pub(super) fn compare(left: &str, right: &str) -> Ordering {
     version(left).cmp(&version(right))
 }
@@ -99,7 +99,7 @@ fn conjunction(text: &str) -> Option<Vec<Interval>> {
         intervals = intersection(&intervals, &comparator(operator, number)?);
         some = true;
     }
-    // Nothing at all is `*` in npm, and in a file of one line it is a mistake that is seen before this.
+    // An empty range means `*` in npm. In a file of one line it is a mistake, which is caught earlier.
     some.then_some(intervals)
 }
 
@@ -121,14 +121,14 @@ fn comparator(operator: &str, number: &str) -> Option<Vec<Interval>> {
         }
         "~" => vec![(first, next(first, count.min(2)))],
         "~=" | "~>" => vec![(first, next(first, count.saturating_sub(1).max(1)))],
-        // One patch less makes no difference to a line of them.
+        // A line of versions stays the same without one of its patches.
         "!=" if count == 3 => vec![EVERYTHING],
         "!=" => vec![([0; 3], first), (next(first, count), END)],
         _ => return None,
     })
 }
 
-/// `[17,21)`, `[21,)`, `(,17]`, `[21]`; nothing where the text is of another form.
+/// `[17,21)`, `[21,)`, `(,17]`, `[21]`; nothing if the text has another form.
 fn in_brackets(text: &str) -> Option<Vec<Interval>> {
     let inside = text.strip_prefix(['[', '('])?.strip_suffix([']', ')'])?;
     let bound = |text: &str| if text.trim().is_empty() { Some(None) } else { version(text.trim()).map(Some) };
@@ -157,7 +157,7 @@ fn intersection(left: &[Interval], right: &[Interval]) -> Vec<Interval> {
 /// The numbers of a version and how many there are: `v22.x` is one, `*` none.
 fn version(text: &str) -> Option<(Triple, usize)> {
     let text = text.strip_prefix(['v', 'V']).unwrap_or(text);
-    // A pre-release or build is its version here.
+    // A pre-release or build counts as its version.
     let text = text.split(['-', '+']).next().unwrap_or(text);
     let mut numbers = [0; 3];
     let mut count = 0;
@@ -168,7 +168,7 @@ fn version(text: &str) -> Option<(Triple, usize)> {
             continue;
         }
         let digits = part.trim_end_matches(|character: char| character.is_ascii_lowercase());
-        // `3.15.0rc1` and `3.4.0b` have a word on their last number.
+        // The last number of `3.15.0rc1` and `3.4.0b` ends with a word.
         let digits = digits.split(|character: char| character.is_ascii_lowercase()).next().unwrap_or(digits);
         let good = !digits.is_empty() && digits.len() <= 9 && digits.bytes().all(|byte| byte.is_ascii_digit());
         if wild || count == 3 || !good || part.len() > digits.len() + 8 {

@@ -3,17 +3,16 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use tera::{Context, Kwargs, State, Tera};
 
-use super::Buildpacks;
+use super::{Buildpacks, wrong_folder};
 use crate::{
     Error, Result,
-    error::SourceError,
     model::{EnvKey, shell_arguments},
 };
 
 /// Renders a template of a buildpack, by its name: `python/Dockerfile.tera`. It can include any other.
 ///
 /// # Errors
-/// [`Error::Source`] where the template is malformed.
+/// [`Error::Source`] if the template is malformed.
 pub(super) fn render(buildpacks: &Buildpacks, name: &str, context: &impl Serialize) -> Result<String> {
     let context = Context::from_serialize(context).map_err(Error::bug)?;
     buildpacks.tera.render(name, &context).map_err(|error| malformed(name, &error))
@@ -22,7 +21,7 @@ pub(super) fn render(buildpacks: &Buildpacks, name: &str, context: &impl Seriali
 /// Reads all templates, by their names.
 ///
 /// # Errors
-/// The one that is malformed, in words.
+/// A message that names the malformed template.
 pub(super) fn parse<'a>(templates: impl Iterator<Item = (String, &'a str)>) -> Result<Tera, String> {
     let mut tera = Tera::new();
     tera.autoescape_on(Vec::<&str>::new());
@@ -36,36 +35,36 @@ pub(super) fn parse<'a>(templates: impl Iterator<Item = (String, &'a str)>) -> R
 /// Renders a short template that is a value of a `buildpack.toml`.
 ///
 /// # Errors
-/// [`Error::Source`] where it is malformed.
+/// [`Error::Source`] if it is malformed.
 pub(super) fn one_off(place: &str, template: &str, context: &impl Serialize) -> Result<String> {
     let context = Context::from_serialize(context).map_err(Error::bug)?;
     Tera::one_off(template, &context, false).map_err(|error| malformed(place, &error))
 }
 
 fn malformed(place: &str, error: &tera::Error) -> Error {
-    Error::Source(SourceError::BuildpackFolder { message: format!("the template {place} is malformed: {error}") })
+    wrong_folder(format!("the template {place} is malformed: {error}"))
 }
 
-/// What stands before a command line in the forms of [`shell_form`] and [`chain_form`].
+/// The text before a command line in the forms of [`shell_form`] and [`chain_form`].
 const SHELL_FORM: &str = r#"["/bin/sh", "-ec", "#;
 const CHAIN_FORM: &str = r#"["/bin/sh", "-c", "#;
 
-/// A command line of a user as the arguments of `RUN`, which no builder reads as anything else. It may be anything: of
-/// several lines the first that fails is the last.
+/// A command line of a user as the arguments of `RUN`, in a form that every builder reads the same. It can have several
+/// lines; the first that fails ends it.
 pub(super) fn shell_form(line: &str) -> String {
     format!("{SHELL_FORM}{}]", quoted(line))
 }
 
-/// A command line of a buildpack, with values in it, as the arguments of `RUN`: one that others can follow behind `&&`.
+/// A command line of a buildpack, with values in it, as the arguments of `RUN`: others can follow it after `&&`.
 pub(super) fn chain_form(line: &str) -> String {
     format!("{CHAIN_FORM}{}]", quoted(line))
 }
 
-/// The arguments of one `RUN` for two commands, of which the second follows where the first succeeded: the filter `then`
-/// of the templates. It saves a layer, whose making takes some tenths of a second whatever the command does.
+/// The arguments of one `RUN` for two commands; the second runs if the first succeeds. This is the filter `then` of the
+/// templates. It saves a layer, and each layer takes some tenths of a second, however short its command.
 ///
-/// Either is as templates have it: plain, or in one of the two forms. What a user wrote gets a shell of its own, so that
-/// `-e` holds in it, and no `cd`, `exit` or variable of it is of any matter for what follows.
+/// Each is as templates write it: plain, or in one of the two forms. A user's command gets a shell of its own, so that
+/// `-e` works in it, and its `cd`, `exit` and variables do not affect the next command.
 fn then(first: &str, next: &str) -> String {
     let line = |command: &str, form: &str| -> Option<String> {
         serde_json::from_str(command.strip_prefix(form)?.strip_suffix(']')?).ok()
@@ -83,7 +82,7 @@ fn then(first: &str, next: &str) -> String {
     }
 }
 
-/// A line of a shell as one command, which can stand behind `&&`.
+/// A shell line as one command that can follow `&&`.
 fn grouped(line: &str) -> String {
     if line.contains("||") || line.contains(';') { format!("{{ {line}; }}") } else { line.to_owned() }
 }
@@ -105,7 +104,7 @@ pub(super) fn quoted(text: &str) -> String {
     quoted
 }
 
-/// Variables as the words of `ENV`: `A="x" B="y"`. Their values have one line, which `paas.toml` sees to.
+/// Variables as the words of `ENV`: `A="x" B="y"`. Their values have one line, which the parser of `paas.toml` ensures.
 pub(super) fn quoted_variables(variables: &BTreeMap<EnvKey, String>) -> String {
     let words = variables.iter().map(|(key, value)| {
         let mut word = format!("{}=\"", key.as_str());
@@ -121,7 +120,7 @@ pub(super) fn quoted_variables(variables: &BTreeMap<EnvKey, String>) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// The instruction that starts a command line as the engine does: inside the container, with a shell.
+/// The instruction that starts a command line as a deploy does: inside the container, with a shell.
 pub(super) fn command_instruction(line: &str) -> String {
     let arguments = shell_arguments(line).map(|argument| quoted(&argument));
     format!("CMD [{}]\n", arguments.join(", "))
@@ -165,7 +164,7 @@ mod tests {
         assert_eq!(then(&both, "d"), both.replace("]", "").trim_end_matches('"').to_owned() + r#" && d"]"#);
     }
 
-    /// Were they lines of one shell, `-e` would not hold in the first of two that `&&` joins.
+    /// If both were lines of one shell, `-e` would not work in the first of two commands joined by `&&`.
     #[test]
     fn what_a_user_wrote_succeeds_and_fails_by_itself() {
         for (first, next, status, said) in [

@@ -1,4 +1,4 @@
-//! What a buildpack can ask about a source: its files, and what follows from them. Every answer is found out once.
+//! What a buildpack can ask about a source: its files, and what follows from them. Each answer is computed once.
 
 use std::{
     cell::{OnceCell, RefCell},
@@ -8,15 +8,17 @@ use std::{
 };
 
 use super::{
-    extract::{Found, Words, json, toml},
+    document::{json, toml},
+    extract::Found,
     manifest::Manifest,
     paas_toml::PaasToml,
     packages::Dependencies,
+    pattern::Patterns,
     version::Version,
+    wrong_manifest,
 };
 use crate::{
     Error, Result,
-    error::SourceError,
     tree::{DockerIgnore, Entry, Tree},
 };
 
@@ -25,14 +27,14 @@ pub(super) struct Scope<'a> {
     pub tree: &'a Tree,
     pub manifest: &'a Manifest,
     pub paas_toml: &'a PaasToml,
-    /// The day, as `2026-11-21`: versions come to the end of their life.
+    /// Today's date, as `2026-11-21`: versions reach their end of life.
     pub today: &'a str,
-    /// All files but those that the buildpack ignores.
+    /// All files except those that the buildpack ignores.
     files: Vec<&'a Entry>,
     texts: RefCell<HashMap<PathBuf, Option<Rc<str>>>>,
     jsons: RefCell<HashMap<String, Option<Rc<serde_json::Value>>>>,
     tomls: RefCell<HashMap<String, Option<Rc<toml::Table>>>>,
-    /// By name; nothing inside while it is being found out.
+    /// By name; the inner value is missing while it is being computed.
     facts: RefCell<BTreeMap<&'a str, Option<Answer>>>,
     choices: RefCell<BTreeMap<&'a str, Option<Chosen>>>,
     versions: RefCell<BTreeMap<&'a str, Option<Option<Rc<Version>>>>>,
@@ -40,13 +42,13 @@ pub(super) struct Scope<'a> {
     dependencies: OnceCell<Dependencies>,
 }
 
-/// Why something holds; nothing where it does not.
+/// Why something holds; `None` if it does not.
 pub(super) type Answer = Option<String>;
 
-/// What was chosen among several tools, e.g. the package manager `pnpm`; and why.
+/// The tool chosen among several, e.g. the package manager `pnpm`, and why.
 #[derive(Clone, Debug)]
 pub(super) struct Chosen {
-    pub is: String,
+    pub option: String,
     pub reason: String,
 }
 
@@ -54,7 +56,7 @@ impl<'a> Scope<'a> {
     /// A source, seen by a buildpack.
     ///
     /// # Errors
-    /// [`Error::Source`] where a pattern of what the buildpack ignores is malformed.
+    /// [`Error::Source`] if a pattern in the buildpack's `ignore` is malformed.
     pub fn new(tree: &'a Tree, manifest: &'a Manifest, paas_toml: &'a PaasToml, today: &'a str) -> Result<Scope<'a>> {
         let ignore = DockerIgnore::parse("buildpack.toml", &manifest.ignore.join("\n"))?;
         let mut matcher = ignore.matcher();
@@ -78,7 +80,7 @@ impl<'a> Scope<'a> {
 
     /// The files that match: those of the first pattern before those of the second, and within a pattern those nearer
     /// to the root first.
-    pub fn matching(&self, patterns: &Words) -> Result<Vec<&'a Entry>> {
+    pub fn matching(&self, patterns: &Patterns) -> Result<Vec<&'a Entry>> {
         let mut matching: Vec<&Entry> = Vec::new();
         for (path, glob) in patterns.patterns()? {
             let Some(glob) = glob else {
@@ -95,7 +97,7 @@ impl<'a> Scope<'a> {
         Ok(matching)
     }
 
-    /// The content of a text file; nothing where there is none. A file too large to be read is no manifest.
+    /// The content of a text file; nothing if there is none. A file that is too large counts as missing.
     pub fn text(&self, path: &Path) -> Option<Rc<str>> {
         if let Some(text) = self.texts.borrow().get(path) {
             return text.clone();
@@ -105,10 +107,10 @@ impl<'a> Scope<'a> {
         text
     }
 
-    /// A JSON file; nothing where there is none.
+    /// A JSON file; nothing if there is none.
     ///
     /// # Errors
-    /// `SourceError::File` where it does not parse.
+    /// `SourceError::File` if it does not parse.
     pub fn json(&self, file: &str) -> Result<Option<Rc<serde_json::Value>>> {
         if let Some(document) = self.jsons.borrow().get(file) {
             return Ok(document.clone());
@@ -118,10 +120,10 @@ impl<'a> Scope<'a> {
         Ok(document)
     }
 
-    /// A TOML file; nothing where there is none.
+    /// A TOML file; nothing if there is none.
     ///
     /// # Errors
-    /// `SourceError::File` where it does not parse.
+    /// `SourceError::File` if it does not parse.
     pub fn toml(&self, file: &str) -> Result<Option<Rc<toml::Table>>> {
         if let Some(document) = self.tomls.borrow().get(file) {
             return Ok(document.clone());
@@ -131,13 +133,13 @@ impl<'a> Scope<'a> {
         Ok(document)
     }
 
-    /// Why a fact of the buildpack holds; nothing where it does not.
+    /// Why a fact of the buildpack holds; nothing if it does not.
     pub fn fact(&self, name: &str) -> Result<Answer> {
         let (name, predicate) = self.manifest.facts.get_key_value(name).ok_or_else(|| unknown("fact", name))?;
         once(&self.facts, "fact", name, || predicate.holds(self))
     }
 
-    /// What was chosen: the first of the options that holds.
+    /// The chosen tool: the first option that holds.
     pub fn choice(&self, name: &str) -> Result<Chosen> {
         let choice = self.manifest.choices.iter().find(|choice| choice.name == name);
         let choice = choice.ok_or_else(|| unknown("choice", name))?;
@@ -145,21 +147,21 @@ impl<'a> Scope<'a> {
             for option in &choice.options {
                 let reason = option.when.as_ref().map_or(Ok(Some("default".to_owned())), |when| when.holds(self))?;
                 if let Some(reason) = reason {
-                    return Ok(Chosen { is: option.is.clone(), reason });
+                    return Ok(Chosen { option: option.is.clone(), reason });
                 }
             }
-            Ok(Chosen { is: String::new(), reason: String::new() })
+            Ok(Chosen { option: String::new(), reason: String::new() })
         })
     }
 
-    /// The version of something; nothing where this source needs none.
+    /// The version of something; nothing if this source needs none.
     pub fn version(&self, name: &str) -> Result<Option<Rc<Version>>> {
         let rule = self.manifest.versions.iter().find(|rule| rule.name == name);
         let rule = rule.ok_or_else(|| unknown("version", name))?;
         once(&self.versions, "version", &rule.name, || Ok(rule.resolve(self)?.map(Rc::new)))
     }
 
-    /// A value: what the first of its extractors finds that finds something.
+    /// A value: from the first of its extractors that finds something.
     pub fn value(&self, name: &str) -> Result<Option<Found>> {
         let (name, extractors) = self.manifest.values.get_key_value(name).ok_or_else(|| unknown("value", name))?;
         once(&self.values, "value", name, || {
@@ -172,7 +174,7 @@ impl<'a> Scope<'a> {
         })
     }
 
-    /// What the source depends on.
+    /// The dependencies of the source.
     pub fn dependencies(&self) -> Result<&Dependencies> {
         if let Some(dependencies) = self.dependencies.get() {
             return Ok(dependencies);
@@ -183,7 +185,7 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// What is known under a name, or else is found out. What needs its own answer for that has none.
+/// The known answer under a name, or else a new one. An answer that depends on itself is an error.
 fn once<'a, T: Clone>(
     known: &RefCell<BTreeMap<&'a str, Option<T>>>,
     what: &str,
@@ -201,9 +203,9 @@ fn once<'a, T: Clone>(
 }
 
 fn unknown(what: &str, name: &str) -> Error {
-    Error::Source(SourceError::Buildpack { message: format!("a buildpack asks for the {what} {name}, and has none") })
+    wrong_manifest(format!("a buildpack asks for the {what} {name}, but does not define it"))
 }
 
 fn circular(what: &str, name: &str) -> Error {
-    Error::Source(SourceError::Buildpack { message: format!("the {what} {name} of a buildpack depends on itself") })
+    wrong_manifest(format!("the {what} {name} of a buildpack depends on itself"))
 }

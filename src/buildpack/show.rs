@@ -1,39 +1,42 @@
-//! What there is to be known of the buildpacks themselves, for people who ask.
+//! Descriptions of the buildpacks, for `buildpacks:list`, `buildpacks:show` and `buildpacks:detect`.
 
 use serde::Serialize;
 
-use super::{Buildpacks, paas_toml::PaasToml};
+use super::{Buildpacks, manifest::Manifest, paas_toml::PaasToml};
 use crate::{Result, tree::Tree};
+
+/// The names of the choices between tools and frameworks; other choices are details of a build.
+const TOOLS: [&str; 3] = ["manager", "tool", "framework"];
 
 /// A buildpack, described.
 #[derive(Clone, Debug, Serialize)]
 pub struct Shown {
     /// Its name, for `[build] buildpack`.
     pub name: String,
-    /// What it is called in the log.
+    /// Its name in the log.
     pub title: String,
     /// Where it is from: `paas`, or the folder.
     pub origin: String,
     /// What it looks for in a repository.
     pub looks_for: String,
-    /// What it has versions of.
+    /// The versions of its languages and tools.
     pub versions: Vec<ShownVersion>,
     /// The names of its base images, for `[build.images]`.
     pub images: Vec<String>,
 }
 
-/// What a buildpack has versions of.
+/// The versions of a language or tool.
 #[derive(Clone, Debug, Serialize)]
 pub struct ShownVersion {
     /// What, e.g. `Node`.
     pub what: String,
     /// Its name for `[build.versions]`.
     pub name: String,
-    /// What it is where nobody says.
+    /// The version if nothing sets one.
     pub default: String,
-    /// What gets fixes today, oldest first.
+    /// The versions that still get fixes, oldest first.
     pub supported: Vec<String>,
-    /// What can be had and gets no fixes any more, oldest first, each with the last day it got them.
+    /// The versions that no longer get fixes, oldest first, each with the last day it got them.
     pub ended: Vec<(String, String)>,
 }
 
@@ -42,7 +45,7 @@ pub struct ShownVersion {
 pub struct Detected {
     /// The buildpack's name.
     pub name: String,
-    /// Why it matches; nothing where it does not.
+    /// Why it matches; nothing if it does not.
     pub reason: Option<String>,
 }
 
@@ -74,10 +77,32 @@ impl Buildpacks {
         shown.collect()
     }
 
+    /// All of them as a Markdown table for README.md, with the tools and frameworks that they choose between.
+    pub fn table(&self) -> String {
+        let mut table = "| buildpack | language | looks for | tools and frameworks |\n|---|---|---|---|".to_owned();
+        for buildpack in &self.list {
+            let Manifest { title, choices, .. } = &buildpack.manifest;
+            let mut tools: Vec<&str> = Vec::new();
+            for choice in choices.iter().filter(|choice| TOOLS.contains(&choice.name.as_str())) {
+                for option in choice.options.iter().map(|option| option.is.as_str()) {
+                    if !option.is_empty() && !tools.contains(&option) {
+                        tools.push(option);
+                    }
+                }
+            }
+            // An option such as `x-2` beside `x` is a variant of the same tool.
+            let all = tools.clone();
+            tools.retain(|tool| !tool.rsplit_once('-').is_some_and(|(base, _)| all.contains(&base)));
+            let looks_for = buildpack.manifest.looked_for().replace('*', r"\*");
+            table.push_str(&format!("\n| `{}` | {title} | {looks_for} | {} |", buildpack.name, tools.join(", ")));
+        }
+        table
+    }
+
     /// Which of them match a source, in the order in which they are tried: the first that does would build it.
     ///
     /// # Errors
-    /// `SourceError::File` where a file of the source is malformed.
+    /// `SourceError::File` if a file of the source is malformed.
     pub fn detect(&self, tree: &Tree) -> Result<Vec<Detected>> {
         let paas_toml = PaasToml::default();
         let detected = self.list.iter().map(|buildpack| {

@@ -3,7 +3,7 @@ use std::{fs, path::Path, sync::LazyLock};
 use super::*;
 use crate::{model::Setting, tree::Tree, ui::error_text};
 
-/// The buildpacks on a day on which it is known what gets fixes.
+/// The buildpacks on a fixed day, so that it is known which versions get fixes.
 fn buildpacks() -> &'static Buildpacks {
     static BUILDPACKS: LazyLock<Buildpacks> =
         LazyLock::new(|| Buildpacks { today: "2026-11-21".to_owned(), ..Buildpacks::load(None).unwrap() });
@@ -38,7 +38,7 @@ fn try_plan_with(buildpacks: &Buildpacks, files: &[(&str, &str)]) -> Result<Buil
     plan(&Tree::directory(directory.path())?, buildpacks)
 }
 
-/// What the log says of a source, and its Dockerfile; or the error.
+/// The log and the Dockerfile of a source, or the error.
 fn planned(files: &[(&str, &str)]) -> String {
     let plan = match try_plan(files) {
         Ok(plan) => plan,
@@ -59,8 +59,8 @@ fn planned(files: &[(&str, &str)]) -> String {
     text
 }
 
-/// Every file in tests/apps/plans is a source and the plan that it must have: `-- PATH` begins a file, `== plan` what
-/// comes out. `UPDATE=1 cargo test plans_of` writes the plans anew; read what changed.
+/// Each file in tests/apps/plans is a source and its expected plan: `-- PATH` begins a file, `== plan` the plan.
+/// `UPDATE=1 cargo test plans_of` writes the plans again; read what changed.
 #[test]
 fn the_plans_of_all_fixtures_are_as_they_were() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/apps/plans");
@@ -92,7 +92,8 @@ fn the_plans_of_all_fixtures_are_as_they_were() {
     assert!(update || changed.is_empty(), "{}\nhint: UPDATE=1 cargo test plans_of", changed.join("\n\n"));
 }
 
-/// Every file in tests/apps/failures is the output of a build that failed, and what it must be found to mean. `UPDATE=1 cargo test failures_mean` writes that anew.
+/// Each file in tests/apps/failures is the output of a failed build and its expected cause.
+/// `UPDATE=1 cargo test failures_mean` writes the causes again.
 #[test]
 fn the_outputs_of_failures_mean_what_they_did() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/apps/failures");
@@ -102,7 +103,7 @@ fn the_outputs_of_failures_mean_what_they_did() {
         let path = entry.unwrap().path();
         let text = fs::read_to_string(&path).unwrap();
         let (output, expected) = text.split_once("== cause\n").unwrap_or((&text, ""));
-        // A Dockerfile of one's own can run anything, so none of the buildpacks is asked first.
+        // A user's own Dockerfile can run anything, so no buildpack's rules come first.
         let lines: Vec<String> = output.lines().map(str::to_owned).collect();
         let diagnosis = buildpacks().diagnose("dockerfile", &lines);
         let said = diagnosis.map_or("nothing\n".to_owned(), |found| format!("{}\n{}\n", found.cause, found.hint));
@@ -121,7 +122,7 @@ fn the_outputs_of_failures_mean_what_they_did() {
     assert_eq!(nothing, None);
 }
 
-/// The lines that are in one of two texts alone.
+/// The lines that are only in one of two texts.
 fn difference(before: &str, after: &str) -> String {
     let gone = before.lines().filter(|line| !after.lines().any(|other| other == *line)).map(|line| format!("- {line}"));
     let come = after.lines().filter(|line| !before.lines().any(|other| other == *line)).map(|line| format!("+ {line}"));
@@ -260,11 +261,11 @@ fn mistakes_say_what_to_do() {
 
     hint: add one of the files above, or a Dockerfile; `paas plan` shows on your machine what would be built
 
-    error: package.json, line 2: it is not good JSON: key must be a string
+    error: package.json, line 2: invalid JSON: key must be a string
 
     hint: correct package.json, commit and push again
 
-    error: nothing to run: package.json has no start script, and there is no server.js, index.js or other file that it names as main
+    error: nothing to run: package.json has no start script and no main, and there is no server.js, index.js or similar file
 
     hint: write a file named Procfile with a line such as `web: COMMAND`, where COMMAND listens on $PORT
 
@@ -278,11 +279,11 @@ fn mistakes_say_what_to_do() {
 
     error: paas.toml, line 2: there is no file "x" in the repository
 
-    hint: write its path from the root of the repository, and see that it is committed
+    hint: write its path from the root of the repository, and check that it is committed
 
     error: there is no Dockerfile in the repository
 
-    hint: add one, or take `buildpack` out of paas.toml
+    hint: add one, or remove `buildpack` from paas.toml
     "#);
 }
 
@@ -328,7 +329,7 @@ fn a_folder_adds_a_buildpack_and_another_overrides_one() {
 #[test]
 fn the_line_ends_of_windows_are_said() {
     let error = try_plan(&[("start.sh", "#!/bin/sh\r\necho x\r\n")]).unwrap_err();
-    assert_eq!(error.to_string(), "the script has the line ends of Windows, and no shell reads it");
+    assert_eq!(error.to_string(), "the script has Windows line endings, which no shell can read");
     assert!(try_plan(&[("start.sh", "#!/bin/sh\necho x\n")]).is_ok());
 }
 
@@ -370,7 +371,7 @@ source = "the one unit"
         (".paas/manifests/units.toml", b"# comment\nfirst\n"),
     ];
     assert_eq!(copied, expected);
-    // Two of them are one too many.
+    // Only one may be set.
     tried(&[root, library, program, ("a/main.unit", ""), ("b/main.unit", "")]).unwrap_err();
 }
 

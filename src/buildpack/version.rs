@@ -4,27 +4,29 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     detect::Predicate,
-    extract::{Expression, Extractor, Found, Part},
+    document::refused,
+    extract::{Extractor, Found},
     paas_toml::PAAS_TOML,
+    pattern::{Expression, Reference},
     range::{Fit, Range, compare, is_version},
     scope::Scope,
 };
-use crate::{Error, Result, error::SourceError};
+use crate::Result;
 
-/// A version that a plan settled on.
+/// A version of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Version {
     /// Of what, e.g. `Node`.
     pub what: String,
     /// The version, which is also the one in the name of the base image.
     pub version: String,
-    /// What the repository asked for, where it asked.
+    /// What the repository asked for, if it did.
     pub asked: Option<String>,
-    /// Who decided: a file of the repository, or `default`.
+    /// What decided it: a file of the repository, or `default`.
     pub source: String,
-    /// What is wrong with it, though it can be built: it gets no more fixes, or another file does not allow it.
+    /// Problems that do not stop the build: it no longer gets fixes, or another file does not allow it.
     pub warnings: Vec<String>,
-    /// What the templates call it.
+    /// Its name in the templates.
     #[serde(skip)]
     pub(super) name: String,
 }
@@ -44,69 +46,69 @@ impl Version {
 
 const DEFAULT: &str = "default";
 
-/// Who decides a version, and what it may be.
+/// What decides a version, and which versions are allowed.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct VersionRule {
     /// Of what, e.g. `Node`.
     pub what: String,
-    /// What the templates and `[build.versions]` of `paas.toml` call it.
+    /// Its name in the templates and in `[build.versions]` of `paas.toml`.
     pub name: String,
-    /// When it is needed; always, if not said.
+    /// When it is needed. Default: always.
     pub when: Option<Predicate>,
-    /// What it is where nobody says.
+    /// The version if nothing sets one.
     pub default: String,
-    /// What it can be, each with the last day on which it gets fixes, as `2027-04-30`; empty where that is not known.
+    /// The known versions, each with the last day on which it gets fixes, as `2027-04-30`; empty if unknown.
     pub known: BTreeMap<String, String>,
-    /// Whether a plain version is taken as it is, known or not.
+    /// Whether any plain version is used unchanged, known or not.
     #[serde(default)]
     pub exact: bool,
-    /// Whether a plain version of three numbers is taken as it is where it is of a known line: some tools refuse any
-    /// other than the one that is named, and there is an image of each.
+    /// Whether a plain version of three numbers is used unchanged if its line is known: some tools refuse any version
+    /// other than the one that a file names, and each has an image.
     #[serde(default)]
     pub patches: bool,
     /// Words that stand for a version.
     #[serde(default)]
     pub aliases: BTreeMap<String, String>,
-    /// What a version is cut to before it is read: the first group, where it matches.
+    /// Cuts a version to the first group before it is read, if it matches.
     pub clean: Option<Expression>,
-    /// Who decides, in this order; `paas.toml` comes first.
+    /// What decides, in this order; `paas.toml` comes first.
     #[serde(default)]
     pub sources: Vec<Extractor>,
-    /// Who decides after these, and names the version that the source is written for: that or the next one that gets
-    /// fixes is taken, and any later one will do.
+    /// What decides after these and names the version that the source is written for: that version is used, or the
+    /// next one that gets fixes. Any later version is acceptable.
     #[serde(default)]
-    pub levels: Vec<Extractor>,
-    /// Who decides after these, and names the oldest version that will do: the default is taken if it is late enough, and
-    /// a newer one than we know if need be.
+    pub targets: Vec<Extractor>,
+    /// What decides after these and names the oldest acceptable version: the default is used if it is new enough, and
+    /// otherwise a newer version, even an unknown one.
     #[serde(default)]
     pub minimums: Vec<Extractor>,
 }
 
 /// A version that a source asks for.
-struct Asked {
+struct Request {
     found: Found,
-    /// It is the buildpack's own conclusion, and nobody's request.
+    /// The buildpack concluded it; no file asks for it.
     implied: bool,
     kind: Kind,
 }
 
-/// What the naming of a version means.
+/// What it means that a file names a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     /// This one.
     Exactly,
     /// This one, or else the next.
-    Level,
-    /// Any from this one on.
+    Target,
+    /// This one or any later one.
     Minimum,
 }
 
 impl VersionRule {
-    /// Settles on a version; nothing where none is needed.
+    /// Decides the version; `None` if it is not needed.
     ///
     /// # Errors
-    /// `SourceError::File` where the file that decides names none, or one that there is no base image for.
+    /// `SourceError::File` if the deciding file does not name a version, or names one without a base image.
     pub fn resolve(&self, scope: &Scope<'_>) -> Result<Option<Version>> {
         if let Some(when) = &self.when
             && when.holds(scope)?.is_none()
@@ -117,11 +119,11 @@ impl VersionRule {
         if let Some((text, line)) = scope.paas_toml.build.versions.get(&self.name) {
             let file = PAAS_TOML.to_owned();
             let found = Found { text: text.clone(), file: file.clone(), line: Some(*line), place: file };
-            said.push(Asked { found, implied: false, kind: Kind::Exactly });
+            said.push(Request { found, implied: false, kind: Kind::Exactly });
         }
         for (kind, source) in self.all_sources() {
             let implied = matches!(source, Extractor::Implied { .. });
-            said.extend(source.find(scope)?.map(|found| Asked { found, implied, kind }));
+            said.extend(source.find(scope)?.map(|found| Request { found, implied, kind }));
         }
         let mut version = Version {
             what: self.what.clone(),
@@ -137,7 +139,7 @@ impl VersionRule {
             version.version = self.choose(&asked, scope.today)?;
             version.asked = (!asked.implied).then(|| decides.text.trim().to_owned());
             version.source = decides.place.clone();
-            // Who writes it into paas.toml means to overrule the others.
+            // A version in paas.toml is meant to override the others.
             let others = said.filter(|other| {
                 !other.implied && decides.file != PAAS_TOML && other.found.text.trim() != decides.text.trim()
             });
@@ -145,7 +147,7 @@ impl VersionRule {
                 let range = self.cleaned(&other.found).and_then(|text| self.range(&text, other.kind));
                 if range.is_some_and(|range| range.fit(&version.version) == Fit::None) {
                     version.warnings.push(format!(
-                        "{} asks for {} {}, and {} decides: {}",
+                        "{} asks for {} {}, but {} decides: {}",
                         other.found.place,
                         self.what,
                         shown(&other.found.text),
@@ -159,7 +161,7 @@ impl VersionRule {
             version.warnings.insert(
                 0,
                 format!(
-                    "{} {} gets no fixes since {end} ({}): write one of {}",
+                    "{} {} has had no fixes since {end} ({}): set one of {}",
                     self.what,
                     version.version,
                     version.source,
@@ -170,20 +172,20 @@ impl VersionRule {
         Ok(Some(version))
     }
 
-    /// What can be asked for and gets fixes on a day, oldest first.
+    /// The versions that still get fixes on a day, oldest first.
     pub fn supported(&self, today: &str) -> Vec<&str> {
         let supported = self.lines().into_iter().filter(|(_, end)| !self.is_over(end, today));
         supported.map(|(version, _)| version).collect()
     }
 
-    /// All versions with the end of their life, oldest first.
+    /// All versions with their end of life, oldest first.
     pub fn lines(&self) -> Vec<(&str, &str)> {
         let mut lines: Vec<_> = self.known.iter().map(|(version, end)| (version.as_str(), end.as_str())).collect();
         lines.sort_by(|(left, _), (right, _)| compare(left, right));
         lines
     }
 
-    /// The end of the life of the line that a version is of: `3.3.4` is of `3.3`, and so it is of `3.3.10`.
+    /// The end of life of a version's line: `3.3.4` belongs to `3.3`, and to `3.3.10` if that names the line.
     fn line_of(&self, version: &str) -> Option<&str> {
         let is_of = |line: &str| {
             let line = if line.matches('.').count() == 2 {
@@ -202,15 +204,11 @@ impl VersionRule {
         !end.is_empty() && end < today
     }
 
-    fn choose(&self, Asked { found, kind, .. }: &Asked, today: &str) -> Result<String> {
+    fn choose(&self, Request { found, kind, .. }: &Request, today: &str) -> Result<String> {
         let supported = self.supported(today);
         let refused = |message: String| {
-            Error::Source(SourceError::File {
-                file: found.file.clone(),
-                line: found.line,
-                message,
-                hint: format!("paas knows {} {}: write one of these", self.what, supported.join(", ")),
-            })
+            let hint = format!("write one that paas knows: {} {}", self.what, supported.join(", "));
+            refused(&found.file, found.line, message, hint)
         };
         let malformed = || refused(format!("{:?} is not a version of {}", shown(&found.text), self.what));
         let asked = self.cleaned(found).ok_or_else(malformed)?;
@@ -223,15 +221,15 @@ impl VersionRule {
         if is_patch && self.line_of(&asked).is_some() {
             return Ok(asked);
         }
-        if *kind == Kind::Level && is_version(&asked) {
+        if *kind == Kind::Target && is_version(&asked) {
             let fitting: Vec<_> = self.lines().into_iter().filter(|(line, _)| range.fit(line) != Fit::None).collect();
             let good = fitting.iter().find(|(_, end)| !self.is_over(end, today)).or(fitting.first());
             return match good {
                 Some((line, _)) => Ok((*line).to_owned()),
-                None => Err(refused(format!("there is no {} {} that paas knows", self.what, shown(&asked)))),
+                None => Err(refused(format!("paas does not know {} {}", self.what, shown(&asked)))),
             };
         }
-        // Those that get fixes first, then those whose newest version fits, then the default, then the newest.
+        // Preferred: lines that get fixes, then those whose newest version fits, then the default, then the newest.
         let mut best: Option<(bool, Fit, bool, &str)> = None;
         for (line, end) in self.lines() {
             let fit = range.fit(line);
@@ -246,7 +244,7 @@ impl VersionRule {
         }
         match best {
             Some((_, _, _, line)) => Ok(line.to_owned()),
-            None => Err(refused(format!("there is no {} {} that paas knows", self.what, shown(&asked)))),
+            None => Err(refused(format!("paas does not know {} {}", self.what, shown(&asked)))),
         }
     }
 
@@ -254,7 +252,7 @@ impl VersionRule {
         self.known.keys().any(|known| compare(known, version) == Ordering::Greater)
     }
 
-    /// What was found, as a version or a range; nothing where the text has characters that neither has.
+    /// The found text as a version or a range; nothing if it has characters that neither can have.
     fn cleaned(&self, found: &Found) -> Option<String> {
         let text = found.text.trim();
         let text = self.aliases.get(&text.to_ascii_lowercase()).map_or(text, String::as_str);
@@ -272,22 +270,22 @@ impl VersionRule {
         if kind != Kind::Exactly && is_version(asked) { Range::from(asked) } else { Range::parse(asked) }
     }
 
-    /// Who decides, in order.
+    /// What decides, in order.
     fn all_sources(&self) -> impl Iterator<Item = (Kind, &Extractor)> {
         let exactly = self.sources.iter().map(|source| (Kind::Exactly, source));
-        let levels = self.levels.iter().map(|source| (Kind::Level, source));
-        exactly.chain(levels).chain(self.minimums.iter().map(|source| (Kind::Minimum, source)))
+        let targets = self.targets.iter().map(|source| (Kind::Target, source));
+        exactly.chain(targets).chain(self.minimums.iter().map(|source| (Kind::Minimum, source)))
     }
 
-    /// Calls back with everything inside that can be malformed, for a check of the buildpack.
-    pub fn visit<'a>(&'a self, visit: &mut dyn FnMut(Part<'a>)) {
+    /// Calls back with everything inside that can be malformed, to check the buildpack.
+    pub fn visit<'a>(&'a self, visit: &mut dyn FnMut(Reference<'a>)) {
         self.when.iter().for_each(|when| when.visit(visit));
-        self.clean.iter().for_each(|clean| visit(Part::Expression(clean)));
+        self.clean.iter().for_each(|clean| visit(Reference::Expression(clean)));
         self.all_sources().for_each(|(_, source)| source.visit(visit));
     }
 }
 
-/// A text of a repository, short enough for a message.
+/// A text of a repository, cut to a length that fits a message.
 fn shown(text: &str) -> String {
     text.trim().chars().take(60).collect()
 }
@@ -297,7 +295,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_level_is_that_version_or_the_next_that_gets_fixes() {
+    fn a_target_is_that_version_or_the_next_that_gets_fixes() {
         let rule = r#"
 what = "Tool"
 name = "tool"
@@ -305,14 +303,14 @@ default = "21"
 known = { "8" = "", "11" = "", "12" = "2020-01-01", "17" = "", "21" = "" }
 "#;
         let rule: VersionRule = toml::from_str(rule).unwrap();
-        let level = |text: &str| {
+        let target = |text: &str| {
             let found = Found { text: text.to_owned(), file: "x".to_owned(), line: None, place: "x".to_owned() };
-            rule.choose(&Asked { found, implied: false, kind: Kind::Level }, "2026-11-21")
+            rule.choose(&Request { found, implied: false, kind: Kind::Target }, "2026-11-21")
         };
         for (asked, expected) in [("6", "8"), ("8", "8"), ("9", "11"), ("12", "17"), ("17", "17"), ("18", "21")] {
-            assert_eq!(level(asked).unwrap(), expected, "{asked}");
+            assert_eq!(target(asked).unwrap(), expected, "{asked}");
         }
-        assert!(level("22").is_err());
-        assert!(level("seven").is_err());
+        assert!(target("22").is_err());
+        assert!(target("seven").is_err());
     }
 }

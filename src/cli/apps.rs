@@ -1,12 +1,15 @@
 use clap::{Args, Subcommand};
 
-use super::arguments::{AppArgument, NamedApp};
+use super::{
+    arguments::{AppArgument, NamedApp},
+    operations::{Detach, operate},
+};
 use crate::{
     Result,
     context::Context,
     error::UsageError,
     model::{Access, AppName, BranchName, Right},
-    ops::apps,
+    ops::{apps, operations::Action},
     ui::Ui,
 };
 
@@ -100,7 +103,7 @@ pub(super) struct Info {
 #[derive(Debug, Args)]
 pub(super) struct Exists {
     /// The app
-    #[arg(value_name = "APP")]
+    #[arg(value_name = "APP", add = clap_complete::ArgValueCandidates::new(super::completions::app_names))]
     name: AppName,
 }
 
@@ -190,6 +193,8 @@ impl Unlock {
 pub(super) struct Destroy {
     #[command(flatten)]
     app: NamedApp,
+    #[command(flatten)]
+    detach: Detach,
 }
 
 impl Destroy {
@@ -203,8 +208,7 @@ impl Destroy {
                 return Err(UsageError::NotConfirmed { app, typed }.into());
             }
         }
-        let destroyed = apps::destroy(context, &app, |holder| ui.talk(&format!("waiting for {holder}"))).await?;
-        ui.talk(&format!("{app} is destroyed"));
-        ui.show(&destroyed)
+        let action = Action::Destroy { app: app.clone() };
+        operate(context, ui, self.detach, &action, |_| Some(format!("{app} is destroyed"))).await
     }
 }

@@ -89,34 +89,15 @@ impl FromStr for Input {
 }
 
 impl Input {
-    /// Reads it, at most `limit` bytes. `prompt` is said if it is to be typed on a terminal.
+    /// Opens the file to be sent on to a server, and replaces its path in the command line that goes there by `-`.
     ///
     /// # Errors
-    /// [`Error::Usage`] for a file that cannot be read, is too long, or is on the machine of an SSH client.
-    pub(super) fn read(&mut self, door: Door, limit: u64, prompt: &str, ui: Ui) -> Result<()> {
-        let bytes = match self {
-            Input::Bytes(_) => return Ok(()),
-            Input::Stdin => {
-                let stdin = std::io::stdin();
-                if stdin.is_terminal() {
-                    ui.talk(prompt);
-                }
-                read_at_most(stdin.lock(), limit, "standard input")?
-            }
-            // The client's path means nothing on this machine, and this machine's files are not the client's to read.
-            Input::File(path) if door != Door::Local => {
-                return Err(Error::usage(
-                    format!("{} is a file of your machine, and this command runs on the server", path.display()),
-                    format!("give it on standard input: `ssh ... - < {}`", path.display()),
-                ));
-            }
-            Input::File(path) => {
-                let name = path.display().to_string();
-                read_at_most(open(path)?, limit, &name)?
-            }
-        };
-        *self = Input::Bytes(bytes);
-        Ok(())
+    /// [`Error::Usage`] for a file that cannot be read.
+    pub(super) fn send(&self, arguments: &mut [OsString]) -> Result<Option<File>> {
+        let Input::File(path) = self else { return Ok(None) };
+        let file = open(path)?;
+        replace_path(path, arguments);
+        Ok(Some(file))
     }
 
     /// What was read; nothing before [`Input::read`].
@@ -126,18 +107,70 @@ impl Input {
             Input::Stdin | Input::File(_) => &[],
         }
     }
+}
 
-    /// Opens the file to be sent on to a server, and replaces its path in the command line that goes there by `-`.
+/// An input that a command takes, and what is to be known to read it.
+pub(super) struct Wanted<'a> {
+    /// The input.
+    pub(super) input: &'a mut Input,
+    /// What it is: `a public key`.
+    pub(super) what: &'static str,
+    /// The most bytes it may have.
+    pub(super) limit: u64,
+    /// What to say if it is to be typed on a terminal.
+    pub(super) prompt: &'static str,
+    /// What to give instead of one that is too long.
+    pub(super) hint: &'static str,
+}
+
+impl Wanted<'_> {
+    /// Reads it. `arguments`: the command line that it is of.
     ///
     /// # Errors
-    /// [`Error::Usage`] for a file that cannot be read.
-    pub(super) fn send(&self, arguments: &mut [OsString]) -> Result<Option<File>> {
-        let Input::File(path) = self else { return Ok(None) };
-        let file = open(path)?;
-        if let Some(word) = arguments.iter_mut().rev().find(|word| word.as_os_str() == path.as_os_str()) {
-            *word = OsString::from("-");
+    /// [`Error::Usage`] for a file that cannot be read, is too long, or is on the machine of an SSH client.
+    pub(super) fn read(self, door: Door, arguments: &[OsString], ui: Ui) -> Result<()> {
+        let bytes = match self.input {
+            Input::Bytes(_) => return Ok(()),
+            Input::Stdin => {
+                let stdin = std::io::stdin();
+                if stdin.is_terminal() {
+                    ui.talk(self.prompt);
+                }
+                self.read_all(stdin.lock())?
+            }
+            // The client's path means nothing on this machine, and this machine's files are not the client's to read.
+            Input::File(path) if door != Door::Local => {
+                let mut arguments = arguments.to_vec();
+                replace_path(path, &mut arguments);
+                let words = arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned());
+                return Err(Error::usage(
+                    format!("{} is a file of your machine, and this command runs on the server", path.display()),
+                    format!("give it on standard input: `ssh ... {} < {}`", shell_words::join(words), path.display()),
+                ));
+            }
+            Input::File(path) => {
+                let file = open(path)?;
+                self.read_all(file)?
+            }
+        };
+        *self.input = Input::Bytes(bytes);
+        Ok(())
+    }
+
+    fn read_all(&self, source: impl Read) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        source.take(self.limit + 1).read_to_end(&mut bytes).map_err(Error::io(format!("read {}", self.what)))?;
+        if bytes.len() as u64 > self.limit {
+            let message = format!("this is too long: {} has at most {} bytes", self.what, self.limit);
+            return Err(Error::usage(message, self.hint));
         }
-        Ok(Some(file))
+        Ok(bytes)
+    }
+}
+
+fn replace_path(path: &std::path::Path, arguments: &mut [OsString]) {
+    if let Some(word) = arguments.iter_mut().rev().find(|word| word.as_os_str() == path.as_os_str()) {
+        *word = OsString::from("-");
     }
 }
 
@@ -155,18 +188,6 @@ fn open(path: &std::path::Path) -> Result<File> {
         return Err(refuse(std::io::ErrorKind::IsADirectory.into()));
     }
     Ok(file)
-}
-
-fn read_at_most(source: impl Read, limit: u64, name: &str) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    source.take(limit + 1).read_to_end(&mut bytes).map_err(Error::io(format!("read {name}")))?;
-    if bytes.len() as u64 > limit {
-        return Err(Error::usage(
-            format!("{name} is longer than {limit} bytes"),
-            "give the right file; this one is too long for what it should be".to_owned(),
-        ));
-    }
-    Ok(bytes)
 }
 
 /// A command line, as far as it can be understood without reading all of it.

@@ -1,11 +1,11 @@
 //! Who asks, and whether they may: the one place at which every door asks the policy.
 
 use crate::{
-    Error, Result,
+    Error, Kind, Result,
     context::Context,
     error::AccessError,
     instance::Instance,
-    model::{Access, Actor, AppName, Caller, Change, Door, Needed, Outcome, Refusal, Role, Subject, allow},
+    model::{Access, Actor, Caller, Change, Door, Needed, Outcome, Refusal, Right, Role, Subject, allow},
     ops,
     settings::{Account, Session},
 };
@@ -55,24 +55,22 @@ pub(super) fn check_access(context: &Context<'_>, command: &str, access: &Access
         Access::Inside => Needed::Inside,
         Access::Server(right) => Needed::Server(*right),
         Access::App(app, right) => Needed::App((*app).clone(), *right),
-        Access::Operation(target, right) => match app_of(context, *target)? {
-            Some(app) => Needed::App(app, *right),
-            None => Needed::Server(*right),
-        },
+        Access::Operation(target, right) => needed_for_operation(context, *target, *right)?,
     };
     check(context, command, &needed)
 }
 
-/// The app of an operation that is named by its number or by the app; none for the newest, which is looked for among
-/// those that the caller sees, and for one that does not exist, which the command itself says.
-fn app_of(context: &Context<'_>, target: Option<&str>) -> Result<Option<AppName>> {
-    let Some(target) = target else { return Ok(None) };
-    if target.parse::<i64>().is_err() {
-        return Ok(Some(target.parse()?));
-    }
-    match ops::deploys::app_of(context, target) {
-        Ok(app) => Ok(Some(app)),
-        Err(error) if error.kind() == crate::Kind::NotFound => Ok(None),
+/// What an operation needs that is named by its number, by its app whose newest it is, or by nothing for the newest of
+/// those that the caller sees.
+fn needed_for_operation(context: &Context<'_>, target: Option<&str>, right: Right) -> Result<Needed> {
+    let Some(target) = target else { return Ok(Needed::Server(right)) };
+    let Ok(id) = target.parse() else { return Ok(Needed::App(target.parse()?, right)) };
+    match ops::operations::app_of(context, id) {
+        Ok(Some(app)) => Ok(Needed::App(app, right)),
+        // It is about the server, or an app that is gone.
+        Ok(None) => Ok(Needed::Server(Right::Administer)),
+        // The command itself says that there is none.
+        Err(error) if error.kind() == Kind::NotFound => Ok(Needed::Server(right)),
         Err(error) => Err(error),
     }
 }

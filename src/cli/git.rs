@@ -1,6 +1,7 @@
 //! The git services of an SSH session: they run git itself on an app's repository.
 
 use super::caller::check;
+pub(super) use crate::git::Service;
 use crate::{
     Error, Kind, Result,
     context::Context,
@@ -13,43 +14,11 @@ use crate::{
     ui::{self, Ui},
 };
 
-/// What git clients ask for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Service {
-    /// git-receive-pack(1): a push.
-    Receive,
-    /// git-upload-pack(1): a fetch.
-    Upload,
-    /// git-upload-archive(1): an archive of a tree.
-    Archive,
-}
-
-impl Service {
-    /// The service that the first word of a session's command asks for, if it is one.
-    pub(super) fn of(word: &str) -> Option<Service> {
-        match word {
-            "git-receive-pack" => Some(Service::Receive),
-            "git-upload-pack" => Some(Service::Upload),
-            "git-upload-archive" => Some(Service::Archive),
-            _ => None,
-        }
-    }
-
-    /// The command of git that serves it.
-    fn command(self) -> &'static str {
-        match self {
-            Service::Receive => "receive-pack",
-            Service::Upload => "upload-pack",
-            Service::Archive => "upload-archive",
-        }
-    }
-
-    /// What it needs for an app that exists.
-    fn right(self) -> Right {
-        match self {
-            Service::Receive => Right::Deploy,
-            Service::Upload | Service::Archive => Right::Reveal,
-        }
+/// What a service needs for an app that exists.
+fn right(service: Service) -> Right {
+    match service {
+        Service::Receive => Right::Deploy,
+        Service::Upload | Service::Archive => Right::Reveal,
     }
 }
 
@@ -60,7 +29,7 @@ pub(super) async fn serve(context: &Context<'_>, service: Service, path: &str) -
     let app: AppName = name.strip_suffix(".git").unwrap_or(name).parse()?;
     let mut created = false;
     if instance.read(|tables| tables.find_app(&app))?.is_some() {
-        check(context, "git", &Needed::App(app.clone(), service.right()))?;
+        check(context, "git", &Needed::App(app.clone(), right(service)))?;
     } else {
         // Who may not see what is there is not told what is not.
         if service != Service::Receive {

@@ -72,7 +72,14 @@ async fn proc_receive(context: &Context<'_>, app: &AppName) -> Result<()> {
                 let serves =
                     match context.instance.read(|tables| tables.app(app)).ok().and_then(|app| app.current_release) {
                         Some(release) => format!("{release} still serves"),
-                        None => "nothing was deployed".to_owned(),
+                        None => {
+                            log.detail(&format!(
+                                "the app {app} was created and has no release yet: push again, or remove it with \
+                                 `paas apps:destroy {app}`"
+                            ));
+                            log.flush();
+                            format!("nothing was deployed to {app}")
+                        }
                     };
                 conversation.refuse(&update.name, &format!("{}: {serves}", error.short()))
             }

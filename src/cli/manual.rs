@@ -103,15 +103,32 @@ fn without_preamble(section: &str) -> String {
 pub(super) fn command_reference() -> String {
     let mut tree = Cli::command().term_width(WIDTH);
     tree.build();
-    let mut text = String::new();
+    let mut text = format!("Options of every command, before it or after it:\n\n{}\n", global_options(&tree));
     let names: Vec<String> = commands(&tree).map(|subcommand| subcommand.get_name().to_owned()).collect();
     for name in names {
         if let Some(subcommand) = tree.find_subcommand_mut(&name) {
-            let help = subcommand.clone().term_width(WIDTH).render_long_help().to_string();
+            // What every command has is said once.
+            let own = subcommand.clone().mut_args(|argument| {
+                let is_common = argument.is_global_set() || argument.get_id() == "help";
+                let is_hidden = is_common || argument.is_hide_set();
+                argument.hide(is_hidden)
+            });
+            let help = own.term_width(WIDTH).render_long_help().to_string();
             text.push_str(&format!("### paas {name}\n\n```text\n{}\n```\n\n", lines_without_trailing_blanks(&help)));
         }
     }
     text
+}
+
+/// The options of every command, for the reference.
+fn global_options(tree: &Command) -> String {
+    let mut table = "| option | what it does |\n|---|---|\n".to_owned();
+    for option in tree.get_arguments().filter(|argument| argument.is_global_set()) {
+        let (typed, about) = super::help::option(option);
+        table.push_str(&format!("| `{typed}` | {about} |\n"));
+    }
+    table.push_str("| `-h`, `--help` | Print help: `-h` in short, `--help` in full |\n");
+    table
 }
 
 /// The settings, for the reference.

@@ -4,14 +4,18 @@ use clap::{Args, Subcommand};
 
 use super::{
     arguments::{AppArgument, OptionalApp},
-    deployed,
     edit::Setter,
+    operations::{Detach, operate},
 };
 use crate::{
     Result,
     context::Context,
     model::{Access, DeploymentKind, Invalid, ProcessType, Right, SettingGroup},
-    ops::{edit::Outcome, processes},
+    ops::{
+        edit::Outcome,
+        operations::{Action, Change, Finished},
+        processes,
+    },
     ui::{DeployLog, Ui},
 };
 
@@ -71,14 +75,16 @@ impl Command {
 pub(super) struct Stop {
     #[command(flatten)]
     app: AppArgument,
+    #[command(flatten)]
+    detach: Detach,
 }
 
 impl Stop {
     async fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
-        let app = &self.app.app;
-        let stopped = processes::stop(context, app, |holder| ui.talk(&format!("waiting for {holder}"))).await?;
-        ui.talk(&format!("{app} is stopped; `paas ps:start {app}` starts it again"));
-        ui.show(&stopped)
+        let app = self.app.app;
+        let action = Action::Stop { app: app.clone() };
+        let said = |_: &Finished| Some(format!("{app} is stopped; `paas ps:start {app}` starts it again"));
+        operate(context, ui, self.detach, &action, said).await
     }
 }
 
@@ -114,12 +120,14 @@ pub(super) struct Restart {
     app: AppArgument,
     /// Only the containers of this process type
     process: Option<ProcessType>,
+    #[command(flatten)]
+    detach: Detach,
 }
 
 impl Restart {
     async fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
-        let log = DeployLog::to_stderr(ui);
-        deployed(ui, processes::restart(context, &self.app.app, self.process.as_ref(), &log).await)
+        let action = Action::Deploy { app: self.app.app, change: Change::Restart(self.process) };
+        operate(context, ui, self.detach, &action, |_| None).await
     }
 }
 
@@ -130,12 +138,14 @@ impl Restart {
 pub(super) struct Rebuild {
     #[command(flatten)]
     app: AppArgument,
+    #[command(flatten)]
+    detach: Detach,
 }
 
 impl Rebuild {
     async fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
-        let log = DeployLog::to_stderr(ui);
-        deployed(ui, processes::rebuild(context, &self.app.app, &log).await)
+        let action = Action::Deploy { app: self.app.app, change: Change::Rebuild };
+        operate(context, ui, self.detach, &action, |_| None).await
     }
 }
 

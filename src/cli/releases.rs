@@ -1,12 +1,18 @@
 use clap::{Args, Subcommand};
 
-use super::{arguments::AppArgument, deployed};
+use super::{
+    arguments::AppArgument,
+    operations::{Detach, operate},
+};
 use crate::{
     Result,
     context::Context,
     model::{Access, ReleaseVersion, Right},
-    ops::releases,
-    ui::{DeployLog, Ui},
+    ops::{
+        operations::{Action, Change},
+        releases,
+    },
+    ui::Ui,
 };
 
 /// Releases: what ran and runs, and the way back
@@ -74,11 +80,13 @@ pub(super) struct Rollback {
     /// The release to go back to [default: the one that served before]
     #[arg(value_name = "vN")]
     version: Option<ReleaseVersion>,
+    #[command(flatten)]
+    detach: Detach,
 }
 
 impl Rollback {
     async fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
-        let log = DeployLog::to_stderr(ui);
-        deployed(ui, releases::rollback(context, &self.app.app, self.version, &log).await)
+        let action = Action::Deploy { app: self.app.app, change: Change::Rollback(self.version) };
+        operate(context, ui, self.detach, &action, |_| None).await
     }
 }

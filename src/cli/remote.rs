@@ -1,9 +1,11 @@
 //! The laptop's door: in a clone with a remote named `paas`, and with no instance on this machine, a command line goes
 //! to the server over SSH as it is.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, net::Ipv6Addr};
 
-use crate::{Error, exec, model::AppName};
+use url::Url;
+
+use crate::{Error, exec, model::AppName, ui};
 
 /// The server behind the remote `paas` of the clone we are in.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,40 +25,68 @@ impl Server {
         Server::parse(remote.url().ok()?)
     }
 
-    /// Reads both of git's spellings: `ssh://paas@host:2222/blog` and `paas@host:blog` (git-clone(1), GIT URLS).
+    /// Reads both of git's spellings: `ssh://paas@host:2222/blog` and `paas@host:blog` (git-clone(1), GIT URLS), with an
+    /// address of IPv6 in brackets in place of the host, too.
+    ///
+    /// Whoever made the clone wrote it, and it becomes words for ssh: what is not plainly a user and a host is no server.
     fn parse(url: &str) -> Option<Server> {
-        let (authority, port, path) = match url.strip_prefix("ssh://") {
-            Some(rest) => {
-                let (authority, path) = rest.split_once('/')?;
-                match authority.rsplit_once(':') {
-                    Some((authority, port)) => (authority, Some(port.parse().ok()?), path),
-                    None => (authority, None, path),
+        let (user, host, port, path) = if url.contains("://") {
+            let url = Url::parse(url).ok().filter(|url| url.scheme() == "ssh" && url.password().is_none())?;
+            let host = match url.host()? {
+                url::Host::Ipv6(address) => address.to_string(),
+                other => other.to_string(),
+            };
+            (url.username().to_owned(), host, url.port(), url.path().to_owned())
+        } else {
+            let (user, rest) = url.split_once('@')?;
+            let (host, path) = match rest.strip_prefix('[') {
+                Some(rest) => {
+                    let (address, path) = rest.split_once("]:")?;
+                    (address.parse::<Ipv6Addr>().ok()?.to_string(), path)
                 }
-            }
-            None if url.contains("://") => return None,
-            None => {
-                let (authority, path) = url.split_once(':')?;
-                (authority, None, path)
-            }
+                None => rest.split_once(':').map(|(host, path)| (host.to_owned(), path))?,
+            };
+            (user.to_owned(), host, None, path.to_owned())
         };
-        let name = path.trim_matches('/');
+        if !is_plain(&user) || !(is_plain(&host) || host.parse::<Ipv6Addr>().is_ok()) {
+            return None;
+        }
+        let name = path.trim_start_matches('/').trim_start_matches("~/").trim_matches('/');
         let app = name.strip_suffix(".git").unwrap_or(name).parse().ok();
-        let (user, host) = authority.split_once('@')?;
-        // ssh would take either for an option.
-        let plain = |text: &str| !text.is_empty() && !text.starts_with('-') && !text.contains(char::is_whitespace);
-        (plain(user) && plain(host)).then(|| Server { user: user.to_owned(), host: host.to_owned(), port, app })
+        Some(Server { user, host, port, app })
     }
 
     /// Becomes ssh with the command line for the server. Returns only where there is no ssh.
+    ///
+    /// `input`: what the command reads in place of our own standard input.
     pub(super) fn run(&self, arguments: &[OsString], input: Option<std::fs::File>) -> Error {
-        let words = arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned());
         let mut command = exec::command_of_user("ssh");
-        if let Some(port) = self.port {
-            command.arg("-p").arg(port.to_string());
-        }
-        command.arg(format!("{}@{}", self.user, self.host)).arg("--").arg(shell_words::join(words));
+        // Over a terminal the streams are one: if one of them were a file or a pipe, it would get what is for the others.
+        command.args(self.ssh_arguments(arguments, input.is_none() && ui::is_at_terminal()));
         exec::replace(command, input.map_or_else(std::process::Stdio::inherit, std::process::Stdio::from))
     }
+
+    /// What ssh is called with. With a terminal, questions and the spinner are there as on the server.
+    fn ssh_arguments(&self, arguments: &[OsString], terminal: bool) -> Vec<String> {
+        let mut words = Vec::new();
+        if terminal {
+            // Without the second, ssh says at the end of each command that the connection is closed.
+            words.extend(["-t", "-o", "LogLevel=ERROR"].map(str::to_owned));
+        }
+        if let Some(port) = self.port {
+            words.extend(["-p".to_owned(), port.to_string()]);
+        }
+        let typed = arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned());
+        words.extend([format!("{}@{}", self.user, self.host), "--".to_owned(), shell_words::join(typed)]);
+        words
+    }
+}
+
+/// Whether a text is a user's or a host's name and nothing else: ssh would take a dash for an option, and makes a command
+/// line of both where its settings say so.
+fn is_plain(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    !text.is_empty() && !text.starts_with('-') && text.bytes().all(plain)
 }
 
 #[cfg(test)]
@@ -65,19 +95,84 @@ mod tests {
 
     #[test]
     fn both_spellings_of_git_are_read() {
-        let server = |host: &str, port| Server {
-            user: "paas".to_owned(),
-            host: host.to_owned(),
-            port,
-            app: "blog".parse().ok(),
-        };
-        assert_eq!(Server::parse("ssh://paas@example.com:2222/blog"), Some(server("example.com", Some(2222))));
-        assert_eq!(Server::parse("ssh://paas@example.com/blog"), Some(server("example.com", None)));
-        assert_eq!(Server::parse("paas@example.com:blog"), Some(server("example.com", None)));
-        for bad in
-            ["https://example.com/blog", "/srv/blog.git", "ssh://-oProxyCommand=x@h/blog", "paas@-h:blog", "blog"]
-        {
-            assert_eq!(Server::parse(bad), None, "{bad}");
+        for (url, host, port, app) in [
+            ("ssh://paas@example.com:2222/blog", "example.com", Some(2222), Some("blog")),
+            ("ssh://paas@example.com/blog", "example.com", None, Some("blog")),
+            ("ssh://paas@example.com/~/blog.git/", "example.com", None, Some("blog")),
+            ("ssh://paas@192.0.2.1:22/blog", "192.0.2.1", Some(22), Some("blog")),
+            ("ssh://paas@[::1]:2222/blog", "::1", Some(2222), Some("blog")),
+            ("ssh://paas@[2001:DB8:0::1]/blog", "2001:db8::1", None, Some("blog")),
+            ("ssh://paas@my_box.local/deep/blog", "my_box.local", None, None),
+            ("ssh://paas@example.com", "example.com", None, None),
+            ("paas@example.com:blog", "example.com", None, Some("blog")),
+            ("paas@example.com:/blog.git", "example.com", None, Some("blog")),
+            ("paas@example.com:~/blog", "example.com", None, Some("blog")),
+            ("paas@[::1]:blog", "::1", None, Some("blog")),
+            ("paas@box:", "box", None, None),
+            ("paas@box:No_Name", "box", None, None),
+        ] {
+            let wanted = Server {
+                user: "paas".to_owned(),
+                host: host.to_owned(),
+                port,
+                app: app.map(|app| app.parse().unwrap()),
+            };
+            assert_eq!(Server::parse(url), Some(wanted), "{url}");
         }
+    }
+
+    #[test]
+    fn what_is_not_plainly_a_user_and_a_host_is_no_server() {
+        for bad in [
+            "",
+            "blog",
+            "/srv/blog.git",
+            "./paas@host:blog",
+            "host:blog",
+            "https://paas@example.com/blog",
+            "file:///srv/blog",
+            "ssh:///blog",
+            "ssh://example.com/blog",
+            "ssh://paas:secret@example.com/blog",
+            "ssh://paas@example.com:70000/blog",
+            "ssh://-oProxyCommand=x@h/blog",
+            "ssh://paas@-oProxyCommand=x/blog",
+            "ssh://paas@-h/blog",
+            "ssh://paas@[::1/blog",
+            "ssh://paas@[::1%25eth0]/blog",
+            "ssh://pa%20as@host/blog",
+            "ssh://paas@ho%24st/blog",
+            "ssh://paas@ho`id`st/blog",
+            "ssh://paas@ho$(id)st/blog",
+            "ssh://paas@ho;st/blog",
+            "paas@-h:blog",
+            "-l@host:blog",
+            "paas@ho st:blog",
+            "pa as@host:blog",
+            "paas@ho\u{7}st:blog",
+            "paas@ho\nst:blog",
+            "paas@%h:blog",
+            "paas@`id`:blog",
+            "paas@$(id):blog",
+            "paas@a@b:blog",
+            "paas@[-h]:blog",
+            "paas@[::1]blog",
+            "paas@[fe80::1%eth0]:blog",
+            "paas@h\u{f6}st:blog",
+            "@host:blog",
+            "paas@:blog",
+        ] {
+            assert_eq!(Server::parse(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn ssh_is_given_words_and_a_terminal_where_somebody_sits_at_one() {
+        let typed: Vec<OsString> = ["paas", "config:set", "A=it's \"so\" $HOME"].map(OsString::from).into();
+        let by_url = Server::parse("ssh://paas@[::1]:2222/blog").unwrap();
+        let line = r#"config:set 'A=it'\''s "so" $HOME'"#;
+        assert_eq!(by_url.ssh_arguments(&typed, false), ["-p", "2222", "paas@::1", "--", line]);
+        let by_name = Server::parse("paas@box:blog").unwrap();
+        assert_eq!(by_name.ssh_arguments(&typed, true), ["-t", "-o", "LogLevel=ERROR", "paas@box", "--", line]);
     }
 }

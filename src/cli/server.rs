@@ -2,11 +2,12 @@
 
 use clap::{Args, Subcommand};
 
+use super::operations::{Detach, operate};
 use crate::{
     Error, Result, clock,
     context::Context,
     model::{Access, Age, AppName, Outcome, Right},
-    ops,
+    ops::{self, operations::Action},
     store::EventFilter,
     ui::{Format, Ui},
 };
@@ -133,16 +134,15 @@ pub(super) struct Cleanup {
     /// Also empty the build cache of the whole engine: the next builds of everybody who uses it start from nothing
     #[arg(long)]
     build_cache: bool,
+    #[command(flatten)]
+    detach: Detach,
 }
 
 impl Cleanup {
     async fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
-        let cleaned = ops::cleanup::run(context, self.build_cache).await?;
-        ui.show(&cleaned)?;
-        if let Some(error) = cleaned.failed {
-            return Err(error);
-        }
-        if !self.build_cache {
+        let action = Action::Cleanup { build_cache: self.build_cache };
+        operate(context, ui, self.detach, &action, |_| None).await?;
+        if !self.build_cache && !self.detach.is_set() {
             ui.talk(
                 "`paas cleanup --build-cache` also empties the build cache, of the whole engine; \
                  `paas disk` shows what takes how much",

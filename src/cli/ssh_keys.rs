@@ -1,6 +1,6 @@
 use clap::{Args, Subcommand};
 
-use super::arguments::Input;
+use super::arguments::{Input, Wanted};
 use crate::{
     Error, Result,
     context::Context,
@@ -31,13 +31,16 @@ impl Command {
         }
     }
 
-    /// The file that it takes, with the most bytes it may have, and what to say if it is to be typed.
-    pub(super) fn input(&mut self) -> Option<(&mut Input, u64, &'static str)> {
+    /// The file that it takes.
+    pub(super) fn input(&mut self) -> Option<Wanted<'_>> {
         match self {
-            Command::Add(it) => {
-                let prompt = "Paste the public key, then press Ctrl-D on a line of its own:";
-                Some((it.file.get_or_insert(Input::Stdin), MAX_KEY_FILE, prompt))
-            }
+            Command::Add(it) => Some(Wanted {
+                input: it.file.get_or_insert(Input::Stdin),
+                what: "a public key",
+                limit: MAX_KEY_FILE,
+                prompt: "Paste the public key, then press Ctrl-D on a line of its own:",
+                hint: "give the one line of a public key file, e.g. `paas ssh-keys:add laptop ~/.ssh/id_ed25519.pub`",
+            }),
             Command::List(_) | Command::Remove(_) => None,
         }
     }

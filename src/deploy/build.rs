@@ -5,7 +5,10 @@ use std::{collections::VecDeque, io::Write};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::{Deploying, source::Source};
+use super::{
+    deployment::{ActiveDeploy, image_tag},
+    source::Source,
+};
 use crate::{
     Error, Result,
     buildpack::{self, BuildPlan, Buildpacks},
@@ -13,7 +16,7 @@ use crate::{
     engine::{BuildEvent, BuildSpec, Capped},
     error::{DeployError, LikelyCause},
     lock::{self, Holder, Lock},
-    model::{self, DeployId, DeployState, ImageId},
+    model::{self, DeployState, ImageId},
     tree::{DockerIgnore, Tree},
 };
 
@@ -41,43 +44,43 @@ pub(super) struct Built {
 }
 
 /// Finds out what kind of project it is. The files that configure the build are read here, and only here.
-pub(super) fn plan(deploying: &Deploying<'_>, source: Source) -> Result<Planned> {
-    let user_buildpacks = deploying.instance.settings.paths.buildpacks();
+pub(super) fn plan(deploy: &ActiveDeploy<'_>, source: Source) -> Result<Planned> {
+    let user_buildpacks = deploy.instance.settings.paths.buildpacks();
     let buildpacks = Buildpacks::load(Some(&user_buildpacks))?;
     let plan = buildpack::plan(&source.tree, &buildpacks)?;
     let mut lines = plan.describe().into_iter();
     if let Some(first) = lines.next() {
-        deploying.log.step(&first);
+        deploy.log.step(&first);
     }
     for line in lines {
-        deploying.log.detail(&line);
+        deploy.log.detail(&line);
     }
     for warning in &plan.warnings {
-        deploying.log.warn(warning);
+        deploy.log.warn(warning);
     }
     Ok(Planned { tree: source.tree, plan, buildpacks })
 }
 
 /// Builds the image. What the build prints goes to the log as it comes.
-pub(super) async fn image(deploying: &Deploying<'_>, planned: Planned) -> Result<Built> {
-    let _turn = turn(deploying).await?;
-    deploying.enter(DeployState::Building)?;
-    deploying.log.step("Building");
+pub(super) async fn image(deploy: &ActiveDeploy<'_>, planned: Planned) -> Result<Built> {
+    let _turn = turn(deploy).await?;
+    deploy.enter(DeployState::Building)?;
+    deploy.log.step("Building");
     let begun = clock::instant();
     let Planned { tree, plan, buildpacks } = planned;
     let spec = BuildSpec {
-        tag: image_tag(&deploying.instance.id, deploying.app.name.as_str(), deploying.id),
-        labels: deploying.labels(None, None),
+        tag: image_tag(&deploy.instance.id, deploy.app.name.as_str(), deploy.id),
+        labels: deploy.image_labels(),
         dockerfile: plan.dockerfile_path.clone(),
-        session: format!("paas-{}-{}", deploying.instance.id, deploying.id),
+        session: format!("paas-{}-{}", deploy.instance.id, deploy.id),
     };
     let context = context(tree, plan.extra_files.clone(), plan.ignore.clone());
     let mut output = VecDeque::new();
-    let built = deploying.engine.build(&spec, context, |event| match event {
-        BuildEvent::Step { name, cached: true } => deploying.log.detail(&format!("{name} (cached)")),
-        BuildEvent::Step { name, cached: false } => deploying.log.detail(&name),
+    let built = deploy.engine.build(&spec, context, |event| match event {
+        BuildEvent::Step { name, cached: true } => deploy.log.detail(&format!("{name} (cached)")),
+        BuildEvent::Step { name, cached: false } => deploy.log.detail(&name),
         BuildEvent::Output(line) => {
-            deploying.log.detail(&format!("  {line}"));
+            deploy.log.detail(&format!("  {line}"));
             if output.len() == LAST_LINES {
                 output.pop_front();
             }
@@ -85,7 +88,7 @@ pub(super) async fn image(deploying: &Deploying<'_>, planned: Planned) -> Result
         }
     });
     // What caps the build lives until both are done.
-    let (built, _capped) = tokio::join!(built, cap(deploying));
+    let (built, _capped) = tokio::join!(built, cap(deploy));
     let image = match built {
         Err(Error::Deploy(DeployError::Build { message, is_killed, .. })) => {
             output.push_back(message.clone());
@@ -95,44 +98,38 @@ pub(super) async fn image(deploying: &Deploying<'_>, planned: Planned) -> Result
         }
         built => built?,
     };
-    deploying.log.detail(&format!("built in {}", model::seconds(begun.elapsed())));
+    deploy.log.detail(&format!("built in {}", model::seconds(begun.elapsed())));
     Ok(Built { image, plan })
 }
 
 /// Waits until fewer builds run than may: a small machine has the memory for one. The turn ends when the lock is dropped.
-async fn turn(deploying: &Deploying<'_>) -> Result<Lock> {
-    let settings = &deploying.instance.settings;
-    let holder =
-        Holder::new(format!("the build of {}, deploy {},", deploying.app.name, deploying.id), &deploying.caller.actor);
+async fn turn(deploy: &ActiveDeploy<'_>) -> Result<Lock> {
+    let settings = &deploy.instance.settings;
+    let holder = Holder::new(format!("the build of {}, deploy {},", deploy.app.name, deploy.id), &deploy.caller.actor);
     let locks = settings.paths.build_locks(settings.build_concurrency);
-    lock::lock_one_of(&locks, &holder, |others| deploying.log.step(&format!("Waiting for {others}"))).await
+    lock::lock_one_of(&locks, &holder, |others| deploy.log.step(&format!("Waiting for {others}"))).await
 }
 
 /// Caps what the build takes of the machine, where that is set; where it cannot be, the build goes on without, and says
 /// so.
-async fn cap(deploying: &Deploying<'_>) -> Option<Capped> {
-    let instance = deploying.instance;
+async fn cap(deploy: &ActiveDeploy<'_>) -> Option<Capped> {
+    let instance = deploy.instance;
     let caps = instance.settings.build_caps;
     let capping = async {
         let were_set = instance.read(|tables| tables.meta(CAPPED))?.is_some_and(|value| value == "yes");
         if caps.is_empty() && !were_set {
             return Ok(None);
         }
-        let capped = deploying.engine.cap_builds(&instance.id, caps).await?;
+        let capped = deploy.engine.cap_builds(&instance.id, caps).await?;
         if were_set == caps.is_empty() {
             instance.write(|tables| tables.set_meta(CAPPED, if caps.is_empty() { "no" } else { "yes" }))?;
         }
         Ok::<_, Error>(Some(capped))
     };
     capping.await.unwrap_or_else(|error| {
-        deploying.log.warn(&format!("this build is not capped ({}): {}", caps.describe(), error.one_line()));
+        deploy.log.warn(&format!("this build is not capped ({}): {}", caps.describe(), error.one_line()));
         None
     })
-}
-
-/// The tag of the image that a deployment builds.
-pub(super) fn image_tag(instance: &str, app: &str, deployment: DeployId) -> String {
-    format!("paas-{instance}/{app}:{deployment}")
 }
 
 /// The context as a stream: a thread writes the tar archive from git's objects, as fast as the engine takes it.

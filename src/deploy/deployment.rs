@@ -1,35 +1,40 @@
 //! A deployment that is running in this process.
 
-use std::{cell::Cell, time::Duration, time::Instant};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use crate::{
     Error, Result, clock,
     context::Context,
     engine::{Engine, Labels},
+    error::DeployError,
     instance::Instance,
     lock::Lock,
-    model::{App, Caller, DeployId, DeployState, ProcessType, ReleaseVersion},
+    model::{App, Caller, DeployId, DeployState, Scheduler},
     settings,
     ui::DeployLog,
 };
 
 /// How often a running deployment looks whether it was cancelled.
-const CANCEL_POLL: Duration = Duration::from_millis(200);
+const CANCEL_POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// A deployment that is running, and all its steps need. It holds the app's lock, and the claim on its own number.
-pub(super) struct Deploying<'a> {
+pub(super) struct ActiveDeploy<'a> {
     pub instance: &'a Instance,
     pub caller: &'a Caller,
     pub engine: Engine,
+    pub scheduler: Scheduler,
     pub app: App,
     pub id: DeployId,
     pub log: &'a DeployLog,
     pub started: Instant,
-    state: Cell<DeployState>,
+    state: Mutex<DeployState>,
     _locks: (Lock, Lock),
 }
 
-impl<'a> Deploying<'a> {
+impl<'a> ActiveDeploy<'a> {
     /// A deployment that waited its turn and has it.
     pub fn new(
         context: &Context<'a>,
@@ -39,44 +44,45 @@ impl<'a> Deploying<'a> {
         log: &'a DeployLog,
         locks: (Lock, Lock),
     ) -> Self {
-        let deploying = Deploying {
+        let deploy = ActiveDeploy {
             instance: context.instance,
             caller: context.caller,
             engine,
+            scheduler: Scheduler::Local,
             app,
             id,
             log,
             started: clock::instant(),
-            state: Cell::new(DeployState::Queued),
+            state: Mutex::new(DeployState::Queued),
             _locks: locks,
         };
-        deploying.entered(DeployState::Queued);
-        deploying
+        deploy.entered(DeployState::Queued);
+        deploy
     }
 
     /// Moves on to the next state.
     pub fn enter(&self, next: DeployState) -> Result<()> {
-        self.instance.write(|tables| tables.move_deployment(self.id, self.state.get(), next))?;
+        self.instance.write(|tables| tables.move_deployment(self.id, self.state(), next))?;
         self.entered(next);
         Ok(())
     }
 
     /// Notes a state that a transaction of the caller's moved to.
     pub fn entered(&self, next: DeployState) {
-        self.state.set(next);
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = next;
         die_where_told(next);
     }
 
     /// The state it is in.
     pub fn state(&self) -> DeployState {
-        self.state.get()
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Does work that can be undone, until it is done, or somebody cancels the deployment or interrupts this process.
     pub async fn unless_stopped<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         let stopped = async {
             loop {
-                tokio::time::sleep(CANCEL_POLL).await;
+                tokio::time::sleep(CANCEL_POLL_INTERVAL).await;
                 // A database that cannot be read now will be read the next time.
                 if let Ok(Some(stopped)) = self.instance.read(|tables| tables.stopped_by(self.id)) {
                     return stopped;
@@ -90,9 +96,29 @@ impl<'a> Deploying<'a> {
         }
     }
 
-    /// The labels of what this deployment makes in the engine.
-    pub fn labels(&self, release: Option<ReleaseVersion>, process: Option<(ProcessType, u32)>) -> Labels {
-        Labels { instance: self.instance.id.clone(), app: self.app.name.clone(), release, deployment: self.id, process }
+    /// The labels of the image that this deployment builds.
+    pub fn image_labels(&self) -> Labels {
+        Labels {
+            instance: self.instance.id.clone(),
+            app: self.app.name.clone(),
+            release: None,
+            deployment: self.id,
+            process: None,
+        }
+    }
+}
+
+/// The tag of the image that a deployment builds.
+pub(super) fn image_tag(instance: &str, app: &str, deployment: DeployId) -> String {
+    format!("paas-{instance}/{app}:{deployment}")
+}
+
+/// The state in which an error ends a deployment.
+pub(super) fn end_of(error: &Error) -> DeployState {
+    match error {
+        Error::Deploy(DeployError::Stopped(stop)) => stop.end(),
+        Error::Interrupted => DeployState::Canceled,
+        _ => DeployState::Failed,
     }
 }
 

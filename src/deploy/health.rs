@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Deploying,
+    deployment::ActiveDeploy,
     probe::{Target, probe},
 };
 use crate::{
@@ -28,7 +28,7 @@ const OUTPUT_LINES: u32 = 30;
 ///
 /// # Errors
 /// `DeployError::AppExited` at once where it ends; `DeployError::NeverHealthy` after its check's timeout.
-pub(super) async fn prove(deploying: &Deploying<'_>, container: &Container, process: &ProcessSpec) -> Result<String> {
+pub(super) async fn prove(deploy: &ActiveDeploy<'_>, container: &Container, process: &ProcessSpec) -> Result<String> {
     let begun = clock::instant();
     let check = &process.run.check;
     let proof = async {
@@ -37,44 +37,44 @@ pub(super) async fn prove(deploying: &Deploying<'_>, container: &Container, proc
             tokio::time::sleep(STAY_UP).await;
             return Ok(format!("it stayed up for {}", model::seconds(STAY_UP)));
         }
-        try_until_healthy(deploying, container, check).await
+        try_until_healthy(deploy, container, check).await
     };
     tokio::select! {
         proof = proof => proof,
-        code = deploying.engine.wait(&container.name) => Err(Error::Deploy(DeployError::AppExited {
+        code = deploy.engine.wait(&container.name) => Err(Error::Deploy(DeployError::AppExited {
             container: container.label(),
             code: code?,
             after: model::seconds(begun.elapsed()),
-            output: deploying.engine.last_output(&container.name, OUTPUT_LINES).await,
+            output: deploy.engine.last_output(&container.name, OUTPUT_LINES).await,
         })),
     }
 }
 
-async fn try_until_healthy(deploying: &Deploying<'_>, container: &Container, check: &Check) -> Result<String> {
-    let target = Target::of(deploying.instance, container);
+async fn try_until_healthy(deploy: &ActiveDeploy<'_>, container: &Container, check: &Check) -> Result<String> {
+    let target = Target::of(deploy.instance, container);
     let timeout = Duration::from_secs(check.timeout_seconds.into());
     let begun = clock::instant();
     let mut pause = FASTEST;
     let mut explained = false;
     loop {
-        let reason = match probe(&deploying.engine, &target, check).await {
+        let reason = match probe(&deploy.engine, &target, check).await {
             Ok(proof) => return Ok(proof),
             Err(reason) => reason,
         };
         if begun.elapsed() >= timeout {
-            let (reason, hint) = explain(deploying, container, check, reason).await;
+            let (reason, hint) = explain(deploy, container, check, reason).await;
             return Err(Error::Deploy(DeployError::NeverHealthy(Box::new(NeverHealthy {
                 container: container.label(),
                 timeout: model::seconds(timeout),
                 reason,
                 hint,
-                output: deploying.engine.last_output(&container.name, OUTPUT_LINES).await,
+                output: deploy.engine.last_output(&container.name, OUTPUT_LINES).await,
             }))));
         }
         if !explained && begun.elapsed() >= EXPLAIN_AFTER {
             explained = true;
-            let (reason, _) = explain(deploying, container, check, reason).await;
-            deploying.log.detail(&format!(
+            let (reason, _) = explain(deploy, container, check, reason).await;
+            deploy.log.detail(&format!(
                 "{} is not healthy yet, waiting up to {}: {reason}",
                 container.label(),
                 model::seconds(timeout)
@@ -86,7 +86,7 @@ async fn try_until_healthy(deploying: &Deploying<'_>, container: &Container, che
 }
 
 /// Why a container does not pass, and what to do about it, as far as the host can see.
-async fn explain(deploying: &Deploying<'_>, container: &Container, check: &Check, reason: String) -> (String, String) {
+async fn explain(deploy: &ActiveDeploy<'_>, container: &Container, check: &Check, reason: String) -> (String, String) {
     let port = match &check.probe {
         Probe::Http(question) => question.port.unwrap_or(container.port),
         Probe::Tcp { port } => port.unwrap_or(container.port),
@@ -95,14 +95,14 @@ async fn explain(deploying: &Deploying<'_>, container: &Container, check: &Check
             return (reason, hint.to_owned());
         }
     };
-    let listening = deploying.engine.listening(&container.name).await;
+    let listening = deploy.engine.listening(&container.name).await;
     if let Some(description) = listening.as_ref().and_then(|listening| listening.describe(port)) {
         let other = listening.as_ref().and_then(|listening| listening.reachable.first());
         let hint = match other {
             Some(other) => format!(
                 "listen on 0.0.0.0 and on the port in the variable PORT ({port}), or say where it does listen, with \
                  `port = {other}` in paas.toml or `paas config:set {} PORT={other} --no-restart`, and push again",
-                deploying.app.name
+                deploy.app.name
             ),
             None => format!("listen on 0.0.0.0 and on the port in the variable PORT ({port})"),
         };

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::{Error, Result, engine::Engine, error::HostError, instance::Instance, ops};
+use crate::{Error, Result, disk, engine::Engine, error::HostError, instance::Instance};
 
 /// Checks that the disks that a deploy writes to have room.
 pub(super) async fn check_machine(instance: &Instance, engine: &Engine) -> Result<()> {
@@ -33,5 +33,5 @@ fn require(path: &Path, free: u64, floor: u64) -> Result<()> {
 }
 
 fn free_mb(path: &Path) -> Result<u64> {
-    Ok(ops::disk::space(path)?.free_bytes / 1_000_000)
+    Ok(disk::space(path)?.free_bytes / 1_000_000)
 }

@@ -38,9 +38,9 @@ pub async fn prune_images(instance: &Instance, engine: &Engine) -> Result<Vec<Im
     // The images first: one built after this is not looked at, and the deployment of one built before is in the
     // database until a release has taken the image over.
     let images = engine.images(&instance.id).await?;
-    let (needed, unfinished) = instance.read(|tables| {
-        Ok((tables.needed_images(instance.settings.images_kept)?, tables.unfinished_deployments(None)?))
-    })?;
+    let kept = instance.settings.images_kept;
+    let (needed, unfinished) =
+        instance.reading(move |tables| Ok((tables.needed_images(kept)?, tables.unfinished_deployments(None)?))).await?;
     let is_needed = |image: &Image| {
         needed.contains(&image.id) || unfinished.iter().any(|deployment| image.deployment == Some(deployment.id))
     };

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Deploying, preflight, recover};
+use super::{
+    deployment::{ActiveDeploy, end_of},
+    preflight, recover,
+};
 use crate::{
     Error, Result, clock,
     context::Context,
@@ -18,7 +21,7 @@ use crate::{
 };
 
 /// How often one that waits looks whether it is its turn.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
+const TURN_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// What a deployment is begun with.
 pub(super) struct Request<'a> {
@@ -42,7 +45,7 @@ pub(super) async fn begin<'a>(
     context: &Context<'a>,
     request: &Request<'_>,
     log: &'a DeployLog,
-) -> Result<Deploying<'a>> {
+) -> Result<ActiveDeploy<'a>> {
     let instance = context.instance;
     let app = instance.read(|tables| tables.app(request.app))?;
     refuse_locked(&app)?;
@@ -56,12 +59,13 @@ pub(super) async fn begin<'a>(
     }
     // Claimed before anybody can see the row, or a recovery could take it for a dead one's.
     let (id, claim) = instance.write(|tables| {
-        let id = tables.open_deployment(app.id, &request.new)?;
+        let id = tables.open_deployment(&app, &request.new)?;
         if request.new.kind == DeploymentKind::Push {
             tables.supersede(app.id, id)?;
         }
         Ok((id, lock::claim(&paths.deployments_lock(), id.0)?))
     })?;
+    log.opened(id);
     let turn = async {
         log.open_file(&paths.deploy_log(&app.name, id))?;
         if let Some(commit) = request.new.commit {
@@ -81,22 +85,13 @@ pub(super) async fn begin<'a>(
         Ok((engine, app, lock))
     };
     match turn.await {
-        Ok((engine, app, lock)) => Ok(Deploying::new(context, engine, app, id, log, (lock, claim))),
+        Ok((engine, app, lock)) => Ok(ActiveDeploy::new(context, engine, app, id, log, (lock, claim))),
         Err(error) => {
             log.error(&error);
-            recover::abandon(instance, &app.name, id, end_of(&error), &error.one_line());
+            recover::abandon(instance, id, end_of(&error), &error.one_line());
             log.flush();
             Err(error.told())
         }
-    }
-}
-
-/// The state in which an error ends a deployment.
-pub(super) fn end_of(error: &Error) -> DeployState {
-    match error {
-        Error::Deploy(DeployError::Stopped(stop)) => stop.end(),
-        Error::Interrupted => DeployState::Canceled,
-        _ => DeployState::Failed,
     }
 }
 
@@ -162,7 +157,7 @@ async fn wait_for_turn(
             log.step(&format!("Waiting for {}", obstacle.clone().unwrap_or_default()));
             told = obstacle;
         }
-        tokio::time::sleep(LOOK_AGAIN).await;
+        tokio::time::sleep(TURN_POLL_INTERVAL).await;
     }
 }
 

@@ -3,23 +3,26 @@
 
 use tracing::warn;
 
-use super::{build::image_tag, retire, rollout};
+use super::deployment::image_tag;
 use crate::{
-    Error, Result,
-    engine::{Engine, Labels},
+    Result,
+    engine::Engine,
     error::DeployError,
     git,
     instance::Instance,
     lock::{self, Holder},
-    model::{Actor, AppId, AppName, DeployId, DeployState, Deployment, Phase, RestartPolicy},
+    model::{Actor, App, AppId, DeployId, DeployState, Deployment, Phase, Scheduler},
     proxy,
-    store::{Container, ContainerState},
+    store::{ContainerState, Tables},
 };
 
 /// Recovers every app whose deploy died: at the start of the daemon, and now and then. An app whose lock is held is
 /// left to its holder.
+///
+/// # Errors
+/// [`Error::Store`].
 pub async fn recover(instance: &Instance, engine: &Engine) -> Result<()> {
-    let unfinished = instance.read(|tables| tables.unfinished_deployments(None))?;
+    let unfinished = instance.reading(|tables| tables.unfinished_deployments(None)).await?;
     let claims = instance.settings.paths.deployments_lock();
     let mut apps = Vec::new();
     for deployment in unfinished.iter().filter(|deployment| deployment.state != DeployState::Draining) {
@@ -43,14 +46,14 @@ pub async fn recover(instance: &Instance, engine: &Engine) -> Result<()> {
 /// Undoes or finishes the deploys of an app whose process died. The caller holds the app's lock.
 pub(super) async fn leftovers(instance: &Instance, engine: &Engine, app_id: AppId) -> Result<()> {
     let claims = instance.settings.paths.deployments_lock();
-    for deployment in instance.read(|tables| tables.unfinished_deployments(Some(app_id)))? {
+    for deployment in instance.reading(move |tables| tables.unfinished_deployments(Some(app_id))).await? {
         // One that lives waits in line: the lock is ours, so it can do nothing else.
         if lock::is_claimed(&claims, deployment.id.0)? {
             continue;
         }
         match deployment.state.phase() {
             Phase::Undoable => {
-                let stopped = instance.read(|tables| tables.stopped_by(deployment.id))?;
+                let stopped = instance.reading(move |tables| tables.stopped_by(deployment.id)).await?;
                 let (end, reason) = match stopped {
                     Some(stop) => (stop.end(), stop.to_string()),
                     None => (DeployState::Failed, DeployError::Died.to_string()),
@@ -73,117 +76,88 @@ pub(super) async fn undo(instance: &Instance, engine: &Engine, id: DeployId, end
 }
 
 /// Ends a deployment that made nothing yet. Nothing here fails: what cannot be done now is done by the next to come.
-pub(super) fn abandon(instance: &Instance, app: &AppName, id: DeployId, end: DeployState, reason: &str) {
-    let unpinned = git::unpin(&instance.settings.paths.repository(app), id);
-    let ended = unpinned.and_then(|()| instance.write(|tables| tables.end_deployment(id, end, Some(reason))));
-    if let Err(error) = ended {
+pub(super) fn abandon(instance: &Instance, id: DeployId, end: DeployState, reason: &str) {
+    let abandoned = || {
+        let (deployment, app) = instance.read(|tables| with_app(tables, id))?;
+        unpin(instance, &deployment, &app)?;
+        instance.write(|tables| tables.end_deployment(id, end, Some(reason)))
+    };
+    if let Err(error) = abandoned() {
         warn!("ending deploy {id}: {}", error.one_line());
     }
 }
 
 async fn try_undo(instance: &Instance, engine: &Engine, id: DeployId, end: DeployState, reason: &str) -> Result<()> {
-    let deployment = instance.read(|tables| tables.deployment(id))?;
-    let app = instance.read(|tables| tables.app_by_id(deployment.app_id))?;
-    for container in instance.read(|tables| tables.containers_of_deployment(id))? {
-        engine.remove(&container.name).await?;
-        instance.write(|tables| tables.remove_container(container.id))?;
+    let (deployment, app) = instance.reading(move |tables| with_app(tables, id)).await?;
+    // One that was refused before its first step has made nothing, so its end needs no engine.
+    if deployment.state != DeployState::Queued {
+        remove_made(instance, engine, id, &app).await?;
     }
-    let mut suspended = instance.read(|tables| tables.containers_of_app(app.id))?;
+    unpin(instance, &deployment, &app)?;
+    let reason = reason.to_owned();
+    let ended = instance.writing(move |tables| {
+        // A restart works on a release that is good already, which this does not change.
+        if let Some(release) = tables.deployment_release(id)? {
+            tables.fail_release(release)?;
+        }
+        tables.end_deployment(id, end, Some(&reason))
+    });
+    ended.await
+}
+
+/// A deployment and its app.
+fn with_app(tables: &Tables<'_>, id: DeployId) -> Result<(Deployment, App)> {
+    let deployment = tables.deployment(id)?;
+    let app = tables.app_by_id(deployment.app_id)?;
+    Ok((deployment, app))
+}
+
+/// Lets go of the commit that was kept for a deployment, if it has one.
+fn unpin(instance: &Instance, deployment: &Deployment, app: &App) -> Result<()> {
+    match deployment.commit {
+        Some(_) => git::unpin(&instance.settings.paths.repository(&app.name), deployment.id),
+        None => Ok(()),
+    }
+}
+
+/// Removes the containers and the image that a deployment made, and starts again what it stopped.
+async fn remove_made(instance: &Instance, engine: &Engine, id: DeployId, app: &App) -> Result<()> {
+    for container in instance.reading(move |tables| tables.containers_of_deployment(id)).await? {
+        Scheduler::Local.remove(engine, &container.name).await?;
+        instance.writing(move |tables| tables.remove_container(container.id)).await?;
+    }
+    let app_id = app.id;
+    let mut suspended = instance.reading(move |tables| tables.containers_of_app(app_id)).await?;
     suspended.retain(|container| container.state == ContainerState::Suspended);
     for container in &suspended {
-        resume(instance, engine, container).await?;
+        Scheduler::Local.resume(instance, engine, container).await?;
     }
     if !suspended.is_empty() {
         // It may have been written while they did not run.
         proxy::sync(instance).await?;
     }
     // A build that died with its process may have left its image without a release.
-    engine.remove_image(&image_tag(&instance.id, app.name.as_str(), id)).await?;
-    git::unpin(&instance.settings.paths.repository(&app.name), id)?;
-    instance.write(|tables| {
-        // A restart works on a release that is good already, which this does not change.
-        if let Some(release) = tables.deployment_release(id)? {
-            tables.fail_release(release)?;
-        }
-        tables.end_deployment(id, end, Some(reason))
-    })
+    engine.remove_image(&image_tag(&instance.id, app.name.as_str(), id)).await.map(drop)
 }
 
 /// Does what follows the commit of a switch, again.
 async fn finish(instance: &Instance, engine: &Engine, deployment: &Deployment) -> Result<()> {
-    let app = instance.read(|tables| tables.app_by_id(deployment.app_id))?;
+    let (id, app_id) = (deployment.id, deployment.app_id);
+    let read = instance.reading(move |tables| Ok((tables.app_by_id(app_id)?, tables.containers_of_app(app_id)?)));
+    let (app, containers) = read.await?;
     if deployment.state == DeployState::Switching {
         let repository = instance.settings.paths.repository(&app.name);
         if let (Some(branch), Some(commit)) = (&deployment.branch, deployment.commit) {
             git::move_branch(&repository, branch, commit)?;
         }
         git::unpin(&repository, deployment.id)?;
-        for container in instance.read(|tables| tables.containers_of_app(app.id))? {
-            if container.state == ContainerState::Live {
-                engine.set_restart(&container.name, container.restart).await?;
-            }
+        for container in containers.iter().filter(|container| container.is_live()) {
+            Scheduler::Local.keep_running(engine, container, container.restart).await?;
         }
         instance
-            .write(|tables| tables.move_deployment(deployment.id, DeployState::Switching, DeployState::Draining))?;
+            .writing(move |tables| tables.move_deployment(id, DeployState::Switching, DeployState::Draining))
+            .await?;
         proxy::publish(instance, &app.name).await?;
-    }
-    Ok(())
-}
-
-/// Stops a container that makes way for a new one, once it has answered what it was asked. It stays as it is, to be
-/// started again if the new one fails. Its row says so already.
-pub(super) async fn suspend(instance: &Instance, engine: &Engine, container: &Container) -> Result<()> {
-    engine.set_restart(&container.name, RestartPolicy::No).await?;
-    if container.process.is_web() {
-        retire::drain(instance, container).await;
-    }
-    engine.stop(&container.name, retire::stop_timeout(container)).await
-}
-
-/// Starts a container again that made way in vain.
-async fn resume(instance: &Instance, engine: &Engine, container: &Container) -> Result<()> {
-    start_or_remake(instance, engine, container).await?;
-    engine.set_restart(&container.name, container.restart).await?;
-    instance.write(|tables| {
-        tables.set_container_state(container.id, ContainerState::Live)?;
-        tables.set_healthy(container.id, true)
-    })?;
-    proxy::publish(instance, &container.app).await.map(drop)
-}
-
-async fn start_or_remake(instance: &Instance, engine: &Engine, container: &Container) -> Result<()> {
-    match engine.start_again(&container.name).await {
-        Ok(()) => Ok(()),
-        Err(_) => remake(instance, engine, container).await,
-    }
-}
-
-/// Makes a live container anew that the engine has lost, or cannot start any more: of the same release, with the same
-/// name, and with the same address unless that is taken.
-///
-/// # Errors
-/// What the engine says; [`Error::Store`].
-pub async fn remake(instance: &Instance, engine: &Engine, container: &Container) -> Result<()> {
-    let (release, sealed) = instance
-        .read(|tables| Ok((tables.release(container.release_id)?, tables.sealed_config(container.release_id)?)))?;
-    let config = instance.secrets.unseal_config(&sealed)?;
-    let spec = release
-        .process(&container.process)
-        .ok_or_else(|| Error::bug(format!("{} has no {}", release.version, container.process)))?;
-    let labels = Labels {
-        instance: instance.id.clone(),
-        app: container.app.clone(),
-        release: Some(release.version),
-        deployment: container.deployment_id,
-        process: Some((container.process.clone(), container.position)),
-    };
-    let mut made = rollout::container_spec(labels, (&release, &config), container, (&spec.run, spec.arguments()));
-    made.restart = container.restart;
-    engine.ensure_network(&instance.id, instance.settings.subnet).await?;
-    engine.remove(&container.name).await?;
-    let started = rollout::start_container(instance, engine, container.clone(), made).await?;
-    if started.address != container.address {
-        proxy::sync(instance).await?;
     }
     Ok(())
 }

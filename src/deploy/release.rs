@@ -3,15 +3,20 @@
 
 use futures_util::StreamExt;
 
-use super::{Deploying, Edit, build::Built, rollout};
+use super::{
+    Edit,
+    build::Built,
+    container::{self, Program},
+    deployment::ActiveDeploy,
+    edited::edited,
+};
 use crate::{
     Error, Result, clock,
     error::{DeployError, Thing},
     model::{
         self, CommitId, ConfigMap, DeployState, EnvKey, ImageId, Override, ProcessSettings, ProcessSpec, ProcessType,
-        Release, ReleaseStatus, ReleaseVersion,
+        Release, ReleaseStatus, ReleaseVersion, RestartPolicy,
     },
-    ops,
     store::{NewContainer, NewRelease},
 };
 
@@ -19,7 +24,7 @@ use crate::{
 const DEFAULT_PORT: u16 = 5000;
 
 /// A release that exists, with its config in clear.
-pub(super) struct Cut {
+pub(super) struct Prepared {
     pub release: Release,
     pub config: ConfigMap,
     pub changes: Changes,
@@ -38,98 +43,92 @@ pub(super) struct Changes {
 }
 
 /// Cuts a release of a new image, with the app's config as it is now.
-pub(super) fn cut(deploying: &Deploying<'_>, built: Built, commit: CommitId, reason: &str) -> Result<Cut> {
-    let (config, overrides) = now(deploying)?;
+pub(super) fn cut(deploy: &ActiveDeploy<'_>, built: Built, commit: CommitId, reason: &str) -> Result<Prepared> {
+    let (config, overrides) = pending_config(deploy)?;
     let Built { image, plan } = built;
     let release_command = plan.release_command;
     let from = From { image, processes: plan.processes, declared_port: plan.port, commit: Some(commit) };
-    let cut = write(deploying, &from, config, &overrides, reason)?;
-    deploying.log.step(&format!("Releasing {}", cut.release.version));
-    Ok(Cut { release_command, ..cut })
+    let prepared = write(deploy, &from, config, &overrides, reason)?;
+    deploy.log.step(&format!("Releasing {}", prepared.release.version));
+    Ok(Prepared { release_command, ..prepared })
 }
 
 /// Cuts a release of the image that serves, with the app's config and settings edited.
 ///
 /// # Errors
 /// `DeployError::NotRunning`.
-pub(super) fn cut_again(deploying: &Deploying<'_>, edit: &Edit) -> Result<Cut> {
-    let current = current(deploying)?;
-    if !deploying.app.is_running() {
-        return Err(Error::Deploy(DeployError::NotRunning { app: deploying.app.name.clone() }));
+pub(super) fn cut_edited(deploy: &ActiveDeploy<'_>, edit: &Edit) -> Result<Prepared> {
+    let current = current(deploy)?;
+    if !deploy.app.is_running() {
+        return Err(Error::Deploy(DeployError::NotRunning { app: deploy.app.name.clone() }));
     }
-    let instance = deploying.instance;
-    let config = ops::config::edited(instance, &deploying.app, &edit.config)?;
-    let overrides = ops::processes::edited(instance, &deploying.app, &edit.told, &edit.untold)?;
-    let changes = Changes {
-        config: Some(ops::config::seal(instance, &config)?),
-        overrides: Some(overrides.clone()),
-        formation: Vec::new(),
-    };
-    let cut = write(deploying, &From::release(&current), config, &overrides, &edit.reason)?;
-    deploying.log.step(&format!("Releasing {} ({})", cut.release.version, edit.reason));
-    Ok(Cut { changes, ..cut })
+    let instance = deploy.instance;
+    let (config, overrides) = edited(instance, &deploy.app, edit)?;
+    let changes =
+        Changes { config: Some(instance.seal(&config)?), overrides: Some(overrides.clone()), formation: Vec::new() };
+    let prepared = write(deploy, &From::release(&current), config, &overrides, &edit.reason)?;
+    deploy.log.step(&format!("Releasing {} ({})", prepared.release.version, edit.reason));
+    Ok(Prepared { changes, ..prepared })
 }
 
 /// Cuts a release that is what a former one was; the app's config and settings become what they were then.
-pub(super) fn cut_from(deploying: &Deploying<'_>, target: &Release) -> Result<Cut> {
-    let instance = deploying.instance;
+pub(super) fn cut_copy(deploy: &ActiveDeploy<'_>, target: &Release) -> Result<Prepared> {
+    let instance = deploy.instance;
     let sealed = instance.read(|tables| tables.sealed_config(target.id))?;
     let config = instance.secrets.unseal_config(&sealed)?;
     let changes = Changes {
-        config: Some(ops::config::seal(instance, &config)?),
+        config: Some(instance.seal(&config)?),
         overrides: Some(target.overrides.clone()),
         formation: Vec::new(),
     };
     let reason = format!("rollback to {}", target.version);
-    let cut = write(deploying, &From::release(target), config, &target.overrides, &reason)?;
-    deploying.log.step(&format!(
+    let prepared = write(deploy, &From::release(target), config, &target.overrides, &reason)?;
+    deploy.log.step(&format!(
         "Releasing {} (rollback to {}: {}, {})",
-        cut.release.version,
+        prepared.release.version,
         target.version,
         target.reason,
         clock::ago(target.created_at)
     ));
-    Ok(Cut { changes, ..cut })
+    Ok(Prepared { changes, ..prepared })
 }
 
 /// Takes the release that serves, as it is.
-pub(super) fn again(deploying: &Deploying<'_>, headline: &str, changes: Changes) -> Result<Cut> {
-    let release = current(deploying)?;
+pub(super) fn reuse_current(deploy: &ActiveDeploy<'_>, headline: &str, changes: Changes) -> Result<Prepared> {
+    let release = current(deploy)?;
     for (process, _) in &changes.formation {
-        if release.process(process).is_none() {
-            return Err(Error::no_process(&deploying.app.name, process, release.process_names()));
-        }
+        release.require(&deploy.app.name, process)?;
     }
-    deploying.enter(DeployState::Releasing)?;
-    let sealed = deploying.instance.write(|tables| {
-        tables.set_deployment_release(deploying.id, release.id)?;
+    deploy.enter(DeployState::Releasing)?;
+    let sealed = deploy.instance.write(|tables| {
+        tables.set_deployment_release(deploy.id, release.id)?;
         tables.sealed_config(release.id)
     })?;
-    let config = deploying.instance.secrets.unseal_config(&sealed)?;
-    deploying.log.step(&format!("{headline} ({})", release.version));
-    Ok(Cut { release, config, changes, release_command: None })
+    let config = deploy.instance.secrets.unseal_config(&sealed)?;
+    deploy.log.step(&format!("{headline} ({})", release.version));
+    Ok(Prepared { release, config, changes, release_command: None })
 }
 
 /// Takes the release that serves, or cuts another where config or settings were changed since.
-pub(super) fn again_or_cut(deploying: &Deploying<'_>) -> Result<Cut> {
-    let release = current(deploying)?;
-    let (config, overrides) = now(deploying)?;
-    let sealed = deploying.instance.read(|tables| tables.sealed_config(release.id))?;
-    if config == deploying.instance.secrets.unseal_config(&sealed)? && overrides == release.overrides {
-        return again(deploying, "Restarting", Changes::default());
+pub(super) fn reuse_or_cut(deploy: &ActiveDeploy<'_>) -> Result<Prepared> {
+    let release = current(deploy)?;
+    let (config, overrides) = pending_config(deploy)?;
+    let sealed = deploy.instance.read(|tables| tables.sealed_config(release.id))?;
+    if config == deploy.instance.secrets.unseal_config(&sealed)? && overrides == release.overrides {
+        return reuse_current(deploy, "Restarting", Changes::default());
     }
-    let cut = write(deploying, &From::release(&release), config, &overrides, "restart with what was set since")?;
-    deploying.log.step(&format!("Releasing {} (restart with what was set since)", cut.release.version));
-    Ok(cut)
+    let prepared = write(deploy, &From::release(&release), config, &overrides, "restart with what was set since")?;
+    deploy.log.step(&format!("Releasing {} (restart with what was set since)", prepared.release.version));
+    Ok(prepared)
 }
 
 /// The release that a rollback goes to: the one that was asked for, or the one that served before.
 ///
 /// # Errors
 /// `DeployError::NoFormerRelease`, [`Error::NotFound`], `DeployError::NoWayBack`.
-pub(super) async fn to_roll_back_to(deploying: &Deploying<'_>, version: Option<ReleaseVersion>) -> Result<Release> {
-    let app = &deploying.app;
-    let found = deploying.instance.read(|tables| match version {
+pub(super) async fn rollback_target(deploy: &ActiveDeploy<'_>, version: Option<ReleaseVersion>) -> Result<Release> {
+    let app = &deploy.app;
+    let found = deploy.instance.read(|tables| match version {
         Some(version) => tables.find_release(app.id, version),
         None => tables.former_release(app.id),
     })?;
@@ -148,22 +147,21 @@ pub(super) async fn to_roll_back_to(deploying: &Deploying<'_>, version: Option<R
     if app.current_release == Some(target.version) && app.is_running() {
         return no_way("it is the one that serves");
     }
-    if !deploying.engine.has_image(&target.image).await? {
+    if !deploy.engine.has_image(&target.image).await? {
         return no_way("its image is not kept any more");
     }
     Ok(target)
 }
 
 /// The release that serves.
-fn current(deploying: &Deploying<'_>) -> Result<Release> {
-    let current = deploying.instance.read(|tables| tables.current_release(deploying.app.id))?;
-    current.ok_or_else(|| Error::Deploy(DeployError::NeverDeployed { app: deploying.app.name.clone() }))
+fn current(deploy: &ActiveDeploy<'_>) -> Result<Release> {
+    deploy.instance.read(|tables| tables.serving(&deploy.app))
 }
 
 /// The app's config and settings as they are now.
-fn now(deploying: &Deploying<'_>) -> Result<(ConfigMap, Vec<Override>)> {
-    let config = ops::config::in_clear(deploying.instance, &deploying.app)?;
-    let overrides = deploying.instance.read(|tables| tables.overrides(deploying.app.id))?;
+fn pending_config(deploy: &ActiveDeploy<'_>) -> Result<(ConfigMap, Vec<Override>)> {
+    let config = deploy.instance.config(deploy.app.id)?;
+    let overrides = deploy.instance.read(|tables| tables.overrides(deploy.app.id))?;
     Ok((config, overrides))
 }
 
@@ -172,47 +170,49 @@ fn now(deploying: &Deploying<'_>) -> Result<(ConfigMap, Vec<Override>)> {
 ///
 /// # Errors
 /// `DeployError::ReleaseCommand` where it exits other than with 0.
-pub(super) async fn run_command(deploying: &Deploying<'_>, cut: Cut) -> Result<Cut> {
-    let Some(command) = &cut.release_command else { return Ok(cut) };
-    deploying.log.step("Running the release command");
+pub(super) async fn run_command(deploy: &ActiveDeploy<'_>, prepared: Prepared) -> Result<Prepared> {
+    let Some(command) = &prepared.release_command else { return Ok(prepared) };
+    deploy.log.step("Running the release command");
     let begun = clock::instant();
-    let instance = deploying.instance;
-    deploying.engine.ensure_network(&instance.id, instance.settings.subnet).await?;
+    let instance = deploy.instance;
+    deploy.engine.ensure_network(&instance.id, instance.settings.subnet).await?;
     let process: ProcessType = ProcessType::RELEASE.parse()?;
-    let name = rollout::container_name(deploying, &process, 1);
-    let run = ProcessSettings::of_overrides(&cut.release.overrides, &process).resolve(&process)?;
+    let name = container::name(deploy, &process, 1);
+    let run = ProcessSettings::of_overrides(&prepared.release.overrides, &process).resolve(&process)?;
     let container = instance.write(|tables| {
         let new = NewContainer {
-            app_id: deploying.app.id,
-            release_id: cut.release.id,
-            deployment_id: deploying.id,
+            app_id: deploy.app.id,
+            release_id: prepared.release.id,
+            deployment_id: deploy.id,
             process: &process,
             run: &run,
             position: 1,
             name: &name,
-            port: cut.release.port,
+            port: prepared.release.port,
         };
         tables.add_container(instance.settings.subnet, &new)
     })?;
-    let spec = rollout::container_spec(
-        deploying.labels(Some(cut.release.version), Some((process, 1))),
-        (&cut.release, &cut.config),
-        &container,
-        (&run, Some(model::shell_arguments(command))),
-    );
-    let container = rollout::start_container(instance, &deploying.engine, container, spec).await?;
-    let mut lines = std::pin::pin!(deploying.engine.logs(&name, None, true));
+    let program = Program {
+        release: &prepared.release,
+        config: &prepared.config,
+        run: &run,
+        arguments: Some(model::shell_arguments(command)),
+        restart: RestartPolicy::No,
+    };
+    let spec = container::spec(instance, &container, &program);
+    let container = container::start(instance, &deploy.engine, container, spec).await?;
+    let mut lines = std::pin::pin!(deploy.engine.logs(&name, None, true));
     while let Some(line) = lines.next().await {
-        deploying.log.detail(&line?.text);
+        deploy.log.detail(&line?.text);
     }
-    let code = deploying.engine.wait(&name).await?;
+    let code = deploy.engine.wait(&name).await?;
     if code != 0 {
         return Err(Error::Deploy(DeployError::ReleaseCommand { code }));
     }
-    deploying.engine.remove(&name).await?;
+    container::remove(&deploy.engine, &name).await?;
     instance.write(|tables| tables.remove_container(container.id))?;
-    deploying.log.detail(&format!("done in {}", model::seconds(begun.elapsed())));
-    Ok(cut)
+    deploy.log.detail(&format!("done in {}", model::seconds(begun.elapsed())));
+    Ok(prepared)
 }
 
 /// What a release is made from, beside config and settings.
@@ -236,37 +236,31 @@ impl From {
 
 /// Writes the release and notes that this deployment cut it, in one transaction.
 fn write(
-    deploying: &Deploying<'_>,
+    deploy: &ActiveDeploy<'_>,
     from: &From,
     config: ConfigMap,
     overrides: &[Override],
     reason: &str,
-) -> Result<Cut> {
-    deploying.enter(DeployState::Releasing)?;
+) -> Result<Prepared> {
+    deploy.enter(DeployState::Releasing)?;
     let processes: Vec<ProcessSpec> =
         from.processes.iter().map(|spec| spec.with_overrides(overrides)).collect::<Result<_, model::Invalid>>()?;
-    let sealed = deploying.instance.secrets.seal_config(&config)?;
+    let sealed = deploy.instance.secrets.seal_config(&config)?;
     let new = NewRelease {
         image: &from.image,
         sealed_config: &sealed,
         processes: &processes,
         overrides,
-        port: port(&config)?.or(from.declared_port).unwrap_or(DEFAULT_PORT),
+        port: model::port_of(&config)?.or(from.declared_port).unwrap_or(DEFAULT_PORT),
         declared_port: from.declared_port,
         commit: from.commit,
         reason,
-        actor: &deploying.caller.actor,
+        actor: &deploy.caller.actor,
     };
-    let release = deploying.instance.write(|tables| {
-        let release = tables.cut_release(deploying.app.id, &new)?;
-        tables.set_deployment_release(deploying.id, release.id)?;
+    let release = deploy.instance.write(|tables| {
+        let release = tables.cut_release(deploy.app.id, &new)?;
+        tables.set_deployment_release(deploy.id, release.id)?;
         Ok(release)
     })?;
-    Ok(Cut { release, config, changes: Changes::default(), release_command: None })
-}
-
-/// The port that the config sets.
-fn port(config: &ConfigMap) -> Result<Option<u16>> {
-    let key: EnvKey = "PORT".parse()?;
-    config.get(&key).map(|text| ops::config::parse_port(text)).transpose()
+    Ok(Prepared { release, config, changes: Changes::default(), release_command: None })
 }

@@ -1,6 +1,6 @@
 //! The first step: the files of the commit.
 
-use super::{Deploying, Push};
+use super::{Push, deployment::ActiveDeploy};
 use crate::{
     Error, Result,
     error::PushError,
@@ -18,8 +18,8 @@ pub(super) struct Source {
 ///
 /// # Errors
 /// `PushError::WrongBranch`, `PushError::Refused`.
-pub(super) fn check_branch(deploying: &Deploying<'_>, push: &Push) -> Result<()> {
-    let app = &deploying.app;
+pub(super) fn check_branch(deploy: &ActiveDeploy<'_>, push: &Push) -> Result<()> {
+    let app = &deploy.app;
     if let Some(deploy_branch) = &app.deploy_branch
         && *deploy_branch != push.branch
     {
@@ -29,7 +29,7 @@ pub(super) fn check_branch(deploying: &Deploying<'_>, push: &Push) -> Result<()>
             pushed: push.branch.to_string(),
         }));
     }
-    let repository = deploying.instance.settings.paths.repository(&app.name);
+    let repository = deploy.instance.settings.paths.repository(&app.name);
     if let Some(now) = git::moved_away(&repository, &push.branch, push.old_commit, push.commit)? {
         return Err(Error::Push(PushError::Refused {
             message: format!("{} moved to {} while this push waited", push.branch, now.short()),
@@ -42,11 +42,11 @@ pub(super) fn check_branch(deploying: &Deploying<'_>, push: &Push) -> Result<()>
 /// Opens the commit's tree, straight from git's objects, with its submodules fetched.
 ///
 /// `from`: where the commit comes from, for the log.
-pub(super) async fn checkout(deploying: &Deploying<'_>, commit: CommitId, from: &str) -> Result<Source> {
-    deploying.enter(DeployState::Fetching)?;
-    let app = &deploying.app.name;
-    deploying.log.step(&format!("Deploying {app} {from} ({}), deploy {}", commit.short(), deploying.id));
-    let paths = &deploying.instance.settings.paths;
+pub(super) async fn checkout(deploy: &ActiveDeploy<'_>, commit: CommitId, from: &str) -> Result<Source> {
+    deploy.enter(DeployState::Fetching)?;
+    let app = &deploy.app.name;
+    deploy.log.step(&format!("Deploying {app} {from} ({}), deploy {}", commit.short(), deploy.id));
+    let paths = &deploy.instance.settings.paths;
     let repository = paths.repository(app);
     let submodules = tree::fetch(&repository, commit, &paths.submodules(app)).await?;
     Ok(Source { tree: Tree::commit(&repository, commit, &submodules)? })

@@ -86,7 +86,7 @@ impl Engine {
         let started = self.docker.start_container(&name, None::<query::StartContainerOptions>).await;
         if let Err(error) = started {
             // One that never ran is not removed by itself.
-            self.remove(&name).await?;
+            self.destroy(&name).await?;
             return Err(unsupported(error));
         }
         let mut output = attached.output;

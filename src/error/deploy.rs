@@ -104,6 +104,12 @@ pub enum DeployError {
         /// The state it is in.
         state: String,
     },
+    /// An operation in a process of its own did not start.
+    #[error("it did not start: {reason}")]
+    NotStarted {
+        /// What that process said.
+        reason: String,
+    },
     /// The app was never deployed.
     #[error("{app} was never deployed")]
     NeverDeployed {
@@ -191,6 +197,9 @@ impl DeployError {
             ),
             DeployError::NotCancelable { id, .. } => {
                 Advice::new(Kind::Conflict, format!("`paas deploys:info {id}` shows it"))
+            }
+            DeployError::NotStarted { .. } => {
+                Advice::new(Kind::Unavailable, "type the command without --detach to see why")
             }
             DeployError::NeverDeployed { .. } => {
                 Advice::new(Kind::NotFound, "`git push paas main` in the app's repository deploys it")

@@ -36,7 +36,7 @@ impl PushError {
             PushError::WrongBranch { app, deploy_branch, pushed } => Advice::new(
                 Kind::Conflict,
                 format!(
-                    "`git push paas {pushed}:{deploy_branch}` deploys this branch once; \
+                    "`git push paas HEAD:{deploy_branch}` deploys what you have checked out once; \
                      `paas apps:set {app} deploy-branch {pushed}` makes it the deploy branch"
                 ),
             ),

@@ -22,13 +22,13 @@ macro_rules! variants {
 
 variants! {
     Error: NotFound Exists Invalid Usage Access Push Source Deploy Engine Proxy Store Host Bug Interrupted Told Silent;
-    Thing: App Key Fingerprint ConfigVariable Release Deploy ProcessType Buildpack;
+    Thing: App Key Fingerprint ConfigVariable Release Deploy Operation ProcessType Buildpack;
     UsageError: Command Settings NotConfirmed KeyMalformed KeyPrivate;
     AccessError: Unknown Lacks OnlyHere;
     PushError: WrongBranch Refused NoApp;
     SourceError: Unreadable Submodule File NothingDetected Unbuildable Buildpack BuildpackFolder;
     DeployError: Build AppExited ReleaseCommand NeverHealthy Busy AppLocked Stopped Died NoWayBack NoFormerRelease
-        NotRunning ChecksFailed NotCancelable NeverDeployed NothingDeployed;
+        NotRunning ChecksFailed NotCancelable NotStarted NeverDeployed NothingDeployed;
     EngineError: Unavailable Lost NoSpace Failed SubnetTaken AddressTaken Unsupported ImagePull;
     ProxyError: Unavailable Refused;
     StoreError: Failed TooNew Sealed;
@@ -82,6 +82,7 @@ fn missing_and_there() -> Vec<Error> {
         (Thing::ConfigVariable(app()), "SECRET"),
         (Thing::Release(app()), "v3"),
         (Thing::Deploy, "12"),
+        (Thing::Operation, "12"),
         (Thing::ProcessType { app: app(), known }, "clock"),
         (Thing::Buildpack { known: "go, static".to_owned() }, "cobol"),
     ];
@@ -132,7 +133,7 @@ fn of_source() -> [SourceError; 8] {
     ]
 }
 
-fn of_deploys() -> [DeployError; 19] {
+fn of_deploys() -> [DeployError; 20] {
     let build = |is_killed, likely| DeployError::Build { message: "[2/3] RUN x failed".into(), is_killed, likely };
     let exited = |code| DeployError::AppExited {
         container: "web.1".into(),
@@ -168,6 +169,7 @@ fn of_deploys() -> [DeployError; 19] {
         DeployError::NotRunning { app: app() },
         DeployError::ChecksFailed { failed: 1, total: 2 },
         DeployError::NotCancelable { id: OperationId(12), state: "succeeded".into() },
+        DeployError::NotStarted { reason: "blog is locked by local:root".into() },
         DeployError::NeverDeployed { app: app() },
         DeployError::NothingDeployed,
     ]

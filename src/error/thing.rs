@@ -16,6 +16,8 @@ pub enum Thing {
     Release(AppName),
     /// A deploy, by its number.
     Deploy,
+    /// An operation, by its number.
+    Operation,
     /// A process type of an app.
     ProcessType {
         /// The app.
@@ -40,6 +42,7 @@ impl Thing {
             Thing::ConfigVariable(_) => "config variable",
             Thing::Release(_) => "release",
             Thing::Deploy => "deploy",
+            Thing::Operation => "operation",
             Thing::ProcessType { .. } => "process type",
             Thing::Buildpack { .. } => "buildpack",
         }
@@ -53,6 +56,7 @@ impl Thing {
             Thing::ConfigVariable(app) => format!("`paas config:show {app}` shows the variables there are"),
             Thing::Release(app) => format!("`paas releases:list {app}` shows the releases there are"),
             Thing::Deploy => "`paas deploys:list APP` shows the deploys there are".into(),
+            Thing::Operation => "`paas operations:list` shows the operations there are".into(),
             Thing::ProcessType { known, .. } => format!("process types: {known}"),
             Thing::Buildpack { known } => format!("buildpacks: {known}"),
         }
@@ -62,7 +66,12 @@ impl Thing {
     fn app(&self) -> Option<&AppName> {
         match self {
             Thing::ConfigVariable(app) | Thing::Release(app) | Thing::ProcessType { app, .. } => Some(app),
-            Thing::App | Thing::Key | Thing::Fingerprint | Thing::Deploy | Thing::Buildpack { .. } => None,
+            Thing::App
+            | Thing::Key
+            | Thing::Fingerprint
+            | Thing::Deploy
+            | Thing::Operation
+            | Thing::Buildpack { .. } => None,
         }
     }
 
@@ -77,7 +86,7 @@ impl Thing {
     /// That there is one of that name already.
     pub(super) fn exists(&self, name: &str) -> String {
         let word = self.word();
-        let article = if word.starts_with(['a', 'S']) { "an" } else { "a" };
+        let article = if word.starts_with(['a', 'o', 'S']) { "an" } else { "a" };
         match self.app() {
             Some(app) => format!("{app} already has {article} {word} {name}"),
             None => format!("there is already {article} {word} {name}"),

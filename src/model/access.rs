@@ -69,6 +69,19 @@ impl Role {
 }
 
 impl Right {
+    /// What it is, for docs/reference.md.
+    pub fn about(self) -> &'static str {
+        match self {
+            Right::See => "look at it: status, logs, history; without it, it does not exist for the user",
+            Right::Reveal => "read what is confidential: the values of its secrets, its source",
+            Right::Deploy => "bring out a version: push, roll back, restart, cancel",
+            Right::Change => "change how it is run: config, properties, scale, lock",
+            Right::Own => "destroy it",
+            Right::Create => "make a new app",
+            Right::Administer => "run the server: settings, keys, cleanup, events of the server",
+        }
+    }
+
     /// Whether the right is about an app, so that a role granted for one app can give it.
     pub fn is_of_an_app(self) -> bool {
         match self {

@@ -76,6 +76,13 @@ impl ProcessSpec {
         Ok(ProcessSpec { run, ..self.clone() })
     }
 
+    /// How many containers it is meant to have: as many as it is scaled to, as many as its source asks for if nobody
+    /// scaled it, or one. The first entry of a type counts.
+    pub fn count(&self, scaled: &[(ProcessType, u32)]) -> u32 {
+        let scaled = scaled.iter().find(|(process, _)| *process == self.process);
+        scaled.map(|(_, count)| *count).or(self.quantity).unwrap_or(1)
+    }
+
     /// The arguments that start its command inside the container; none: the image's own command.
     pub fn arguments(&self) -> Option<[String; 3]> {
         self.command.as_deref().map(shell_arguments)
@@ -88,5 +95,20 @@ impl ProcessSpec {
             && self.command == other.command
             && memory_mib == other.run.memory_mib
             && cpu_millis == other.run.cpu_millis
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_has_as_many_containers_as_it_is_scaled_to_then_as_its_source_asks_for() -> Result<()> {
+        let worker: ProcessType = "worker".parse()?;
+        let spec = |quantity| ProcessSpec::new(worker.clone(), None, quantity, ProcessSettings::default());
+        assert_eq!(spec(None)?.count(&[]), 1);
+        assert_eq!(spec(Some(3))?.count(&[(ProcessType::web(), 2)]), 3);
+        assert_eq!(spec(Some(3))?.count(&[(worker.clone(), 0)]), 0);
+        Ok(())
     }
 }

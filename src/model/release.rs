@@ -93,3 +93,10 @@ impl Release {
         names.join(", ")
     }
 }
+
+/// How many containers each process type of an app is meant to have: the types of the release that serves, or those
+/// that were scaled before the first deploy.
+pub fn formation(current: Option<&Release>, scaled: &[(ProcessType, u32)]) -> Vec<(ProcessType, u32)> {
+    let Some(current) = current else { return scaled.to_vec() };
+    current.processes.iter().map(|spec| (spec.process.clone(), spec.count(scaled))).collect()
+}

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::operations::Active;
+
 use crate::{
     Error, Kind, Result, clock,
     context::Context,
@@ -11,11 +13,11 @@ use crate::{
     files, git,
     instance::Instance,
     model::{
-        App, AppLock, AppName, AppState, BranchName, Change, DeployId, DeployState, Phase, Right, Status, Subject,
-        app_status,
+        App, AppLock, AppName, AppState, BranchName, Change, DeployId, DeployState, Phase, Right, Scheduler, Status,
+        Subject, app_status,
     },
     proxy,
-    store::{Container, ContainerState},
+    store::Container,
     ui::{Show, Text, or_dash},
 };
 
@@ -129,8 +131,9 @@ pub struct AppInfo {
 pub struct ContainerInfo {
     /// The container's label: `web.1`.
     pub container: String,
-    /// What it is to its app, and whether it is healthy.
-    pub state: &'static str,
+    /// How it is, as far as the database knows.
+    #[serde(flatten)]
+    pub status: Status,
     /// Its address in the instance's network.
     pub address: String,
     /// The command it runs; none: that of its image.
@@ -141,7 +144,7 @@ impl Show for AppInfo {
     fn text(&self) -> Text {
         let containers = self.containers.iter().map(|container| {
             let command = container.command.as_deref().unwrap_or(IMAGE_COMMAND);
-            format!("{} {}  {command}", container.container, container.state)
+            format!("{} {}  {command}", container.container, container.status.words())
         });
         Text::facts(vec![
             ("app", self.app.app.to_string()),
@@ -187,11 +190,7 @@ pub fn info(context: &Context<'_>, name: &AppName) -> Result<AppInfo> {
             .iter()
             .map(|container| ContainerInfo {
                 container: container.label(),
-                state: match container.state {
-                    ContainerState::Live if !container.healthy => "unhealthy",
-                    ContainerState::Live => "running",
-                    state => state.as_str(),
-                },
+                status: super::processes::container_status(container, None),
                 address: container.address.to_string(),
                 command: command_of(container),
             })
@@ -267,7 +266,8 @@ pub async fn create(context: &Context<'_>, name: &AppName) -> Result<Created> {
 ///
 /// # Errors
 /// [`Error::NotFound`]; what the engine says.
-pub async fn destroy(context: &Context<'_>, name: &AppName, waiting: impl FnMut(&str)) -> Result<Destroyed> {
+pub(super) async fn destroy(active: &Active<'_>, name: &AppName) -> Result<Destroyed> {
+    let context = active.context;
     let instance = context.instance;
     let app = instance.read(|tables| tables.app(name))?;
     deploy::refuse_locked(&app)?;
@@ -275,12 +275,13 @@ pub async fn destroy(context: &Context<'_>, name: &AppName, waiting: impl FnMut(
     instance.write(|tables| {
         for deployment in tables.unfinished_deployments(Some(app.id))? {
             if deployment.state.phase() == Phase::Undoable {
-                tables.cancel_deployment(deployment.id, context.actor())?;
+                tables.cancel_operation(deployment.id, context.actor())?;
             }
         }
         Ok(())
     })?;
-    let (app, _lock) = deploy::hold(context, name, "the end of the app", waiting).await?;
+    let (app, _lock) = deploy::hold(context, name, "the end of the app", |holder| active.waiting(holder)).await?;
+    active.enter("removing")?;
     instance.write(|tables| {
         tables.set_app_state(app.id, AppState::Stopped)?;
         tables.retire_containers(app.id)
@@ -288,7 +289,7 @@ pub async fn destroy(context: &Context<'_>, name: &AppName, waiting: impl FnMut(
     // No request may be on its way to a container that goes.
     unless_caddy_is_down(proxy::publish(instance, name).await.map(drop))?;
     for container in instance.read(|tables| tables.containers_of_app(app.id))? {
-        engine.remove(&container.name).await?;
+        Scheduler::Local.remove(&engine, &container.name).await?;
         instance.write(|tables| tables.remove_container(container.id))?;
     }
     for image in engine.images(&instance.id).await?.iter().filter(|image| image.app.as_ref() == Some(name)) {
@@ -296,7 +297,7 @@ pub async fn destroy(context: &Context<'_>, name: &AppName, waiting: impl FnMut(
     }
     files::remove_if_there(&instance.settings.paths.repository(name))?;
     files::remove_if_there(&instance.settings.paths.app(name))?;
-    context.change(&Change::new("apps:destroy", Subject::App(name.clone())), |tables| {
+    instance.write(|tables| {
         for deployment in tables.unfinished_deployments(Some(app.id))? {
             tables.end_deployment(deployment.id, DeployState::Canceled, None)?;
         }

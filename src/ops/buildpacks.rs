@@ -141,7 +141,7 @@ impl Show for BuildPlan {
         ];
         facts.extend(self.release_command.iter().map(|command| ("Release".to_owned(), command.clone())));
         let choices =
-            self.choices.iter().map(|choice| (choice.what.clone(), format!("{}, {}", choice.is, choice.source)));
+            self.choices.iter().map(|choice| (choice.what.clone(), format!("{}, {}", choice.option, choice.source)));
         facts.extend(choices);
         let packages = self.packages.describe();
         let packages = packages.as_deref().and_then(|text| text.split_once(": "));

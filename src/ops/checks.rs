@@ -114,9 +114,8 @@ fn describe(probe: &Probe, web_port: u16) -> String {
 pub fn report(context: &Context<'_>, name: &AppName) -> Result<CheckReports> {
     let (release, containers) = context.instance.read(|tables| {
         let app = tables.app(name)?;
-        Ok((tables.current_release(app.id)?, tables.containers_of_app(app.id)?))
+        Ok((tables.serving(&app)?, tables.containers_of_app(app.id)?))
     })?;
-    let release = release.ok_or_else(|| DeployError::NeverDeployed { app: name.clone() })?;
     let reports = release.processes.iter().map(|spec| CheckReport {
         process: spec.process.clone(),
         check: spec.run.check.clone(),
@@ -138,16 +137,13 @@ pub async fn run(context: &Context<'_>, name: &AppName, process: Option<&Process
     let instance = context.instance;
     let (app, release, containers) = instance.read(|tables| {
         let app = tables.app(name)?;
-        let release = tables.current_release(app.id)?;
-        Ok((app.clone(), release, tables.containers_of_app(app.id)?))
+        Ok((app.clone(), tables.serving(&app)?, tables.containers_of_app(app.id)?))
     })?;
-    let release = release.ok_or_else(|| Error::Deploy(DeployError::NeverDeployed { app: name.clone() }))?;
     if !app.is_running() {
         return Err(Error::Deploy(DeployError::NotRunning { app: app.name }));
     }
-    if let Some(process) = process.filter(|process| release.process(process).is_none()) {
-        let known = release.process_names();
-        return Err(Error::no_process(&app.name, process, known));
+    if let Some(process) = process {
+        release.require(name, process)?;
     }
     let engine = Engine::connect(&instance.settings).await?;
     let live = containers

@@ -8,15 +8,13 @@ use std::{
 
 use serde::Serialize;
 
-use super::disk;
+use super::{disk, operations::Active};
 use crate::{
-    Error, Result, clock,
-    context::Context,
-    deploy,
+    Error, Result, clock, deploy,
     engine::Engine,
     files::{self, entries},
     instance::Instance,
-    model::{self, Change, DeployId, Outcome, Subject},
+    model::{self, DeployId, Scheduler},
     settings::Paths,
     ui::{Show, Text},
 };
@@ -32,14 +30,14 @@ pub struct Freed {
     /// How many.
     pub removed: u64,
     /// How many bytes that freed; for images what of their layers nothing else has, the build cache included.
-    pub bytes: u64,
+    pub freed_bytes: u64,
 }
 
 impl Freed {
     fn words(self) -> String {
         match self {
             Freed { removed: 0, .. } => "nothing to remove".to_owned(),
-            Freed { removed, bytes } => format!("{removed} removed, {} freed", model::bytes(bytes)),
+            Freed { removed, freed_bytes: bytes } => format!("{removed} removed, {} freed", model::bytes(bytes)),
         }
     }
 }
@@ -80,10 +78,12 @@ impl Show for Cleaned {
 ///
 /// # Errors
 /// [`Error::Host`], [`Error::Store`]. What the engine says is in the answer, beside what was removed all the same.
-pub async fn run(context: &Context<'_>, build_cache: bool) -> Result<Cleaned> {
-    let instance = context.instance;
+pub(super) async fn run(active: &Active<'_>, build_cache: bool) -> Result<Cleaned> {
+    let instance = active.context.instance;
     // The files first: a full disk may be what keeps the engine from answering.
+    active.enter("files")?;
     let files = files(instance)?;
+    active.enter("engine")?;
     let in_engine = async {
         let connected = Engine::connect(&instance.settings).await?;
         engine(instance, &connected, build_cache).await
@@ -92,8 +92,6 @@ pub async fn run(context: &Context<'_>, build_cache: bool) -> Result<Cleaned> {
         Ok(in_engine) => (Some(in_engine), None),
         Err(error) => (None, Some(error)),
     };
-    let outcome = if failed.is_some() { Outcome::Failed } else { Outcome::Done };
-    instance.write(|tables| context.note(tables, &Change::new("cleanup", Subject::Server), outcome))?;
     Ok(Cleaned { files, in_engine, failed })
 }
 
@@ -162,19 +160,19 @@ pub async fn engine(instance: &Instance, engine: &Engine, build_cache: bool) -> 
     let before = engine.usage(&instance.id).await?;
     let mut containers = Freed::default();
     for stray in listed.iter().filter(|name| !known.contains(*name)) {
-        engine.remove(stray).await?;
+        Scheduler::Local.remove(engine, stray).await?;
         containers.removed += 1;
         let usage = before.containers.iter().find(|container| container.name == *stray);
-        containers.bytes += usage.map_or(0, |container| container.written);
+        containers.freed_bytes += usage.map_or(0, |container| container.written);
     }
-    let networks = Freed { removed: engine.remove_stray_networks(&instance.id).await?, bytes: 0 };
+    let networks = Freed { removed: engine.remove_stray_networks(&instance.id).await?, freed_bytes: 0 };
     let removed = deploy::prune_images(instance, engine).await?.len() as u64;
     let bytes = match removed {
         0 => 0,
         // A build that ran meanwhile may have added more than was freed.
         _ => before.layers.saturating_sub(engine.usage(&instance.id).await?.layers),
     };
-    let images = Freed { removed, bytes };
+    let images = Freed { removed, freed_bytes: bytes };
     let build_cache_bytes = match build_cache {
         true => Some(engine.prune_build_cache(0).await?),
         false => None,
@@ -216,7 +214,7 @@ fn remove(path: &Path, freed: &mut Freed) -> Result<()> {
     let bytes = disk::size(path);
     if files::remove_if_there(path)? {
         freed.removed += 1;
-        freed.bytes += bytes;
+        freed.freed_bytes += bytes;
     }
     Ok(())
 }

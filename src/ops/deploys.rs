@@ -161,15 +161,16 @@ impl Show for DeployInfo {
 /// As [`find`].
 pub fn info(context: &Context<'_>, target: Option<&str>) -> Result<DeployInfo> {
     let deployment = find(context, target)?;
-    let (app, events) = context
-        .instance
-        .read(|tables| Ok((tables.app_by_id(deployment.app_id)?, tables.deployment_events(deployment.id)?)))?;
-    let states = events.into_iter().map(|(state, at)| StateInfo {
-        state,
-        entered_at: clock::rfc3339(at),
-        after_seconds: (at - deployment.created_at) as f64 / 1000.0,
+    let (app, events) =
+        context.instance.read(|tables| Ok((tables.app_by_id(deployment.app_id)?, tables.steps(deployment.id)?)))?;
+    let states = events.into_iter().map(|(state, at)| {
+        Ok(StateInfo {
+            state: state.parse()?,
+            entered_at: clock::rfc3339(at),
+            after_seconds: (at - deployment.created_at) as f64 / 1000.0,
+        })
     });
-    Ok(DeployInfo { deploy: DeploySummary::of(&app.name, &deployment), states: states.collect() })
+    Ok(DeployInfo { deploy: DeploySummary::of(&app.name, &deployment), states: states.collect::<Result<_>>()? })
 }
 
 /// Finds a deployment by what a user typed: its number, the name of an app whose newest it is, or nothing for the
@@ -196,15 +197,6 @@ pub fn find(context: &Context<'_>, target: Option<&str>) -> Result<Deployment> {
     newest.into_iter().next().ok_or_else(|| DeployError::NeverDeployed { app: name }.into())
 }
 
-/// The app of a deployment that is named as in [`find`].
-///
-/// # Errors
-/// As [`find`].
-pub fn app_of(context: &Context<'_>, target: &str) -> Result<AppName> {
-    let deployment = find(context, Some(target))?;
-    Ok(context.instance.read(|tables| tables.app_by_id(deployment.app_id))?.name)
-}
-
 /// Gives the log of a deployment to `out`, in pieces; with `follow`, until the deployment is live or over.
 ///
 /// # Errors
@@ -213,18 +205,32 @@ pub async fn output(
     context: &Context<'_>,
     target: Option<&str>,
     follow: bool,
-    mut out: impl FnMut(&[u8]) -> Result<()>,
+    out: impl FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
     let deployment = find(context, target)?;
     let instance = context.instance;
     let app = instance.read(|tables| tables.app_by_id(deployment.app_id))?;
     let path = instance.settings.paths.deploy_log(&app.name, deployment.id);
-    let action = || format!("read the deploy log {}", path.display());
-    let Some(mut file) = files::open_optional(&path)? else { return Ok(()) };
+    // Its state before its text: what was written before it ended is then read before this ends.
+    // The last lines, with the address, come between the switch and the drain.
+    let running = || Ok(instance.read(|tables| tables.deployment(deployment.id))?.state < DeployState::Draining);
+    print_file(&path, follow, running, out).await
+}
+
+/// Gives a log to `out`, in pieces; with `follow`, for as long as what writes it is `running`. No log is an empty one.
+///
+/// # Errors
+/// [`Error::Host`], and what `running` and `out` return.
+pub(super) async fn print_file(
+    path: &std::path::Path,
+    follow: bool,
+    running: impl Fn() -> Result<bool>,
+    mut out: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    let action = || format!("read the log {}", path.display());
+    let Some(mut file) = files::open_optional(path)? else { return Ok(()) };
     loop {
-        // Its state before its text: what was written before it ended is then read before this ends.
-        // The last lines, with the address, come between the switch and the drain.
-        let running = instance.read(|tables| tables.deployment(deployment.id))?.state < DeployState::Draining;
+        let running = running()?;
         let mut buffer = Vec::new();
         file.read_to_end(&mut buffer).map_err(Error::io(action()))?;
         if !buffer.is_empty() {
@@ -258,7 +264,7 @@ pub async fn cancel(context: &Context<'_>, target: &str) -> Result<Canceled> {
     let app = instance.read(|tables| tables.app_by_id(deployment.app_id))?;
     let change =
         Change::new("deploys:cancel", Subject::App(app.name.clone())).with(format!("deploy {}", deployment.id));
-    context.change(&change, |tables| tables.cancel_deployment(deployment.id, context.actor()))?;
+    context.change(&change, |tables| tables.cancel_operation(deployment.id, context.actor()))?;
     // The process that runs it needs a moment; one that died is recovered by the daemon or the next deploy.
     for _ in 0..CANCEL_POLLS {
         let now = instance.read(|tables| tables.deployment(deployment.id))?;

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::{
     Error, Result,
     context::Context,
+    disk::{Space, space},
     engine::{Engine, Usage},
     instance::Instance,
     model::{self, App, AppName},
@@ -110,15 +111,6 @@ pub struct Disk {
     pub space: Space,
 }
 
-/// How much room a disk has, in bytes.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Space {
-    /// What can still be written.
-    pub free_bytes: u64,
-    /// All of it.
-    pub total_bytes: u64,
-}
-
 /// Finds out who uses what. Where the engine does not answer, the rest is told.
 ///
 /// # Errors
@@ -197,16 +189,6 @@ fn app_usage(
         repository_bytes: size(&paths.repository(&app.name)) + size(&paths.submodules(&app.name)),
         deploy_logs_bytes: size(&paths.deploy_logs(&app.name)) + size(&paths.former_logs(&app.name)),
     }
-}
-
-/// How much room there is on the disk of a path.
-///
-/// # Errors
-/// [`Error::Host`].
-pub fn space(path: &Path) -> Result<Space> {
-    let status = rustix::fs::statvfs(path)
-        .map_err(|error| Error::io(format!("ask how full the disk of {} is", path.display()))(error.into()))?;
-    Ok(Space { free_bytes: status.f_bavail * status.f_frsize, total_bytes: status.f_blocks * status.f_frsize })
 }
 
 /// What a file, or a directory with all that is in it, takes on its disk, in bytes. What cannot be read counts nothing.

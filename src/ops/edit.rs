@@ -5,10 +5,9 @@ use serde::Serialize;
 use crate::{
     Result,
     context::Context,
-    deploy::{self, Edit, Live},
+    deploy::{self, Deployed, Edit},
     instance::Instance,
     model::{App, AppName, Change, DeployId, Subject},
-    ops,
     ui::{DeployLog, Show, Text},
 };
 
@@ -39,7 +38,7 @@ pub struct Edited {
 
 impl Edited {
     /// What a deploy came to.
-    pub(super) fn deployed(app: &AppName, live: &Live) -> Edited {
+    pub(super) fn deployed(app: &AppName, live: &Deployed) -> Edited {
         let (deploy, release) = (Some(live.deployment), Some(live.release.0));
         Edited { app: app.clone(), outcome: Outcome::Deployed, deploy, release }
     }
@@ -72,12 +71,13 @@ pub async fn apply(
         return Ok(edited(Outcome::Unchanged));
     }
     if restart && found.is_running() {
-        return deploy::edit(context, app, edit, log).await.map(|live| Edited::deployed(app, &live));
+        let deployed = deploy::run(context, app, &deploy::Action::Edit(edit.clone()), log).await?;
+        return Ok(Edited::deployed(app, &deployed));
     }
     let waiting = |holder: &str| log.step(&format!("Waiting for {holder}"));
     let (found, _lock) = deploy::hold(context, app, &edit.reason, waiting).await?;
-    let config = ops::config::seal(instance, &ops::config::edited(instance, &found, &edit.config)?)?;
-    let overrides = ops::processes::edited(instance, &found, &edit.told, &edit.untold)?;
+    let (config, overrides) = deploy::edited(instance, &found, edit)?;
+    let config = instance.seal(&config)?;
     let change = Change::new(edit.kind.action(), Subject::App(app.clone())).with(&edit.reason);
     context.change(&change, |tables| {
         tables.replace_config(found.id, &config)?;
@@ -87,7 +87,6 @@ pub async fn apply(
 }
 
 fn changes(instance: &Instance, app: &App, edit: &Edit) -> Result<bool> {
-    let config = ops::config::edited(instance, app, &edit.config)? != ops::config::in_clear(instance, app)?;
     let before = instance.read(|tables| tables.overrides(app.id))?;
-    Ok(config || ops::processes::edited(instance, app, &edit.told, &edit.untold)? != before)
+    Ok(deploy::edited(instance, app, edit)? != (instance.config(app.id)?, before))
 }

@@ -2,8 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs::OpenOptions,
-    io::{Read, Write},
+    io::Read,
     path::Path,
     time::Duration,
 };
@@ -13,17 +12,14 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use crate::{
     Error, Result,
     context::Context,
-    engine::{Engine, LogLine},
+    deploy::FORMER_LINES,
+    engine::Engine,
     files,
     instance::Instance,
     model::{App, AppName, ContainerId, ProcessType},
     store::Container,
 };
 
-/// How many of a container's last lines are kept when it goes.
-pub const FORMER_LINES: u32 = 2000;
-/// How large the file of former lines may become, in bytes, before its older half is dropped.
-const FORMER_BYTES: u64 = 4_000_000;
 /// How often a follower looks for new containers.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -62,7 +58,7 @@ pub async fn show(
         while let Some(line) = stream.next().await {
             match line {
                 Ok(line) => {
-                    lines.push(format(&container.label(), &line));
+                    lines.push(line.of(&container.label()));
                     seen.insert(container.id, line.time);
                 }
                 // It went while it was read: what it said is with the former ones next time.
@@ -102,7 +98,7 @@ async fn follow(
                     continue;
                 }
                 last = Some(line.time.clone());
-                if sender.send(format(&container.label(), &line)).await.is_err() {
+                if sender.send(line.of(&container.label())).await.is_err() {
                     break;
                 }
             }
@@ -135,27 +131,6 @@ async fn follow(
     }
 }
 
-/// Appends the last lines of a container that goes to the file of former lines, and keeps that file within bounds.
-///
-/// # Errors
-/// [`Error::Host`].
-pub fn keep(path: &Path, label: &str, lines: &[LogLine]) -> Result<()> {
-    let action = || format!("write {}", path.display());
-    if let Some(directory) = path.parent() {
-        std::fs::create_dir_all(directory).map_err(Error::io(action()))?;
-    }
-    let text: String = lines.iter().map(|line| format(label, line) + "\n").collect();
-    let mut file = OpenOptions::new().append(true).create(true).open(path).map_err(Error::io(action()))?;
-    file.write_all(text.as_bytes()).map_err(Error::io(action()))?;
-    if file.metadata().map_err(Error::io(action()))?.len() > FORMER_BYTES {
-        let text = std::fs::read_to_string(path).map_err(Error::io(action()))?;
-        let half = text.char_indices().map(|(index, _)| index).find(|index| *index >= text.len() / 2).unwrap_or(0);
-        let start = text[half..].find('\n').map_or(0, |offset| half + offset + 1);
-        files::write_whole(path, &text.as_bytes()[start..], 0o600)?;
-    }
-    Ok(())
-}
-
 fn former(path: &Path, process: Option<&ProcessType>) -> Result<Vec<String>> {
     let Some(mut file) = files::open_optional(path)? else { return Ok(Vec::new()) };
     let mut bytes = Vec::new();
@@ -171,11 +146,6 @@ fn former(path: &Path, process: Option<&ProcessType>) -> Result<Vec<String>> {
     Ok(text.lines().filter(of_process).map(str::to_owned).collect())
 }
 
-/// A line for people: `2026-11-21T11:22:27.123456789Z app[web.1]: text`.
-fn format(label: &str, line: &LogLine) -> String {
-    format!("{} app[{label}]: {}", line.time, line.text)
-}
-
 fn time_of(line: &str) -> &str {
     line.split(' ').next().unwrap_or_default()
 }
@@ -185,19 +155,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn former_lines_are_kept_within_bounds() -> Result<()> {
+    fn former_lines_are_those_of_the_process_type_that_is_asked_for() -> Result<()> {
         let directory = tempfile::tempdir().map_err(Error::io("make a directory"))?;
-        let path = directory.path().join("app/former.log");
-        let lines: Vec<LogLine> = (0..3000)
-            .map(|number| LogLine { time: format!("2026-01-01T00:00:00.{number:09}Z"), text: "x".repeat(1000) })
-            .collect();
-        keep(&path, "web.1", &lines)?;
-        keep(&path, "worker.1", &lines)?;
-        let size = std::fs::metadata(&path).map_err(Error::io("stat"))?.len();
-        assert!(size < FORMER_BYTES, "{size}");
-        let all = former(&path, None)?;
-        assert!(all.iter().all(|line| line.starts_with("2026-01-01T00:00:00.")));
-        assert!(former(&path, Some(&"worker".parse()?))?.len() > 2000);
+        let path = directory.path().join("former.log");
+        assert!(former(&path, None)?.is_empty());
+        let text = "2026-01-01T00:00:01Z app[web.1]: one\n2026-01-01T00:00:02Z app[worker.2]: two\n";
+        std::fs::write(&path, text).map_err(Error::io("write"))?;
+        assert_eq!(former(&path, None)?.len(), 2);
+        assert_eq!(former(&path, Some(&"worker".parse()?))?, ["2026-01-01T00:00:02Z app[worker.2]: two"]);
         assert!(former(&path, Some(&"work".parse()?))?.is_empty());
         Ok(())
     }

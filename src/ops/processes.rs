@@ -7,15 +7,16 @@ use serde::Serialize;
 use super::{
     apps::LockInfo,
     edit::{Edited, Outcome},
+    operations::Active,
 };
 use crate::{
-    Error, Result, clock,
+    Result, clock,
     context::Context,
     deploy,
     engine::{Engine, Running},
     error::DeployError,
     instance::Instance,
-    model::{App, AppName, AppState, Change, Override, ProcessSpec, ProcessType, Setting, Status, Subject, app_status},
+    model::{self, App, AppName, AppState, Change, Condition, ProcessType, Status, Subject, app_status},
     proxy,
     store::{Container, ContainerState},
     ui::{DeployLog, Show, Text, lines_or_dash, or_dash},
@@ -24,19 +25,27 @@ use crate::{
 /// How often a container that ended was started again before that counts as a crash loop.
 const CRASH_LOOP: u32 = 3;
 
+/// Refuses to stop an app that cannot be stopped.
+///
+/// # Errors
+/// `DeployError::NeverDeployed`, `DeployError::AppLocked`.
+pub(super) fn check_stop(app: &App) -> Result<()> {
+    if app.current_release.is_none() {
+        return Err(DeployError::NeverDeployed { app: app.name.clone() }.into());
+    }
+    deploy::refuse_locked(app)
+}
+
 /// Stops an app: its address answers with a page that says so, its requests in flight complete, its containers go.
 ///
 /// # Errors
-/// [`DeployError::NeverDeployed`].
-pub async fn stop(context: &Context<'_>, name: &AppName, waiting: impl FnMut(&str)) -> Result<Edited> {
-    let instance = context.instance;
-    let app = instance.read(|tables| tables.app(name))?;
-    if app.current_release.is_none() {
-        return Err(Error::Deploy(DeployError::NeverDeployed { app: app.name }));
-    }
+/// What the engine and the proxy say.
+pub(super) async fn stop(active: &Active<'_>, name: &AppName) -> Result<Edited> {
+    let (context, instance) = (active.context, active.context.instance);
     let engine = Engine::connect(&instance.settings).await?;
-    let (app, _lock) = deploy::hold(context, name, "the stop", waiting).await?;
-    context.change(&Change::new("ps:stop", Subject::App(name.clone())), |tables| {
+    let (app, _lock) = deploy::hold(context, name, "the stop", |holder| active.waiting(holder)).await?;
+    active.enter("stopping")?;
+    instance.write(|tables| {
         tables.set_app_state(app.id, AppState::Stopped)?;
         tables.retire_containers(app.id)
     })?;
@@ -75,15 +84,7 @@ pub async fn restart(
     process: Option<&ProcessType>,
     log: &DeployLog,
 ) -> Result<Edited> {
-    Ok(Edited::deployed(name, &deploy::restart(context, name, process, log).await?))
-}
-
-/// Builds the commit that serves once more, and deploys it.
-///
-/// # Errors
-/// Whatever fails; what ran before goes on.
-pub async fn rebuild(context: &Context<'_>, name: &AppName, log: &DeployLog) -> Result<Edited> {
-    Ok(Edited::deployed(name, &deploy::rebuild(context, name, log).await?))
+    Ok(Edited::deployed(name, &deploy::run(context, name, &deploy::Action::Restart(process.cloned()), log).await?))
 }
 
 /// Scales process types: at once if the app runs and `restart` is wanted, else for its next start.
@@ -104,7 +105,10 @@ pub async fn scale(
         return Ok(unchanged(name));
     }
     if app.is_running() && restart {
-        return Ok(Edited::deployed(name, &deploy::scale(context, name, wanted, log).await?));
+        return Ok(Edited::deployed(
+            name,
+            &deploy::run(context, name, &deploy::Action::Scale(wanted.to_vec()), log).await?,
+        ));
     }
     scale_for_later(context, name, wanted, |holder| log.step(&format!("Waiting for {holder}"))).await?;
     Ok(Edited { app: name.clone(), outcome: Outcome::Saved, deploy: None, release: None })
@@ -159,9 +163,8 @@ async fn scale_for_later(
     context.change(&change, |tables| {
         let current = tables.current_release(app.id)?;
         for (process, quantity) in formation {
-            if let Some(current) = current.as_ref().filter(|current| current.process(process).is_none()) {
-                let (app, known) = (name.clone(), current.process_names());
-                return Err(Error::no_process(&app, process, known));
+            if let Some(current) = &current {
+                current.require(name, process)?;
             }
             tables.scale(app.id, process, *quantity)?;
         }
@@ -175,51 +178,7 @@ async fn scale_for_later(
 /// [`Error::NotFound`], [`Error::Store`].
 pub fn formation(instance: &Instance, app: &App) -> Result<Vec<(ProcessType, u32)>> {
     let (release, scaled) = instance.read(|tables| Ok((tables.current_release(app.id)?, tables.formation(app.id)?)))?;
-    let specs = release.map(|release| release.processes).unwrap_or_default();
-    let known = |process: &ProcessType| specs.iter().any(|spec| spec.process == *process);
-    let mut formation: Vec<(ProcessType, u32)> =
-        specs.iter().map(|spec| (spec.process.clone(), quantity(spec, &scaled))).collect();
-    formation.extend(scaled.iter().filter(|(process, _)| specs.is_empty() && !known(process)).cloned());
-    Ok(formation)
-}
-
-fn quantity(spec: &ProcessSpec, scaled: &[(ProcessType, u32)]) -> u32 {
-    let scaled = scaled.iter().find(|(process, _)| *process == spec.process);
-    scaled.map(|(_, quantity)| *quantity).or(spec.quantity).unwrap_or(1)
-}
-
-/// What the server is told about an app's process types, as it would be after some edits, by type and setting.
-///
-/// # Errors
-/// [`Error::Invalid`]; [`Error::NotFound`] where the app was deployed and has no such type.
-pub fn edited(
-    instance: &Instance,
-    app: &App,
-    told: &[Override],
-    untold: &[(Option<ProcessType>, Setting)],
-) -> Result<Vec<Override>> {
-    let (mut overrides, current) =
-        instance.read(|tables| Ok((tables.overrides(app.id)?, tables.current_release(app.id)?)))?;
-    for entry in told {
-        if let (Some(process), Some(current)) = (&entry.process, &current)
-            && current.process(process).is_none()
-            && process.as_str() != ProcessType::RELEASE
-        {
-            let (app, known) = (app.name.clone(), current.process_names());
-            return Err(Error::no_process(&app, process, known));
-        }
-        overrides.retain(|other| (&other.process, other.setting) != (&entry.process, entry.setting));
-        overrides.push(entry.clone());
-    }
-    overrides.retain(|entry| !untold.contains(&(entry.process.clone(), entry.setting)));
-    overrides.sort_by_key(|entry| (entry.process.clone(), entry.setting.stored()));
-    // What does not fit together is refused here, not by the next deploy.
-    if let Some(current) = current {
-        for spec in &current.processes {
-            spec.with_overrides(&overrides)?;
-        }
-    }
-    Ok(overrides)
+    Ok(model::formation(release.as_ref(), &scaled))
 }
 
 /// An app's processes: how each container is, and how each type is run.
@@ -266,8 +225,9 @@ pub struct TypeReport {
 pub struct ContainerReport {
     /// The container's label: `web.1`.
     pub container: String,
-    /// How it is, in words.
-    pub state: String,
+    /// How it is.
+    #[serde(flatten)]
+    pub status: Status,
     /// Whether it may get requests.
     pub healthy: bool,
     /// How often it was started again; null if the engine does not answer.
@@ -276,8 +236,6 @@ pub struct ContainerReport {
     pub exit_code: Option<i64>,
     /// Whether it was killed for its use of memory; null if the engine does not answer.
     pub out_of_memory: Option<bool>,
-    /// When it was started, in RFC 3339.
-    pub started_at: Option<String>,
     /// Its address in the instance's network.
     pub address: String,
     #[serde(skip)]
@@ -293,7 +251,7 @@ impl Show for Report {
             } else {
                 Default::default()
             };
-            format!("{}: {}{memory}{since}", container.container, container.state)
+            format!("{}: {}{memory}{since}", container.container, container.status.words())
         });
         let types = self.processes.iter().map(|spec| {
             let mut words = vec![format!("{}={}", spec.process, spec.quantity)];
@@ -340,12 +298,11 @@ pub async fn report(context: &Context<'_>, name: &AppName) -> Result<Report> {
         };
         reports.push(ContainerReport {
             container: container.label(),
-            state: state_of(container, running.as_ref()),
+            status: container_status(container, running.as_ref()),
             healthy: container.healthy,
             restarts: running.as_ref().map(|running| running.restarts),
             exit_code: running.as_ref().filter(|running| !running.is_running).map(|running| running.exit_code),
             out_of_memory: running.as_ref().map(|running| running.out_of_memory),
-            started_at: running.as_ref().and_then(|running| running.started_at).map(clock::rfc3339),
             address: container.address.to_string(),
             started: running.as_ref().and_then(|running| running.started_at),
         });
@@ -372,23 +329,29 @@ pub async fn report(context: &Context<'_>, name: &AppName) -> Result<Report> {
     })
 }
 
-/// How a container is, in words.
-fn state_of(container: &Container, running: Option<&Running>) -> String {
+/// How a container is, from what the database and the engine say of it; `running` is none if the engine does not answer,
+/// or does not know it.
+pub(super) fn container_status(container: &Container, running: Option<&Running>) -> Status {
+    let failed = |reason: String| Status::of(Condition::Failed).because(reason);
+    let stopped = |reason: &str| Status::of(Condition::Stopped).because(reason);
     let code = running.map_or(0, |running| running.exit_code);
-    match (container.state, running) {
-        (ContainerState::Live, None) if container.ended => "ended".to_owned(),
-        (ContainerState::Live, Some(running)) if container.ended => format!("ended with code {}", running.exit_code),
+    let status = match (container.state, running) {
+        (ContainerState::Live, None) if container.ended => stopped("ended"),
+        (ContainerState::Live, Some(_)) if container.ended => stopped(&format!("ended with code {code}")),
         (ContainerState::Live, Some(running)) if running.restarts >= CRASH_LOOP && !running.is_stable() => {
-            format!("crash loop: started again {} times, last exit code {code}", running.restarts)
+            failed(format!("crash loop: started again {} times, last exit code {code}", running.restarts))
         }
-        (ContainerState::Live, Some(running)) if !running.is_running => format!("down, exit code {code}"),
-        (ContainerState::Live, _) if !container.healthy => match &container.failing {
+        (ContainerState::Live, Some(running)) if !running.is_running => failed(format!("down, exit code {code}")),
+        (ContainerState::Live, _) if !container.healthy => failed(match &container.failing {
             Some(reason) => format!("unhealthy: {reason}"),
             None => "unhealthy".to_owned(),
-        },
-        (ContainerState::Live, _) => "running".to_owned(),
-        (state, _) => state.as_str().to_owned(),
-    }
+        }),
+        (ContainerState::Live, _) => Status::of(Condition::Live),
+        (ContainerState::Candidate, _) => Status::of(Condition::Starting),
+        (ContainerState::Suspended, _) => stopped("it makes way for a deploy"),
+        (ContainerState::Draining, _) => stopped("draining"),
+    };
+    Status { since_at: running.and_then(|running| running.started_at).map(clock::rfc3339), ..status }
 }
 
 /// A line of the report of all apps: a container, or an app that has none.
@@ -396,15 +359,13 @@ fn state_of(container: &Container, running: Option<&Running>) -> String {
 pub struct Line {
     /// The app.
     pub app: AppName,
-    /// How the app is.
-    #[serde(flatten)]
-    pub status: Status,
     /// The number of the release that serves.
     pub release: Option<u32>,
     /// The container's label, `web.1`; none for an app that has no containers.
     pub container: Option<String>,
-    /// How the container is, in a word.
-    pub state: Option<String>,
+    /// How the container is, or the app if it has none.
+    #[serde(flatten)]
+    pub status: Status,
 }
 
 /// The containers of all apps.
@@ -415,14 +376,13 @@ pub struct Lines(pub Vec<Line>);
 impl Show for Lines {
     fn text(&self) -> Text {
         Text::table(
-            ["APP", "STATUS", "RELEASE", "CONTAINER", "STATE"],
+            ["APP", "RELEASE", "CONTAINER", "STATUS"],
             self.0.iter().map(|line| {
                 [
                     line.app.to_string(),
-                    line.status.condition.to_string(),
                     or_dash(line.release.map(|release| format!("v{release}"))),
                     or_dash(line.container.as_ref()),
-                    or_dash(line.state.as_ref()),
+                    line.status.words(),
                 ]
             }),
         )
@@ -443,27 +403,28 @@ pub async fn report_all(context: &Context<'_>) -> Result<Lines> {
     };
     let mut lines = Vec::new();
     for app in apps.iter().filter(|app| context.sees(&app.name)) {
-        let (all, healthy) = health.get(&app.id).copied().unwrap_or_default();
-        let line = |container: Option<String>, state: Option<String>| Line {
+        let line = |container: Option<String>, status: Status| Line {
             app: app.name.clone(),
-            status: app_status(app.state, all, healthy),
             release: app.current_release.map(|release| release.0),
             container,
-            state,
+            status,
         };
         let own: Vec<&Container> = containers.iter().filter(|container| container.app_id == app.id).collect();
         if own.is_empty() {
-            lines.push(line(None, None));
+            let (all, healthy) = health.get(&app.id).copied().unwrap_or_default();
+            lines.push(line(None, app_status(app.state, all, healthy)));
         }
         for container in own {
             let engine_says = states.get(&container.name).map(String::as_str);
-            let state = match (container.state, engine_says) {
-                (ContainerState::Live, Some("running")) if !container.healthy => "unhealthy",
-                (ContainerState::Live, Some(word)) => word,
-                (ContainerState::Live, None) => "unknown",
-                (state, _) => state.as_str(),
+            let status = match (container.state, engine_says) {
+                (ContainerState::Live, Some("running")) => container_status(container, None),
+                (ContainerState::Live, Some(word)) if !container.ended => Status::of(Condition::Failed).because(word),
+                (ContainerState::Live, None) => {
+                    Status::of(Condition::Unknown).because("the engine does not answer, or does not know it")
+                }
+                (_, _) => container_status(container, None),
             };
-            lines.push(line(Some(container.label()), Some(state.to_owned())));
+            lines.push(line(Some(container.label()), status));
         }
     }
     Ok(Lines(lines))

@@ -3,7 +3,7 @@
 use crate::{
     Error, Result,
     context::Context,
-    deploy::{self, Live, Push},
+    deploy::{self, Deployed, Push},
     error::PushError,
     git::RefUpdate,
     instance::Instance,
@@ -35,19 +35,18 @@ pub async fn deploy(
     update: &RefUpdate,
     options: &[String],
     log: &DeployLog,
-) -> Result<Live> {
+) -> Result<Deployed> {
     for option in options.iter().filter(|option| *option != NO_WAIT) {
         log.warn(&format!("the push option {option:?} is not known; there is {NO_WAIT}"));
     }
     let branch = update.branch().ok_or_else(|| Error::bug(format!("{} is no branch", update.name)))?;
     let push = Push {
-        app: app.clone(),
         branch,
         commit: update.new,
         old_commit: (!update.old.is_zero()).then_some(update.old),
         wait: !options.iter().any(|option| option == NO_WAIT),
     };
-    deploy::push(context, &push, log).await
+    deploy::run(context, app, &deploy::Action::Push(push), log).await
 }
 
 fn check_updates(app: &App, updates: &[RefUpdate]) -> Result<()> {
@@ -147,7 +146,7 @@ mod tests {
     fn everything_else_is_refused_with_what_to_type() {
         insta::assert_snapshot!(refusal(Some("main"), &[("refs/heads/dev", "1")]), @r"
         blog deploys from main, not from dev
-        `git push paas dev:main` deploys this branch once; `paas apps:set blog deploy-branch dev` makes it the deploy branch
+        `git push paas HEAD:main` deploys what you have checked out once; `paas apps:set blog deploy-branch dev` makes it the deploy branch
         ");
         insta::assert_snapshot!(refusal(None, &[("refs/tags/v1", "1")]), @r"
         a tag is no deploy: blog deploys from a branch

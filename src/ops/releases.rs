@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{apps::IMAGE_COMMAND, edit::Edited};
+use super::apps::IMAGE_COMMAND;
 use crate::{
     Error, Result, clock,
     context::Context,
-    deploy,
     engine::Engine,
-    error::{DeployError, Thing},
+    error::Thing,
     model::{App, AppName, Check, MASK, Override, ProcessType, Release, ReleaseVersion},
-    ui::{DeployLog, Show, Text, lines_or_dash, or_dash},
+    ui::{Show, Text, lines_or_dash, or_dash},
 };
 
 /// A release, in short.
@@ -21,7 +20,7 @@ pub struct ReleaseSummary {
     /// Its number.
     pub release: u32,
     /// What became of it: pending, good, failed.
-    pub status: &'static str,
+    pub state: &'static str,
     /// Whether it is the one that serves.
     pub current: bool,
     /// Whether its image is still there; null if the engine does not answer.
@@ -44,7 +43,7 @@ impl ReleaseSummary {
     fn of(app: &App, release: &Release, has_image: Option<bool>) -> ReleaseSummary {
         ReleaseSummary {
             release: release.version.0,
-            status: release.status.as_str(),
+            state: release.status.as_str(),
             current: app.current_release == Some(release.version),
             has_image,
             image: release.image.to_string(),
@@ -58,7 +57,7 @@ impl ReleaseSummary {
 
     /// What it is, and whether one can go back to it.
     fn status_words(&self) -> &'static str {
-        match (self.current, self.status, self.has_image) {
+        match (self.current, self.state, self.has_image) {
             (true, _, _) => "current",
             (_, "good", Some(false)) => "image gone",
             (_, status, _) => status,
@@ -162,7 +161,7 @@ impl Show for ReleaseInfo {
             let of = entry.process.as_ref().map(|process| format!("{process}: ")).unwrap_or_default();
             format!("{of}{}={}", entry.setting.stored(), entry.value)
         });
-        let status = match (self.release.current, self.release.status) {
+        let status = match (self.release.current, self.release.state) {
             (true, _) => "current",
             (false, "good") => "good: it served",
             (false, status) => status,
@@ -188,7 +187,7 @@ impl Show for ReleaseInfo {
 /// are shown.
 ///
 /// # Errors
-/// [`Error::NotFound`], [`DeployError::NeverDeployed`], [`Error::Store`].
+/// [`Error::NotFound`], `DeployError::NeverDeployed`, [`Error::Store`].
 pub fn info(
     context: &Context<'_>,
     name: &AppName,
@@ -202,7 +201,7 @@ pub fn info(
             Some(version) => tables
                 .find_release(app.id, version)?
                 .ok_or_else(|| Error::NotFound(Thing::Release(name.clone()), version.to_string()))?,
-            None => tables.current_release(app.id)?.ok_or_else(|| DeployError::NeverDeployed { app: name.clone() })?,
+            None => tables.serving(&app)?,
         };
         let sealed = tables.sealed_config(release.id)?;
         Ok((app, release, sealed))
@@ -230,17 +229,4 @@ pub fn info(
         config: config.into_iter().map(|(key, value)| (key.to_string(), shown(value))).collect(),
         overrides: release.overrides.clone(),
     })
-}
-
-/// Goes back to a former release of an app: that of a number, or the one that served before.
-///
-/// # Errors
-/// Whatever fails; what ran before goes on.
-pub async fn rollback(
-    context: &Context<'_>,
-    name: &AppName,
-    version: Option<ReleaseVersion>,
-    log: &DeployLog,
-) -> Result<Edited> {
-    Ok(Edited::deployed(name, &deploy::rollback(context, name, version, log).await?))
 }

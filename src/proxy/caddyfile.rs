@@ -141,14 +141,8 @@ mod tests {
 
     /// Settings of an instance at `/var/lib/paas`, with some more lines of `config.toml`.
     fn settings(more: &str) -> Settings {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("config.toml");
-        std::fs::write(
-            &file,
-            format!("root = \"/var/lib/paas\"\nproxy_http_port = 8080\nproxy_https_port = 8443\n{more}"),
-        )
-        .unwrap();
-        Settings::load(Some(file)).unwrap()
+        let usual = "root = \"/var/lib/paas\"\nproxy_http_port = 8080\nproxy_https_port = 8443\n";
+        Settings::of_text(&format!("{usual}{more}")).unwrap()
     }
 
     fn route(app: &str, upstreams: &[&str]) -> Route {

@@ -20,7 +20,9 @@ use super::*;
 use crate::{
     error::{HostError, ProxyError, UsageError},
     http,
-    model::{Actor, AppId, AppState, DeployId, DeploymentKind, ImageId, ProcessSettings, ProcessType, ReleaseId},
+    model::{
+        Actor, AppId, AppState, Caller, DeployId, DeploymentKind, ImageId, ProcessSettings, ProcessType, ReleaseId,
+    },
     settings::Settings,
     store::{ContainerState, NewContainer, NewDeployment, NewRelease},
 };
@@ -37,7 +39,6 @@ struct Rig {
 impl Rig {
     async fn start(more: &str) -> Rig {
         let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("config.toml");
         let settings = format!(
             "root = {:?}\nsubnet = \"127.77.0.0/16\"\nproxy_http_port = {}\nproxy_https_port = {}\n\
              http_listen = \"127.0.0.1:{}\"\nresolver_listen = \"127.0.0.1:{}\"\n{more}",
@@ -47,8 +48,7 @@ impl Rig {
             free_port(),
             UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port(),
         );
-        std::fs::write(&file, settings).unwrap();
-        let instance = Arc::new(Instance::open(Settings::load(Some(file)).unwrap()).unwrap());
+        let instance = Arc::new(Instance::open(Settings::of_text(&settings).unwrap()).unwrap());
         let (stop, stopped) = watch::channel(false);
         let resolver = Some(start_resolver(&instance.settings).unwrap());
         http::start(Arc::clone(&instance), stopped.clone()).await.unwrap();
@@ -71,8 +71,8 @@ impl Rig {
             .instance
             .write(|tables| {
                 let new =
-                    NewDeployment { kind: DeploymentKind::Push, actor: &Actor::Daemon, branch: None, commit: None };
-                let deployment = tables.open_deployment(app_id, &new)?;
+                    NewDeployment { kind: DeploymentKind::Push, caller: &Caller::daemon(), branch: None, commit: None };
+                let deployment = tables.open_deployment(&tables.app_by_id(app_id)?, &new)?;
                 let release = tables.cut_release(
                     app_id,
                     &NewRelease {
@@ -569,11 +569,7 @@ async fn an_app_on_a_public_domain_has_https() {
 async fn a_caddy_that_cannot_start_says_why() {
     let directory = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("0.0.0.0:0").unwrap();
-    let mut settings = {
-        let file = directory.path().join("config.toml");
-        std::fs::write(&file, format!("root = {:?}", directory.path().join("root").display().to_string())).unwrap();
-        Settings::load(Some(file)).unwrap()
-    };
+    let mut settings = Settings::of_text(&format!("root = {:?}", directory.path().join("root"))).unwrap();
     settings.proxy_http_port = taken.local_addr().unwrap().port();
     settings.proxy_https_port = free_port();
     let instance = Instance::open(settings).unwrap();
@@ -587,9 +583,8 @@ async fn a_caddy_that_cannot_start_says_why() {
 #[tokio::test]
 async fn a_caddy_without_a_caddyfile_in_force_is_not_ready() {
     let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("config.toml");
-    std::fs::write(&file, format!("root = {:?}", directory.path().join("root").display().to_string())).unwrap();
-    let instance = Instance::open(Settings::load(Some(file)).unwrap()).unwrap();
+    let settings = Settings::of_text(&format!("root = {:?}", directory.path().join("root"))).unwrap();
+    let instance = Instance::open(settings).unwrap();
     let caddy = UnixListener::bind(instance.settings.paths.caddy_admin()).unwrap();
     let answer = async {
         let mut stream = BufReader::new(caddy.accept().await.unwrap().0);
@@ -603,15 +598,12 @@ async fn a_caddy_without_a_caddyfile_in_force_is_not_ready() {
 
 #[tokio::test]
 async fn what_a_managed_caddy_needs_is_checked_at_once() {
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("config.toml");
-    let write = |root: &str, caddy: &str| {
-        std::fs::write(&file, format!("root = {root:?}")).unwrap();
-        let mut settings = Settings::load(Some(file.clone())).unwrap();
+    let check = |root: &str, caddy: &str| {
+        let mut settings = Settings::of_text(&format!("root = {root:?}")).unwrap();
         settings.caddy = caddy.to_owned();
         check_program(&settings)
     };
-    assert!(matches!(write("/r", "/no/such/caddy"), Err(Error::Host(HostError::ProgramMissing { .. }))));
-    assert!(matches!(write(&format!("/{}", "x".repeat(100)), "caddy"), Err(Error::Usage(UsageError::Settings { .. }))));
-    assert!(write("/r", "caddy").is_ok());
+    assert!(matches!(check("/r", "/no/such/caddy"), Err(Error::Host(HostError::ProgramMissing { .. }))));
+    assert!(matches!(check(&format!("/{}", "x".repeat(100)), "caddy"), Err(Error::Usage(UsageError::Settings { .. }))));
+    assert!(check("/r", "caddy").is_ok());
 }

@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use crate::model::{AppId, AppName, DeployId};
+use crate::model::{AppId, AppName, DeployId, OperationId};
 
 /// Where an instance keeps everything, all below its root directory.
 #[derive(Clone, Debug)]
@@ -57,6 +57,16 @@ impl Paths {
     /// The log of a deployment.
     pub fn deploy_log(&self, app: &AppName, id: DeployId) -> PathBuf {
         self.deploy_logs(app).join(format!("{id}.log"))
+    }
+
+    /// The log of an operation that is no deployment.
+    pub fn operation_log(&self, id: OperationId) -> PathBuf {
+        self.operation_logs().join(format!("{id}.log"))
+    }
+
+    /// The logs of operations that are no deployments.
+    pub fn operation_logs(&self) -> PathBuf {
+        self.root.join("operations")
     }
 
     /// The logs of an app's deployments.

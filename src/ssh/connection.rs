@@ -1,9 +1,15 @@
 //! One connection: who it is, what it may ask for, and when it ends.
 //!
-//! Everything that is not a login by public key or a command is refused: other methods, variables, terminals,
+//! Everything that is not a login by public key, a command or a terminal for it is refused: other methods, variables,
 //! subsystems, and all forwarding. What russh refuses by itself where a handler is silent is not repeated here.
 
-use std::{collections::HashMap, net::SocketAddr, os::fd::AsFd, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    os::fd::AsFd,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use russh::{
     Channel, ChannelId, ChannelOpenFailure, ChannelWriteHalf, Disconnect, Pty,
@@ -21,9 +27,10 @@ use super::{
     Shared, WINDOW,
     bridge::{self, Outlet},
     gate::{Chunk, Gate, Gated},
+    terminal::{Size, Terminal},
 };
 use crate::{
-    Result, clock, exec,
+    Result, clock, exec, git,
     model::Actor,
     public_key,
     settings::{ACTOR_VARIABLE, ADDRESS_VARIABLE, COMMAND_VARIABLE},
@@ -160,13 +167,22 @@ struct Connection {
 /// How far a channel is.
 enum State {
     /// Nothing runs on it yet.
-    Open(ChannelWriteHalf<Msg>, OwnedSemaphorePermit),
+    Open {
+        /// The way to the client.
+        channel: ChannelWriteHalf<Msg>,
+        /// Its place among the channels of the connection.
+        place: OwnedSemaphorePermit,
+        /// What the client asked for first, if it did.
+        terminal: Option<Arc<Terminal>>,
+    },
     /// A child runs on it.
     Running {
         /// Where its input goes; none after the end of file.
         input: Option<mpsc::UnboundedSender<Chunk>>,
         /// Dropped when the client closes the channel; closed when the child has ended.
         gone: oneshot::Sender<()>,
+        /// The terminal it runs on, if it does, for as long as it runs.
+        terminal: Weak<Terminal>,
     },
 }
 
@@ -201,8 +217,8 @@ impl Connection {
         let Some(key) = self.login.borrow().clone() else {
             return session.channel_failure(id);
         };
-        let (channel, place) = match self.channels.remove(&id) {
-            Some(State::Open(channel, place)) => (channel, place),
+        let (channel, place, terminal) = match self.channels.remove(&id) {
+            Some(State::Open { channel, place, terminal }) => (channel, place, terminal),
             other => {
                 // One command a channel (RFC 4254, section 6.5).
                 self.channels.extend(other.map(|state| (id, state)));
@@ -215,9 +231,13 @@ impl Connection {
         session.channel_success(id)?;
         let (input, chunks) = mpsc::unbounded_channel();
         let (gone, client_gone) = oneshot::channel();
-        self.channels.insert(id, State::Running { input: Some(input), gone });
+        let typed = std::str::from_utf8(typed).ok().filter(|typed| !typed.contains('\0'));
+        // A terminal changes bytes and makes one stream of two, which no git client understands.
+        let terminal = terminal.filter(|_| !typed.is_some_and(is_git_service));
+        let weak = terminal.as_ref().map_or_else(Weak::new, Arc::downgrade);
+        self.channels.insert(id, State::Running { input: Some(input), gone, terminal: weak });
         let outlet = Outlet { channel, connection: session.handle(), gate: Arc::clone(&self.gate), _place: place };
-        let Some(typed) = std::str::from_utf8(typed).ok().filter(|typed| !typed.contains('\0')) else {
+        let Some(typed) = typed else {
             tokio::spawn(async move {
                 bridge::say_and_close(&outlet, "the command is no text in UTF-8", 2).await;
                 drop(client_gone);
@@ -231,13 +251,15 @@ impl Connection {
             .envs(self.shared.instance.settings.child_environment())
             .env(ACTOR_VARIABLE, actor.to_string())
             .env(ADDRESS_VARIABLE, self.peer.ip().to_string())
-            .env(COMMAND_VARIABLE, typed)
-            .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::piped())
-            .stderr(std::process::Stdio::piped());
-        tokio::spawn(bridge::run(command, chunks, client_gone, outlet));
+            .env(COMMAND_VARIABLE, typed);
+        tokio::spawn(bridge::run(command, terminal, chunks, client_gone, outlet));
         Ok(())
     }
+}
+
+/// Whether what a client typed is a git service, read as the child will read it.
+fn is_git_service(typed: &str) -> bool {
+    shell_words::split(typed).is_ok_and(|words| words.first().is_some_and(|word| git::Service::of(word).is_some()))
 }
 
 impl Handler for Connection {
@@ -272,7 +294,7 @@ impl Handler for Connection {
         // The half that reads is let go: russh would stop the whole session when nobody takes from it, so that what
         // the client sends comes to `data` alone.
         let (_, outgoing) = channel.split();
-        self.channels.insert(outgoing.id(), State::Open(outgoing, place));
+        self.channels.insert(outgoing.id(), State::Open { channel: outgoing, place, terminal: None });
         reply.accept().await;
         Ok(())
     }
@@ -309,6 +331,52 @@ impl Handler for Connection {
         Ok(())
     }
 
+    async fn pty_request(
+        &mut self,
+        id: ChannelId,
+        kind: &str,
+        columns: u32,
+        rows: u32,
+        width: u32,
+        height: u32,
+        modes: &[(Pty, u32)],
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        // One terminal a channel, before its command (RFC 4254, section 6.2).
+        let Some(State::Open { terminal: terminal @ None, .. }) = self.channels.get_mut(&id) else {
+            return session.channel_failure(id);
+        };
+        match Terminal::open(kind, Size { columns, rows, width, height }, modes) {
+            Ok(opened) => *terminal = Some(Arc::new(opened)),
+            Err(error) => {
+                tracing::warn!("ssh: {}: cannot open a terminal: {error}", self.peer);
+                return session.channel_failure(id);
+            }
+        }
+        session.channel_success(id)
+    }
+
+    async fn window_change_request(
+        &mut self,
+        id: ChannelId,
+        columns: u32,
+        rows: u32,
+        width: u32,
+        height: u32,
+        _session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        let terminal = match self.channels.get(&id) {
+            Some(State::Open { terminal, .. }) => terminal.clone(),
+            Some(State::Running { terminal, .. }) => terminal.upgrade(),
+            None => None,
+        };
+        if let Some(terminal) = terminal {
+            terminal.resize(Size { columns, rows, width, height });
+        }
+        // The client asks for no answer (RFC 4254, section 6.7).
+        Ok(())
+    }
+
     // Where these are silent russh sends no answer at all, and a client that asked for one waits.
 
     async fn env_request(
@@ -316,20 +384,6 @@ impl Handler for Connection {
         id: ChannelId,
         _name: &str,
         _value: &str,
-        session: &mut Session,
-    ) -> Result<(), russh::Error> {
-        session.channel_failure(id)
-    }
-
-    async fn pty_request(
-        &mut self,
-        id: ChannelId,
-        _term: &str,
-        _columns: u32,
-        _rows: u32,
-        _width: u32,
-        _height: u32,
-        _modes: &[(Pty, u32)],
         session: &mut Session,
     ) -> Result<(), russh::Error> {
         session.channel_failure(id)

@@ -1,5 +1,7 @@
 //! The server against the real OpenSSH client, with a shell script in place of paas.
 
+mod terminals;
+
 use std::{
     io::Write,
     net::SocketAddr,
@@ -40,10 +42,8 @@ impl Fixture {
 
     fn with_login_grace(grace: Duration) -> Fixture {
         let directory = tempfile::tempdir().unwrap();
-        let config = directory.path().join("config.toml");
         let root = directory.path().join("root");
-        std::fs::write(&config, format!("root = {root:?}\nssh_listen = \"127.0.0.1:0\"\n")).unwrap();
-        let settings = Settings::load(Some(config)).unwrap();
+        let settings = Settings::of_text(&format!("root = {root:?}\nssh_listen = \"127.0.0.1:0\"\n")).unwrap();
         let instance = Arc::new(Instance::open(settings).unwrap());
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (stop, stopped) = watch::channel(false);
@@ -183,22 +183,6 @@ fn without_a_command_it_is_a_shell_request() {
     let output = server.run(&["-T"], "");
     assert_eq!(stdout(&output), "shell for key:laptop\n", "{}", stderr(&output));
     assert_eq!(output.status.code(), Some(0));
-}
-
-#[test]
-fn a_terminal_is_refused_and_the_client_goes_on_without_unless_it_insists() {
-    let server = Fixture::new();
-    // `script` gives the client a terminal, for which it asks the server for one as well.
-    let words = |ssh: &Command| {
-        let words: Vec<_> = ssh.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
-        format!("ssh {}", shell_words::join(words))
-    };
-    let at_a_terminal = words(&server.ssh(&[], ""));
-    let output = Command::new("script").args(["-qec", &at_a_terminal, "/dev/null"]).output().unwrap();
-    assert!(stdout(&output).contains("shell for key:laptop"), "{}", stdout(&output));
-    assert_eq!(output.status.code(), Some(0));
-    let insisting = server.run(&["-tt"], "");
-    assert!(stderr(&insisting).contains("PTY allocation request failed"), "{}", stderr(&insisting));
 }
 
 #[test]
@@ -452,10 +436,9 @@ fn many_sessions_share_a_connection_up_to_a_limit() {
 #[test]
 fn a_port_in_use_says_which_setting_changes_it() {
     let server = Fixture::new();
-    let config = server.path("second.toml");
     let root = server.path("second");
-    std::fs::write(&config, format!("root = {root:?}\nssh_listen = \"{}\"\n", server.address)).unwrap();
-    let instance = Instance::open(Settings::load(Some(config)).unwrap()).unwrap();
+    let settings = Settings::of_text(&format!("root = {root:?}\nssh_listen = \"{}\"\n", server.address)).unwrap();
+    let instance = Instance::open(settings).unwrap();
     let bound = server.runtime.block_on(Server::bind(Arc::new(instance)));
     let error = bound.map(|_| ()).unwrap_err();
     assert!(error.hint().unwrap().contains("PAAS_SSH_LISTEN"), "{error}");

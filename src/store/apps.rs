@@ -37,8 +37,8 @@ impl Tables<'_> {
     /// [`Error::Database`].
     pub fn health_of_apps(&self) -> Result<HashMap<AppId, (u32, u32)>> {
         let rows = self.all(
-            "SELECT app_id, count(*) AS all_of_them, sum(healthy AND NOT ended) AS healthy FROM containers
-             WHERE state = 'live' GROUP BY app_id",
+            "SELECT app_id, count(*) AS all_of_them, sum(healthy) AS healthy FROM containers
+             WHERE state = 'live' AND NOT ended GROUP BY app_id",
             [],
             |row| Ok((row.get("app_id")?, (row.get("all_of_them")?, row.get("healthy")?))),
         )?;
@@ -69,6 +69,8 @@ impl Tables<'_> {
     /// [`Error::Store`], also where it still has containers.
     pub fn delete_app(&self, id: AppId) -> Result<()> {
         self.execute("UPDATE apps SET current_release_id = NULL WHERE id = ?1", [id])?;
+        // The operation that does this outlives it.
+        self.execute("DELETE FROM operations WHERE app_id = ?1 AND kind <> 'destroy'", [id])?;
         self.execute("DELETE FROM apps WHERE id = ?1", [id]).map(drop)
     }
 

@@ -1,12 +1,11 @@
 use rusqlite::{Row, params};
 
-use super::Tables;
+use super::{NewOperation, Tables};
 use crate::{
     Error, Result, clock,
     error::{DeployError, Thing},
     model::{
-        Actor, AppId, BranchName, CommitId, DeployId, DeployState, Deployment, DeploymentKind, OperationId, Phase,
-        ReleaseId, Stop,
+        App, AppId, BranchName, Caller, CommitId, DeployId, DeployState, Deployment, DeploymentKind, ReleaseId, Subject,
     },
 };
 
@@ -15,8 +14,8 @@ use crate::{
 pub struct NewDeployment<'a> {
     /// Why.
     pub kind: DeploymentKind,
-    /// Who asked for it.
-    pub actor: &'a Actor,
+    /// Who asked for it, and by which door.
+    pub caller: &'a Caller,
     /// The branch pushed.
     pub branch: Option<&'a BranchName>,
     /// The commit to be built.
@@ -25,8 +24,8 @@ pub struct NewDeployment<'a> {
 
 impl<'a> NewDeployment<'a> {
     /// A deployment of what was built before.
-    pub fn without_source(kind: DeploymentKind, actor: &'a Actor) -> NewDeployment<'a> {
-        NewDeployment { kind, actor, branch: None, commit: None }
+    pub fn without_source(kind: DeploymentKind, caller: &'a Caller) -> NewDeployment<'a> {
+        NewDeployment { kind, caller, branch: None, commit: None }
     }
 }
 
@@ -36,60 +35,48 @@ const COLUMNS: &str = "deployments.id, deployments.app_id, deployments.kind, dep
 const FROM: &str = "FROM deployments LEFT JOIN releases ON releases.id = deployments.release_id";
 
 impl Tables<'_> {
-    /// Opens a deployment, queued.
-    pub fn open_deployment(&self, app_id: AppId, new: &NewDeployment<'_>) -> Result<DeployId> {
-        let now = clock::now();
-        let id = OperationId(self.insert(
-            "INSERT INTO deployments (app_id, kind, state, actor, branch, commit_id, created_at)
-             VALUES (?1, ?2, 'queued', ?3, ?4, ?5, ?6)",
-            params![app_id, new.kind, new.actor, new.branch, new.commit, now,],
-        )?);
-        self.add_step(id, DeployState::Queued, now)?;
+    /// Opens a deployment of an app, queued.
+    pub fn open_deployment(&self, app: &App, new: &NewDeployment<'_>) -> Result<DeployId> {
+        let subject = Subject::App(app.name.clone());
+        let kind = new.kind.as_str().parse()?;
+        let id =
+            self.open_operation(&NewOperation { kind, app_id: Some(app.id), subject: &subject, caller: new.caller })?;
+        self.execute(
+            "INSERT INTO deployment_details (operation_id, branch, commit_id) VALUES (?1, ?2, ?3)",
+            params![id, new.branch, new.commit],
+        )?;
         Ok(id)
     }
 
-    /// Moves a deployment on, with its event. A cancelled one moves to no state but an end.
+    /// Moves a deployment on. A canceled one moves to no state but an end.
     ///
     /// # Errors
-    /// `Stop::Canceled`, `Stop::Superseded` where somebody stopped it; `DeployError::Died` where it is
-    /// not in the state `from` any more, because recovery took it for dead.
+    /// `DeployError::Stopped` where somebody stopped it; `DeployError::Died` where it is not in the state `from` any
+    /// more, because recovery took it for dead.
     pub fn move_deployment(&self, id: DeployId, from: DeployState, to: DeployState) -> Result<()> {
-        let now = clock::now();
         let moved = self.execute(
-            "UPDATE deployments SET state = ?3
-             WHERE id = ?1 AND state = ?2 AND canceled_by IS NULL AND superseded_by IS NULL",
+            "UPDATE operations SET state = 'running', step = ?3
+             WHERE id = ?1 AND CASE state WHEN 'running' THEN step ELSE state END = ?2
+                   AND canceled_by IS NULL AND superseded_by IS NULL",
             params![id, from, to],
         )?;
         if moved == 0 {
             return Err(self.stopped_by(id)?.map_or(Error::Deploy(DeployError::Died), Error::from));
         }
-        self.add_step(id, to, now)
+        self.add_step(id, to.as_str(), clock::now())
     }
 
     /// Ends a deployment, whatever state it is in, unless it is over already.
     ///
     /// `error`: why it failed, in one line; none for one that succeeded.
     pub fn end_deployment(&self, id: DeployId, end: DeployState, error: Option<&str>) -> Result<()> {
-        let now = clock::now();
-        let ended = self.execute(
-            "UPDATE deployments SET state = ?2, error = ?3, finished_at = coalesce(finished_at, ?4)
-             WHERE id = ?1 AND state NOT IN ('succeeded', 'failed', 'canceled', 'superseded')",
-            params![id, end, error, now],
-        )?;
-        if ended > 0 {
-            self.add_step(id, end, now)?;
-        }
-        Ok(())
-    }
-
-    /// Notes when a deployment became live; its drain goes on after that.
-    pub fn set_live(&self, id: DeployId) -> Result<()> {
-        self.execute("UPDATE deployments SET finished_at = ?2 WHERE id = ?1", params![id, clock::now()]).map(drop)
+        self.end_operation(id, end.as_str().parse()?, error, None)
     }
 
     /// Notes the release a deployment cut.
     pub fn set_deployment_release(&self, id: DeployId, release_id: ReleaseId) -> Result<()> {
-        self.execute("UPDATE deployments SET release_id = ?2 WHERE id = ?1", params![id, release_id]).map(drop)
+        self.execute("UPDATE deployment_details SET release_id = ?2 WHERE operation_id = ?1", params![id, release_id])
+            .map(drop)
     }
 
     /// The row of the release a deployment cut, if it came that far.
@@ -97,36 +84,14 @@ impl Tables<'_> {
         self.one("SELECT release_id FROM deployments WHERE id = ?1", [id], |row| row.get("release_id"))
     }
 
-    /// Asks a deployment to stop; the process that runs it does.
-    ///
-    /// # Errors
-    /// `DeployError::NotCancelable` where it is over or past the switch.
-    pub fn cancel_deployment(&self, id: DeployId, actor: &Actor) -> Result<()> {
-        let deployment = self.deployment(id)?;
-        if deployment.state.phase() != Phase::Undoable {
-            return Err(Error::Deploy(DeployError::NotCancelable { id, state: deployment.state.to_string() }));
-        }
-        self.execute("UPDATE deployments SET canceled_by = coalesce(canceled_by, ?2) WHERE id = ?1", params![id, actor])
-            .map(drop)
-    }
-
     /// Makes a push take the place of those of its app that wait in line before it.
     pub fn supersede(&self, app_id: AppId, newer: DeployId) -> Result<()> {
         self.execute(
-            "UPDATE deployments SET superseded_by = ?2
+            "UPDATE operations SET superseded_by = ?2
              WHERE app_id = ?1 AND id < ?2 AND kind = 'push' AND state = 'queued' AND superseded_by IS NULL",
             params![app_id, newer],
         )
         .map(drop)
-    }
-
-    /// What stopped a deployment, if anything did.
-    pub fn stopped_by(&self, id: DeployId) -> Result<Option<Stop>> {
-        self.one("SELECT canceled_by, superseded_by FROM deployments WHERE id = ?1", [id], |row| {
-            let canceled: Option<Actor> = row.get("canceled_by")?;
-            let superseded: Option<DeployId> = row.get("superseded_by")?;
-            Ok(canceled.map(Stop::Canceled).or(superseded.map(Stop::Superseded)))
-        })
     }
 
     /// The deployment of that number.
@@ -175,21 +140,6 @@ impl Tables<'_> {
             [app_id],
             deployment,
         )
-    }
-
-    /// When a deployment came into each of its states, in order.
-    pub fn deployment_events(&self, id: DeployId) -> Result<Vec<(DeployState, i64)>> {
-        self.all("SELECT state, at FROM deployment_events WHERE deployment_id = ?1 ORDER BY rowid", [id], |row| {
-            Ok((row.get("state")?, row.get("at")?))
-        })
-    }
-
-    fn add_step(&self, id: DeployId, state: DeployState, at: i64) -> Result<()> {
-        self.execute(
-            "INSERT INTO deployment_events (deployment_id, state, at) VALUES (?1, ?2, ?3)",
-            params![id, state, at],
-        )
-        .map(drop)
     }
 }
 

@@ -11,10 +11,11 @@ use crate::{
 };
 
 /// The migrations, in order: number N brings the database to `user_version` N. Never change one that was released.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("migrations/001_first.sql"),
     include_str!("migrations/002_callers.sql"),
-    include_str!("migrations/003_jobs.sql"),
+    include_str!("migrations/003_operations.sql"),
+    include_str!("migrations/004_jobs.sql"),
 ];
 
 /// How many databases of before a migration are kept.

@@ -3,7 +3,8 @@ use rusqlite::{Row, params};
 use super::{Tables, corrupt};
 use crate::{
     Error, Result, clock,
-    model::{Actor, AppId, CommitId, ImageId, Override, ProcessSpec, Release, ReleaseId, ReleaseVersion},
+    error::DeployError,
+    model::{Actor, App, AppId, CommitId, ImageId, Override, ProcessSpec, Release, ReleaseId, ReleaseVersion},
 };
 
 /// What a release is cut from.
@@ -73,6 +74,15 @@ impl Tables<'_> {
             [app_id],
             release,
         )
+    }
+
+    /// The release that serves an app.
+    ///
+    /// # Errors
+    /// `DeployError::NeverDeployed` if none does.
+    pub fn serving(&self, app: &App) -> Result<Release> {
+        let never = || Error::Deploy(DeployError::NeverDeployed { app: app.name.clone() });
+        self.current_release(app.id)?.ok_or_else(never)
     }
 
     /// An app's newest releases, newest first.

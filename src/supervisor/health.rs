@@ -15,7 +15,7 @@ use crate::{
     deploy::{self, Target},
     engine::Engine,
     instance::Instance,
-    model::{Check, CheckMode, ContainerId, Probe, ProcessSpec, ReleaseId, RestartPolicy},
+    model::{Check, CheckMode, ContainerId, Probe, ProcessSpec, Release, ReleaseId, RestartPolicy, Scheduler},
     proxy,
     store::Container,
 };
@@ -61,26 +61,26 @@ impl Watch {
 
 impl Checking {
     /// Begins the checks that are due, each in a task of its own.
-    pub fn begin(&self, instance: &Arc<Instance>, engine: &Engine) -> Result<()> {
-        let containers = instance.read(|tables| tables.containers())?;
-        let live: Vec<Container> =
-            containers.into_iter().filter(|container| container.is_live() && !container.ended).collect();
+    pub async fn begin(&self, instance: &Arc<Instance>, engine: &Engine) -> Result<()> {
+        let known: HashSet<ReleaseId> = self.lock().releases.keys().copied().collect();
+        let read = instance.reading(move |tables| {
+            let mut live = tables.containers()?;
+            live.retain(|container| container.is_live() && !container.ended);
+            let unknown: HashSet<ReleaseId> =
+                live.iter().map(|container| container.release_id).filter(|id| !known.contains(id)).collect();
+            let releases = unknown.into_iter().map(|id| tables.release(id)).collect::<Result<Vec<Release>>>()?;
+            Ok((live, releases))
+        });
+        let (live, releases) = read.await?;
+        let mut state = self.lock();
+        state.releases.extend(releases.into_iter().map(|release| (release.id, Arc::new(release.processes))));
         let ids: HashSet<ContainerId> = live.iter().map(|container| container.id).collect();
         let releases: HashSet<ReleaseId> = live.iter().map(|container| container.release_id).collect();
-        let mut state = self.lock();
         state.watches.retain(|id, _| ids.contains(id));
         state.releases.retain(|id, _| releases.contains(id));
         let now = clock::instant();
         for container in live {
-            let specs = match state.releases.get(&container.release_id) {
-                Some(specs) => Arc::clone(specs),
-                None => {
-                    let release = instance.read(|tables| tables.release(container.release_id))?;
-                    let specs = Arc::new(release.processes);
-                    state.releases.insert(container.release_id, Arc::clone(&specs));
-                    specs
-                }
-            };
+            let Some(specs) = state.releases.get(&container.release_id).map(Arc::clone) else { continue };
             let Some(spec) = specs.iter().find(|spec| spec.process == container.process) else { continue };
             // One that is down is not asked: the engine starts it again.
             let check = &spec.run.check;
@@ -129,7 +129,8 @@ impl Checking {
         let check = Check { probe: spec.run.check.probe.while_serving(), ..spec.run.check.clone() };
         let failed = deploy::probe(engine, &Target::of(instance, container), &check).await.err();
         // The switch, the engine or a stop may have been quicker than the answer.
-        let still = instance.read(|tables| tables.containers_of_app(container.app_id))?;
+        let app_id = container.app_id;
+        let still = instance.reading(move |tables| tables.containers_of_app(app_id)).await?;
         let Some(container) = still.into_iter().find(|other| other.id == container.id && other.is_live()) else {
             return Ok(());
         };
@@ -137,7 +138,7 @@ impl Checking {
         let Some(reason) = failed else {
             if container.failing.is_some() {
                 info!("{label} is healthy again");
-                instance.write(|tables| tables.set_failing(container.id, None))?;
+                instance.writing(move |tables| tables.set_failing(container.id, None)).await?;
                 proxy::nudge(instance).await;
             }
             if let Some(watch) = self.lock().watches.get_mut(&container.id) {
@@ -166,12 +167,12 @@ impl Checking {
         };
         if container.failing.as_deref() != Some(&reason) {
             warn!("{label} is unhealthy: {reason}");
-            instance.write(|tables| tables.set_failing(container.id, Some(&reason)))?;
+            instance.writing(move |tables| tables.set_failing(container.id, Some(&reason))).await?;
             proxy::nudge(instance).await;
         }
         if may_restart {
             info!("{label} is unhealthy: restarting it");
-            engine.restart(&container.name, Duration::from_secs(container.stop_timeout.into())).await?;
+            Scheduler::Local.restart(engine, &container).await?;
         }
         Ok(())
     }

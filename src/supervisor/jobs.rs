@@ -3,13 +3,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::Semaphore, task::spawn_blocking};
+use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
 use crate::{
-    Error, Result, clock, deploy,
+    Result, clock, deploy,
     engine::Engine,
-    instance::Instance,
+    instance::{Instance, on_pool},
     model::{self, JobName, JobState},
     ops, settings,
     store::{JobRun, Store, Tables},
@@ -21,13 +21,15 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 const AT_ONCE: usize = 2;
 /// How long a job may take that waits for others than this machine's disk.
 const TIMEOUT: Duration = Duration::from_secs(15 * 60);
+/// How long to wait before the end of a job is written again that could not be.
+const END_AGAIN: Duration = Duration::from_secs(60);
 /// How many runs of each job are remembered.
 const RUNS_KEPT: u32 = 50;
 
 /// Does what is due, for as long as the daemon lives.
 pub(super) async fn run(instance: Arc<Instance>) {
     let turns = Arc::new(Semaphore::new(AT_ONCE));
-    match on_store(&instance, |tables| tables.interrupt_jobs(clock::now())).await {
+    match instance.writing(|tables| tables.interrupt_jobs(clock::now())).await {
         Ok(cut_short) => {
             for run in cut_short {
                 warn!("job {} was cut short {}", run.name, run.started_at.map(clock::ago).unwrap_or_default());
@@ -48,22 +50,21 @@ pub(super) async fn run(instance: Arc<Instance>) {
 async fn begin(instance: &Arc<Instance>, turns: &Arc<Semaphore>) -> Result<()> {
     let now = clock::now();
     // Most looks find nothing to change, and write nothing.
-    let planned = on_store_read(instance, move |tables| planned(tables, now)).await?;
+    let planned = instance.reading(move |tables| planned(tables, now)).await?;
     if !planned.is_empty() {
-        on_store(instance, move |tables| planned.iter().try_for_each(|(name, due)| tables.plan_job(*name, "", *due)))
+        instance
+            .writing(move |tables| planned.iter().try_for_each(|(name, due)| tables.plan_job(*name, "", *due)))
             .await?;
     }
-    for run in on_store_read(instance, move |tables| tables.due_jobs(now)).await? {
+    for run in instance.reading(move |tables| tables.due_jobs(now)).await? {
         let Ok(turn) = Arc::clone(turns).try_acquire_owned() else { return Ok(()) };
         let id = run.id;
-        if !on_store(instance, move |tables| tables.start_job(id, clock::now())).await? {
+        if !instance.writing(move |tables| tables.start_job(id, clock::now())).await? {
             continue;
         }
         let instance = Arc::clone(instance);
         tokio::spawn(async move {
-            if let Err(error) = carry_out(&instance, &run).await {
-                warn!("job {}: {}", run.name, error.one_line());
-            }
+            carry_out(&instance, &run).await;
             drop(turn);
         });
     }
@@ -85,23 +86,37 @@ fn planned(tables: &Tables<'_>, now: i64) -> Result<Vec<(JobName, i64)>> {
 }
 
 /// Runs a job that was taken, and writes what came of it.
-async fn carry_out(instance: &Arc<Instance>, run: &JobRun) -> Result<()> {
+async fn carry_out(instance: &Arc<Instance>, run: &JobRun) {
     if settings::dies_on(&format!("job:{}", run.name)) {
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     }
     let begun = clock::instant();
-    let (state, outcome) = match tokio::time::timeout(TIMEOUT, work(instance, run.name)).await {
-        Ok(Ok(outcome)) => (JobState::Done, outcome),
-        Ok(Err(error)) => (JobState::Failed, error.one_line()),
-        Err(_) => (JobState::Failed, format!("it took more than {}", model::seconds(TIMEOUT))),
+    let (name, for_work) = (run.name, Arc::clone(instance));
+    // A task of its own, so that one that panics ends as failed, too.
+    let mut task = tokio::spawn(async move { work(&for_work, name).await });
+    let (state, outcome) = match tokio::time::timeout(TIMEOUT, &mut task).await {
+        Ok(Ok(Ok(outcome))) => (JobState::Done, outcome),
+        Ok(Ok(Err(error))) => (JobState::Failed, error.one_line()),
+        Ok(Err(error)) => (JobState::Failed, Error::bug(error).one_line()),
+        Err(_) => {
+            task.abort();
+            (JobState::Failed, format!("it took more than {}", model::seconds(TIMEOUT)))
+        }
     };
     let took = model::seconds(begun.elapsed());
     match state {
         JobState::Failed => warn!("job {} failed after {took}: {outcome}", run.name),
         _ => info!("job {}, in {took}: {outcome}", run.name),
     }
-    let id = run.id;
-    on_store(instance, move |tables| tables.end_job(id, state, &outcome, clock::now())).await
+    // A job whose end is not written never runs again. The disk may be full for a while.
+    loop {
+        let (id, outcome) = (run.id, outcome.clone());
+        match instance.writing(move |tables| tables.end_job(id, state, &outcome, clock::now())).await {
+            Ok(()) => return,
+            Err(error) => warn!("job {}: {}", run.name, error.one_line()),
+        }
+        tokio::time::sleep(END_AGAIN).await;
+    }
 }
 
 /// What a job does. Returns what came of it, in one line.
@@ -118,45 +133,27 @@ async fn work(instance: &Arc<Instance>, name: JobName) -> Result<String> {
         }
         JobName::RemoveFiles => {
             let instance = Arc::clone(instance);
-            let files = spawn_blocking(move || ops::cleanup::files(&instance)).await.map_err(Error::bug)??;
+            let files = on_pool(move || ops::cleanup::files(&instance)).await??;
             let (logs, temporary) = (files.deploy_logs, files.temporary_files);
             Ok(format!(
                 "{} logs of deploys and {} temporary files removed, {} freed",
                 logs.removed,
                 temporary.removed,
-                model::bytes(logs.bytes + temporary.bytes)
+                model::bytes(logs.freed_bytes + temporary.freed_bytes)
             ))
         }
         JobName::Checkpoint => Ok(match checkpoint(instance).await? {
             true => "the log of the database is empty".to_owned(),
             false => "the database was in use; it is for the next time".to_owned(),
         }),
-        JobName::ForgetJobs => on_store(instance, |tables| tables.forget_jobs(RUNS_KEPT))
-            .await
-            .map(|runs| format!("{runs} runs forgotten")),
+        JobName::ForgetJobs => {
+            instance.writing(|tables| tables.forget_jobs(RUNS_KEPT)).await.map(|runs| format!("{runs} runs forgotten"))
+        }
     }
 }
 
 /// Empties the log that SQLite writes to first, and returns whether it could.
 pub(super) async fn checkpoint(instance: &Instance) -> Result<bool> {
     let path = instance.settings.paths.database();
-    spawn_blocking(move || Store::checkpoint(&path)).await.map_err(Error::bug)?
-}
-
-/// Changes the database, on a thread that may wait for others' writes.
-async fn on_store<T: Send + 'static>(
-    instance: &Arc<Instance>,
-    work: impl FnOnce(&Tables<'_>) -> Result<T> + Send + 'static,
-) -> Result<T> {
-    let instance = Arc::clone(instance);
-    spawn_blocking(move || instance.write(work)).await.map_err(Error::bug)?
-}
-
-/// Reads the database, on a thread that may wait.
-async fn on_store_read<T: Send + 'static>(
-    instance: &Arc<Instance>,
-    work: impl FnOnce(&Tables<'_>) -> Result<T> + Send + 'static,
-) -> Result<T> {
-    let instance = Arc::clone(instance);
-    spawn_blocking(move || instance.read(work)).await.map_err(Error::bug)?
+    on_pool(move || Store::checkpoint(&path)).await?
 }

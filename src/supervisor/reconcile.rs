@@ -13,11 +13,11 @@ use tokio::net::TcpStream;
 use tracing::{info, warn};
 
 use crate::{
-    Result, deploy,
+    Result,
     engine::{Engine, Event, Status},
     instance::Instance,
     lock::{self, Holder},
-    model::{Actor, AppId, ContainerId, RestartPolicy},
+    model::{Actor, AppId, ContainerId, RestartPolicy, Scheduler},
     proxy,
     store::Container,
 };
@@ -81,7 +81,8 @@ async fn revive(instance: &Instance, engine: &Engine, container: &Container) -> 
     if engine.status(&container.name).await? != Status::Running {
         return Ok(());
     }
-    let now = instance.read(|tables| tables.containers_of_app(container.app_id))?;
+    let app_id = container.app_id;
+    let now = instance.reading(move |tables| tables.containers_of_app(app_id)).await?;
     match now.into_iter().find(|other| other.id == container.id && other.is_live() && other.failing.is_none()) {
         Some(container) => set_healthy(instance, &container, true).await,
         None => Ok(()),
@@ -100,7 +101,7 @@ pub(super) async fn happened(
         "die" => Look::Died,
         _ => return Ok(()),
     };
-    let containers = instance.read(|tables| tables.containers())?;
+    let containers = instance.reading(|tables| tables.containers()).await?;
     match containers.iter().find(|container| container.name == event.container) {
         Some(container) if container.is_live() => look_after(instance, engine, reviving, container, look).await,
         _ => Ok(()),
@@ -113,11 +114,11 @@ pub(super) async fn happened(
 pub(super) async fn all(instance: &Arc<Instance>, engine: &Engine, reviving: &Reviving, first: bool) -> Result<()> {
     // The engine first: a container that is made after this has its row already.
     let listed = engine.list(&instance.id).await?;
-    let containers = instance.read(|tables| tables.containers())?;
+    let containers = instance.reading(|tables| tables.containers()).await?;
     let known: HashSet<&str> = containers.iter().map(|container| container.name.as_str()).collect();
     for stray in listed.iter().filter(|name| !known.contains(name.as_str())) {
         warn!("removing the container {stray}, which no deploy knows");
-        engine.remove(stray).await?;
+        Scheduler::Local.remove(engine, stray).await?;
     }
     let look = if first { Look::First } else { Look::Round };
     // After a reboot there are many to be started: app by app, because each app's lock is needed for that.
@@ -158,6 +159,7 @@ async fn look_after(
     container: &Container,
     look: Look,
 ) -> Result<()> {
+    let id = container.id;
     let label = format!("{} of {}", container.label(), container.app);
     let look = if look == Look::Round && reviving.owes(container) { Look::First } else { look };
     let status = engine.status(&container.name).await?;
@@ -176,7 +178,7 @@ async fn look_after(
         Status::Running if container.healthy => Ok(()),
         Status::Running => {
             if container.ended {
-                instance.write(|tables| tables.set_ended(container.id, false))?;
+                instance.writing(move |tables| tables.set_ended(id, false)).await?;
             }
             // One that fails its checks is up to these.
             if container.failing.is_some() {
@@ -195,7 +197,7 @@ async fn look_after(
                 // An engine that goes down ends its containers too: what is over is only known when it is still there.
                 if look == Look::Round && !container.ended {
                     info!("{label} ended with code {code}, and is not started again: restart is {}", container.restart);
-                    return instance.write(|tables| tables.set_ended(container.id, true));
+                    return instance.writing(move |tables| tables.set_ended(id, true)).await;
                 }
                 if matches!(look, Look::Started | Look::Died) || container.ended {
                     return Ok(());
@@ -232,7 +234,7 @@ fn stays_ended(restart: RestartPolicy, code: i64) -> bool {
 /// Starts a container again; one that cannot be started any more, for example because its network is gone, is made
 /// anew.
 async fn start(instance: &Arc<Instance>, engine: &Engine, reviving: &Reviving, container: &Container) -> Result<()> {
-    if let Err(error) = engine.start_again(&container.name).await {
+    if let Err(error) = Scheduler::Local.start_again(engine, container).await {
         warn!("{}: making it anew", error.one_line());
         if !remake(instance, engine, container).await? {
             return Ok(());
@@ -245,7 +247,8 @@ async fn start(instance: &Arc<Instance>, engine: &Engine, reviving: &Reviving, c
 /// Sees to it that a container that was started gets its requests as soon as it may.
 async fn started(instance: &Arc<Instance>, engine: &Engine, reviving: &Reviving, container: &Container) -> Result<()> {
     // Read again: its address may be another.
-    let now = instance.read(|tables| tables.containers_of_app(container.app_id))?;
+    let app_id = container.app_id;
+    let now = instance.reading(move |tables| tables.containers_of_app(app_id)).await?;
     match now.into_iter().find(|other| other.id == container.id && other.is_live()) {
         Some(container) if container.process.is_web() => reviving.begin(instance, engine, &container),
         // The engine says that it runs, or has ended again.
@@ -260,12 +263,11 @@ async fn remake(instance: &Instance, engine: &Engine, container: &Container) -> 
     let Ok(_lock) = lock::try_lock(&instance.settings.paths.app_lock(container.app_id), &holder)? else {
         return Ok(false);
     };
-    let still_live = instance.read(|tables| {
-        let containers = tables.containers_of_app(container.app_id)?;
-        Ok(containers.iter().any(|other| other.id == container.id && other.is_live()))
-    })?;
+    let (id, app_id) = (container.id, container.app_id);
+    let containers = instance.reading(move |tables| tables.containers_of_app(app_id)).await?;
+    let still_live = containers.iter().any(|other| other.id == id && other.is_live());
     if still_live {
-        deploy::remake(instance, engine, container).await?;
+        Scheduler::Local.remake(instance, engine, container).await?;
     }
     Ok(still_live)
 }
@@ -273,7 +275,8 @@ async fn remake(instance: &Instance, engine: &Engine, container: &Container) -> 
 async fn set_healthy(instance: &Instance, container: &Container, healthy: bool) -> Result<()> {
     if container.healthy != healthy {
         info!("{} of {} is {}", container.label(), container.app, if healthy { "healthy" } else { "down" });
-        instance.write(|tables| tables.set_healthy(container.id, healthy))?;
+        let id = container.id;
+        instance.writing(move |tables| tables.set_healthy(id, healthy)).await?;
         proxy::nudge(instance).await;
     }
     Ok(())

@@ -20,15 +20,15 @@ struct Pattern {
 }
 
 impl DockerIgnore {
-    /// Patterns that leave nothing out.
+    /// Patterns that do not exclude any file.
     pub fn none() -> DockerIgnore {
         DockerIgnore::default()
     }
 
-    /// Reads patterns, a line each; `file` is what an error names.
+    /// Reads patterns, one a line; errors refer to `file`.
     ///
     /// # Errors
-    /// `SourceError::File` where a pattern is malformed, with its line.
+    /// `SourceError::File` if a pattern is malformed, with its line.
     pub fn parse(file: &str, text: &str) -> Result<DockerIgnore> {
         let mut patterns = Vec::new();
         for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
@@ -50,7 +50,7 @@ impl DockerIgnore {
                 })
             };
             if text.is_empty() {
-                return Err(malformed("`!` without a pattern behind it".to_owned()));
+                return Err(malformed("`!` without a pattern after it".to_owned()));
             }
             let pattern = clean(text);
             let pattern = pattern.strip_prefix('/').filter(|rest| !rest.is_empty()).unwrap_or(&pattern);
@@ -62,14 +62,14 @@ impl DockerIgnore {
         Ok(DockerIgnore { patterns })
     }
 
-    /// These patterns, and after them `later`, which have the last word.
+    /// These patterns, followed by `later`, which take precedence.
     #[must_use]
     pub fn then(mut self, later: DockerIgnore) -> DockerIgnore {
         self.patterns.extend(later.patterns);
         self
     }
 
-    /// These patterns, but for one path, which is never left out.
+    /// These patterns, except that one path is always kept.
     #[must_use]
     pub fn except(mut self, path: &str) -> DockerIgnore {
         if let Ok(regex) = Regex::new(&format!("^{}$", regex::escape(path))) {
@@ -78,7 +78,7 @@ impl DockerIgnore {
         self
     }
 
-    /// Tells for one path after another whether it is left out; quickest when the paths are sorted.
+    /// Decides for one path after another whether it is left out; quickest if the paths are sorted.
     pub fn matcher(&self) -> Matcher<'_> {
         Matcher { ignore: self, parent: PathBuf::new(), parent_matches: vec![false; self.patterns.len()] }
     }
@@ -148,7 +148,7 @@ fn clean(path: &str) -> String {
     }
 }
 
-/// The regular expression of a pattern, or nothing for a malformed one. The rules are those of moby/patternmatcher.
+/// The regular expression of a pattern; `None` if it is malformed. The rules are those of moby/patternmatcher.
 fn expression(pattern: &str) -> Option<String> {
     let mut expression = String::from("^");
     let mut characters = pattern.chars().peekable();
@@ -156,7 +156,7 @@ fn expression(pattern: &str) -> Option<String> {
         match character {
             '*' if characters.next_if_eq(&'*').is_some() => {
                 characters.next_if_eq(&'/');
-                // `**` crosses any number of directories, none too; at the end it takes everything.
+                // `**` crosses any number of directories, including none; at the end it matches everything.
                 expression.push_str(if characters.peek().is_none() { ".*" } else { "(?:.*/)?" });
             }
             '*' => expression.push_str("[^/]*"),

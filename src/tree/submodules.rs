@@ -1,6 +1,6 @@
 //! Submodules: each commit that a repository links to is fetched into a bare repository of its own, once, and the tree
-//! is then read from there. Their addresses come from the pusher, so only network protocols are spoken, and nothing of
-//! theirs is ever an option of git.
+//! is then read from there. Their addresses come from the pusher, so only network protocols are allowed, and no part of
+//! an address can become an option of git.
 
 use std::{
     collections::BTreeMap,
@@ -20,22 +20,22 @@ use crate::{
     model::CommitId,
 };
 
-/// How deep submodules may have submodules.
+/// How deeply submodules may be nested.
 const DEPTH_LIMIT: usize = 5;
 
-/// How many submodules a source may have in all.
+/// How many submodules a source may have in total.
 const COUNT_LIMIT: usize = 100;
 
 /// The submodules of a commit, and where their objects are.
 #[derive(Clone, Debug, Default)]
 pub struct Submodules(Vec<Submodule>);
 
-/// A submodule whose commit was fetched.
+/// A fetched submodule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Submodule {
     /// Its path from the root of the source.
     pub path: PathBuf,
-    /// The commit that is linked.
+    /// The linked commit.
     pub commit: CommitId,
     /// The bare repository that has the commit.
     pub repository: PathBuf,
@@ -57,11 +57,12 @@ impl Submodules {
     }
 }
 
-/// Fetches the submodules of a commit, and theirs, into bare repositories below `cache`; those that are there already
+/// Fetches the submodules of a commit, and theirs, into bare repositories below `cache`; those that are already there
 /// are not fetched again.
 ///
 /// # Errors
-/// `SourceError::Submodule` with the one that cannot be had and why; `SourceError::Unreadable` where the repository is damaged.
+/// `SourceError::Submodule` with the submodule that cannot be fetched and why; `SourceError::Unreadable` if the
+/// repository is damaged.
 pub async fn fetch(repository: &Path, commit: CommitId, cache: &Path) -> Result<Submodules> {
     let mut found = Vec::new();
     let mut pending = vec![(repository.to_owned(), commit, PathBuf::new(), 0)];
@@ -72,7 +73,7 @@ pub async fn fetch(repository: &Path, commit: CommitId, cache: &Path) -> Result<
                 return Err(Error::Source(SourceError::Submodule {
                     path: name,
                     reason: format!("submodules are nested deeper than {DEPTH_LIMIT}, or more than {COUNT_LIMIT}"),
-                    hint: "see whether a submodule contains itself".to_owned(),
+                    hint: "check whether a submodule contains itself".to_owned(),
                 }));
             }
             let address = checked_address(&name, &link.url)?;
@@ -142,17 +143,17 @@ fn links(repository: &Path, commit: CommitId, prefix: &Path) -> Result<Vec<Link>
         .collect()
 }
 
-/// What `.gitmodules` says: path and address.
+/// The content of `.gitmodules`: paths and addresses.
 fn addresses(repository: &Repository, file: Oid) -> Result<BTreeMap<PathBuf, String>> {
     let malformed = |error: git2::Error| {
         Error::Source(SourceError::File {
             file: ".gitmodules".to_owned(),
             line: None,
             message: error.message().to_owned(),
-            hint: "`git submodule status` reads the same file".to_owned(),
+            hint: "check it with `git submodule status`, which reads the same file".to_owned(),
         })
     };
-    // libgit2 reads configuration from files only.
+    // libgit2 reads configuration only from files.
     let copy = tempfile::NamedTempFile::new().map_err(Error::io("make a temporary file"))?;
     std::fs::write(copy.path(), blob(repository, file)?).map_err(Error::io("write a temporary file"))?;
     let config = git2::Config::open(copy.path()).map_err(malformed)?;
@@ -171,7 +172,7 @@ fn addresses(repository: &Repository, file: Oid) -> Result<BTreeMap<PathBuf, Str
     Ok(paths.into_iter().filter_map(|(name, path)| Some((path, urls.remove(&name)?))).collect())
 }
 
-/// An address of one of the protocols that lead over the network.
+/// An address with one of the network protocols.
 fn checked_address(path: &str, address: &str) -> Result<String> {
     let refused = |reason: &str| {
         Err(Error::Source(SourceError::Submodule {
@@ -184,21 +185,21 @@ fn checked_address(path: &str, address: &str) -> Result<String> {
         }))
     };
     if address.chars().any(|character| character.is_control() || character == ' ') {
-        return refused("is no address");
+        return refused("is not a valid address");
     }
     if address.starts_with("./") || address.starts_with("../") {
-        return refused("is relative, and the server does not know what to");
+        return refused("is relative, and the server does not know to what");
     }
     if let Some((scheme, rest)) = address.split_once("://") {
         if !["https", "http", "git", "ssh"].contains(&scheme) {
-            return refused("is not reached over https, http, git or ssh");
+            return refused("does not use https, http, git or ssh");
         }
         return match Url::parse(address) {
             // A host or user that begins with a dash would be read by ssh as an option.
             Ok(url) if url.host_str().is_some_and(|host| !host.starts_with('-')) && !rest.starts_with('-') => {
                 Ok(address.to_owned())
             }
-            _ => refused("is no address"),
+            _ => refused("is not a valid address"),
         };
     }
     // The short form of ssh: user@host:path.
@@ -215,10 +216,10 @@ fn checked_address(path: &str, address: &str) -> Result<String> {
             return Ok(address.to_owned());
         }
     }
-    refused("is not reached over https, http, git or ssh")
+    refused("does not use https, http, git or ssh")
 }
 
-/// An address fit to be shown: a token in it stays secret.
+/// An address that is safe to show: a token in it is hidden.
 fn without_password(address: &str) -> String {
     match Url::parse(address) {
         Ok(mut url) if url.has_host() && !(url.username().is_empty() && url.password().is_none()) => {
@@ -229,7 +230,7 @@ fn without_password(address: &str) -> String {
     }
 }
 
-/// Brings a commit into a bare repository, if it is not there.
+/// Fetches a commit into a bare repository, if it is missing.
 async fn fetch_one(path: &str, address: &str, commit: CommitId, target: &Path) -> Result<()> {
     if has_commit(target, commit) {
         return Ok(());
@@ -262,7 +263,7 @@ async fn fetch_one(path: &str, address: &str, commit: CommitId, target: &Path) -
     if exec::output(one).await.is_ok() && has_commit(target, commit) {
         return Ok(());
     }
-    // Not every server gives out a commit by its id.
+    // Not every server lets clients fetch a commit by its id.
     let mut all = git(target);
     all.args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--", address]);
     all.args(["+refs/heads/*:refs/remotes/heads/*", "+refs/tags/*:refs/remotes/tags/*"]);
@@ -272,7 +273,7 @@ async fn fetch_one(path: &str, address: &str, commit: CommitId, target: &Path) -
     }
     Err(Error::Source(SourceError::Submodule {
         path: path.to_owned(),
-        reason: format!("{} has no commit {}", without_password(address), commit.short()),
+        reason: format!("{} does not have the commit {}", without_password(address), commit.short()),
         hint: "push the commit in the submodule's own repository, then push again".to_owned(),
     }))
 }
@@ -283,7 +284,7 @@ fn has_commit(repository: &Path, commit: CommitId) -> bool {
         .is_ok_and(|repository| repository.find_commit(commit.oid()).and_then(|commit| commit.tree().map(drop)).is_ok())
 }
 
-/// git in a bare repository, with nobody to ask and no protocol but those of the network.
+/// git in a bare repository, without prompts and with network protocols only.
 fn git(repository: &Path) -> Command {
     let mut command = exec::command("git");
     command
@@ -295,7 +296,7 @@ fn git(repository: &Path) -> Command {
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o StrictHostKeyChecking=accept-new -o ConnectTimeout=15")
         .args(["-c", "credential.helper=", "-c", "gc.auto=0", "-c", "core.hooksPath=/dev/null"])
-        // A server that stops sending ends the fetch, not the patience of who pushed.
+        // If the server stops sending, the fetch ends, so that the pusher does not wait forever.
         .args(["-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=60"]);
     command
 }

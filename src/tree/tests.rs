@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::exec;
 
-/// A bare repository that is written object by object, so that it can be as hostile as it likes.
+/// A bare repository that is written object by object, so that it can be hostile.
 struct Bare {
     directory: TempDir,
     repository: Repository,
@@ -74,7 +74,7 @@ impl Bare {
     }
 }
 
-/// Every entry of a tar in a line: type, mode, owner, time, path and what is in it.
+/// Each entry of a tar on one line: type, mode, owner, time, path and content.
 fn listing(tar: &[u8]) -> String {
     let mut lines = String::new();
     for entry in tar::Archive::new(tar).entries().unwrap() {
@@ -184,10 +184,7 @@ fn a_file_too_large_for_a_manifest_is_refused() {
     let commit = bare.commit(bare.tree(&[("100644", "package.json", large)]));
     let tree = Tree::commit(bare.path(), commit, &Submodules::none()).unwrap();
     let error = tree.read("package.json").unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "package.json: it has 1048577 bytes, more than the 1048576 that are read of such a file"
-    );
+    assert_eq!(error.to_string(), "package.json: it has 1048577 bytes, more than the limit of 1048576 for such a file");
 }
 
 #[test]
@@ -290,12 +287,12 @@ async fn submodules_are_fetched_once_and_walked() {
     assert_eq!(paths, [".gitmodules", "file", "mid/.gitmodules", "mid/file", "mid/in/deep/file"]);
     assert_eq!(tree.read_text("mid/in/deep/file").unwrap().unwrap(), "deep");
 
-    // What is there already is not asked for again.
+    // A commit that is already there is not fetched again.
     fs::remove_file(root.path().join("inner.git")).unwrap();
     fs::remove_file(root.path().join("middle.git")).unwrap();
     assert_eq!(fetch(outer.path(), commit, cache.path()).await.unwrap().all().len(), 2);
 
-    // And what is neither there nor to be had is named.
+    // And the error names a commit that cannot be fetched.
     let missing = link(&outer, "mid", commit, &format!("{}/gone.git", url.replace("//", "//user:secret@")));
     let error = fetch(outer.path(), missing, cache.path()).await.unwrap_err();
     assert!(matches!(&error, Error::Source(SourceError::Submodule { path, .. }) if path == "mid"), "{error}");
@@ -332,17 +329,17 @@ async fn submodules_that_lead_elsewhere_are_refused() {
     let commit = bare.commit(bare.tree(&[("160000", "lib", commit.oid())]));
     said.push_str(&fetch(bare.path(), commit, cache.path()).await.unwrap_err().to_string());
     insta::assert_snapshot!(said, @r"
-    cannot fetch the submodule lib: ../lib.git is relative, and the server does not know what to
-    cannot fetch the submodule lib: /srv/git/lib.git is not reached over https, http, git or ssh
-    cannot fetch the submodule lib: file:///srv/git/lib.git is not reached over https, http, git or ssh
-    cannot fetch the submodule lib: ext::sh -c 'touch /tmp/hacked' is no address
-    cannot fetch the submodule lib: ext::sh is not reached over https, http, git or ssh
-    cannot fetch the submodule lib: --upload-pack=touch is not reached over https, http, git or ssh
-    cannot fetch the submodule lib: -x:y is not reached over https, http, git or ssh
-    cannot fetch the submodule lib: ssh://-oProxyCommand=touch/x is no address
-    cannot fetch the submodule lib: git@-oProxyCommand:x is not reached over https, http, git or ssh
-    cannot fetch the submodule lib: https:// is no address
-    cannot fetch the submodule lib: lib is not reached over https, http, git or ssh
+    cannot fetch the submodule lib: ../lib.git is relative, and the server does not know to what
+    cannot fetch the submodule lib: /srv/git/lib.git does not use https, http, git or ssh
+    cannot fetch the submodule lib: file:///srv/git/lib.git does not use https, http, git or ssh
+    cannot fetch the submodule lib: ext::sh -c 'touch /tmp/hacked' is not a valid address
+    cannot fetch the submodule lib: ext::sh does not use https, http, git or ssh
+    cannot fetch the submodule lib: --upload-pack=touch does not use https, http, git or ssh
+    cannot fetch the submodule lib: -x:y does not use https, http, git or ssh
+    cannot fetch the submodule lib: ssh://-oProxyCommand=touch/x is not a valid address
+    cannot fetch the submodule lib: git@-oProxyCommand:x does not use https, http, git or ssh
+    cannot fetch the submodule lib: https:// is not a valid address
+    cannot fetch the submodule lib: lib does not use https, http, git or ssh
     cannot fetch the submodule lib: it is a link to a commit of another repository, and .gitmodules has no url for it
     ");
     assert_eq!(fs::read_dir(cache.path()).unwrap().count(), 0);

@@ -15,7 +15,7 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Ui;
-use crate::{Error, Result};
+use crate::{Error, Result, model::OperationId};
 
 /// What a step begins with.
 const STEP: &str = "-----> ";
@@ -29,6 +29,7 @@ const LAST_LINES: Duration = Duration::from_secs(2);
 pub struct DeployLog {
     file: Mutex<Option<File>>,
     viewer: Option<SyncSender<Message>>,
+    on_open: Option<fn(OperationId)>,
 }
 
 #[derive(Debug)]
@@ -68,12 +69,24 @@ impl DeployLog {
                 }
             }
         });
-        DeployLog { file: Mutex::new(None), viewer: viewer.is_ok().then_some(sender) }
+        DeployLog { file: Mutex::new(None), viewer: viewer.is_ok().then_some(sender), on_open: None }
     }
 
     /// A log that nobody watches and no file keeps.
     pub fn silent() -> DeployLog {
-        DeployLog { file: Mutex::new(None), viewer: None }
+        DeployLog { file: Mutex::new(None), viewer: None, on_open: None }
+    }
+
+    /// A log that nobody watches, of an operation in a process of its own. `on_open` is told its number once it has one.
+    pub fn detached(on_open: fn(OperationId)) -> DeployLog {
+        DeployLog { on_open: Some(on_open), ..DeployLog::silent() }
+    }
+
+    /// Says that the operation has its row, and so its number.
+    pub fn opened(&self, id: OperationId) {
+        if let Some(on_open) = self.on_open {
+            on_open(id);
+        }
     }
 
     /// Keeps all that follows in the file at `path`, made anew.

@@ -1,0 +1,146 @@
+//! Files of a source as documents (JSON, TOML), and errors in files of a source, with their lines.
+
+use jsonc_parser::{ParseOptions, parse_to_serde_value};
+
+use crate::{Error, Result, error::SourceError, tree::Tree};
+
+/// An error in a file of the source, and the line it is in, if that is known.
+pub(super) fn refused(
+    file: &str,
+    line: impl Into<Option<usize>>,
+    message: impl Into<String>,
+    hint: impl Into<String>,
+) -> Error {
+    let (file, line) = (file.to_owned(), line.into());
+    Error::Source(SourceError::File { file, line, message: message.into(), hint: hint.into() })
+}
+
+/// A JSON file, or nothing if there is none. A file whose name ends in `.jsonc` may have comments and trailing commas.
+pub(super) fn json(tree: &Tree, file: &str) -> Result<Option<serde_json::Value>> {
+    let Some(text) = tree.read_text(file)? else { return Ok(None) };
+    let parsed = if file.ends_with(".jsonc") { with_comments(&text) } else { plain(&text) };
+    parsed.map(Some).map_err(|(line, message)| {
+        refused(file, line, format!("invalid JSON: {message}"), format!("correct {file}, commit and push again"))
+    })
+}
+
+/// The line at which a document cannot be read, if known, and why.
+type Fault = (Option<usize>, String);
+
+fn plain(text: &str) -> Result<serde_json::Value, Fault> {
+    serde_json::from_str(text).map_err(|error| {
+        let message = error.to_string();
+        let message = message.split(" at line ").next().unwrap_or(&message).to_owned();
+        (Some(error.line()).filter(|line| *line > 0), message)
+    })
+}
+
+/// The parser could accept much more than comments and trailing commas, but the tools that read these files do not.
+fn with_comments(text: &str) -> Result<serde_json::Value, Fault> {
+    let options = ParseOptions {
+        allow_comments: true,
+        allow_trailing_commas: true,
+        allow_loose_object_property_names: false,
+        allow_missing_commas: false,
+        allow_single_quoted_strings: false,
+        allow_hexadecimal_numbers: false,
+        allow_unary_plus_numbers: false,
+        allow_bare_decimal_point_numbers: false,
+        allow_non_finite_numbers: false,
+        allow_extended_string_escapes: false,
+    };
+    let document: Option<serde_json::Value> = parse_to_serde_value(text, &options)
+        .map_err(|error| (Some(error.line_display()), error.kind().to_string().to_lowercase()))?;
+    document.ok_or_else(|| (None, "the file is empty".to_owned()))
+}
+
+/// A TOML file, or nothing if there is none.
+pub(super) fn toml(tree: &Tree, file: &str) -> Result<Option<toml::Table>> {
+    let Some(text) = tree.read_text(file)? else { return Ok(None) };
+    text.parse().map(Some).map_err(|error: toml::de::Error| {
+        let line = error.span().map(|span| line_of(&text, span.start));
+        refused(
+            file,
+            line,
+            format!("invalid TOML: {}", error.message()),
+            format!("correct {file}, commit and push again"),
+        )
+    })
+}
+
+/// The value at a dotted key.
+pub(super) fn toml_key<'a>(document: &'a toml::Table, key: &str) -> Option<&'a toml::Value> {
+    let mut keys = key.split('.');
+    let mut value = document.get(keys.next()?)?;
+    for key in keys {
+        value = value.get(key)?;
+    }
+    Some(value)
+}
+
+/// The number of the line that a byte is in, counted from 1.
+pub(super) fn line_of(text: &str, offset: usize) -> usize {
+    let before = text.as_bytes().get(..offset).unwrap_or(text.as_bytes());
+    before.iter().filter(|byte| **byte == b'\n').count() + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_with_comments_is_read() {
+        let text =
+            "{ // one\n\"a\": \"// no \\\" /* comment */\", /* two\nlines */ \"b\": [1, 2, ],\r\n\"c\": 1.5e3,\n}";
+        let expected = serde_json::json!({ "a": "// no \" /* comment */", "b": [1, 2], "c": 1500.0 });
+        assert_eq!(with_comments(text), Ok(expected));
+    }
+
+    #[test]
+    fn comments_and_trailing_commas_are_all_that_is_added_to_json() {
+        for bad in [
+            "",
+            "// nothing",
+            "{",
+            "[1 2]",
+            "[,]",
+            "{'a': 1}",
+            "{a: 1}",
+            "[0x1]",
+            "[+1]",
+            "[.5]",
+            "[NaN]",
+            "[1e999]",
+            "[\"\\x41\"]",
+            "{} {}",
+            "/* open",
+        ] {
+            assert!(with_comments(bad).is_err(), "{bad}");
+            assert!(plain(bad).is_err(), "{bad}");
+        }
+        assert_eq!(with_comments("{\n\"a\": 1,\n\"b\" 2 }").map_err(|(line, _)| line), Err(Some(3)));
+    }
+
+    #[test]
+    fn the_depth_of_a_document_is_bounded() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        for read in [plain, with_comments] {
+            assert!(read(&nested(100)).is_ok());
+            assert!(read(&nested(100_000)).is_err());
+            assert!(read(&"{\"a\":".repeat(100_000)).is_err());
+        }
+    }
+
+    #[test]
+    fn files_may_begin_with_a_byte_order_mark() -> Result<()> {
+        let directory = tempfile::tempdir().map_err(Error::bug)?;
+        for file in ["a.json", "a.jsonc", "a.toml"] {
+            let text = if file.ends_with("toml") { "b = 1" } else { "{ \"b\": 1 }" };
+            std::fs::write(directory.path().join(file), format!("\u{feff}{text}")).map_err(Error::bug)?;
+        }
+        let tree = Tree::directory(directory.path())?;
+        assert_eq!(json(&tree, "a.json")?, json(&tree, "a.jsonc")?);
+        assert!(toml(&tree, "a.toml")?.is_some_and(|table| table.contains_key("b")));
+        Ok(())
+    }
+}

@@ -1,0 +1,108 @@
+//! The leaves of the grammar of a `buildpack.toml`: words, patterns of paths and regular expressions, each compiled
+//! when it is first used.
+
+use std::sync::OnceLock;
+
+use globset::{GlobBuilder, GlobMatcher};
+use regex::Regex;
+use serde::Deserialize;
+
+use super::wrong_manifest;
+use crate::Result;
+
+/// One word or several: paths, patterns of paths, names. Patterns are compiled when they are first used.
+#[derive(Debug, Deserialize)]
+#[serde(from = "OneOrMany")]
+pub(super) struct Patterns {
+    words: Vec<String>,
+    compiled: OnceLock<Vec<Option<GlobMatcher>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl From<OneOrMany> for Patterns {
+    fn from(words: OneOrMany) -> Patterns {
+        let words = match words {
+            OneOrMany::One(word) => vec![word],
+            OneOrMany::Many(words) => words,
+        };
+        Patterns { words, compiled: OnceLock::new() }
+    }
+}
+
+impl Patterns {
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.words.iter().map(String::as_str)
+    }
+
+    /// The words for a message: `a, b`.
+    pub fn join(&self) -> String {
+        self.words.join(", ")
+    }
+
+    /// The words as patterns of paths; a plain path has no matcher.
+    pub fn patterns(&self) -> Result<impl Iterator<Item = (&str, Option<&GlobMatcher>)>> {
+        let compiled = match self.compiled.get() {
+            Some(compiled) => compiled,
+            None => {
+                let plain = |word: &str| !word.contains(['*', '?', '[', '{']);
+                let compiled = self.iter().map(|word| if plain(word) { Ok(None) } else { glob(word).map(Some) });
+                let compiled = compiled.collect::<Result<_>>()?;
+                self.compiled.get_or_init(|| compiled)
+            }
+        };
+        Ok(self.iter().zip(compiled.iter().map(Option::as_ref)))
+    }
+}
+
+/// A regular expression in a `buildpack.toml`, where `^` and `$` match at lines. It is compiled when it is first used.
+#[derive(Debug, Deserialize)]
+#[serde(from = "String")]
+pub(super) struct Expression {
+    text: String,
+    compiled: OnceLock<Regex>,
+}
+
+impl From<String> for Expression {
+    fn from(text: String) -> Expression {
+        Expression { text, compiled: OnceLock::new() }
+    }
+}
+
+impl Expression {
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    pub fn compile(&self) -> Result<&Regex> {
+        if let Some(regex) = self.compiled.get() {
+            return Ok(regex);
+        }
+        let regex = regex::RegexBuilder::new(&self.text).multi_line(true).crlf(true).build();
+        let regex = regex
+            .map_err(|error| wrong_manifest(format!("a buildpack has a malformed regular expression: {error}")))?;
+        Ok(self.compiled.get_or_init(|| regex))
+    }
+}
+
+/// A part of a predicate or an extractor that can be malformed, for their `visit`.
+pub(super) enum Reference<'a> {
+    Expression(&'a Expression),
+    Glob(&'a str),
+    Fact(&'a str),
+    Choice(&'a str, &'a str),
+    Version(&'a str),
+    Value(&'a str),
+}
+
+/// A glob in which `*` does not cross directories.
+pub(super) fn glob(pattern: &str) -> Result<GlobMatcher> {
+    let glob = GlobBuilder::new(pattern).literal_separator(true).build();
+    glob.map(|glob| glob.compile_matcher())
+        .map_err(|error| wrong_manifest(format!("a buildpack has a malformed glob: {error}")))
+}
