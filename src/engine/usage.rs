@@ -7,10 +7,7 @@ use futures_util::TryStreamExt;
 use serde::Deserialize;
 
 use super::{Engine, fault::failed, spec};
-use crate::{
-    Result,
-    model::AppName,
-};
+use crate::{Result, model::AppName};
 
 /// What the engine says that its data takes, in bytes: all of the engine's layers and cache, and the instance's own
 /// images and containers.

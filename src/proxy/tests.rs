@@ -16,7 +16,10 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{resolver::{Resolver, start as start_resolver}, *};
+use super::{
+    resolver::{Resolver, start as start_resolver},
+    *,
+};
 use crate::{
     error::{HostError, ProxyError, UsageError},
     http,

@@ -4,7 +4,11 @@ use rusqlite::{Connection, TransactionBehavior, backup};
 use tracing::info;
 
 use super::database;
-use crate::{Error, Result, clock, error::StoreError, files};
+use crate::{
+    Error, Result, clock,
+    error::{StoreError, StoreFault},
+    files,
+};
 
 /// The migrations, in order: number N brings the database to `user_version` N. Never change one that was released.
 const MIGRATIONS: [&str; 5] = [
@@ -42,7 +46,7 @@ pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<()> {
         return Ok(());
     }
     if found > 0 {
-        save(&transaction, path, found)?;
+        save(path, found)?;
     }
     for migration in MIGRATIONS.iter().skip(found as usize) {
         transaction.execute_batch(migration).map_err(database("be migrated"))?;
@@ -61,7 +65,8 @@ pub(super) fn version(connection: &Connection) -> Result<i64> {
 }
 
 /// Copies the database, of version `found`, to `backups/paas-VERSION-TIME.db` beside it, and removes the oldest copies.
-fn save(connection: &Connection, path: &Path, found: i64) -> Result<()> {
+/// Only for who holds up all others who would write.
+fn save(path: &Path, found: i64) -> Result<()> {
     let directory = path.with_file_name("backups");
     let action = || format!("save the database in {}", directory.display());
     files::make_private_directory(&directory)?;
@@ -70,10 +75,20 @@ fn save(connection: &Connection, path: &Path, found: i64) -> Result<()> {
     let draft = files::draft(&copy);
     files::remove_if_there(&draft)?;
     files::make_private_file(&draft)?;
+    // A connection that is about to write cannot be copied from; one that reads can, meanwhile.
+    let source = Connection::open(path).map_err(database("be saved"))?;
     let mut target = Connection::open(&draft).map_err(database("be saved"))?;
-    backup::Backup::new(connection, &mut target)
-        .and_then(|backup| backup.step(ALL_PAGES))
-        .map_err(database("be saved"))?;
+    match backup::Backup::new(&source, &mut target).and_then(|backup| backup.step(ALL_PAGES)) {
+        Ok(backup::StepResult::Done) => {}
+        Ok(_) => {
+            return Err(Error::Store(StoreError::Failed {
+                action: "be saved",
+                fault: StoreFault::Busy,
+                source: "somebody else holds it".into(),
+            }));
+        }
+        Err(error) => return Err(database("be saved")(error)),
+    }
     target.close().map_err(|(_, error)| database("be saved")(error))?;
     std::fs::rename(&draft, &copy)
         .and_then(|()| std::fs::File::open(&directory)?.sync_all())

@@ -22,6 +22,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 const AT_ONCE: usize = 2;
 /// How long a job may take that waits for others than this machine's disk.
 const TIMEOUT: Duration = Duration::from_secs(15 * 60);
+/// How long to wait before the end of a job is written again that could not be.
+const END_AGAIN: Duration = Duration::from_secs(60);
 /// How many runs of each job are remembered.
 const RUNS_KEPT: u32 = 50;
 
@@ -63,9 +65,7 @@ async fn begin(instance: &Arc<Instance>, turns: &Arc<Semaphore>) -> Result<()> {
         }
         let instance = Arc::clone(instance);
         tokio::spawn(async move {
-            if let Err(error) = carry_out(&instance, &run).await {
-                warn!("job {}: {}", run.name, error.one_line());
-            }
+            carry_out(&instance, &run).await;
             drop(turn);
         });
     }
@@ -87,23 +87,37 @@ fn planned(tables: &Tables<'_>, now: i64) -> Result<Vec<(JobName, i64)>> {
 }
 
 /// Runs a job that was taken, and writes what came of it.
-async fn carry_out(instance: &Arc<Instance>, run: &JobRun) -> Result<()> {
+async fn carry_out(instance: &Arc<Instance>, run: &JobRun) {
     if settings::dies_on(&format!("job:{}", run.name)) {
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     }
     let begun = clock::instant();
-    let (state, outcome) = match tokio::time::timeout(TIMEOUT, work(instance, run.name)).await {
-        Ok(Ok(outcome)) => (JobState::Done, outcome),
-        Ok(Err(error)) => (JobState::Failed, error.one_line()),
-        Err(_) => (JobState::Failed, format!("it took more than {}", model::seconds(TIMEOUT))),
+    let (name, for_work) = (run.name, Arc::clone(instance));
+    // A task of its own, so that one that panics ends as failed, too.
+    let mut task = tokio::spawn(async move { work(&for_work, name).await });
+    let (state, outcome) = match tokio::time::timeout(TIMEOUT, &mut task).await {
+        Ok(Ok(Ok(outcome))) => (JobState::Done, outcome),
+        Ok(Ok(Err(error))) => (JobState::Failed, error.one_line()),
+        Ok(Err(error)) => (JobState::Failed, Error::bug(error).one_line()),
+        Err(_) => {
+            task.abort();
+            (JobState::Failed, format!("it took more than {}", model::seconds(TIMEOUT)))
+        }
     };
     let took = model::seconds(begun.elapsed());
     match state {
         JobState::Failed => warn!("job {} failed after {took}: {outcome}", run.name),
         _ => info!("job {}, in {took}: {outcome}", run.name),
     }
-    let id = run.id;
-    instance.writing(move |tables| tables.end_job(id, state, &outcome, clock::now())).await
+    // A job whose end is not written never runs again. The disk may be full for a while.
+    loop {
+        let (id, outcome) = (run.id, outcome.clone());
+        match instance.writing(move |tables| tables.end_job(id, state, &outcome, clock::now())).await {
+            Ok(()) => return,
+            Err(error) => warn!("job {}: {}", run.name, error.one_line()),
+        }
+        tokio::time::sleep(END_AGAIN).await;
+    }
 }
 
 /// What a job does. Returns what came of it, in one line.
