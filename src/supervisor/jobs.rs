@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
 use crate::{
-    Result, clock,
+    Error, Result, clock,
     engine::Engine,
     instance::{Instance, on_pool},
     model::{self, JobName, JobState},
