@@ -7,6 +7,7 @@ apps:list
 apps:info
 apps:exists
 apps:set
+apps:report
 apps:lock
 apps:unlock
 apps:destroy
@@ -43,6 +44,10 @@ logs
 ssh-keys:add
 ssh-keys:list
 ssh-keys:remove
+settings:list
+settings:set
+settings:unset
+secrets:rotate
 jobs:list
 report
 events

@@ -7,6 +7,7 @@ use std::{
     process::{ExitStatus, Stdio},
 };
 
+use nix::sys::signal::{SigHandler, Signal};
 use tokio::process::Command;
 
 use crate::{Error, Result, error::HostError, settings};
@@ -24,7 +25,7 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command.stdin(Stdio::null());
     // Made here, because the first use of it may allocate, which must not happen between fork and exec.
     let stdin = std::io::stdin();
-    // SAFETY: setsid(2) and ioctl(2) are system calls that touch no memory of ours and take no lock.
+    // SAFETY: setsid(2), ioctl(2) and sigaction(2) are system calls that touch no memory of ours and take no lock.
     #[expect(unsafe_code, reason = "a session of its own can only be had between fork and exec")]
     unsafe {
         command.pre_exec(move || {
@@ -32,6 +33,11 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
                 // It leads a session already: it replaces a process that was started so.
                 Ok(_) | Err(rustix::io::Errno::PERM) => {}
                 Err(error) => return Err(error.into()),
+            }
+            // A shell that starts us in the background has these ignored, and a child would inherit that: what a user
+            // types at its terminal would not reach it.
+            for signal in [Signal::SIGINT, Signal::SIGQUIT] {
+                let _ = nix::sys::signal::signal(signal, SigHandler::SigDfl);
             }
             // The error says that it is no terminal, or somebody else's.
             let _ = rustix::process::ioctl_tiocsctty(stdin.as_fd());

@@ -301,8 +301,11 @@ mod tests {
         let full = Store::open(&path).unwrap();
         let pages: i64 = full.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
         full.connection.pragma_update(None, "max_page_count", pages).unwrap();
-        full.connection.execute_batch("CREATE TABLE big (x)").unwrap_err();
-        let filled = full.connection.execute_batch("CREATE TABLE big (x)").map_err(|error| fault(&error));
+        full.connection.execute_batch("CREATE TABLE big AS SELECT zeroblob(50000000) AS x").unwrap_err();
+        let filled = full
+            .connection
+            .execute_batch("CREATE TABLE big AS SELECT zeroblob(50000000) AS x")
+            .map_err(|error| fault(&error));
         assert_eq!(filled, Err(StoreFault::DiskFull));
         drop(full);
 

@@ -47,7 +47,7 @@ fn facts(server: &Server) -> Value {
                 ["quantity", "memory_bytes", "cpus", "restart", "stop_timeout_seconds", "drain_timeout_seconds"];
             (text(&process["process"]), json!(names.map(|name| &process[name])))
         });
-        let checks = if app["release"].is_null() { Vec::new() } else { list(&["checks:report", &name]) };
+        let checks = server.json(&["checks:report", &name])["processes"].as_array().unwrap().clone();
         let checks = checks.iter().map(|check| {
             let names = ["mode", "probe", "timeout_seconds", "initial_delay_seconds", "interval_seconds", "attempts"];
             (text(&check["process"]), json!(names.map(|name| &check[name])))
@@ -65,7 +65,7 @@ fn facts(server: &Server) -> Value {
         });
         let facts = json!({
             // What its containers do, which are not here, is another matter.
-            "stopped": app["status"] == "stopped",
+            "stopped": app["status"] == "stopped" && app["reason"].is_null(),
             "release": app["release"],
             "deploy_branch": info["deploy_branch"],
             "lock": if lock.is_null() { Value::Null } else { json!([lock["actor"], lock["message"]]) },

@@ -13,8 +13,8 @@ use crate::harness::{Ran, Server, command, run, run_with_input};
 /// Tables that only people change, and the rights that let them: one of them must be what the command asks for.
 const CHANGED_BY_PEOPLE: [(&str, &[Right]); 6] = [
     ("apps", &[Right::Deploy, Right::Change, Right::Own, Right::Create]),
-    ("config", &[Right::Change, Right::Own, Right::Deploy]),
-    ("process_settings", &[Right::Change, Right::Own, Right::Deploy]),
+    ("secrets", &[Right::Change, Right::Own, Right::Deploy, Right::Administer]),
+    ("properties", &[Right::Change, Right::Own, Right::Deploy, Right::Administer]),
     ("formation", &[Right::Change, Right::Own]),
     ("ssh_keys", &[Right::Administer]),
     ("key_grants", &[Right::Administer, Right::Create, Right::Own]),

@@ -191,7 +191,7 @@ impl Site {
         let counts = "SELECT version, (SELECT count(*) FROM containers WHERE process = 'web')
                       FROM apps JOIN releases ON releases.id = current_release_id";
         let (release, web) = query(&self.server, counts, |row| Ok((row.get(0)?, row.get(1)?)))[0];
-        let settings = "SELECT process || ' ' || setting || '=' || value FROM process_settings ORDER BY 1";
+        let settings = "SELECT process || ' ' || noun || ' ' || name || '=' || value FROM properties WHERE noun <> 'apps' ORDER BY 1";
         let config = self.server.json(&["config:show", "blog", "--reveal"]);
         let mut git = self.server.command("git");
         git.arg("-C").arg(self.server.root().join("repos/blog.git")).args(["rev-parse", "refs/heads/main"]);

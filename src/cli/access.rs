@@ -25,9 +25,22 @@ pub struct AccessRow {
     pub place: &'static str,
 }
 
-/// Options that make a command need another right than without them, by command.
+/// Words that make a command need another right than without them, by command.
 const OPTIONS: [(&str, &[&str]); 3] =
     [("config:show", &["--reveal"]), ("releases:info", &["--reveal"]), ("ps:scale", &["web=2"])];
+
+/// Commands whose arguments depend on each other, with words that they take.
+const EXAMPLES: [(&str, &[&str]); 9] = [
+    ("apps:set", &["blog", "deploy-branch=main"]),
+    ("apps:report", &["blog"]),
+    ("ps:set", &["blog", "memory=64m"]),
+    ("ps:report", &["blog"]),
+    ("checks:set", &["blog", "timeout=30s"]),
+    ("checks:report", &["blog"]),
+    ("settings:set", &["keep.images", "4"]),
+    ("settings:unset", &["keep.images"]),
+    ("ssh-keys:remove", &["example"]),
+];
 
 /// A value that each argument takes, by the name that help shows.
 const VALUES: [(&str, &str); 16] = [
@@ -68,7 +81,9 @@ pub fn access_table() -> Result<Vec<AccessRow>> {
 fn row(subcommand: &Tree, options: &[&str]) -> Result<AccessRow> {
     let name = subcommand.get_name().to_owned();
     let mut example = vec![name.clone()];
-    let is_needed = |argument: &&clap::Arg| argument.is_required_set() || name == "ssh-keys:remove";
+    let given = EXAMPLES.iter().find(|(command, _)| *command == name);
+    example.extend(given.iter().flat_map(|(_, words)| *words).map(|word| (*word).to_owned()));
+    let is_needed = |argument: &&clap::Arg| argument.is_required_set() && given.is_none();
     for argument in subcommand.get_positionals().filter(is_needed) {
         let shown = argument.get_value_names().and_then(|names| names.first()).map(ToString::to_string);
         let shown = shown.unwrap_or_else(|| argument.get_id().to_string().to_uppercase());

@@ -156,6 +156,8 @@ fn groups() -> Vec<Group> {
         group::<super::ssh_keys::Command>("ssh-keys"),
         group::<super::buildpacks::Command>("buildpacks"),
         group::<super::server::Command>("server"),
+        group::<super::settings::Command>("settings"),
+        group::<super::secrets::Command>("secrets"),
         group::<super::jobs::Command>("jobs"),
         group::<super::here::Command>("here"),
     ];

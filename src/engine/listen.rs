@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(listening.describe(3000), None);
         assert_eq!(
             listening.describe(5000).as_deref(),
-            Some("it listens on 127.0.0.1:5000 only, where nobody outside its container reaches it")
+            Some("it listens on 127.0.0.1:5000 only, which cannot be reached from outside its container")
         );
         assert_eq!(listening.describe(8080).as_deref(), Some("it listens on port 3000, not on port 8080"));
     }

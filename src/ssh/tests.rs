@@ -399,7 +399,7 @@ fn the_end_of_the_server_ends_connections_and_no_children() {
     eventually("the command runs", || exists(&begun));
     server.stop.send_replace(true);
     let output = client.wait_with_output().unwrap();
-    assert!(stderr(&output).contains("paas: the server stops"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("paas: the server is stopping"), "{}", stderr(&output));
     eventually("the child goes on", || exists(&ended));
     assert!(std::net::TcpStream::connect(server.address).is_err());
 }
