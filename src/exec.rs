@@ -7,7 +7,7 @@ use std::{
     process::{ExitStatus, Stdio},
 };
 
-use nix::sys::signal::{SigHandler, Signal};
+use nix::sys::signal::{SigHandler, Signal, signal};
 use tokio::process::Command;
 
 use crate::{Error, Result, error::HostError, settings};
@@ -36,8 +36,8 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
             }
             // A shell that starts us in the background has these ignored, and a child would inherit that: what a user
             // types at its terminal would not reach it.
-            for signal in [Signal::SIGINT, Signal::SIGQUIT] {
-                let _ = nix::sys::signal::signal(signal, SigHandler::SigDfl);
+            for number in [Signal::SIGINT, Signal::SIGQUIT] {
+                let _ = signal(number, SigHandler::SigDfl);
             }
             // The error says that it is no terminal, or somebody else's.
             let _ = rustix::process::ioctl_tiocsctty(stdin.as_fd());
