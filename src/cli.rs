@@ -78,7 +78,7 @@ struct Global {
     /// Print only data and errors
     #[arg(long, global = true)]
     quiet: bool,
-    /// Print for people or for programs; json also makes a JSON document of an error
+    /// Print for people or for programs; with json, errors are JSON too
     #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     format: Format,
     /// Read the settings from this file instead of /etc/paas/config.toml

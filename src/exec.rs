@@ -36,7 +36,7 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
             }
             // A shell that starts us in the background has these ignored, and a child would inherit that: what a user
             // types at its terminal would not reach it.
-            for number in [Signal::SIGINT, Signal::SIGQUIT] {
+            for number in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP] {
                 let _ = signal(number, SigHandler::SigDfl);
             }
             // The error says that it is no terminal, or somebody else's.
@@ -103,7 +103,7 @@ pub async fn attached(mut command: Command) -> Result<ExitStatus> {
 /// that the terminal is gone when it reads or writes, as from closed pipes.
 pub fn outlive_terminal() {
     let mut hangup = nix::sys::signal::SigSet::empty();
-    hangup.add(nix::sys::signal::Signal::SIGHUP);
+    hangup.add(Signal::SIGHUP);
     if let Err(error) = hangup.thread_block() {
         tracing::warn!("cannot block the signal that a terminal sends when it goes: {error}");
     }

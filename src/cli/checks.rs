@@ -106,7 +106,7 @@ pub(super) struct Skip {
     mode: Mode,
 }
 
-/// Stop the old containers before the new ones start, for an app of which two cannot run at once
+/// Stop old containers before new ones start, for apps that cannot run twice at once
 ///
 /// Its address does not answer in between. The new containers are still proven, and the old ones started again where
 /// they fail. `checks:enable` goes back.

@@ -223,7 +223,7 @@ pub(super) struct Set {
     process: Option<ProcessType>,
 }
 
-/// Show an app's processes: how each container is, how each type is run, and what is set
+/// Show an app's processes: the status of containers, how they run, and properties
 ///
 /// Without an app: a line for each container of all apps.
 #[derive(Debug, Args)]
