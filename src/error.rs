@@ -202,6 +202,15 @@ impl Error {
         matches!(self, Error::Told(_) | Error::Silent(_))
     }
 
+    /// Whether a full disk is the cause: there may be no room for a row or a log either.
+    pub fn is_full_disk(&self) -> bool {
+        match self {
+            Error::Store(StoreError::Failed { fault, .. }) => *fault == StoreFault::DiskFull,
+            Error::Host(HostError::Io { source, .. }) => source.kind() == io::ErrorKind::StorageFull,
+            _ => false,
+        }
+    }
+
     /// The error and its causes in one line: `what: why: why`.
     pub fn one_line(&self) -> String {
         let mut line = self.to_string();

@@ -297,7 +297,7 @@ pub fn maybe_number_of(
 ) -> Result<Option<u64>> {
     match value_of(settings, tables, property, app_id)? {
         Some(Value::Number(number)) => Ok(Some(number)),
-        Some(Value::Switch(_) | Value::Text(_)) => Err(Error::bug(format!("{property} is no number"))),
+        Some(Value::Switch(_) | Value::Text(_)) => Err(Error::bug(format!("{property} is not a number"))),
         None => Ok(None),
     }
 }

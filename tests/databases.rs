@@ -65,7 +65,7 @@ fn facts(server: &Server) -> Value {
         });
         let facts = json!({
             // What its containers do, which are not here, is another matter.
-            "stopped": app["status"] == "stopped" && app["reason"].is_null(),
+            "stopped": app["status"] == "stopped",
             "release": app["release"],
             "deploy_branch": info["deploy_branch"],
             "lock": if lock.is_null() { Value::Null } else { json!([lock["actor"], lock["message"]]) },

@@ -140,7 +140,7 @@ fn what_is_never_healthy_changes_nothing_and_the_hints_are_true() {
     assert_eq!(pushed.talk().matches(said).count(), 1, "{pushed}");
     served.unchanged(said);
 
-    let said = "it listens on 127.0.0.1:5000 only, where nobody outside its container reaches it";
+    let said = "it listens on 127.0.0.1:5000 only, which cannot be reached from outside its container";
     let hint = "listen on 0.0.0.0 and on the port in the variable PORT (5000)";
     assert_refused(push_fixture("broken-loopback"), refusal, hint);
     served.unchanged(said);

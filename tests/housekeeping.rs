@@ -147,7 +147,7 @@ fn cleanup_removes_what_nobody_needs_and_disturbs_no_running_deploy() {
     // What the deploy does not need any more goes now, if it did not by itself, and then there is nothing left to do.
     let hint = "`paas cleanup --build-cache` also empties Docker's build cache";
     let text = server.paas(&["cleanup"]).expect_success().says(hint);
-    assert!(text.stdout.contains("temporary files: nothing to remove\nimages:          "), "{text}");
+    assert!(text.stdout.contains("temporary files: nothing to remove\nrows:            "), "{text}");
     assert!(!exists(&building));
     let cleaned = server.json(&["cleanup"]);
     for kind in ["images", "containers", "networks", "deploy_logs", "temporary_files"] {
@@ -243,18 +243,21 @@ fn the_build_cache_of_the_whole_engine_goes_only_where_that_was_asked_for() {
     let engine = Engine::start();
     let settings = [("DOCKER_HOST", &*engine.address()), ("PAAS_BUILD_CACHE_MAX_GB", "3")];
     let server = Server::start_with(&settings);
+    // A setting has it pruned down to a size, by the daemon from time to time.
+    let to_size = "all=true&keep-storage=3000000000&max-used-space=3000000000";
+    server.wait_for("the daemon to prune the build cache", PATIENCE, || engine.asked().len() == 1);
     server.paas(&["cleanup"]).expect_success();
-    assert_eq!(engine.asked(), Vec::<String>::new());
+    assert_eq!(engine.asked(), [to_size]);
     let cleaned = server.paas(&["cleanup", "--build-cache"]).expect_success();
     assert!(cleaned.stdout.contains("build cache:     1.5 MB freed"), "{cleaned}");
-    assert_eq!(engine.asked(), ["all=true&keep-storage=0&max-used-space=0"]);
+    assert_eq!(engine.asked(), [to_size, "all=true&keep-storage=0&max-used-space=0"]);
     assert_eq!(server.json(&["cleanup", "--build-cache"])["build_cache_bytes"], 1_500_000);
 
-    // A setting has it pruned after each deploy, down to a size.
+    // And after each deploy.
     let repository = server.repository("dockerfile", "blog");
     repository.push().expect_success();
-    server.wait_for("the build cache to be pruned", PATIENCE, || engine.asked().len() == 3);
-    assert_eq!(engine.asked()[2], "all=true&keep-storage=3000000000&max-used-space=3000000000");
+    server.wait_for("the build cache to be pruned", PATIENCE, || engine.asked().len() == 4);
+    assert_eq!(engine.asked()[3], to_size);
 }
 
 #[test]
@@ -301,7 +304,7 @@ fn disk_shows_who_uses_what_and_what_to_type() {
     let text = server.paas(&["disk"]).expect_success().says(hint);
     let columns: Vec<&str> = text.stdout.lines().next().unwrap_or_default().split("  ").map(str::trim).collect();
     let columns: Vec<&str> = columns.into_iter().filter(|column| !column.is_empty()).collect();
-    let header = ["APP", "IMAGES", "OWN", "SHARED", "CONTAINERS", "LOGS", "REPOSITORY", "DEPLOY LOGS"];
+    let header = ["APP", "IMAGES", "OWN", "SHARED", "CONTAINERS", "LOGS", "REPOSITORY", "DEPLOY LOGS", "FORMER LOGS"];
     assert_eq!(columns, header, "{text}");
     // An image takes more where the engine also keeps it packed.
     assert!(text.stdout.contains("\nblog   1       ") && text.stdout.contains("  3.0 MB      "), "{text}");

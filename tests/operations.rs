@@ -8,7 +8,10 @@ use std::{
 use rustix::fs::{FlockOperation, flock};
 use serde_json::Value;
 
-use crate::harness::{PAAS, Server};
+use crate::{
+    harness::{PAAS, Server},
+    untouched::wait_until_over,
+};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -32,6 +35,7 @@ fn steps(info: &Value) -> Vec<&str> {
 fn what_takes_a_while_is_a_row_with_steps_a_log_and_an_event() {
     let server = Server::start();
     server.repository("dockerfile", "blog").push().expect_success();
+    wait_until_over(&server, "blog");
     server.ssh("ps:stop blog").expect_success();
     server.paas(&["cleanup"]).expect_success();
     let list = server.json(&["operations:list"]);
@@ -47,7 +51,7 @@ fn what_takes_a_while_is_a_row_with_steps_a_log_and_an_event() {
     assert_eq!(server.json(&["operations:list", "blog"]).as_array().unwrap().len(), 2);
 
     let cleanup = operation(&server, "3");
-    assert_eq!(steps(&cleanup), ["queued", "files", "engine", "succeeded"]);
+    assert_eq!(steps(&cleanup), ["queued", "files", "engine", "rows", "succeeded"]);
     assert!(cleanup["result"]["images"]["removed"].is_u64(), "{cleanup}");
     assert_eq!(steps(&operation(&server, "2")), ["queued", "stopping", "succeeded"]);
     server.paas(&["operations:info", "99"]).expect_code(3).says("there is no operation 99");

@@ -260,7 +260,7 @@ fn the_first_branch_deploys_and_another_is_refused_with_what_to_type() {
     let commands = commands_in_hint(&refused);
     assert_eq!(
         commands,
-        [["git", "push", "paas", "dev:trunk"].to_vec(), ["paas", "apps:set", "blog", "deploy-branch", "dev"].to_vec()]
+        [["git", "push", "paas", "HEAD:trunk"].to_vec(), ["paas", "apps:set", "blog", "deploy-branch", "dev"].to_vec()]
     );
     assert_eq!(branches(&repository), ["refs/heads/trunk"]);
     assert!(server.get("blog", "/").body.contains("v1"));

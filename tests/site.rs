@@ -116,8 +116,8 @@ impl Site {
                 then.config.insert("GREETING".to_owned(), value);
             }
             Kind::Settings => {
-                then.settings.retain(|setting| !setting.starts_with(" memory="));
-                then.settings.push(format!(" memory={}m", 64 + number));
+                then.settings.retain(|setting| !setting.starts_with(" ps memory="));
+                then.settings.push(format!(" ps memory={}m", 64 + number));
                 then.settings.sort();
                 then.release += 1;
                 command.args(["ps:set", "blog", &format!("memory={}m", 64 + number)]);

@@ -131,8 +131,8 @@ pub(super) struct Report {
 
 /// Lock an app on purpose: nothing changes it until `apps:unlock`
 ///
-/// Pushes, restarts, config and every other change are refused with your message. What runs goes on running, and is
-/// still started again if it ends. A deploy that is running already goes on.
+/// Pushes, restarts, config and every other change are refused with your message. Its containers keep running, and
+/// are still started again if they end. A deploy that has already begun continues.
 #[derive(Debug, Args)]
 pub(super) struct Lock {
     #[command(flatten)]
@@ -148,7 +148,7 @@ impl Lock {
         let app = &locked.app;
         ui.talk(&format!("{app} is locked; `paas apps:unlock {app}` unlocks it"));
         if let Some(deploy) = locked.running {
-            ui.talk(&format!("deploy {deploy} is running and goes on; `paas deploys:cancel {deploy}` stops it"));
+            ui.talk(&format!("deploy {deploy} is running and continues; `paas deploys:cancel {deploy}` stops it"));
         }
         ui.show(&locked)
     }

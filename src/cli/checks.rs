@@ -14,7 +14,7 @@ use crate::{
     ui::Ui,
 };
 
-/// Checks: how containers are proven healthy
+/// Checks: how containers are found healthy
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     #[command(name = "checks:report")]
@@ -60,9 +60,9 @@ impl Command {
 
 /// Set how an app's containers are checked
 ///
-/// `paas checks:set blog path=/health timeout=2m`, or `checks:set blog path /health`; a name alone, or `path=`, goes back
-/// to what the source says, or to the default. Where the app runs, its containers are checked in the new way at once; if
-/// they do not pass, nothing has changed. Other settings than checks are those of `ps:set`.
+/// `paas checks:set blog path=/health timeout=2m`, or `checks:set blog path /health`; only a name, or `path=`, resets
+/// it to the value in the source, or to the default. If the app runs, its containers are checked in the new way at once; if
+/// they do not pass, nothing has changed. `ps:set` has the settings that are not about checks.
 #[derive(Debug, Args)]
 #[command(after_help = ops::properties::help(Noun::Checks))]
 pub(super) struct Set {
@@ -97,26 +97,27 @@ impl Mode {
     }
 }
 
-/// Check nothing: new containers get their traffic as soon as they run, unproven
+/// Check nothing: new containers get their traffic as soon as they run
 ///
-/// What is deployed may then fail for its users, and one that hangs later is not noticed. `checks:enable` goes back.
+/// A broken release may then reach the app's users, and a container that hangs later is not noticed. `checks:enable` turns
+/// the checks on again.
 #[derive(Debug, Args)]
 pub(super) struct Skip {
     #[command(flatten)]
     mode: Mode,
 }
 
-/// Stop old containers before new ones start, for apps that cannot run twice at once
+/// Stop old containers before new ones start, for apps that cannot run twice
 ///
-/// Its address does not answer in between. The new containers are still proven, and the old ones started again where
-/// they fail. `checks:enable` goes back.
+/// Its address does not answer in between. The new containers are still checked, and if they fail, the old ones are
+/// started again. `checks:enable` undoes this.
 #[derive(Debug, Args)]
 pub(super) struct Disable {
     #[command(flatten)]
     mode: Mode,
 }
 
-/// Prove new containers healthy before traffic moves to them, as at first
+/// Check new containers before traffic moves to them, which is the default
 #[derive(Debug, Args)]
 pub(super) struct Enable {
     #[command(flatten)]

@@ -110,8 +110,8 @@ impl Start {
 
 /// Restart an app without losing a request
 ///
-/// New containers are started and proven healthy before the old ones go. Config and settings that were changed with
-/// --no-restart are taken up.
+/// New containers are started and found healthy before the old ones go. Config and settings that were changed with
+/// --no-restart are applied.
 #[derive(Debug, Args)]
 pub(super) struct Restart {
     #[command(flatten)]
@@ -171,7 +171,7 @@ impl FromStr for Quantity {
 
 /// Set how many containers each process type has, or show it
 ///
-/// More containers are proven healthy before they get requests; those that are too many finish what they are at. The
+/// Additional containers are found healthy before they get requests; surplus containers finish what they are at. The
 /// other containers are left alone. The numbers hold for all later deploys.
 #[derive(Debug, Args)]
 pub(super) struct Scale {
@@ -180,7 +180,7 @@ pub(super) struct Scale {
     /// Process types and their numbers of containers; nothing shows them
     #[arg(value_name = "TYPE=NUMBER")]
     quantities: Vec<Quantity>,
-    /// Only note the numbers: the next deploy or restart takes them up
+    /// Only save the numbers: the next deploy or restart applies them
     #[arg(long)]
     no_restart: bool,
 }
@@ -201,7 +201,7 @@ impl Scale {
         let scaled = processes::scale(context, app, &wanted, !self.no_restart, &DeployLog::to_stderr(ui)).await?;
         match scaled.outcome {
             Outcome::Unchanged => ui.talk(&format!("nothing to change: {app} already has this scale")),
-            Outcome::Saved => ui.talk("saved; the next deploy or restart takes it up"),
+            Outcome::Saved => ui.talk("saved; the next deploy or restart applies it"),
             Outcome::Deployed => {}
         }
         ui.show(&scaled)
@@ -210,9 +210,9 @@ impl Scale {
 
 /// Set how processes are run: limits, stop timeout, restart policy
 ///
-/// `paas ps:set blog memory=512m stop-timeout=60s`, or `ps:set blog memory 512m`; a name alone, or `memory=`, goes back to
-/// what the source says, or to the default. Where the app runs, what changed is restarted without losing a request, as a
-/// new release; if that does not become healthy, nothing has changed.
+/// `paas ps:set blog memory=512m stop-timeout=60s`, or `ps:set blog memory 512m`; only a name, or `memory=`, resets it
+/// to the value in the source, or to the default. If the app runs, the changed processes are restarted without losing a
+/// request, as a new release; if that does not become healthy, nothing has changed.
 #[derive(Debug, Args)]
 #[command(after_help = ops::properties::help(Noun::Ps))]
 pub(super) struct Set {

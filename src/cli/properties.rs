@@ -73,7 +73,7 @@ pub(super) struct Setter {
     /// A property and its value, or KEY=VALUE once or several times; KEY or KEY= resets a property to its default
     #[arg(value_name = "KEY [VALUE]|KEY=VALUE")]
     words: Vec<String>,
-    /// Leave what runs as it is: the next deploy or restart takes the change up
+    /// Do not restart now: the next deploy or restart applies the change
     #[arg(long)]
     no_restart: bool,
 }

@@ -31,8 +31,8 @@ impl Command {
 
 /// Make a new key for the server's secrets, and seal everything with it
 ///
-/// For a key that others may have seen. Config variables and the config of all releases are sealed anew, in one
-/// transaction; the former key opens nothing any more. Nothing restarts, and deploys may run meanwhile. What was sealed
-/// before, such as a backup, still needs the former key: keep a copy of ROOT/secret.key with it.
+/// For a key that others may have seen. Config variables and the config of all releases are sealed again, in one
+/// transaction; the former key opens nothing any more. Nothing restarts, and deploys may run meanwhile. A backup from
+/// before still needs the former key: keep a copy of ROOT/secret.key with it.
 #[derive(Debug, Args)]
 pub(super) struct Rotate {}

@@ -1,4 +1,4 @@
-use super::{Advice, BoxError, Kind};
+use super::{Advice, BoxError, Kind, advice::MAKE_ROOM};
 
 /// What cannot be had from the database.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +55,7 @@ impl StoreFault {
                 "paas.db in the root directory must belong to the user of the daemon: `ls -l` shows its owner; `findmnt -T` \
                  on it shows whether its file system is read-only"
             }
-            StoreFault::DiskFull => "`df -h` shows which disk is full; this command changed nothing",
+            StoreFault::DiskFull => MAKE_ROOM,
             StoreFault::Disk => "`dmesg` shows what the disk reports; this command changed nothing",
             StoreFault::Damaged => {
                 "stop the daemon, move paas.db, paas.db-wal and paas.db-shm out of the root directory, and put a backup in \

@@ -90,7 +90,7 @@ impl ProcessSettings {
                 Some(Value::Number(number)) => {
                     u32::try_from(number).map(Some).map_err(|_| bug(property, "it is too large"))
                 }
-                Some(Value::Switch(_) | Value::Text(_)) => Err(bug(property, "it is no number")),
+                Some(Value::Switch(_) | Value::Text(_)) => Err(bug(property, "it is not a number")),
                 None => Ok(None),
             }
         };

@@ -374,7 +374,7 @@ properties! {
     CHECK_MODE = Property {
         name: "mode",
         default: Default::Is("enabled"),
-        about: "enabled; skipped: new containers get traffic unproven; disabled: the old are stopped before the new start",
+        about: "enabled; skipped: new containers get traffic unchecked; disabled: the old are stopped before the new start",
         parse: |text| value::one_of(text, &["enabled", "skipped", "disabled"]),
         ..OF_CHECK
     };
@@ -391,7 +391,7 @@ properties! {
     DRAIN_TIMEOUT = Property {
         name: "drain-timeout",
         default: Default::Is("30s"),
-        about: "how long requests in flight and streams may go on before SIGTERM",
+        about: "how long requests in flight and streams may continue before SIGTERM",
         parse: |text| value::seconds(text, 0),
         ..OF_PROCESS
     };
@@ -440,7 +440,7 @@ properties! {
     BUILD_CACHE_MAX_GB = Property {
         name: "build_cache_max_gb",
         default: Default::Depends("no limit but Docker's own"),
-        about: "GB that Docker's build cache is pruned to after a deploy: the cache of the whole engine",
+        about: "GB that Docker's build cache is pruned to after a deploy, for all users of Docker",
         parse: |text| value::number(text, 0..=1_000_000),
         ..OF_SERVER
     };
@@ -528,7 +528,7 @@ impl Property {
     pub fn check_scope(&self, scope: &Scope) -> Result<(), Refused> {
         let Scopes { global, app, process } = self.scopes;
         let (allowed, hint) = match scope {
-            Scope::Global | Scope::Project => (global, "set it for an app: name the app in place of --global"),
+            Scope::Global | Scope::Project => (global, "set it for an app: name the app instead of --global"),
             Scope::App => (app, "set it for the server: `paas settings:set`"),
             Scope::Process(_) => (process, "set it for the whole app: leave --process out"),
         };

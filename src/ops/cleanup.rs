@@ -6,6 +6,7 @@ use super::operations::Active;
 use crate::{
     Error, Result,
     engine::Engine,
+    instance::Instance,
     model,
     sweep::{self, Files, InEngine, Rows},
     ui::{Show, Text},
@@ -47,17 +48,27 @@ impl Show for Cleaned {
     }
 }
 
-/// Removes what no app needs any more, below ROOT and in the engine. With `build_cache` also the build cache, which
-/// belongs to all users of the engine.
+/// What was removed beside the rows.
+pub(super) struct Room {
+    files: Files,
+    in_engine: Option<InEngine>,
+    failed: Option<Error>,
+}
+
+/// Makes room on the disk, and writes nothing to the database: it may be full. `enter` is told each step.
 ///
 /// # Errors
-/// [`Error::Host`], [`Error::Store`]. What the engine says is in the answer, beside what was removed all the same.
-pub(super) async fn run(active: &Active<'_>, build_cache: bool) -> Result<Cleaned> {
-    let instance = active.context.instance;
+/// [`Error::Host`], [`Error::Store`], those of `enter`. What the engine says is in the answer, beside what was removed
+/// all the same.
+pub(super) async fn make_room(
+    instance: &Instance,
+    build_cache: bool,
+    enter: impl Fn(&str) -> Result<()>,
+) -> Result<Room> {
     // The files first: a full disk may be what keeps the engine from answering.
-    active.enter("files")?;
+    enter("files")?;
     let files = sweep::old_files(instance).await?;
-    active.enter("engine")?;
+    enter("engine")?;
     let in_engine = async {
         let engine = Engine::connect(&instance.settings).await?;
         sweep::engine(instance, &engine, build_cache).await
@@ -65,6 +76,20 @@ pub(super) async fn run(active: &Active<'_>, build_cache: bool) -> Result<Cleane
     let (in_engine, failed) = match in_engine.await {
         Ok(in_engine) => (Some(in_engine), None),
         Err(error) => (None, Some(error)),
+    };
+    Ok(Room { files, in_engine, failed })
+}
+
+/// Removes what no app needs any more, below ROOT and in the engine. With `build_cache` also the build cache, which
+/// belongs to all users of the engine. `room`: what [`make_room`] has removed already.
+///
+/// # Errors
+/// [`Error::Host`], [`Error::Store`].
+pub(super) async fn run(active: &Active<'_>, build_cache: bool, room: Option<Room>) -> Result<Cleaned> {
+    let instance = active.context.instance;
+    let Room { files, in_engine, failed } = match room {
+        Some(room) => room,
+        None => make_room(instance, build_cache, |step| active.enter(step)).await?,
     };
     // The rows after the images: a release whose image is gone is only listed.
     active.enter("rows")?;

@@ -57,8 +57,8 @@ impl Edited {
         match (self.outcome, self.effect) {
             (Outcome::Unchanged, _) => Some("nothing to change: these values are already set"),
             (Outcome::Saved, Effect::Nothing | Effect::Route) => Some("saved"),
-            (Outcome::Saved, Effect::Build) => Some("saved; the next build takes it up"),
-            (Outcome::Saved, Effect::Restart) => Some("saved; the next deploy or restart takes it up"),
+            (Outcome::Saved, Effect::Build) => Some("saved; the next build applies it"),
+            (Outcome::Saved, Effect::Restart) => Some("saved; the next deploy or restart applies it"),
             (Outcome::Deployed, _) => None,
         }
     }

@@ -102,8 +102,16 @@ pub async fn run(context: &Context<'_>, action: &Action, log: &DeployLog) -> Res
             active.run(apps::destroy(&active, app)).await.map(Finished::Destroyed)
         }
         Action::Cleanup { build_cache } => {
-            let active = Active::open(context, OperationKind::Cleanup, None, log)?;
-            active.run(cleanup::run(&active, *build_cache)).await.map(Finished::Cleaned)
+            let open = || Active::open(context, OperationKind::Cleanup, None, log);
+            let (active, room) = match open() {
+                // On a full disk there is not even room for the row.
+                Err(error) if error.is_full_disk() => {
+                    let room = cleanup::make_room(context.instance, *build_cache, |_| Ok(())).await?;
+                    (open()?, Some(room))
+                }
+                opened => (opened?, None),
+            };
+            active.run(cleanup::run(&active, *build_cache, room)).await.map(Finished::Cleaned)
         }
     }
 }

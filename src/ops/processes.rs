@@ -425,7 +425,7 @@ pub async fn report_all(context: &Context<'_>) -> Result<Lines> {
                 (ContainerState::Live, Some("running")) => container_status(container, None),
                 (ContainerState::Live, Some(word)) if !container.ended => Status::of(Condition::Failed).because(word),
                 (ContainerState::Live, None) => {
-                    Status::of(Condition::Unknown).because("the engine does not answer, or does not know it")
+                    Status::of(Condition::Unknown).because("Docker does not answer, or does not know it")
                 }
                 (_, _) => container_status(container, None),
             };

@@ -44,7 +44,7 @@ pub async fn set(context: &Context<'_>, request: &Request, log: &DeployLog) -> R
             (None, _) if request.process.is_some() => {
                 return Err(Error::usage(
                     "--process is for one app, and --global for all",
-                    "name the app in place of --global, or leave --process out",
+                    "name the app instead of --global, or leave --process out",
                 ));
             }
             (None, _) => Scope::Global,
