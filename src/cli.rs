@@ -187,7 +187,7 @@ impl Command {
 /// whole; and the parts of docs/reference.md and README.md, by name.
 ///
 /// # Errors
-/// [`Error::Bug`], and [`Error::Buildpack`] if a buildpack of the binary is malformed.
+/// [`Error::Bug`], and [`Error::Source`] if a buildpack of the binary is malformed.
 pub fn generated() -> Result<Generated> {
     let mut files: Vec<(String, String)> =
         completions::Shell::ALL.iter().map(|shell| (format!("completions/{}", shell.file()), shell.script())).collect();
@@ -330,7 +330,7 @@ fn command_name(arguments: &[OsString]) -> String {
 /// The app that is known without being typed: that of `PAAS_APP`, or of the clone.
 ///
 /// # Errors
-/// [`Error::InvalidValue`] for a `PAAS_APP` that cannot be one.
+/// [`Error::Invalid`] for a `PAAS_APP` that cannot be one.
 fn known_app(door: Door, clone: Option<&remote::Server>) -> Result<Option<AppName>> {
     if door != Door::Local {
         return Ok(None);
@@ -345,7 +345,7 @@ fn known_app(door: Door, clone: Option<&remote::Server>) -> Result<Option<AppNam
 /// that the clone he is in is pushed to.
 ///
 /// # Errors
-/// [`Error::NoInstance`] where there is neither; [`Error::Settings`].
+/// [`Error::Host`] where there is neither; [`Error::Usage`].
 fn elsewhere(clone: Option<remote::Server>) -> Result<Option<remote::Server>> {
     let settings = Settings::load(None)?;
     if settings.names_its_root() || settings.paths.root().exists() {

@@ -42,7 +42,7 @@ impl<'a> Context<'a> {
     /// Writes an event within a transaction.
     ///
     /// # Errors
-    /// [`crate::Error::Database`].
+    /// [`crate::Error::Store`].
     pub fn note(&self, tables: &Tables<'_>, change: &Change<'_>, outcome: Outcome) -> Result<()> {
         tables.add_event(&NewEvent { caller: self.caller, change, outcome, operation: None })
     }

@@ -89,7 +89,7 @@ impl Instance {
     /// Opens the instance that the settings name, and makes it where there is none.
     ///
     /// # Errors
-    /// [`Error::Io`] where its root cannot be made, [`Error::Store`], [`Error::Unseal`].
+    /// [`Error::Host`] where its root cannot be made, [`Error::Store`].
     pub fn open(settings: Settings) -> Result<Instance> {
         let paths = &settings.paths;
         for directory in [

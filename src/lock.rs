@@ -77,7 +77,7 @@ pub fn try_lock(path: &Path, holder: &Holder) -> Result<Result<Lock, Option<Hold
 /// Takes the lock at `path`, and holds up the thread until it is free: for what takes a moment and needs no name.
 ///
 /// # Errors
-/// [`Error::Io`].
+/// [`Error::Host`].
 pub fn wait(path: &Path) -> Result<Lock> {
     let take = || -> std::io::Result<File> {
         let file = open(path)?;

@@ -21,7 +21,7 @@ const KEY_TYPES: [&str; 7] = [
 /// Reads exactly one plain public key, and drops its comment.
 ///
 /// # Errors
-/// [`Error::KeyPrivate`], [`Error::KeyMalformed`] with the reason.
+/// `UsageError::KeyPrivate`, `UsageError::KeyMalformed` with the reason.
 pub fn read(text: &[u8]) -> Result<model::PublicKey> {
     let key = parse(text)?;
     Ok(model::PublicKey { fingerprint: fingerprint(&key), line: key.to_openssh().map_err(Error::bug)? })

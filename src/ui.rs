@@ -101,7 +101,7 @@ impl Ui {
     /// Writes an answer: as text for people, as a JSON document for programs.
     ///
     /// # Errors
-    /// [`Error::Io`] where stdout cannot be written.
+    /// [`Error::Host`] where stdout cannot be written.
     pub fn show(self, answer: &impl Show) -> Result<()> {
         match self.format {
             Format::Text => match answer.text().render() {

@@ -125,7 +125,9 @@ fn every_command_that_is_named_anywhere_exists() {
     // In the source, hints and help: a line may begin with the words `paas serve` and be prose all the same.
     let typed = Regex::new(r"`paas ([a-z][a-z:-]*)").unwrap();
     for path in source_files(Path::new(env!("CARGO_MANIFEST_DIR")).join("src").as_path()) {
-        check(&path, &fs::read_to_string(&path).unwrap(), &typed);
+        let text = fs::read_to_string(&path).unwrap();
+        // Tests mistype some on purpose.
+        check(&path, text.split("#[cfg(test)]\nmod ").next().unwrap(), &typed);
     }
     assert!(named > 100, "only {named} commands were found");
 }

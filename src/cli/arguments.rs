@@ -102,7 +102,7 @@ impl Input {
         Ok(Some(file))
     }
 
-    /// What was read; nothing before [`Input::read`].
+    /// What was read; nothing before `read`.
     pub(super) fn bytes(&self) -> &[u8] {
         match self {
             Input::Bytes(bytes) => bytes,

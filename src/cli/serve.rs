@@ -8,7 +8,7 @@ const LINE: usize = 96;
 /// Run the daemon: SSH server, resolver, Caddy, and what keeps the apps running
 ///
 /// Every setting has a default; a file /etc/paas/config.toml or variables PAAS_... change it. Run by an ordinary user,
-/// it serves only that user, with apps at http://APP.localhost:8080.
+/// it serves only that user, with apps at `http://APP.localhost:8080`.
 #[derive(Debug, Args)]
 #[command(after_help = settings_help())]
 pub(super) struct Serve {}

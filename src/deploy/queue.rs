@@ -99,7 +99,7 @@ pub(super) async fn begin<'a>(
 /// for whom it waits. What holds it now is read again, and returned.
 ///
 /// # Errors
-/// [`Error::Frozen`], [`Error::AppNotFound`].
+/// [`Error::Deploy`] if it is locked, [`Error::NotFound`].
 pub async fn hold(context: &Context<'_>, name: &AppName, what: &str, waiting: impl FnMut(&str)) -> Result<(App, Lock)> {
     let instance = context.instance;
     let app = instance.read(|tables| tables.app(name))?;

@@ -54,7 +54,7 @@ impl ProcessSpec {
     /// A process type as its source describes it.
     ///
     /// # Errors
-    /// [`Invalid`] where a setting does not fit the type, such as an HTTP check of a worker without
+    /// `Invalid` where a setting does not fit the type, such as an HTTP check of a worker without
     /// a port.
     pub fn new(
         process: ProcessType,

@@ -32,7 +32,7 @@ impl Show for BuildpackList {
 /// The buildpacks of the instance, in the order in which they are tried.
 ///
 /// # Errors
-/// [`Error::SourceFile`] for one of the server's own that is not right.
+/// `Error::Source` for one of the server's own that is not right.
 pub fn list(context: &Context<'_>) -> Result<BuildpackList> {
     let buildpacks = Buildpacks::load(Some(&context.instance.settings.paths.buildpacks()))?;
     Ok(BuildpackList(buildpacks.show()))

@@ -140,7 +140,7 @@ pub fn report(context: &Context<'_>, name: &AppName) -> Result<CheckReports> {
 /// Checks an app's live containers now, each once; of one process type, or all.
 ///
 /// # Errors
-/// [`DeployError::NeverDeployed`], [`Error::NotRunning`], [`Error::NotFound`], [`Error::DockerUnavailable`].
+/// [`DeployError::NeverDeployed`], [`DeployError::NotRunning`], `Error::NotFound`, `Error::Engine`.
 pub async fn run(context: &Context<'_>, name: &AppName, process: Option<&ProcessType>) -> Result<Verdicts> {
     let instance = context.instance;
     let (app, release, containers) = instance.read(|tables| {

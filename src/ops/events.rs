@@ -99,7 +99,7 @@ impl Show for EventList {
 /// others by those who run the server.
 ///
 /// # Errors
-/// [`crate::Error::Database`].
+/// [`crate::Error::Store`].
 pub fn list(context: &Context<'_>, filter: &EventFilter, limit: u32) -> Result<EventList> {
     let events = context.instance.read(|tables| tables.events(filter, limit))?;
     let seen = events.iter().filter(|event| match &event.app {
@@ -112,7 +112,7 @@ pub fn list(context: &Context<'_>, filter: &EventFilter, limit: u32) -> Result<E
 /// Gives events to `out` as they come, beginning with the newest `limit`, until `out` fails. `idle` is called in between.
 ///
 /// # Errors
-/// [`crate::Error::Database`], and what `out` and `idle` return.
+/// [`crate::Error::Store`], and what `out` and `idle` return.
 pub async fn follow(
     context: &Context<'_>,
     filter: &EventFilter,

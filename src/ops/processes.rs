@@ -91,7 +91,7 @@ pub async fn restart(
 /// Scales process types: at once if the app runs and `restart` is wanted, else for its next start.
 ///
 /// # Errors
-/// [`Error::NotFound`]; whatever fails in the deploy.
+/// [`crate::Error::NotFound`]; whatever fails in the deploy.
 pub async fn scale(
     context: &Context<'_>,
     name: &AppName,
@@ -141,7 +141,7 @@ impl Show for Formation {
 /// How many containers each process type of an app is meant to have: `web` first, then by name.
 ///
 /// # Errors
-/// [`Error::NotFound`].
+/// [`crate::Error::NotFound`].
 pub fn formation_of(context: &Context<'_>, name: &AppName) -> Result<Formation> {
     let app = context.instance.read(|tables| tables.app(name))?;
     let formation = formation(context.instance, &app)?;
@@ -151,7 +151,7 @@ pub fn formation_of(context: &Context<'_>, name: &AppName) -> Result<Formation> 
 /// Scales process types of an app that does not run: for its next start. One that runs is scaled by a deploy.
 ///
 /// # Errors
-/// [`Error::NotFound`] where it was deployed and has no such type.
+/// [`crate::Error::NotFound`] where it was deployed and has no such type.
 async fn scale_for_later(
     context: &Context<'_>,
     name: &AppName,
@@ -176,7 +176,7 @@ async fn scale_for_later(
 /// How many containers each process type of an app is meant to have: `web` first, then by name.
 ///
 /// # Errors
-/// [`Error::NotFound`], [`Error::Store`].
+/// [`crate::Error::NotFound`], [`crate::Error::Store`].
 pub fn formation(instance: &Instance, app: &App) -> Result<Vec<(ProcessType, u32)>> {
     let (release, scaled) = instance.read(|tables| Ok((tables.current_release(app.id)?, tables.formation(app.id)?)))?;
     Ok(model::formation(release.as_ref(), &scaled))
@@ -279,7 +279,7 @@ impl Show for Report {
 /// Reports on an app. What the engine says is missing where it does not answer.
 ///
 /// # Errors
-/// [`Error::NotFound`], [`Error::Store`].
+/// [`crate::Error::NotFound`], [`crate::Error::Store`].
 pub async fn report(context: &Context<'_>, name: &AppName) -> Result<Report> {
     let instance = context.instance;
     let (app, release, containers, health) = instance.read(|tables| {
@@ -397,7 +397,7 @@ impl Show for Lines {
 /// Reports on all apps that the caller sees, in one go: one question to the database, one to the engine.
 ///
 /// # Errors
-/// [`Error::Store`].
+/// [`crate::Error::Store`].
 pub async fn report_all(context: &Context<'_>) -> Result<Lines> {
     let instance = context.instance;
     let (apps, containers, health) =

@@ -37,7 +37,7 @@ impl Tables<'_> {
     /// How many live containers each app has, and how many of them are healthy; apps with none are left out.
     ///
     /// # Errors
-    /// [`Error::Database`].
+    /// [`Error::Store`].
     pub fn health_of_apps(&self) -> Result<HashMap<AppId, (u32, u32)>> {
         let rows = self.all(
             "SELECT app_id, count(*) AS all_of_them, sum(healthy) AS healthy FROM containers

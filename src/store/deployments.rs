@@ -106,7 +106,7 @@ impl Tables<'_> {
     /// The newest deployment of these apps, if there is one.
     ///
     /// # Errors
-    /// [`Error::Database`].
+    /// [`Error::Store`].
     pub fn newest_deployment(&self, apps: &[AppId]) -> Result<Option<Deployment>> {
         let apps = serde_json::to_string(apps).map_err(Error::bug)?;
         self.maybe_one(

@@ -47,7 +47,7 @@ impl Tables<'_> {
     /// Writes an event, in the transaction of the change that it is about.
     ///
     /// # Errors
-    /// [`crate::Error::Database`].
+    /// [`crate::Error::Store`].
     pub fn add_event(&self, new: &NewEvent<'_>) -> Result<()> {
         self.execute(
             "INSERT INTO events (at, actor, door, address, action, subject, app, outcome, detail, operation_id)
@@ -71,7 +71,7 @@ impl Tables<'_> {
     /// The newest events that the filter lets pass, oldest first.
     ///
     /// # Errors
-    /// [`crate::Error::Database`].
+    /// [`crate::Error::Store`].
     pub fn events(&self, filter: &EventFilter, limit: u32) -> Result<Vec<Event>> {
         let mut events = self.all(
             "SELECT id, at, actor, door, address, action, subject, app, outcome, detail, operation_id FROM events
@@ -89,7 +89,7 @@ impl Tables<'_> {
     /// The number of the newest event, if there is one.
     ///
     /// # Errors
-    /// [`crate::Error::Database`].
+    /// [`crate::Error::Store`].
     pub fn newest_event(&self) -> Result<Option<i64>> {
         self.one("SELECT max(id) AS newest FROM events", [], |row| row.get("newest"))
     }

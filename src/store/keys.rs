@@ -30,7 +30,7 @@ impl Tables<'_> {
     /// Adds a key, and what its holder is on the server.
     ///
     /// # Errors
-    /// [`Error::KeyExists`] where the name or the key is taken.
+    /// [`Error::Exists`] where the name or the key is taken.
     pub fn add_key(&self, name: &KeyName, fingerprint: &str, public_key: &str, role: Role) -> Result<StoredKey> {
         if let Some(key) = self.find_key_by_fingerprint(fingerprint)? {
             return Err(Error::Exists(Thing::Fingerprint, format!("{fingerprint}, named {}", key.name)));
@@ -48,7 +48,7 @@ impl Tables<'_> {
     /// What the holder of a key is for single apps.
     ///
     /// # Errors
-    /// [`Error::Database`].
+    /// [`Error::Store`].
     pub fn grants_of_key(&self, id: i64) -> Result<Vec<Grant>> {
         self.all(
             "SELECT apps.name, key_grants.role FROM key_grants JOIN apps ON apps.id = key_grants.app_id
@@ -61,7 +61,7 @@ impl Tables<'_> {
     /// Makes whoever made an app its owner. Only the holder of a key can be somebody who is not one already.
     ///
     /// # Errors
-    /// [`Error::Database`].
+    /// [`Error::Store`].
     pub fn grant_ownership(&self, actor: &Actor, app_id: AppId) -> Result<()> {
         let Actor::Key(name) = actor else { return Ok(()) };
         self.execute(
