@@ -58,7 +58,7 @@ fn values_are_kept_whole_and_shown_only_to_who_asks() {
     let pairs: Vec<String> = values.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let mut arguments = vec!["config:set", "web"];
     arguments.extend(pairs.iter().map(String::as_str));
-    let ran = server.paas(&arguments).expect_success().says("saved; the next deploy or restart takes it up");
+    let ran = server.paas(&arguments).expect_success().says("saved; the next deploy or restart applies it");
     assert!(ran.stdout.is_empty() && !ran.stderr.contains(secret), "{ran}");
     for (key, value) in values {
         assert_eq!(server.paas(&["config:get", "web", key]).expect_success().stdout, format!("{value}\n"));
@@ -200,6 +200,6 @@ two""#,
 
     // A stopped app is not started by it.
     server.paas(&["ps:stop", "web"]).expect_success();
-    server.paas(&["config:set", "web", "ASLEEP=1"]).expect_success().says("the next deploy or restart takes it up");
+    server.paas(&["config:set", "web", "ASLEEP=1"]).expect_success().says("the next deploy or restart applies it");
     assert_eq!(server.get("web", "/").status, 503);
 }

@@ -125,7 +125,7 @@ fn a_locked_app_is_changed_by_nothing_and_nobody() {
         .spawn()
         .unwrap();
     server.wait_for("the restart to wait", PATIENCE, || server.deploy_state("blog") == "queued");
-    server.paas(&["apps:lock", "blog", "-m", "now"]).expect_success().says("goes on; `paas deploys:cancel");
+    server.paas(&["apps:lock", "blog", "-m", "now"]).expect_success().says("continues; `paas deploys:cancel");
     let pushed: Ran = pushing.wait_with_output().unwrap().into();
     pushed.expect_success();
     let restart: Ran = restart.wait_with_output().unwrap().into();

@@ -149,8 +149,8 @@ pub fn networks(server: &Server) -> BTreeSet<String> {
     ran.stdout.lines().map(str::to_owned).collect()
 }
 
-/// The files below the root, but for those that may come at any time: git's objects, the logs of deploys and operations, the journal
-/// of the database.
+/// The files below the root, but for those that may come at any time: git's objects, the logs of deploys and operations, the
+/// journal of the database.
 pub fn files(root: &Path) -> BTreeSet<PathBuf> {
     files_but(root, |text| {
         (text.starts_with("repos/") && text.ends_with(".git/objects"))
