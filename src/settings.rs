@@ -193,7 +193,7 @@ macro_rules! start_settings {
                 $(let $field: $type = read(&given, $name, &$default, &basis, $read)?;)*
                 for property in run_time() {
                     if let Some(given) = given.get(property.name) {
-                        (property.parse)(&given.value).map_err(|rule| bad(&given.source, &given.value, &rule))?;
+                        (property.parse)(&given.value).map_err(|rule| bad(property.name, given, &rule))?;
                     }
                 }
                 Ok(Settings { $($field,)* given, file })
@@ -283,7 +283,7 @@ fn read<T>(
     read: fn(Option<&str>) -> Result<T, String>,
 ) -> Result<T> {
     if let Some(given) = given.get(name) {
-        return read(Some(&given.value)).map_err(|rule| bad(&given.source, &given.value, &rule));
+        return read(Some(&given.value)).map_err(|rule| bad(name, given, &rule));
     }
     let value = match default {
         StartDefault::Is(value) => Some(PathBuf::from(value)),
@@ -304,8 +304,16 @@ fn port(text: Option<&str>) -> Result<u16, String> {
     port.ok_or_else(|| "it is a number from 1 to 65535".to_owned())
 }
 
-fn bad(source: &Source, value: &str, rule: &str) -> Error {
-    Error::Usage(UsageError::Settings { message: format!("{source}: {value:?}: {rule}") })
+/// A value that cannot be: the place, which names the setting, the value and the rule.
+fn bad(name: &str, given: &Given, rule: &str) -> Error {
+    let place = match &given.source {
+        Source::File(path) => format!("file {}: {name}", path.display()),
+        Source::Variable(variable) => format!("variable {variable}"),
+    };
+    // Some rules begin with the value.
+    let value = format!("{:?}", given.value);
+    let said = if rule.starts_with(&value) { rule.to_owned() } else { format!("{value}: {rule}") };
+    Error::Usage(UsageError::Settings { message: format!("{place}: {said}") })
 }
 
 impl Settings {

@@ -144,7 +144,6 @@ fn only_what_changed_is_restarted() {
         ("cpus=0", "it is a number of CPUs"),
         ("restart=sometimes", "it is always, on-failure"),
         ("colour=red", "there is no property \"colour\""),
-        ("memory", "it is NAME=VALUE"),
     ] {
         server.paas(&["ps:set", "shop", setting]).expect_code(2).says(said);
     }
