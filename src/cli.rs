@@ -9,7 +9,6 @@ mod apps;
 mod arguments;
 mod build_caps;
 mod buildpacks;
-mod caller;
 mod checks;
 mod completions;
 mod config;
@@ -47,6 +46,7 @@ use crate::{
     error::{AccessError, HostError},
     instance::Instance,
     model::{Access, AppName, Door},
+    ops,
     settings::{Account, Session, Settings},
     ui::{Format, Ui},
 };
@@ -312,7 +312,7 @@ fn execute(arguments: &[OsString], door: Door) -> u8 {
     let done = in_instance(global.config, asked_at, |context| {
         Box::pin(async move {
             if !matches!(command, Command::Operation(_)) {
-                caller::check_access(context, &name, &command.access())?;
+                ops::access::check_access(context, &name, &command.access())?;
             }
             command.run(context, ui, force).await
         })
@@ -378,7 +378,7 @@ where
     let settings = Settings::load(config)?;
     become_owner(&settings)?;
     let instance = Instance::open(settings)?;
-    let caller = caller::caller(&instance, &Session::from_environment(), door)?;
+    let caller = ops::access::caller(&instance, &Session::from_environment(), door)?;
     let context = Context { instance: &instance, caller: &caller };
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

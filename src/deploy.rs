@@ -39,9 +39,7 @@ use crate::{
     Error, Result,
     context::Context,
     error::DeployError,
-    model::{
-        AppName, BranchName, CommitId, DeployId, DeploymentKind, EnvKey, ProcessType, PropertyChange, ReleaseVersion,
-    },
+    model::{AppName, BranchName, CommitId, DeployId, DeploymentKind, Edit, ProcessType, ReleaseVersion},
     store::NewDeployment,
     ui::DeployLog,
 };
@@ -57,19 +55,6 @@ pub struct Push {
     pub old_commit: Option<CommitId>,
     /// Whether to wait in line where another action holds the app.
     pub wait: bool,
-}
-
-/// A change of what an app is run with: of its config, of its properties.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Edit {
-    /// What kind of deployment it makes.
-    pub kind: DeploymentKind,
-    /// Why, for the release that takes it up: `config: set A, B`.
-    pub reason: String,
-    /// Variables with their new values; none removes one.
-    pub config: Vec<(EnvKey, Option<String>)>,
-    /// Properties of the app and of its process types.
-    pub properties: Vec<PropertyChange>,
 }
 
 /// What changes the app that runs, as a plain value: what was asked for, not how it is done.

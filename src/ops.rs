@@ -1,5 +1,6 @@
 //! Every business action, a file a noun: what the command line, SSH and HTTP all call.
 
+pub mod access;
 pub mod apps;
 pub mod buildpacks;
 pub mod checks;

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 pub use containers::{Container, ContainerState, NewContainer};
 pub use deployments::NewDeployment;
-pub use events::{EventFilter, NewEvent};
+pub use events::NewEvent;
 pub use jobs::JobRun;
 pub use keys::StoredKey;
 pub use operations::NewOperation;

@@ -186,6 +186,27 @@ fn calls_go_down_only() {
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
+/// Commands ask `ops`: what they do is then there for the API and the pages too.
+#[test]
+fn commands_reach_what_is_below_ops_through_it() {
+    let files: Vec<SourceFile> = source_files().into_iter().filter(|file| file.module == "cli").collect();
+    let mut broken = Vec::new();
+    for file in &files {
+        for (number, line) in &file.lines {
+            for module in ["deploy", "store", "engine"] {
+                if names_module(&file.lines, *number, line, module) || line.contains(&format!(" {module}::")) {
+                    broken.push(format!("{}:{number} names {module}", file.path));
+                }
+            }
+            if line.contains("tables") {
+                broken.push(format!("{}:{number} names tables of the database", file.path));
+            }
+        }
+    }
+    assert!(files.len() > 10, "only {} files of the commands were read", files.len());
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
 /// What else runs containers one day, such as Swarm, is then added in one place.
 #[test]
 fn only_one_file_has_the_engine_start_and_stop_containers() {

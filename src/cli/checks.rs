@@ -7,9 +7,8 @@ use super::{
 use crate::{
     Result,
     context::Context,
-    deploy::Edit,
     error::DeployError,
-    model::{Access, CheckMode, DeploymentKind, Noun, ProcessType, PropertyChange, Right, Scope, property},
+    model::{Access, CheckMode, DeploymentKind, Edit, Noun, ProcessType, PropertyChange, Right, Scope, property},
     ops,
     ui::Ui,
 };

@@ -5,7 +5,7 @@ use clap::{Args, CommandFactory, ValueEnum};
 use clap_complete::CompletionCandidate;
 
 use super::{Cli, become_owner};
-use crate::{Result, instance::Instance, model::AppName, settings::Settings, ui::Ui};
+use crate::{Result, instance::Instance, model::AppName, ops, settings::Settings, ui::Ui};
 
 /// Print a completion script for a shell
 ///
@@ -83,5 +83,5 @@ fn read_app_names() -> Result<Vec<AppName>> {
     }
     become_owner(&settings)?;
     let instance = Instance::open(settings)?;
-    instance.read(|tables| Ok(tables.apps()?.into_iter().map(|app| app.name).collect()))
+    ops::apps::names(&instance)
 }

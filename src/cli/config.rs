@@ -6,8 +6,7 @@ use super::{arguments::AppArgument, properties::apply_edit};
 use crate::{
     Result,
     context::Context,
-    deploy::Edit,
-    model::{Access, AppName, DeploymentKind, EnvKey, Invalid, MASK, Right},
+    model::{Access, AppName, DeploymentKind, Edit, EnvKey, Invalid, MASK, Right},
     ops::config,
     ui::Ui,
 };

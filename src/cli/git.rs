@@ -1,15 +1,13 @@
 //! The git services of an SSH session: they run git itself on an app's repository.
 
-use super::caller::check;
 pub(super) use crate::git::Service;
 use crate::{
     Error, Kind, Result,
     context::Context,
-    deploy,
     error::{HostError, PushError},
     exec,
     model::{AppName, Needed, Right, property},
-    ops,
+    ops::{self, access::check},
     settings::{ACTOR_VARIABLE, ADDRESS_VARIABLE},
     ui::{self, Ui},
 };
@@ -28,7 +26,7 @@ pub(super) async fn serve(context: &Context<'_>, service: Service, path: &str) -
     let name = path.trim_start_matches("~/").trim_matches('/');
     let app: AppName = name.strip_suffix(".git").unwrap_or(name).parse()?;
     let mut created = false;
-    if instance.read(|tables| tables.find_app(&app))?.is_some() {
+    if ops::apps::is_there(instance, &app)? {
         check(context, "git", &Needed::App(app.clone(), right(service)))?;
     } else {
         // Who may not see what is there is not told what is not.
@@ -51,7 +49,7 @@ pub(super) async fn serve(context: &Context<'_>, service: Service, path: &str) -
         }
     }
     if service == Service::Receive
-        && let Err(error @ Error::Host(HostError::DiskFull { free: 0, .. })) = deploy::check_disk(instance)
+        && let Err(error @ Error::Host(HostError::DiskFull { free: 0, .. })) = ops::push::check_disk(instance)
     {
         // Git could not even take the objects in, to have them refused by the hook.
         crate::git::refuse_service(std::io::stdout(), ui::error_text(&error).trim_start_matches("error: "))?;

@@ -2,13 +2,12 @@ use std::io;
 
 use clap::{Args, Subcommand};
 
-use super::caller::check;
 use crate::{
     Error, Result,
     context::Context,
     git::{ProcReceive, read_updates},
     model::{AppName, Needed, Right},
-    ops,
+    ops::{self, access::check},
     ui::{DeployLog, Ui},
 };
 
@@ -69,18 +68,17 @@ async fn proc_receive(context: &Context<'_>, app: &AppName) -> Result<()> {
                     log.error(&error);
                     log.flush();
                 }
-                let serves =
-                    match context.instance.read(|tables| tables.app(app)).ok().and_then(|app| app.current_release) {
-                        Some(release) => format!("{release} still serves"),
-                        None => {
-                            log.detail(&format!(
-                                "the app {app} was created and has no release yet: push again, or remove it with \
+                let serves = match ops::apps::current_release(context, app) {
+                    Some(release) => format!("{release} still serves"),
+                    None => {
+                        log.detail(&format!(
+                            "the app {app} was created and has no release yet: push again, or remove it with \
                                  `paas apps:destroy {app}`"
-                            ));
-                            log.flush();
-                            format!("nothing was deployed to {app}")
-                        }
-                    };
+                        ));
+                        log.flush();
+                        format!("nothing was deployed to {app}")
+                    }
+                };
                 conversation.refuse(&update.name, &format!("{}: {serves}", error.short()))
             }
         });

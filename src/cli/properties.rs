@@ -9,8 +9,7 @@ use super::{arguments::APP_WORD, completions::app_names};
 use crate::{
     Error, Result,
     context::Context,
-    deploy::Edit,
-    model::{Access, AppName, Invalid, Noun, ProcessType, Right, property::right_to_set},
+    model::{Access, AppName, Edit, Invalid, Noun, ProcessType, Right, property::right_to_set},
     ops::{
         edit::{Edited, apply},
         properties::{self, Request},

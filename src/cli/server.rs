@@ -6,9 +6,8 @@ use super::operations::{Detach, operate};
 use crate::{
     Error, Result, clock,
     context::Context,
-    model::{Access, Age, AppName, Outcome, Right},
+    model::{Access, Age, AppName, EventFilter, Outcome, Right},
     ops::{self, operations::Action},
-    store::EventFilter,
     ui::{Format, Ui},
 };
 

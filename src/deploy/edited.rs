@@ -1,11 +1,10 @@
 //! What an edit makes of an app's config and properties: nothing is written here.
 
-use super::Edit;
 use crate::{
     Error, Result,
     error::Thing,
     instance::Instance,
-    model::{self, App, ConfigMap, EnvKey, Override, ProcessType, PropertyChange, Release, property},
+    model::{self, App, ConfigMap, Edit, EnvKey, Override, ProcessType, PropertyChange, Release, property},
 };
 
 /// An app's config, and what is set on the server of the properties that are part of a release, as they are after an

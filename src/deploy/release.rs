@@ -4,7 +4,6 @@
 use futures_util::StreamExt;
 
 use super::{
-    Edit,
     build::Built,
     container::{self, Program},
     deployment::ActiveDeploy,
@@ -14,8 +13,8 @@ use crate::{
     Error, Result, clock,
     error::{DeployError, Thing},
     model::{
-        self, CommitId, ConfigMap, DeployState, EnvKey, ImageId, Override, ProcessSettings, ProcessSpec, ProcessType,
-        PropertyChange, Release, ReleaseStatus, ReleaseVersion, RestartPolicy, Scope, property,
+        self, CommitId, ConfigMap, DeployState, Edit, EnvKey, ImageId, Override, ProcessSettings, ProcessSpec,
+        ProcessType, PropertyChange, Release, ReleaseStatus, ReleaseVersion, RestartPolicy, Scope, property,
     },
     store::{NewContainer, NewRelease},
 };

@@ -16,6 +16,23 @@ words! {
     }
 }
 
+/// Which events to read. Each condition that is set must hold.
+#[derive(Clone, Debug, Default)]
+pub struct EventFilter {
+    /// About this app.
+    pub app: Option<AppName>,
+    /// By this actor, as stored: `key:ann`.
+    pub actor: Option<String>,
+    /// This action, or all of a noun: `config:set`, `config`.
+    pub action: Option<String>,
+    /// With this outcome.
+    pub outcome: Option<Outcome>,
+    /// At or after this time, in milliseconds since 1970.
+    pub since: Option<i64>,
+    /// After the event of this number.
+    pub after: Option<i64>,
+}
+
 /// What an event is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {

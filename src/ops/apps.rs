@@ -13,8 +13,8 @@ use crate::{
     files, git,
     instance::Instance,
     model::{
-        App, AppLock, AppName, AppState, BranchName, Change, DeployId, DeployState, Phase, Right, Scheduler, Scope,
-        Status, Subject, app_status,
+        App, AppLock, AppName, AppState, BranchName, Change, DeployId, DeployState, Phase, ReleaseVersion, Right,
+        Scheduler, Scope, Status, Subject, app_status,
     },
     proxy,
     store::Container,
@@ -198,15 +198,33 @@ pub fn info(context: &Context<'_>, name: &AppName) -> Result<AppInfo> {
     })
 }
 
-/// Whether there is an app of that name.
+/// Whether there is an app of that name, for a program that asks before it is known who may see it.
+///
+/// # Errors
+/// [`Error::Store`].
+pub fn is_there(instance: &Instance, name: &AppName) -> Result<bool> {
+    Ok(instance.read(|tables| tables.find_app(name))?.is_some())
+}
+
+/// The release that serves; none before the first deploy, and if the database cannot be read.
+pub fn current_release(context: &Context<'_>, name: &AppName) -> Option<ReleaseVersion> {
+    context.instance.read(|tables| tables.app(name)).ok()?.current_release
+}
+
+/// The names of all apps, for completions, which need no more.
+///
+/// # Errors
+/// [`Error::Store`].
+pub fn names(instance: &Instance) -> Result<Vec<AppName>> {
+    instance.read(|tables| Ok(tables.apps()?.into_iter().map(|app| app.name).collect()))
+}
+
+/// Succeeds if there is an app of that name.
 ///
 /// # Errors
 /// [`Error::Silent`] with [`Kind::NotFound`] if there is none.
 pub fn exists(context: &Context<'_>, name: &AppName) -> Result<()> {
-    match context.instance.read(|tables| tables.find_app(name))? {
-        Some(_) => Ok(()),
-        None => Err(Error::Silent(Kind::NotFound)),
-    }
+    if is_there(context.instance, name)? { Ok(()) } else { Err(Error::Silent(Kind::NotFound)) }
 }
 
 /// An app that was made.

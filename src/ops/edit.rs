@@ -5,9 +5,9 @@ use serde::Serialize;
 use crate::{
     Result,
     context::Context,
-    deploy::{self, Deployed, Edit},
+    deploy::{self, Deployed},
     instance::Instance,
-    model::{App, AppName, Change, DeployId, Effect, Override, PropertyChange, Subject, property},
+    model::{App, AppName, Change, DeployId, Edit, Effect, Override, PropertyChange, Subject, property},
     proxy,
     ui::{DeployLog, Show, Text},
 };

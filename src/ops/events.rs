@@ -7,8 +7,7 @@ use serde::Serialize;
 use crate::{
     Result, clock,
     context::Context,
-    model::{Event, OperationId, Outcome, Right},
-    store::EventFilter,
+    model::{Event, EventFilter, OperationId, Outcome, Right},
     ui::{Show, Text, or_dash},
 };
 

@@ -6,10 +6,9 @@ use super::edit::{self, Edited, Outcome};
 use crate::{
     Error, Result, clock,
     context::Context,
-    deploy::Edit,
     instance::Instance,
     model::{
-        AppName, Change, DeploymentKind, Noun, Override, ProcessSpec, ProcessType, Property, PropertyChange,
+        AppName, Change, DeploymentKind, Edit, Noun, Override, ProcessSpec, ProcessType, Property, PropertyChange,
         PropertyRow, Scope, Subject, property,
     },
     ui::{DeployLog, Show, Text, or_dash},

@@ -25,6 +25,14 @@ pub fn check(instance: &Instance, app: &AppName, updates: &[RefUpdate]) -> Resul
     deploy::check_disk(instance)
 }
 
+/// Refuses a disk that is too full for a deploy.
+///
+/// # Errors
+/// `HostError::DiskFull`.
+pub fn check_disk(instance: &Instance) -> Result<()> {
+    deploy::check_disk(instance)
+}
+
 /// Deploys the one branch of a push.
 ///
 /// # Errors

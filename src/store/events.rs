@@ -3,7 +3,7 @@ use rusqlite::{Row, params};
 use super::{Tables, corrupt};
 use crate::{
     Result, clock,
-    model::{AppName, Caller, Change, Event, OperationId, Outcome},
+    model::{Caller, Change, Event, EventFilter, OperationId, Outcome},
 };
 
 /// What an event's row is made from.
@@ -17,23 +17,6 @@ pub struct NewEvent<'a> {
     pub outcome: Outcome,
     /// The operation that did it.
     pub operation: Option<OperationId>,
-}
-
-/// Which events to read. Each condition that is set must hold.
-#[derive(Clone, Debug, Default)]
-pub struct EventFilter {
-    /// About this app.
-    pub app: Option<AppName>,
-    /// By this actor, as stored: `key:ann`.
-    pub actor: Option<String>,
-    /// This action, or all of a noun: `config:set`, `config`.
-    pub action: Option<String>,
-    /// With this outcome.
-    pub outcome: Option<Outcome>,
-    /// At or after this time, in milliseconds since 1970.
-    pub since: Option<i64>,
-    /// After the event of this number.
-    pub after: Option<i64>,
 }
 
 impl Tables<'_> {

@@ -6,7 +6,6 @@ use crate::{
     error::AccessError,
     instance::Instance,
     model::{Access, Actor, Caller, Change, Door, Needed, Outcome, Refusal, Right, Role, Subject, allow},
-    ops,
     settings::{Account, Session},
 };
 
@@ -16,7 +15,7 @@ use crate::{
 ///
 /// # Errors
 /// [`AccessError::Unknown`] for somebody that the instance does not know; [`Error::Store`].
-pub(super) fn caller(instance: &Instance, session: &Session, door: Door) -> Result<Caller> {
+pub fn caller(instance: &Instance, session: &Session, door: Door) -> Result<Caller> {
     let Some(actor) = &session.actor else { return Ok(Caller::owner(Account::current().name)) };
     let address = session.address;
     match actor.parse::<Actor>() {
@@ -48,7 +47,7 @@ fn unknown(actor: &str) -> Error {
 ///
 /// # Errors
 /// [`AccessError::Lacks`]; [`Error::NotFound`] for an app that the caller may not see; what finding an operation says.
-pub(super) fn check_access(context: &Context<'_>, command: &str, access: &Access<'_>) -> Result<()> {
+pub fn check_access(context: &Context<'_>, command: &str, access: &Access<'_>) -> Result<()> {
     let needed = match access {
         Access::Here => Needed::Here,
         Access::Inside => Needed::Inside,
@@ -64,7 +63,7 @@ pub(super) fn check_access(context: &Context<'_>, command: &str, access: &Access
 fn needed_for_operation(context: &Context<'_>, target: Option<&str>, right: Right) -> Result<Needed> {
     let Some(target) = target else { return Ok(Needed::Server(right)) };
     let Ok(id) = target.parse() else { return Ok(Needed::App(target.parse()?, right)) };
-    match ops::operations::app_of(context, id) {
+    match super::operations::app_of(context, id) {
         Ok(Some(app)) => Ok(Needed::App(app, right)),
         // It is about the server, or an app that is gone.
         Ok(None) => Ok(Needed::Server(Right::Administer)),
@@ -78,7 +77,7 @@ fn needed_for_operation(context: &Context<'_>, target: Option<&str>, right: Righ
 ///
 /// # Errors
 /// As [`check_access`].
-pub(super) fn check(context: &Context<'_>, command: &str, needed: &Needed) -> Result<()> {
+pub fn check(context: &Context<'_>, command: &str, needed: &Needed) -> Result<()> {
     let Err(refusal) = allow(context.caller, needed) else { return Ok(()) };
     let subject = match needed {
         Needed::App(app, _) => Subject::App(app.clone()),

@@ -1,0 +1,16 @@
+use serde::{Deserialize, Serialize};
+
+use super::{DeploymentKind, EnvKey, PropertyChange};
+
+/// A change of what an app is run with: of its config, of its properties.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Edit {
+    /// What kind of deployment it makes.
+    pub kind: DeploymentKind,
+    /// Why, for the release that applies it: `config: set A, B`.
+    pub reason: String,
+    /// Variables with their new values; none removes one.
+    pub config: Vec<(EnvKey, Option<String>)>,
+    /// Properties of the app and of its process types.
+    pub properties: Vec<PropertyChange>,
+}
