@@ -102,7 +102,7 @@ impl Floor {
         std::fs::create_dir_all(directory.join(".paas")).unwrap();
         run(Command::new("git").args(["init", "-q", "--bare"]).arg(directory.join("bare.git"))).expect_success();
         repository.git(&["remote", "add", "floor", directory.join("bare.git").to_str().unwrap()]).expect_success();
-        let plan = server.paas(&["plan", repository.path.to_str().unwrap(), "--format", "dockerfile"]);
+        let plan = server.paas(&["plan", repository.path.to_str().unwrap(), "--dockerfile"]);
         std::fs::write(directory.join("Dockerfile"), plan.expect_success().stdout).unwrap();
         let instance = server.instance_id().unwrap();
         Floor { directory, network: format!("paas-{instance}"), address: format!("10.222.{}.250", server.slot) }
