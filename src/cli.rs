@@ -419,18 +419,26 @@ fn usage(error: &clap::Error, arguments: &[OsString], known: Option<&AppName>) -
         drop(error.print());
         return 0;
     }
+    // In a clone the app is known, and a word where none is wanted may be another app's name.
+    let other = match (error.kind(), known, error.get(clap::error::ContextKind::InvalidArg)) {
+        (clap::error::ErrorKind::UnknownArgument, Some(app), Some(clap::error::ContextValue::String(word)))
+            if word.parse::<AppName>().is_ok() =>
+        {
+            Some(format!("the app here is {app}; for another one, add `--app {word}`"))
+        }
+        _ => None,
+    };
     if arguments::asks_for_json(arguments) {
+        // Up to the usage: what is missing is on lines of its own.
         let text = error.to_string();
-        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        let error = Error::usage(message, "add `--help` to the command to see its usage");
-        return fail(&error, Ui { format: Format::Json, quiet: false });
+        let said: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+        let message = said.join(" ").trim_start_matches("error: ").to_owned();
+        let hint = other.unwrap_or_else(|| "add `--help` to the command to see its usage".to_owned());
+        return fail(&Error::usage(message, hint), Ui { format: Format::Json, quiet: false });
     }
     drop(error.print());
-    if let (clap::error::ErrorKind::UnknownArgument, Some(app), Some(clap::error::ContextValue::String(word))) =
-        (error.kind(), known, error.get(clap::error::ContextKind::InvalidArg))
-        && word.parse::<AppName>().is_ok()
-    {
-        Ui::default().talk(&format!("\nhint: the app here is {app}; for another one, add `--app {word}`"));
+    if let Some(hint) = other {
+        Ui::default().talk(&format!("\nhint: {hint}"));
     }
     Kind::Usage.exit_code()
 }

@@ -78,6 +78,23 @@ pub enum Action {
     /// Starts the release that serves in new containers, proves them healthy, and moves the traffic to them; of one
     /// process type, or of all. Changes that were made without a restart are taken up then, as a new release.
     Restart(Option<ProcessType>),
+    /// Starts a stopped app: as a restart of all its types.
+    Start,
+}
+
+impl Action {
+    /// The command that asks for it, as it is typed, which its event names.
+    pub fn command(&self) -> &str {
+        match self {
+            Action::Push(_) => "git:push",
+            Action::Rebuild => "ps:rebuild",
+            Action::Edit(edit) => &edit.action,
+            Action::Rollback(_) => "releases:rollback",
+            Action::Scale(_) => "ps:scale",
+            Action::Restart(_) => "ps:restart",
+            Action::Start => "ps:start",
+        }
+    }
 }
 
 /// What a deploy came to.
@@ -110,7 +127,7 @@ pub async fn run(context: &Context<'_>, app: &AppName, action: &Action, log: &De
 /// What a deployment is begun with. What can be refused at once is refused here.
 fn request<'a>(context: &Context<'a>, app: &'a AppName, action: &'a Action) -> Result<Request<'a>> {
     let current = || context.instance.read(|tables| tables.serving(&tables.app(app)?));
-    let new = |kind| NewDeployment::without_source(kind, context.caller);
+    let new = |kind| NewDeployment::without_source(kind, action.command(), context.caller);
     let (what, wait, new) = match action {
         Action::Push(push) => (
             format!("the deploy of {} ({})", push.branch, push.commit.short()),
@@ -135,6 +152,7 @@ fn request<'a>(context: &Context<'a>, app: &'a AppName, action: &'a Action) -> R
             }
             ("the restart".to_owned(), true, new(DeploymentKind::Restart))
         }
+        Action::Start => ("the start".to_owned(), true, new(DeploymentKind::Restart)),
     };
     Ok(Request { app, what, wait, new })
 }
@@ -173,7 +191,7 @@ async fn prove(deploy: &ActiveDeploy<'_>, action: &Action, commit: Option<Commit
             let headline = format!("Restarting {process}");
             (release::reuse_current(deploy, &headline, Changes::default())?, Reuse::Except(process.clone()))
         }
-        Action::Restart(None) => (release::reuse_or_cut(deploy)?, Reuse::None),
+        Action::Restart(None) | Action::Start => (release::reuse_or_cut(deploy)?, Reuse::None),
     };
     let candidate = rollout::start(deploy, release, &reuse).await?;
     rollout::wait_healthy(deploy, candidate).await

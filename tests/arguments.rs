@@ -25,6 +25,7 @@ fn in_a_clone_the_app_is_known_and_no_other_word_is_taken_for_it() {
     assert!(here(&["--app", "shop", "apps:info"]).expect_success().stdout.contains("shop"));
     assert!(here(&["apps:info", "--app=shop"]).expect_success().stdout.contains("shop"));
     here(&["apps:info", "shop"]).expect_code(2).says("'shop'").says("--app shop");
+    here(&["apps:info", "shop", "--format", "json"]).expect_code(2).says("--app shop");
     // What ends an app is always told its name, and what lists apps lists all.
     here(&["apps:destroy", "--force"]).expect_code(2);
     assert!(here(&["apps:list"]).expect_success().stdout.contains("shop"));

@@ -71,3 +71,39 @@ fn events_are_followed_as_they_come() {
     drop(lines);
     server.wait_for("the follower to end", std::time::Duration::from_secs(10), || child.try_wait().unwrap().is_some());
 }
+
+#[test]
+fn an_event_names_the_command_as_it_was_typed() {
+    let server = Server::start();
+    let repository = server.repository("dockerfile", "blog");
+    repository.push().expect_success();
+    let typed = [
+        ["config:set", "blog", "A=1"],
+        ["config:unset", "blog", "A"],
+        ["config:set", "blog", "B=1"],
+        ["checks:set", "blog", "timeout=30s"],
+        ["checks:skip", "blog", "--quiet"],
+        ["checks:disable", "blog", "--quiet"],
+        ["checks:enable", "blog", "--quiet"],
+        ["ps:set", "blog", "memory=64m"],
+        ["ps:scale", "blog", "web=2"],
+        ["ps:restart", "blog", "--quiet"],
+        ["ps:stop", "blog", "--quiet"],
+        ["ps:start", "blog", "--quiet"],
+        ["ps:rebuild", "blog", "--quiet"],
+        ["releases:rollback", "blog", "--quiet"],
+        ["apps:set", "blog", "deploy-branch=trunk"],
+        ["settings:set", "keep.images=7", "--quiet"],
+    ];
+    for arguments in &typed {
+        server.paas(arguments).expect_success();
+    }
+    let events = server.json(&["events", "-n", "100"]);
+    let found: Vec<&str> = events.as_array().unwrap().iter().map(|event| event["action"].as_str().unwrap()).collect();
+    let expected: Vec<&str> = typed.iter().map(|arguments| arguments[0]).collect();
+    let begin = found.iter().position(|action| *action == "git:push").unwrap() + 1;
+    assert_eq!(found[begin..], expected, "{events}");
+    // The reason of a release is told where the release was made.
+    let scaled = events.as_array().unwrap().iter().find(|event| event["action"] == "ps:scale").unwrap();
+    assert!(scaled["detail"].as_str().unwrap().chars().skip(1).all(|digit| digit.is_ascii_digit()), "{scaled}");
+}

@@ -104,7 +104,6 @@ fn a_change_answers_in_json_too_and_so_does_an_error() {
     for (arguments, code, kind) in [
         (&["apps:info", "none"][..], 3, "not_found"),
         (&["apps:create", "blog"], 4, "conflict"),
-        (&["apps:info"], 2, "usage"),
         (&["apps:info", "Not_A_Name"], 2, "usage"),
         (&["ps:restart", "blog"], 6, "busy"),
         (&["nonsense"], 2, "usage"),
@@ -117,6 +116,8 @@ fn a_change_answers_in_json_too_and_so_does_an_error() {
         assert_eq!(ran.stdout, "", "{ran}");
     }
     server.paas(&["apps:unlock", "blog"]).expect_success();
+    let missing = "the following required arguments were not provided: <APP>";
+    server.paas(&["apps:info", "--format", "json"]).expect_code(2).says(missing).says("\"kind\": \"usage\"");
     // Quiet is quiet, but for data and errors.
     let quiet = server.paas(&["ps:start", "blog", "--quiet"]).expect_success();
     assert_eq!((quiet.stdout.as_str(), quiet.stderr.as_str()), ("", ""));

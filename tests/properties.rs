@@ -155,6 +155,7 @@ fn a_setting_of_the_server_holds_at_once_and_a_file_wins() {
     let file = server.directory.path().join("config.toml");
     std::fs::write(&file, "images_kept = 7\n").unwrap();
     let source = format!("file {}", file.display());
+    server.paas(&["settings:set", "keep.images"]).expect_code(2).says("`paas settings:unset keep.images` resets it");
     let ran = server.paas(&["settings:set", "keep.images", "9"]).expect_success();
     ran.says(&format!("keep.images is also given by the {source}, which wins"));
     let line = listed("keep.images");

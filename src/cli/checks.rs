@@ -50,9 +50,9 @@ impl Command {
             },
             Command::Run(it) => it.run(context, ui).await,
             Command::Set(it) => it.setter.run(context, ui, Noun::Checks, it.process).await,
-            Command::Skip(it) => it.mode.set(context, ui, CheckMode::Skipped).await,
-            Command::Disable(it) => it.mode.set(context, ui, CheckMode::Disabled).await,
-            Command::Enable(it) => it.mode.set(context, ui, CheckMode::Enabled).await,
+            Command::Skip(it) => it.mode.set(context, ui, "checks:skip", CheckMode::Skipped).await,
+            Command::Disable(it) => it.mode.set(context, ui, "checks:disable", CheckMode::Disabled).await,
+            Command::Enable(it) => it.mode.set(context, ui, "checks:enable", CheckMode::Enabled).await,
         }
     }
 }
@@ -83,11 +83,12 @@ struct Mode {
 }
 
 impl Mode {
-    async fn set(self, context: &Context<'_>, ui: Ui, mode: CheckMode) -> Result<()> {
+    async fn set(self, context: &Context<'_>, ui: Ui, action: &str, mode: CheckMode) -> Result<()> {
         let scope = Scope::Process(self.process.clone());
         let value = Some(mode.as_str().to_owned());
         let edit = Edit {
             kind: DeploymentKind::Settings,
+            action: action.to_owned(),
             reason: format!("checks of {} {}", self.process, mode.as_str()),
             config: Vec::new(),
             properties: vec![PropertyChange { scope, property: &property::CHECK_MODE, value }],

@@ -122,7 +122,7 @@ impl Set {
         let keys: Vec<&str> = pairs.iter().map(|(key, _)| key.as_str()).collect();
         let reason = format!("config: set {}", keys.join(", "));
         let config = pairs.into_iter().map(|(key, value)| (key, Some(value))).collect();
-        apply(context, ui, &self.app.app, reason, config, self.no_restart).await
+        apply(context, ui, &self.app.app, "config:set", reason, config, self.no_restart).await
     }
 }
 
@@ -144,7 +144,7 @@ impl Unset {
         let keys: Vec<&str> = self.keys.iter().map(EnvKey::as_str).collect();
         let reason = format!("config: unset {}", keys.join(", "));
         let config = self.keys.into_iter().map(|key| (key, None)).collect();
-        apply(context, ui, &self.app.app, reason, config, self.no_restart).await
+        apply(context, ui, &self.app.app, "config:unset", reason, config, self.no_restart).await
     }
 }
 
@@ -152,10 +152,11 @@ async fn apply(
     context: &Context<'_>,
     ui: Ui,
     app: &AppName,
+    action: &str,
     reason: String,
     config: Vec<(EnvKey, Option<String>)>,
     no_restart: bool,
 ) -> Result<()> {
-    let edit = Edit { kind: DeploymentKind::Config, reason, config, properties: Vec::new() };
+    let edit = Edit { kind: DeploymentKind::Config, action: action.to_owned(), reason, config, properties: Vec::new() };
     apply_edit(context, ui, app, &edit, !no_restart).await
 }

@@ -1,7 +1,7 @@
 use clap::{Args, Subcommand};
 
 use crate::{
-    Result,
+    Error, Result,
     context::Context,
     model::{Access, Right},
     ops::{
@@ -34,7 +34,10 @@ impl Command {
     pub(super) fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
         match self {
             Command::List(List {}) => ui.show(&settings::list(context)?),
-            Command::Set(it) => show(ui, &settings::set(context, &it.name, Some(&it.value))?),
+            Command::Set(it) => {
+                let (name, value) = it.pair()?;
+                show(ui, &settings::set(context, name, Some(value))?)
+            }
             Command::Unset(it) => show(ui, &settings::set(context, &it.name, None)?),
         }
     }
@@ -48,14 +51,30 @@ pub(super) struct List {}
 
 /// Set a setting of the server, in its database
 ///
+/// `paas settings:set keep.images 10`, or `settings:set keep.images=10`.
+///
 /// It holds at once, for the daemon too. Settings that the daemon reads when it starts, such as the domain, are set in
 /// its file: the error says which line.
 #[derive(Debug, Args)]
 pub(super) struct Set {
-    /// The setting
+    /// The setting, or NAME=VALUE
     name: String,
     /// Its new value
-    value: String,
+    value: Option<String>,
+}
+
+impl Set {
+    /// Reads `NAME VALUE` and `NAME=VALUE`, as the properties of apps are typed.
+    fn pair(&self) -> Result<(&str, &str)> {
+        match (&self.value, self.name.split_once('=')) {
+            (Some(value), _) => Ok((&self.name, value)),
+            (None, Some(pair)) => Ok(pair),
+            (None, None) => Err(Error::usage(
+                format!("there is no value for {}", self.name),
+                format!("`paas settings:set {0} VALUE` sets it; `paas settings:unset {0}` resets it", self.name),
+            )),
+        }
+    }
 }
 
 /// Reset a setting of the server to its default

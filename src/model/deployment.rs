@@ -102,21 +102,6 @@ words! {
     }
 }
 
-impl DeploymentKind {
-    /// What it is in an event: the command, as it is typed.
-    pub fn action(self) -> &'static str {
-        match self {
-            DeploymentKind::Push => "git:push",
-            DeploymentKind::Rebuild => "ps:rebuild",
-            DeploymentKind::Config => "config:set",
-            DeploymentKind::Settings => "ps:set",
-            DeploymentKind::Rollback => "releases:rollback",
-            DeploymentKind::Scale => "ps:scale",
-            DeploymentKind::Restart => "ps:restart",
-        }
-    }
-}
-
 /// A deployment, as the database has it.
 #[derive(Clone, Debug)]
 pub struct Deployment {

@@ -7,6 +7,8 @@ use super::{DeploymentKind, EnvKey, PropertyChange};
 pub struct Edit {
     /// What kind of deployment it makes.
     pub kind: DeploymentKind,
+    /// The command that asks for it, which its event names: `config:unset`.
+    pub action: String,
     /// Why, for the release that applies it: `config: set A, B`.
     pub reason: String,
     /// Variables with their new values; none removes one.

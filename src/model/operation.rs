@@ -49,22 +49,6 @@ words! {
 }
 
 impl OperationKind {
-    /// The command that it is of, as it is typed: what its event says.
-    pub fn action(self) -> &'static str {
-        match self {
-            OperationKind::Push => "git:push",
-            OperationKind::Rebuild => "ps:rebuild",
-            OperationKind::Config => "config:set",
-            OperationKind::Settings => "ps:set",
-            OperationKind::Rollback => "releases:rollback",
-            OperationKind::Scale => "ps:scale",
-            OperationKind::Restart => "ps:restart",
-            OperationKind::Stop => "ps:stop",
-            OperationKind::Destroy => "apps:destroy",
-            OperationKind::Cleanup => "cleanup",
-        }
-    }
-
     /// Whether it is a deployment.
     pub fn is_deployment(self) -> bool {
         match self {
@@ -146,7 +130,6 @@ mod tests {
         for kind in DeploymentKind::ALL {
             let operation: OperationKind = kind.as_str().parse().unwrap();
             assert!(operation.is_deployment());
-            assert_eq!(operation.action(), kind.action());
         }
         assert_eq!(
             OperationKind::ALL.into_iter().filter(|kind| kind.is_deployment()).count(),

@@ -97,7 +97,7 @@ pub async fn apply(
     let (found, _lock) = deploy::hold(context, app, &edit.reason, waiting).await?;
     // Once more: another edit may have come before.
     deploy::edited(instance, &found, edit)?;
-    let change = Change::new(edit.kind.action(), Subject::App(app.clone())).with(&edit.reason);
+    let change = Change::new(&edit.action, Subject::App(app.clone())).with(&edit.reason);
     context.change(&change, |tables| {
         instance.write_config(tables, found.id, &edit.config, context.actor())?;
         tables.change_properties(Some(found.id), &edit.properties, context.actor())

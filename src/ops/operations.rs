@@ -92,17 +92,17 @@ pub async fn run(context: &Context<'_>, action: &Action, log: &DeployLog) -> Res
         Action::Stop { app } => {
             let found = context.instance.read(|tables| tables.app(app))?;
             processes::check_stop(&found)?;
-            let active = Active::open(context, OperationKind::Stop, Some(&found.name), log)?;
+            let active = Active::open(context, OperationKind::Stop, "ps:stop", Some(&found.name), log)?;
             active.run(processes::stop(&active, app)).await.map(Finished::Edited)
         }
         Action::Destroy { app } => {
             let found = context.instance.read(|tables| tables.app(app))?;
             deploy::refuse_locked(&found)?;
-            let active = Active::open(context, OperationKind::Destroy, Some(&found.name), log)?;
+            let active = Active::open(context, OperationKind::Destroy, "apps:destroy", Some(&found.name), log)?;
             active.run(apps::destroy(&active, app)).await.map(Finished::Destroyed)
         }
         Action::Cleanup { build_cache } => {
-            let open = || Active::open(context, OperationKind::Cleanup, None, log);
+            let open = || Active::open(context, OperationKind::Cleanup, "cleanup", None, log);
             let (active, room) = match open() {
                 // On a full disk there is not even room for the row.
                 Err(error) if error.is_full_disk() => {
@@ -129,6 +129,7 @@ impl<'a> Active<'a> {
     fn open(
         context: &'a Context<'a>,
         kind: OperationKind,
+        action: &str,
         app: Option<&AppName>,
         log: &'a DeployLog,
     ) -> Result<Active<'a>> {
@@ -137,7 +138,7 @@ impl<'a> Active<'a> {
         // Claimed before anybody can see the row, or a recovery could take it for a dead one's.
         let (id, claim) = context.instance.write(|tables| {
             let app_id = app.map(|app| tables.app(app)).transpose()?.map(|app| app.id);
-            let new = NewOperation { kind, app_id, subject: &subject, caller: context.caller };
+            let new = NewOperation { kind, action, app_id, subject: &subject, caller: context.caller };
             let id = tables.open_operation(&new)?;
             Ok((id, lock::claim(&paths.deployments_lock(), id.0)?))
         })?;

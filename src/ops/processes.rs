@@ -65,27 +65,15 @@ pub fn unchanged(app: &AppName) -> Edited {
 /// Starts a stopped app. Returns nothing for one that runs already.
 ///
 /// # Errors
-/// As [`restart`].
+/// Whatever fails; nothing of it is left then.
 pub async fn start(context: &Context<'_>, name: &AppName, log: &DeployLog) -> Result<Option<Edited>> {
     let app = context.instance.read(|tables| tables.app(name))?;
     deploy::refuse_locked(&app)?;
     if app.is_running() {
         return Ok(None);
     }
-    restart(context, name, None, log).await.map(Some)
-}
-
-/// Restarts an app, or one process type of it.
-///
-/// # Errors
-/// Whatever fails; what ran before goes on.
-pub async fn restart(
-    context: &Context<'_>,
-    name: &AppName,
-    process: Option<&ProcessType>,
-    log: &DeployLog,
-) -> Result<Edited> {
-    Ok(Edited::deployed(name, &deploy::run(context, name, &deploy::Action::Restart(process.cloned()), log).await?))
+    let started = deploy::run(context, name, &deploy::Action::Start, log).await?;
+    Ok(Some(Edited::deployed(name, &started)))
 }
 
 /// Scales process types: at once if the app runs and `restart` is wanted, else for its next start.

@@ -61,7 +61,13 @@ pub async fn set(context: &Context<'_>, request: &Request, log: &DeployLog) -> R
     let words: Vec<String> = changes.iter().map(words_of).collect();
     let of = process.map(|process| format!(" of {process}")).unwrap_or_default();
     let reason = format!("{}{of}: {}", words_for(noun), words.join(" "));
-    let edit = Edit { kind: DeploymentKind::Settings, reason, config: Vec::new(), properties: changes };
+    let edit = Edit {
+        kind: DeploymentKind::Settings,
+        action: action(noun).to_owned(),
+        reason,
+        config: Vec::new(),
+        properties: changes,
+    };
     edit::apply(context, app, &edit, request.restart, log).await
 }
 

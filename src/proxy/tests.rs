@@ -73,8 +73,13 @@ impl Rig {
         let (deployment, release, address) = self
             .instance
             .write(|tables| {
-                let new =
-                    NewDeployment { kind: DeploymentKind::Push, caller: &Caller::daemon(), branch: None, commit: None };
+                let new = NewDeployment {
+                    kind: DeploymentKind::Push,
+                    action: "git:push",
+                    caller: &Caller::daemon(),
+                    branch: None,
+                    commit: None,
+                };
                 let deployment = tables.open_deployment(&tables.app_by_id(app_id)?, &new)?;
                 let release = tables.cut_release(
                     app_id,

@@ -14,6 +14,8 @@ use crate::{
 pub struct NewDeployment<'a> {
     /// Why.
     pub kind: DeploymentKind,
+    /// The command that asks for it, which its event names: `git:push`.
+    pub action: &'a str,
     /// Who asked for it, and by which door.
     pub caller: &'a Caller,
     /// The branch pushed.
@@ -24,8 +26,8 @@ pub struct NewDeployment<'a> {
 
 impl<'a> NewDeployment<'a> {
     /// A deployment of what was built before.
-    pub fn without_source(kind: DeploymentKind, caller: &'a Caller) -> NewDeployment<'a> {
-        NewDeployment { kind, caller, branch: None, commit: None }
+    pub fn without_source(kind: DeploymentKind, action: &'a str, caller: &'a Caller) -> NewDeployment<'a> {
+        NewDeployment { kind, action, caller, branch: None, commit: None }
     }
 }
 
@@ -39,8 +41,13 @@ impl Tables<'_> {
     pub fn open_deployment(&self, app: &App, new: &NewDeployment<'_>) -> Result<DeployId> {
         let subject = Subject::App(app.name.clone());
         let kind = new.kind.as_str().parse()?;
-        let id =
-            self.open_operation(&NewOperation { kind, app_id: Some(app.id), subject: &subject, caller: new.caller })?;
+        let id = self.open_operation(&NewOperation {
+            kind,
+            action: new.action,
+            app_id: Some(app.id),
+            subject: &subject,
+            caller: new.caller,
+        })?;
         self.execute(
             "INSERT INTO deployment_details (operation_id, branch, commit_id) VALUES (?1, ?2, ?3)",
             params![id, new.branch, new.commit],

@@ -14,6 +14,8 @@ use crate::{
 pub struct NewOperation<'a> {
     /// What it does.
     pub kind: OperationKind,
+    /// The command that asks for it, which its event names: `ps:stop`.
+    pub action: &'a str,
     /// The app that it is about; none: the server.
     pub app_id: Option<AppId>,
     /// What it is about.
@@ -32,10 +34,11 @@ impl Tables<'_> {
     pub fn open_operation(&self, new: &NewOperation<'_>) -> Result<OperationId> {
         let now = clock::now();
         let id = OperationId(self.insert(
-            "INSERT INTO operations (kind, app_id, subject, actor, door, address, state, created_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'queued', ?7)",
+            "INSERT INTO operations (kind, action, app_id, subject, actor, door, address, state, created_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'queued', ?8)",
             params![
                 new.kind,
+                new.action,
                 new.app_id,
                 new.subject.to_string(),
                 new.caller.actor,
@@ -109,7 +112,9 @@ impl Tables<'_> {
     pub fn set_live(&self, id: DeployId) -> Result<()> {
         self.execute("UPDATE operations SET finished_at = ?2 WHERE id = ?1", params![id, clock::now()])?;
         let reason: Option<String> = self.one(
-            "SELECT 'v' || releases.version || ': ' || releases.reason AS reason
+            "SELECT 'v' || releases.version
+                    || CASE WHEN releases.created_at >= deployments.created_at THEN ': ' || releases.reason ELSE '' END
+                    AS reason
              FROM deployments LEFT JOIN releases ON releases.id = deployments.release_id WHERE deployments.id = ?1",
             [id],
             |row| row.get("reason"),
@@ -127,10 +132,10 @@ impl Tables<'_> {
         };
         self.execute(
             "INSERT INTO events (at, actor, door, address, action, subject, app, outcome, detail, operation_id)
-             SELECT ?2, actor, door, address, ?3, subject, CASE WHEN subject LIKE 'app:%' THEN substr(subject, 5) END,
-                    ?4, ?5, id
+             SELECT ?2, actor, door, address, action, subject, CASE WHEN subject LIKE 'app:%' THEN substr(subject, 5) END,
+                    ?3, ?4, id
              FROM operations WHERE id = ?1",
-            params![operation.id, clock::now(), operation.kind.action(), outcome, detail],
+            params![operation.id, clock::now(), outcome, detail],
         )
         .map(drop)
     }

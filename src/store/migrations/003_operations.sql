@@ -2,6 +2,8 @@
 CREATE TABLE operations (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     kind TEXT NOT NULL,
+    -- The command that asked for it, which its event names.
+    action TEXT NOT NULL,
     -- NULL for the server, and for an app that is gone.
     app_id INTEGER REFERENCES apps (id) ON DELETE SET NULL,
     subject TEXT NOT NULL,
@@ -22,8 +24,11 @@ CREATE TABLE operations (
 ) STRICT;
 
 INSERT INTO operations
-    (id, kind, app_id, subject, actor, door, state, step, error, canceled_by, superseded_by, created_at, finished_at)
-SELECT deployments.id, kind, app_id, 'app:' || apps.name, actor,
+    (id, kind, action, app_id, subject, actor, door, state, step, error, canceled_by, superseded_by, created_at, finished_at)
+SELECT deployments.id, kind,
+       CASE kind WHEN 'push' THEN 'git:push' WHEN 'config' THEN 'config:set' WHEN 'settings' THEN 'ps:set'
+                 WHEN 'rollback' THEN 'releases:rollback' ELSE 'ps:' || kind END,
+       app_id, 'app:' || apps.name, actor,
        CASE WHEN actor NOT LIKE 'key:%' THEN 'local' WHEN kind = 'push' THEN 'git' ELSE 'ssh' END,
        CASE WHEN deployments.state IN ('queued', 'succeeded', 'failed', 'canceled', 'superseded')
             THEN deployments.state ELSE 'running' END,
