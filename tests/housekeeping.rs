@@ -102,8 +102,8 @@ fn cleanup_removes_what_nobody_needs_and_disturbs_no_running_deploy() {
     let foreign = build(&["paas.instance=another"], &[]);
     // An image that is built, and whose deploy has not come to cut its release.
     let database = rusqlite::Connection::open(server.root().join("paas.db")).unwrap();
-    let unfinished = "INSERT INTO operations (id, app_id, kind, subject, state, step, actor, door, created_at)
-                      VALUES (77, 1, 'push', 'app:blog', 'running', 'building', 'daemon', 'daemon', 0);
+    let unfinished = "INSERT INTO operations (id, app_id, kind, action, subject, state, step, actor, door, created_at)
+                      VALUES (77, 1, 'push', 'push', 'app:blog', 'running', 'building', 'daemon', 'daemon', 0);
                       INSERT INTO deployment_details (operation_id) VALUES (77)";
     database.execute_batch(unfinished).unwrap();
     let building = build(&[&label, "paas.app=blog", "paas.deployment=77"], &["--tag", &tag(&server, "blog", 77)]);

@@ -376,8 +376,8 @@ fn a_child_outlives_its_client_finds_its_pipes_closed_and_leaves_no_zombie() {
     let server = Fixture::new();
     let (pid, ended) = (server.path("pid"), server.path("ended"));
     let command = format!(
-        "echo $$ > {pid}.new; mv {pid}.new {pid}; trap '' PIPE; cat > /dev/null; sleep 0.3; \
-         echo late 2>/dev/null || touch {ended}; sleep 0.3",
+        "echo $$ > {pid}.new; mv {pid}.new {pid}; trap '' PIPE; cat > /dev/null; \
+         while echo late 2>/dev/null; do sleep 0.05; done; touch {ended}; sleep 0.3",
         pid = pid.display(),
         ended = ended.display()
     );

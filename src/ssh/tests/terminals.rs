@@ -159,7 +159,7 @@ fn a_child_outlives_its_client_and_finds_its_terminal_gone() {
     let server = Fixture::new();
     let (begun, ended) = (server.path("begun"), server.path("ended"));
     let command = format!(
-        "trap '' HUP; touch {begun}; cat > /dev/null; echo late 2> /dev/null || touch {ended}",
+        "trap '' HUP; touch {begun}; cat > /dev/null; while echo late 2> /dev/null; do sleep 0.05; done; touch {ended}",
         begun = begun.display(),
         ended = ended.display()
     );
