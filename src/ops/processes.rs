@@ -17,7 +17,9 @@ use crate::{
     engine::{Engine, Running},
     error::DeployError,
     instance::Instance,
-    model::{self, App, AppName, AppState, Change, Condition, Noun, ProcessType, Status, Subject, app_status},
+    model::{
+        self, App, AppName, AppState, Change, Condition, Noun, ProcessSpec, ProcessType, Status, Subject, app_status,
+    },
     proxy,
     store::{Container, ContainerState},
     ui::{DeployLog, Show, Text, lines_or_dash, or_dash},
@@ -190,13 +192,11 @@ pub struct Report {
     pub properties: PropertyLines,
 }
 
-/// How a process type is run.
+/// How a process type is run, as a release has it.
 #[derive(Clone, Debug, Serialize)]
-pub struct TypeReport {
+pub struct ProcessRun {
     /// The type.
     pub process: ProcessType,
-    /// How many containers it is meant to have.
-    pub quantity: u32,
     /// What it runs; none: the image's own command.
     pub command: Option<String>,
     /// Its memory limit.
@@ -209,6 +209,30 @@ pub struct TypeReport {
     pub stop_timeout_seconds: u32,
     /// The time for requests in flight before SIGTERM.
     pub drain_timeout_seconds: u32,
+}
+
+impl From<&ProcessSpec> for ProcessRun {
+    fn from(spec: &ProcessSpec) -> ProcessRun {
+        ProcessRun {
+            process: spec.process.clone(),
+            command: spec.command.clone(),
+            memory_bytes: spec.run.memory_mib.map(|mebibytes| u64::from(mebibytes) << 20),
+            cpus: spec.run.cpu_millis.map(|millis| f64::from(millis) / 1000.0),
+            restart: spec.run.restart.to_string(),
+            stop_timeout_seconds: spec.run.stop_timeout_seconds,
+            drain_timeout_seconds: spec.run.drain_timeout_seconds,
+        }
+    }
+}
+
+/// A process type of an app.
+#[derive(Clone, Debug, Serialize)]
+pub struct TypeReport {
+    /// How it is run.
+    #[serde(flatten)]
+    pub run: ProcessRun,
+    /// How many containers it is meant to have.
+    pub quantity: u32,
 }
 
 /// How a container is.
@@ -244,12 +268,12 @@ impl Show for Report {
             };
             format!("{}: {}{memory}{since}", container.container, container.status.words())
         });
-        let types = self.processes.iter().map(|spec| {
-            let mut words = vec![format!("{}={}", spec.process, spec.quantity)];
-            words.extend(spec.memory_bytes.map(|bytes| format!("memory {}m", bytes >> 20)));
-            words.extend(spec.cpus.map(|cpus| format!("cpus {cpus}")));
-            words.push(format!("restart {}", spec.restart));
-            words.push(format!("stop timeout {} s", spec.stop_timeout_seconds));
+        let types = self.processes.iter().map(|TypeReport { run, quantity }| {
+            let mut words = vec![format!("{}={}", run.process, quantity)];
+            words.extend(run.memory_bytes.map(|bytes| format!("memory {}m", bytes >> 20)));
+            words.extend(run.cpus.map(|cpus| format!("cpus {cpus}")));
+            words.push(format!("restart {}", run.restart));
+            words.push(format!("stop timeout {} s", run.stop_timeout_seconds));
             words.join(", ")
         });
         let facts = Text::facts(vec![
@@ -305,18 +329,7 @@ pub async fn report(context: &Context<'_>, name: &AppName) -> Result<Report> {
         status: app_status(app.state, health.0, health.1),
         release: app.current_release.map(|release| release.0),
         lock: LockInfo::of(&app),
-        processes: specs
-            .map(|spec| TypeReport {
-                process: spec.process.clone(),
-                quantity: quantity_of(&spec.process),
-                command: spec.command.clone(),
-                memory_bytes: spec.run.memory_mib.map(|mebibytes| u64::from(mebibytes) << 20),
-                cpus: spec.run.cpu_millis.map(|millis| f64::from(millis) / 1000.0),
-                restart: spec.run.restart.to_string(),
-                stop_timeout_seconds: spec.run.stop_timeout_seconds,
-                drain_timeout_seconds: spec.run.drain_timeout_seconds,
-            })
-            .collect(),
+        processes: specs.map(|spec| TypeReport { run: spec.into(), quantity: quantity_of(&spec.process) }).collect(),
         containers: reports,
         properties: properties::report(context, Noun::Ps, Some(name), None)?,
     })

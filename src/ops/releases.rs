@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::apps::IMAGE_COMMAND;
+use super::{apps::IMAGE_COMMAND, processes::ProcessRun};
 use crate::{
     Error, Result, clock,
     context::Context,
     engine::Engine,
     error::Thing,
-    model::{App, AppName, Check, MASK, Override, ProcessType, Release, ReleaseVersion, Scope},
+    model::{App, AppName, Check, MASK, Override, Release, ReleaseVersion, Scope},
     ui::{Show, Text, lines_or_dash, or_dash},
 };
 
@@ -133,30 +133,18 @@ pub struct ReleaseInfo {
 /// A process type of a release.
 #[derive(Clone, Debug, Serialize)]
 pub struct ProcessInfo {
-    /// The type.
-    pub process: ProcessType,
-    /// What it runs; none: the image's own command.
-    pub command: Option<String>,
-    /// Its memory limit.
-    pub memory_bytes: Option<u64>,
-    /// Its CPU limit, in CPUs.
-    pub cpus: Option<f64>,
-    /// Whether a container that ended is started again.
-    pub restart: String,
-    /// The time between SIGTERM and SIGKILL.
-    pub stop_timeout_seconds: u32,
-    /// The time for requests in flight before SIGTERM.
-    pub drain_timeout_seconds: u32,
+    /// How it is run.
+    #[serde(flatten)]
+    pub run: ProcessRun,
     /// How it is checked.
     pub check: Check,
 }
 
 impl Show for ReleaseInfo {
     fn text(&self) -> Text {
-        let processes = self
-            .processes
-            .iter()
-            .map(|process| format!("{}: {}", process.process, process.command.as_deref().unwrap_or(IMAGE_COMMAND)));
+        let processes = self.processes.iter().map(|process| {
+            format!("{}: {}", process.run.process, process.run.command.as_deref().unwrap_or(IMAGE_COMMAND))
+        });
         let overrides = self.overrides.iter().map(|entry| {
             let of = match &entry.scope {
                 Scope::Process(process) => format!("{process}: "),
@@ -219,16 +207,7 @@ pub fn info(
         processes: release
             .processes
             .iter()
-            .map(|spec| ProcessInfo {
-                process: spec.process.clone(),
-                command: spec.command.clone(),
-                memory_bytes: spec.run.memory_mib.map(|mebibytes| u64::from(mebibytes) << 20),
-                cpus: spec.run.cpu_millis.map(|millis| f64::from(millis) / 1000.0),
-                restart: spec.run.restart.to_string(),
-                stop_timeout_seconds: spec.run.stop_timeout_seconds,
-                drain_timeout_seconds: spec.run.drain_timeout_seconds,
-                check: spec.run.check.masked(),
-            })
+            .map(|spec| ProcessInfo { run: spec.into(), check: spec.run.check.masked() })
             .collect(),
         config: config.into_iter().map(|(key, value)| (key.to_string(), shown(value))).collect(),
         overrides: release.overrides.iter().map(Override::masked).collect(),
