@@ -107,7 +107,7 @@ pub(super) fn generate(
         let BuildSection { versions, variables, .. } = &scope.paas_toml.build;
         let build = BuildSection { versions: versions.clone(), variables: variables.clone(), ..Default::default() };
         let paas_toml = PaasToml { build, ..PaasToml::default() };
-        let scope = Scope::new(tree, &other.manifest, &paas_toml, scope.today)?;
+        let scope = Scope::new(tree, &other.manifest, &paas_toml, scope.today);
         let packages = SystemPackages::find(&scope)?;
         let (other_context, _) = self::context(&scope, &directory, &packages, ignore, &mut extra_files)?;
         let text = render(buildpacks, &format!("{}/{}", other.name, rule.template), &other_context)?;
