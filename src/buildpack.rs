@@ -15,6 +15,8 @@ mod dockerfile;
 mod document;
 mod extract;
 mod generate;
+mod lfs;
+mod line_ends;
 mod manifest;
 mod paas_toml;
 mod packages;
@@ -33,6 +35,8 @@ use diagnose::FailureRule;
 #[cfg(not(test))]
 use include_dir::{Dir, include_dir};
 use manifest::Manifest;
+pub use app_json::{Scripts, Variable};
+pub use line_ends::{FlawedScript, culprit};
 pub use plan::{BuildPlan, plan};
 use serde::Deserialize;
 pub use show::{Detected, Shown};

@@ -88,14 +88,17 @@ mod tests {
 
     #[test]
     fn a_history_is_cut_off_where_parents_are_missing() -> Result<()> {
-        let (directory, incoming, ids) = repository(4)?;
-        assert!(!incoming.is_cut_off(ids[3])?);
-        remove(&directory, ids[1])?;
-        assert!(incoming.is_cut_off(ids[3])?);
-        assert!(incoming.is_cut_off(ids[2])?);
-        // What a branch has is not looked at: a shallow clone of what is here already can be pushed.
-        incoming.repository.reference("refs/heads/main", ids[2].oid(), true, "x").map_err(Error::bug)?;
-        assert!(!incoming.is_cut_off(ids[3])?);
+        for is_first in [true, false] {
+            let (directory, incoming, ids) = repository(5)?;
+            if !is_first {
+                incoming.repository.reference("refs/heads/main", ids[1].oid(), true, "x").map_err(Error::bug)?;
+            }
+            assert!(!incoming.is_cut_off(ids[4])?);
+            remove(&directory, ids[2])?;
+            assert!(incoming.is_cut_off(ids[4])?, "{is_first}");
+            assert!(incoming.is_cut_off(ids[3])?, "{is_first}");
+            assert!(!incoming.is_cut_off(ids[1])?, "{is_first}");
+        }
         Ok(())
     }
 
