@@ -31,12 +31,12 @@ mod version;
 
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
+pub use app_json::{Scripts, Variable};
 use diagnose::FailureRule;
 #[cfg(not(test))]
 use include_dir::{Dir, include_dir};
-use manifest::Manifest;
-pub use app_json::{Scripts, Variable};
 pub use line_ends::{FlawedScript, culprit};
+use manifest::Manifest;
 pub use plan::{BuildPlan, plan};
 use serde::Deserialize;
 pub use show::{Detected, Shown};

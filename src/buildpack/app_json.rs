@@ -115,16 +115,27 @@ impl Scripts {
 }
 
 /// The keys of this file that Heroku or Dokku act on.
-const KEYS: [&str; 10] = [
-    "addons", "buildpacks", "cron", "env", "environments", "formation", "healthchecks", "image", "scripts", "stack",
-];
+const KEYS: [&str; 10] =
+    ["addons", "buildpacks", "cron", "env", "environments", "formation", "healthchecks", "image", "scripts", "stack"];
 /// Those that only describe the app.
 const DESCRIPTIVE: [&str; 8] =
     ["$schema", "name", "description", "keywords", "website", "repository", "logo", "success_url"];
 /// What is read of a health check.
 const OF_CHECKS: [&str; 14] = [
-    "type", "name", "description", "path", "port", "content", "command", "attempts", "timeout", "wait", "initialDelay",
-    "httpHeaders", "listening", "uptime",
+    "type",
+    "name",
+    "description",
+    "path",
+    "port",
+    "content",
+    "command",
+    "attempts",
+    "timeout",
+    "wait",
+    "initialDelay",
+    "httpHeaders",
+    "listening",
+    "uptime",
 ];
 /// What is read of a variable.
 const OF_VARIABLES: [&str; 5] = ["description", "value", "required", "generator", "sync"];
@@ -190,9 +201,8 @@ fn startup(checks: &[HealthCheck]) -> Option<usize> {
 /// Reads an entry of `env`: a value, or a table about it.
 fn variable(name: &str, value: Value) -> Result<Variable> {
     let refused = |message: String, hint: &str| refused(APP_JSON, None, message, hint);
-    let key: EnvKey = name
-        .parse()
-        .map_err(|error: Invalid| refused(format!("env: {error}"), "write a name such as `SECRET_KEY`"))?;
+    let key: EnvKey =
+        name.parse().map_err(|error: Invalid| refused(format!("env: {error}"), "write a name such as `SECRET_KEY`"))?;
     let hint = "write a text, or a table with `value`, `generator`, `required` and `description`";
     let text_of = |value: &Value| match value {
         Value::String(text) => Ok(text.clone()),
@@ -264,7 +274,9 @@ fn without_effect(whole: &Map<String, Value>) -> Vec<String> {
                 let all = others(value, 0, &["dokku", "postdeploy"]).map(|name| format!("scripts.{name}"));
                 idle.extend(all);
                 let of_dokku = value.get("dokku").unwrap_or(&Value::Null);
-                idle.extend(others(of_dokku, 0, &["predeploy", "postdeploy"]).map(|name| format!("scripts.dokku.{name}")));
+                idle.extend(
+                    others(of_dokku, 0, &["predeploy", "postdeploy"]).map(|name| format!("scripts.dokku.{name}")),
+                );
             }
             "healthchecks" => {
                 for (process, checks) in value.as_object().into_iter().flatten() {
@@ -439,7 +451,10 @@ mod tests {
         app.json asks for 2 cron jobs, which do not run: paas has no cron yet
         app.json: paas does nothing about addons, env.A.secret, formation.web.size, formation.worker.max_parallel, healthchecks.web[0], healthchecks.web[1].warn, own, scripts.test, scripts.dokku.other, stack, env.B.generator
         ");
-        assert_eq!(warnings(r#"{"cron": [{"command": "a"}]}"#)?, "app.json asks for 1 cron job, which does not run: paas has no cron yet");
+        assert_eq!(
+            warnings(r#"{"cron": [{"command": "a"}]}"#)?,
+            "app.json asks for 1 cron job, which does not run: paas has no cron yet"
+        );
         // Another tool's file of the same name, and what is almost a key of this one.
         assert_eq!(warnings(r#"{"expo": {"name": "x"}, "displayName": "x"}"#)?, "");
         assert_eq!(warnings(r#"{"formatoin": {}}"#)?, "app.json: paas does nothing about formatoin");

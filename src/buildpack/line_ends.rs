@@ -8,7 +8,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{document::refused, dockerfile::instructions};
+use super::{dockerfile::instructions, document::refused};
 use crate::{
     Result,
     model::ProcessSpec,
@@ -19,7 +19,21 @@ use crate::{
 const LOOKED_AT: u64 = 64 * 1024;
 /// What is between a program and the one that it starts, with its own options.
 const WRAPPERS: [&str; 16] = [
-    "exec", "env", "nohup", "time", "command", "nice", "if", "then", "else", "do", "while", "until", "!", "{", "tini",
+    "exec",
+    "env",
+    "nohup",
+    "time",
+    "command",
+    "nice",
+    "if",
+    "then",
+    "else",
+    "do",
+    "while",
+    "until",
+    "!",
+    "{",
+    "tini",
     "dumb-init",
 ];
 /// Programs that read a script of lines.
@@ -75,7 +89,9 @@ impl Flaw {
             Flaw::Crlf => "write `* text=auto eol=lf` (or `*.sh text eol=lf`) in a file named .gitattributes, then \
                            `git add --renormalize .`, commit and push again"
                 .to_owned(),
-            Flaw::Mark => format!("`sed -i '1s/^\\xEF\\xBB\\xBF//' {}`, commit and push again", shell_words::quote(file)),
+            Flaw::Mark => {
+                format!("`sed -i '1s/^\\xEF\\xBB\\xBF//' {}`, commit and push again", shell_words::quote(file))
+            }
             Flaw::Wide => "save it as UTF-8 without a byte order mark, commit and push again".to_owned(),
         }
     }
@@ -197,7 +213,9 @@ fn runs_of(line: &str) -> Vec<Run> {
 fn runs_of_words(words: &[String]) -> Vec<Run> {
     let is_assignment = |word: &String| {
         let (name, rest) = word.split_once('=').unwrap_or(("", ""));
-        !name.is_empty() && !rest.starts_with('=') && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        !name.is_empty()
+            && !rest.starts_with('=')
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
     };
     let mut rest = words;
     let mut wrapped = false;
@@ -299,7 +317,8 @@ impl Image {
                     let words: Vec<&str> = rest.split_whitespace().filter(|word| !word.starts_with("--")).collect();
                     let before = std::mem::take(&mut image.last);
                     named.extend(name.take().map(|name| (name, before)));
-                    image.last = words.first().and_then(|base| named.get(&base.to_lowercase())).cloned().unwrap_or_default();
+                    image.last =
+                        words.first().and_then(|base| named.get(&base.to_lowercase())).cloned().unwrap_or_default();
                     name = words.get(2).map(|name| name.to_lowercase());
                 }
                 "WORKDIR" => image.last.directory = image.last.place(rest),
@@ -481,9 +500,9 @@ mod tests {
             used_by: used_by.iter().map(|name| (*name).to_owned()).collect(),
         };
         let scripts = [script("bin/serve", &["web"]), script("bin/migrate", &[])];
-        let culprit = |used_by: &str, said: &str| super::culprit(&scripts, used_by, said).map(|script| script.file.as_str());
-        assert_eq!(culprit("web", ""), Some("bin/serve"));
-        assert_eq!(culprit("worker", "sh: 1: bin/migrate: not found"), Some("bin/migrate"));
-        assert_eq!(culprit("worker", "bin/migrate-all: not found, nor re-serve"), None);
+        let file = |used_by: &str, said: &str| culprit(&scripts, used_by, said).map(|script| script.file.as_str());
+        assert_eq!(file("web", ""), Some("bin/serve"));
+        assert_eq!(file("worker", "sh: 1: bin/migrate: not found"), Some("bin/migrate"));
+        assert_eq!(file("worker", "bin/migrate-all: not found, nor re-serve"), None);
     }
 }

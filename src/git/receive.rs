@@ -91,11 +91,9 @@ impl<R: Read, W: Write> ProcReceive<R, W> {
     /// [`Error::Host`].
     pub fn ok_as(&mut self, name: &str, moved: &RefUpdate) -> Result<()> {
         self.ok(name)?;
-        for option in [
-            format!("refname {}", moved.name),
-            format!("old-oid {}", moved.old),
-            format!("new-oid {}", moved.new),
-        ] {
+        for option in
+            [format!("refname {}", moved.name), format!("old-oid {}", moved.old), format!("new-oid {}", moved.new)]
+        {
             write_packet(&mut self.output, &format!("option {option}\n"))?;
         }
         Ok(())

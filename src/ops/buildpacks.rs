@@ -140,6 +140,8 @@ impl Show for BuildPlan {
             ("Port".to_owned(), port),
         ];
         facts.extend(self.release_command.iter().map(|command| ("Release".to_owned(), command.clone())));
+        facts.extend(self.scripts.named().into_iter().map(|(name, command)| (name.to_owned(), command.to_owned())));
+        facts.extend(self.describe_variables().map(|text| ("Variables".to_owned(), text)));
         let choices =
             self.choices.iter().map(|choice| (choice.what.clone(), format!("{}, {}", choice.option, choice.source)));
         facts.extend(choices);
