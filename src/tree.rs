@@ -182,15 +182,17 @@ impl Tree {
     }
 
     /// The first bytes of a file, at most `limit`; links that stay within the source are followed. Nothing if there is
-    /// none.
+    /// none, or if it is too large to be a script or a manifest.
     ///
     /// # Errors
     /// `SourceError::Unreadable` if it cannot be read.
-    pub fn read_head(&self, path: impl AsRef<Path>, limit: u64) -> Result<Option<Vec<u8>>> {
+    pub fn read_head(&self, path: impl AsRef<Path>, limit: usize) -> Result<Option<Vec<u8>>> {
         let Some(entry) = self.resolve(path.as_ref())? else { return Ok(None) };
-        let mut head = Vec::new();
-        let read = self.read_file(entry, |_, file| file.take(limit).read_to_end(&mut head).map(drop))?;
-        read.map_err(|error| unreadable_file(&entry.path, &error))?;
+        if self.size(entry)? > READ_LIMIT {
+            return Ok(None);
+        }
+        let mut head = self.content(entry)?;
+        head.truncate(limit);
         Ok(Some(head))
     }
 

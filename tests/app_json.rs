@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::{Repository, Server, docker, run};
+use crate::{
+    harness::{Repository, Server, docker, run},
+    processes::{deploying, kill},
+};
 
 /// For what takes as long as the machine is busy.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -112,10 +115,11 @@ fn scripts_run_around_a_deploy() {
     // What it wrote is in the image, and nothing of the config is; all else of the image is as it was built.
     assert_eq!(server.get("shop", "/made.txt").body, "a-secret-value\n");
     let format = "{{json .Config.Env}} {{json .Config.Entrypoint}} {{json .Config.Cmd}} {{.Config.User}} \
-                  {{.Config.WorkingDir}} {{len .Config.Labels}}";
+                  {{.Config.WorkingDir}} {{json .Config.Labels}}";
     let config = run(docker().args(["inspect", "--format", format, &image(&server)])).expect_success().stdout;
     assert!(config.contains("KEPT=yes") && !config.contains("MODE="), "{config}");
-    assert!(config.contains(r#"["httpd"] ["-f","-p","5000","-h","/www"] 65534 /www 3"#), "{config}");
+    assert!(config.contains(r#"["httpd"] ["-f","-p","5000","-h","/www"] 65534 /www {"#), "{config}");
+    assert!(config.contains("paas.app") && !config.contains("paas.process"), "{config}");
     let history = run(docker().args(["history", "--no-trunc", &image(&server)])).expect_success().stdout;
     assert!(!history.contains("a-secret-value"), "{history}");
     server.wait_for("only web.1 to be left", PATIENCE, || server.containers().len() == 1);
@@ -172,4 +176,24 @@ fn the_number_in_the_file_holds_until_somebody_scales() {
     repository.commit("paas.toml");
     repository.push().expect_success().says("web=1, as paas.toml says now; it was 3");
     assert_eq!(count(), 1);
+}
+
+#[test]
+fn what_a_killed_deploy_left_of_its_scripts_is_removed() {
+    let server = Server::start();
+    let repository = repository(&server, &json!({}));
+    repository.push().expect_success();
+    for (script, page) in [("predeploy", "one\n"), ("postdeploy", "two\n")] {
+        repository.write("index.html", "two\n");
+        write(&repository, &json!({"scripts": {"dokku": {script: "echo begun; sleep 1000"}}}));
+        let mut push = repository.begin_push();
+        server.wait_for("the script", PATIENCE, || server.containers().iter().any(|name| name.contains("-release-1")));
+        kill(&deploying(&server));
+        push.wait().unwrap();
+        server.wait_for("the recovery", PATIENCE, || {
+            let names = server.containers();
+            names.len() == 1 && names[0].contains("-web-1") && server.get("shop", "/").body == page
+        });
+        assert_eq!(server.images().len(), if page == "one\n" { 1 } else { 2 }, "{:?}", server.images());
+    }
 }

@@ -102,7 +102,7 @@ fn a_script_that_cannot_run_is_named() {
     let hint = "write `* text=auto eol=lf` (or `*.sh text eol=lf`) in a file named .gitattributes, then `git add \
                 --renormalize .`, commit and push again";
     let flaw = "run has Windows line endings (CRLF), with which it cannot run";
-    let mut step = "exited with code 127: ".to_owned();
+    let mut step = "web.1 exited with code 127, ".to_owned();
     for rest in [
         "CMD [\"/opt/run\"]",
         "ENTRYPOINT [\"/opt/run\"]",

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// How many bytes of a script are looked at.
-const LOOKED_AT: u64 = 64 * 1024;
+const LOOKED_AT: usize = 64 * 1024;
 /// What is between a program and the one that it starts, with its own options.
 const WRAPPERS: [&str; 16] = [
     "exec",

@@ -1,7 +1,7 @@
 //! The commands that run once around a deploy, each in a container of its own: the release command, and the scripts of
 //! app.json.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use futures_util::StreamExt;
 
@@ -22,6 +22,8 @@ use crate::{
 
 /// How many of the last lines of a command are looked at for the cause of its failure.
 const LAST_LINES: usize = 50;
+/// How long a script that follows the switch may take: the app's next deploy waits for it, and nothing can cancel it.
+const POSTDEPLOY_TIMEOUT: Duration = Duration::from_secs(600);
 /// Keeps a container running, for a command that is to see what the container does not keep.
 const IDLE: &str = "while sleep 3600; do :; done";
 
@@ -145,8 +147,10 @@ pub(super) async fn release_command(
     tasks: &Tasks,
 ) -> Result<()> {
     deploy.log.step("Running the release command");
-    let (code, said) = run(deploy, release, config, command).await?;
-    if code != 0 {
+    let ended = run(deploy, release, config, command, None).await?;
+    if let Some((code, said)) = ended
+        && code != 0
+    {
         return Err(tasks.explained(DeployError::ReleaseCommand { code }, ProcessType::RELEASE, &said).into());
     }
     Ok(())
@@ -159,9 +163,11 @@ pub(super) async fn after_switch(deploy: &ActiveDeploy<'_>, after: &After) {
     for (name, command) in [("scripts.postdeploy", first), ("scripts.dokku.postdeploy", postdeploy.as_ref())] {
         let Some(command) = command else { continue };
         deploy.log.step(&format!("Running {name} of app.json"));
-        let why = match run(deploy, &after.release, &after.config, command).await {
-            Ok((0, _)) => continue,
-            Ok((code, said)) => {
+        let ran = run(deploy, &after.release, &after.config, command, Some(POSTDEPLOY_TIMEOUT)).await;
+        let why = match ran {
+            Ok(Some((0, _))) => continue,
+            Ok(None) => format!("{name} of app.json was ended after {}", model::seconds(POSTDEPLOY_TIMEOUT)),
+            Ok(Some((code, said))) => {
                 let failure = DeployError::Script { name: name.to_owned(), code };
                 after.tasks.explained(failure, name, &said).to_string()
             }
@@ -171,17 +177,28 @@ pub(super) async fn after_switch(deploy: &ActiveDeploy<'_>, after: &After) {
     }
 }
 
-/// Runs a command to its end in a container of a release. Returns its exit code and the last that it printed.
-async fn run(deploy: &ActiveDeploy<'_>, release: &Release, config: &ConfigMap, command: &str) -> Result<(i64, String)> {
+/// Runs a command to its end in a container of a release. Returns its exit code and the last that it printed; nothing if
+/// it did not end within `limit`.
+async fn run(
+    deploy: &ActiveDeploy<'_>,
+    release: &Release,
+    config: &ConfigMap,
+    command: &str,
+    limit: Option<Duration>,
+) -> Result<Option<(i64, String)>> {
     let begun = clock::instant();
     let (row, run) = row(deploy, release).await?;
     let (id, name) = (row.id, row.name.clone());
     let arguments = Some(model::shell_arguments(command));
     let program = Program { release, config, run: &run, arguments, restart: RestartPolicy::No };
-    let ended = run_in(deploy, row, &program).await;
+    let running = run_in(deploy, row, &program);
+    let ended = match limit {
+        Some(limit) => tokio::time::timeout(limit, running).await.ok().transpose(),
+        None => running.await.map(Some),
+    };
     container::remove(&deploy.engine, &name).await?;
     deploy.instance.write(|tables| tables.remove_container(id))?;
-    if let Ok((0, _)) = ended {
+    if let Ok(Some((0, _))) = ended {
         deploy.log.detail(&format!("done in {}", model::seconds(begun.elapsed())));
     }
     ended
