@@ -174,7 +174,7 @@ pub(super) fn parse(text: &str) -> Result<AppJson> {
             .map_err(|error| refused(format!("the health check of {process}: {error}"), "correct it, or remove it"))?;
         processes.entry(process).or_default().settings = settings;
     }
-    let variables = document.env.into_iter().map(|(name, value)| variable(&name, value)).collect::<Result<_>>()?;
+    let variables = document.env.into_iter().map(|(name, value)| variable(&name, &value)).collect::<Result<_>>()?;
     let scripts = scripts(&document.scripts)?;
     let mut warnings = Vec::new();
     if let Some(jobs) = document.cron.as_array().filter(|jobs| !jobs.is_empty()) {
@@ -199,7 +199,7 @@ fn startup(checks: &[HealthCheck]) -> Option<usize> {
 }
 
 /// Reads an entry of `env`: a value, or a table about it.
-fn variable(name: &str, value: Value) -> Result<Variable> {
+fn variable(name: &str, value: &Value) -> Result<Variable> {
     let refused = |message: String, hint: &str| refused(APP_JSON, None, message, hint);
     let key: EnvKey =
         name.parse().map_err(|error: Invalid| refused(format!("env: {error}"), "write a name such as `SECRET_KEY`"))?;
@@ -215,7 +215,7 @@ fn variable(name: &str, value: Value) -> Result<Variable> {
         Some(Value::Bool(flag)) => Ok(*flag),
         Some(_) => Err(refused(format!("env: `{word}` of {key} is neither true nor false"), hint)),
     };
-    let variable = match &value {
+    let variable = match value {
         Value::Object(table) => {
             let given = table.get("value").filter(|value| !value.is_null());
             Variable {

@@ -203,8 +203,21 @@ fn may_be_script(entry: &Entry) -> bool {
 /// The files that a line for a shell runs, as far as that can be read off it.
 fn runs_of(line: &str) -> Vec<Run> {
     let mut runs = Vec::new();
+    let mut directory = PathBuf::new();
     for command in simple_commands(line) {
-        runs.extend(runs_of_words(&shell_words::split(&command).unwrap_or_default()));
+        let words = shell_words::split(&command).unwrap_or_default();
+        if let [word, target] = words.as_slice()
+            && word == "cd"
+        {
+            directory = directory.join(target);
+            continue;
+        }
+        for run in runs_of_words(&words) {
+            // A word without a slash is looked for on the search path, wherever that is.
+            let is_path = run.by_shell || run.path.contains('/');
+            let path = if is_path { directory.join(&run.path).display().to_string() } else { run.path };
+            runs.push(Run { path, ..run });
+        }
     }
     runs
 }
@@ -440,7 +453,8 @@ mod tests {
             ("bin/migrate && bin/serve; bin/end", &["bin/migrate", "bin/serve", "bin/end"]),
             ("sh start.sh", &["sh", "start.sh by a shell"]),
             ("/bin/bash -eu -o pipefail bin/run x", &["/bin/bash", "bin/run by a shell"]),
-            ("bash -c 'cd /x && ./run'", &["bash", "cd", "./run"]),
+            ("bash -c 'cd /x && ./run'", &["bash", "/x/./run"]),
+            ("cd a; cd b && exec sh run && serve", &["sh", "a/b/run by a shell", "serve"]),
             (". ./env.sh; bin/serve", &[".", "./env.sh by a shell", "bin/serve"]),
             ("wait-for db:5432 -- bin/serve", &["wait-for", "bin/serve"]),
             ("if bin/check; then bin/serve; fi", &["bin/check", "bin/serve", "fi"]),

@@ -134,15 +134,20 @@ fn check_updates(app: &App, updates: &[RefUpdate], brought: &Brought<'_>) -> Res
             format!("`paas ps:stop {0}` stops the app, `paas apps:destroy {0}` removes it", app.name),
         );
     }
-    let history = |update: &RefUpdate| {
-        let commit = (brought.commit_of)(update.new)?.ok_or_else(|| no_commit(update))?;
-        if (brought.is_cut_off)(commit)? {
-            return refused(
-                "this clone is shallow: it does not have the whole history of what it pushes".to_owned(),
-                "`git fetch --unshallow`, then push again; in a CI job, have the checkout fetch all commits \
-                 (`fetch-depth: 0`, `GIT_DEPTH: 0`)"
-                    .to_owned(),
-            );
+    // Tags too: git would take in a tag whose history is cut off, and be a shallow repository from then on.
+    let take = |deploys: &RefUpdate| {
+        (brought.commit_of)(deploys.new)?.ok_or_else(|| no_commit(deploys))?;
+        for update in updates.iter().filter(|update| !update.new.is_zero()) {
+            if let Some(commit) = (brought.commit_of)(update.new)?
+                && (brought.is_cut_off)(commit)?
+            {
+                return refused(
+                    "this clone is shallow: it does not have the whole history of what it pushes".to_owned(),
+                    "`git fetch --unshallow`, then push again; in a CI job, have the checkout fetch all commits \
+                     (`fetch-depth: 0`, `GIT_DEPTH: 0`)"
+                        .to_owned(),
+                );
+            }
         }
         Ok(())
     };
@@ -154,7 +159,7 @@ fn check_updates(app: &App, updates: &[RefUpdate], brought: &Brought<'_>) -> Res
                     && update.old.is_zero()
                     && !(brought.has_branch)(&branch)?
                 {
-                    return history(update);
+                    return take(update);
                 }
             }
             let Some(update) = updates.iter().find(|update| !update.new.is_zero()) else { return Ok(()) };
@@ -181,7 +186,7 @@ fn check_updates(app: &App, updates: &[RefUpdate], brought: &Brought<'_>) -> Res
                     deploy_branch: deploy_branch.to_string(),
                     pushed: branch.to_string(),
                 })),
-                _ => history(update),
+                _ => take(update),
             }
         }
         several => {
@@ -265,9 +270,11 @@ mod tests {
         what was pushed to main is not a commit
         push a branch, or a tag of a commit: `git push paas HEAD:main`
         ");
-        for name in ["refs/heads/main", "refs/tags/main"] {
+        let branch = ("refs/heads/main", "7");
+        let with_tag = [("refs/heads/main", "1"), ("refs/tags/v0", "7")];
+        for updates in [&[branch][..], &[("refs/tags/main", "7")], &with_tag] {
             insta::allow_duplicates! {
-                insta::assert_snapshot!(refusal(None, &[(name, "7")]), @r"
+                insta::assert_snapshot!(refusal(None, updates), @r"
                 this clone is shallow: it does not have the whole history of what it pushes
                 `git fetch --unshallow`, then push again; in a CI job, have the checkout fetch all commits (`fetch-depth: 0`, `GIT_DEPTH: 0`)
                 ");
