@@ -259,6 +259,10 @@ fn run_session(command: &str) -> u8 {
             });
             finish(served, Ui::default())
         }
+        Some((first, _)) if git::lfs_refusal(first).is_some() => {
+            Ui::default().talk(git::lfs_refusal(first).unwrap_or_default());
+            Kind::Conflict.exit_code()
+        }
         // Nothing, or `paas ...` as on the server, or the command alone.
         _ => {
             let words = words.strip_prefix(&["paas".to_owned()]).unwrap_or(&words);

@@ -7,6 +7,7 @@ mod facts;
 mod fault;
 mod helper;
 mod images;
+mod layer;
 mod listen;
 mod spec;
 mod usage;

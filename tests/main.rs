@@ -12,6 +12,7 @@ mod site;
 mod sound;
 mod untouched;
 
+mod app_json;
 mod apps;
 mod architecture;
 mod arguments;

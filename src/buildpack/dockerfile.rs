@@ -36,7 +36,7 @@ pub(super) fn exposed_ports(dockerfile: &str) -> BTreeSet<u16> {
 }
 
 /// The instructions, with continued lines joined and comments left out.
-fn instructions(dockerfile: &str) -> Vec<String> {
+pub(super) fn instructions(dockerfile: &str) -> Vec<String> {
     let mut instructions = Vec::new();
     let mut current = String::new();
     for line in dockerfile.lines() {

@@ -65,6 +65,8 @@ pub(super) struct BuildSection {
     pub images: BTreeMap<String, (String, usize)>,
     /// The directory that is served as static files after the build.
     pub static_root: Option<(String, usize)>,
+    /// Whether pointers of Git LFS are deployed as they are.
+    pub ignores_lfs: bool,
     /// The first line of the table.
     pub first_line: Option<usize>,
 }
@@ -114,6 +116,7 @@ struct Build {
     images: BTreeMap<Spanned<String>, Spanned<String>>,
     #[serde(rename = "static")]
     static_root: Option<Spanned<String>>,
+    lfs: Option<Spanned<String>>,
 }
 
 /// Reads a `paas.toml`.
@@ -221,6 +224,12 @@ fn build_section(text: &str, build: Build) -> Result<BuildSection> {
             return Err(refused(root.span().start, message, "write its path from the root, such as \"dist\""));
         }
     }
+    if let Some(lfs) = &build.lfs
+        && lfs.get_ref() != "ignore"
+    {
+        let message = format!("{:?} is not a way to deploy files of Git LFS", lfs.get_ref());
+        return Err(refused(lfs.span().start, message, "write `lfs = \"ignore\"`, or remove the key"));
+    }
     let variables = variables(text, build.variables)?;
     let first_line = text.lines().position(|line| line.trim_start().starts_with("[build")).map(|index| index + 1);
     Ok(BuildSection {
@@ -234,6 +243,7 @@ fn build_section(text: &str, build: Build) -> Result<BuildSection> {
         variables,
         images,
         static_root: build.static_root.map(placed),
+        ignores_lfs: build.lfs.is_some(),
         first_line,
     })
 }
@@ -436,6 +446,7 @@ interval = 30
             "[build.versions]\n\nnode = 3.1",
             "[build]\npackages = [\"ffmpeg\", \"x; rm -rf /\"]",
             "[build]\nstatic = \"../..\"",
+            "[build]\nlfs = \"fetch\"",
             "[build.images]\nrun = \"node:22\\nRUN x\"",
             "[build.variables]\nA-B = \"x\"",
             "[variables]\nKEY = \"one\\ntwo\"",
@@ -446,10 +457,10 @@ interval = 30
         insta::assert_snapshot!(said, @r#"
         paas.toml, line 2: unknown field `biuld`, expected one of `build`, `variables`, `processes`, `port`, `checks`
           did you mean `build`?
-        paas.toml, line 2: unknown field `buildpak`, expected one of `buildpack`, `dockerfile`, `versions`, `tools`, `install`, `build`, `packages`, `variables`, `images`, `static`
+        paas.toml, line 2: unknown field `buildpak`, expected one of `buildpack`, `dockerfile`, `versions`, `tools`, `install`, `build`, `packages`, `variables`, `images`, `static`, `lfs`
           did you mean `buildpack`?
-        paas.toml, line 2: unknown field `speed`, expected one of `buildpack`, `dockerfile`, `versions`, `tools`, `install`, `build`, `packages`, `variables`, `images`, `static`
-          known here: buildpack, dockerfile, versions, tools, install, build, packages, variables, images, static
+        paas.toml, line 2: unknown field `speed`, expected one of `buildpack`, `dockerfile`, `versions`, `tools`, `install`, `build`, `packages`, `variables`, `images`, `static`, `lfs`
+          known here: buildpack, dockerfile, versions, tools, install, build, packages, variables, images, static, lfs
         paas.toml, line 2: invalid basic string, expected `"`
           docs/reference.md describes the file; check it on your machine with `paas plan`
         paas.toml, line 2: "My_Worker" is not a valid process type: it takes 1 to 40 lower-case letters, digits and dashes, and begins and ends with no dash
@@ -476,6 +487,8 @@ interval = 30
           write names such as "ffmpeg" and "libpq-dev"
         paas.toml, line 2: "../.." is not a directory of the repository
           write its path from the root, such as "dist"
+        paas.toml, line 2: "fetch" is not a way to deploy files of Git LFS
+          write `lfs = "ignore"`, or remove the key
         paas.toml, line 2: "node:22\nRUN x" is not the name of an image
           write a name such as "debian:bookworm-slim"
         paas.toml, line 2: "A-B" is not a valid variable name: it takes letters, digits and underscores, and does not begin with a digit

@@ -7,10 +7,12 @@ use serde::Serialize;
 
 use super::{
     Buildpack, Buildpacks,
-    app_json::{self, APP_JSON},
+    app_json::{self, APP_JSON, AppJson, Scripts, Variable},
     dockerfile::exposed_ports,
     document::refused,
     generate::{BuildCommand, COMMAND, Generated, generate, versions_of, with_values},
+    lfs,
+    line_ends::{self, FlawedScript},
     manifest::ProcessRule,
     origin::{Origin, line_with, of_choice},
     paas_toml::{self, Declared, PAAS_TOML, PaasToml},
@@ -60,6 +62,15 @@ pub struct BuildPlan {
     pub process_sources: Vec<ProcessSource>,
     /// The command line that is run once before a new release starts.
     pub release_command: Option<String>,
+    /// The commands that run once around a deploy, from `app.json`.
+    pub scripts: Scripts,
+    /// The variables that `app.json` describes.
+    pub variables: Vec<Variable>,
+    /// The file that says how many containers a process type has.
+    #[serde(skip)]
+    pub quantities_from: BTreeMap<ProcessType, &'static str>,
+    /// Scripts that cannot run as their files are written.
+    pub flawed_scripts: Vec<FlawedScript>,
     /// The port the web process listens on, if the source sets it.
     pub port: Option<u16>,
     /// Where the port comes from, e.g. `EXPOSE in Dockerfile`.
@@ -119,11 +130,34 @@ impl BuildPlan {
         if self.release_command.is_some() {
             lines.push("Release command: runs before the new release starts".to_owned());
         }
+        let names: Vec<&str> = self.scripts.named().into_iter().map(|(name, _)| name).collect();
+        if !names.is_empty() {
+            lines.push(format!("Scripts of app.json: {}", names.join(", ")));
+        }
+        lines.extend(self.describe_variables().map(|text| format!("Variables of app.json: {text}")));
         if let (Some(port), Some(source)) = (self.port, &self.port_source) {
             lines.push(format!("Port {port}, from {source}"));
         }
         lines.extend(self.notes.iter().cloned());
         lines
+    }
+}
+
+impl BuildPlan {
+    /// The variables that `app.json` describes, and how each gets its value, in a line.
+    pub fn describe_variables(&self) -> Option<String> {
+        let described = self.variables.iter().map(|variable| {
+            let how = match variable {
+                Variable { is_synced: true, value: Some(_), .. } => "set by every deploy",
+                Variable { value: Some(_), .. } => "has a default",
+                Variable { is_generated: true, .. } => "a secret is made up",
+                Variable { is_required: true, .. } => "required",
+                _ => "optional",
+            };
+            format!("{} ({how})", variable.name)
+        });
+        let described: Vec<String> = described.collect();
+        (!described.is_empty()).then(|| described.join(", "))
     }
 }
 
@@ -194,6 +228,7 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
             (generate(&scope, buildpacks, buildpack, &ignore, command)?, ignore)
         }
     };
+    notes.extend(lfs::check(tree, &ignore, &paas_toml)?);
     let Generated {
         path: dockerfile_path,
         text: dockerfile,
@@ -203,7 +238,7 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
         more_versions,
     } = generated;
     versions.extend(more_versions);
-    let warnings = versions.iter().flat_map(|version| version.warnings.iter().cloned()).collect();
+    let mut warnings: Vec<String> = versions.iter().flat_map(|version| version.warnings.iter().cloned()).collect();
     let (port, port_source, port_origin) = match (paas_toml.port, &manifest.dockerfile) {
         (Some(port), _) => {
             let line = line_with(&scope, PAAS_TOML, &["port =", "port="]);
@@ -220,13 +255,32 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
         (None, None) => (None, None, Origin::default()),
     };
     let port_origin = port_origin.changed_by("", "port", "NUMBER");
+    let mut quantities_from = BTreeMap::new();
     let processes = commands
         .into_iter()
         .map(|(process, command)| {
-            let declared = declared(&process, &paas_toml, &app_json);
+            let declared = declared(&process, &paas_toml, &app_json.processes);
+            if declared.quantity.is_some() {
+                let own = paas_toml.processes.get(&process).is_some_and(|own| own.quantity.is_some());
+                quantities_from.insert(process.clone(), if own { PAAS_TOML } else { APP_JSON });
+            }
             ProcessSpec::new(process, command, declared.quantity, declared.settings)
         })
-        .collect::<Result<_, Invalid>>()?;
+        .collect::<Result<Vec<_>, Invalid>>()?;
+    let AppJson { variables, scripts, warnings: of_app_json, .. } = app_json;
+    warnings.extend(of_app_json);
+    let release = release_command.as_deref().map(|line| (ProcessType::RELEASE, line));
+    let flawed_scripts = line_ends::check(
+        tree,
+        &ignore,
+        &line_ends::Commands {
+            processes: &processes,
+            tasks: release.into_iter().chain(scripts.named()).collect(),
+            dockerfile: &dockerfile,
+            is_own: manifest.dockerfile.is_some(),
+        },
+    )?;
+    warnings.extend(flawed_scripts.iter().filter(|script| !script.used_by.is_empty()).map(FlawedScript::warning));
 
     Ok(BuildPlan {
         buildpack: buildpack.name.clone(),
@@ -243,6 +297,10 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
         processes_source,
         process_sources,
         release_command,
+        scripts,
+        variables,
+        quantities_from,
+        flawed_scripts,
         port,
         port_source,
         port_origin,

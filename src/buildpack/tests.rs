@@ -59,7 +59,8 @@ fn planned(files: &[(&str, &str)]) -> String {
     text
 }
 
-/// Each file in tests/apps/plans is a source and its expected plan: `-- PATH` begins a file, `== plan` the plan.
+/// Each file in tests/apps/plans is a source and its expected plan: `-- PATH` begins a file, `== plan` the plan. After
+/// `-- PATH (CRLF)` the lines end as on Windows, and after `(BOM)` the file begins with a byte order mark.
 /// `UPDATE=1 cargo test plans_of` writes the plans again; read what changed.
 #[test]
 fn the_plans_of_all_fixtures_are_as_they_were() {
@@ -77,6 +78,13 @@ fn the_plans_of_all_fixtures_are_as_they_were() {
                 (Some(path), _) => files.push((path, String::new())),
                 (None, Some((_, content))) => content.push_str(&format!("{line}\n")),
                 (None, None) => assert!(line.starts_with('#'), "{}: {line:?} is in no file", case.display()),
+            }
+        }
+        for (path, content) in &mut files {
+            if let Some(plain) = path.strip_suffix(" (CRLF)") {
+                (*path, *content) = (plain, content.replace('\n', "\r\n"));
+            } else if let Some(plain) = path.strip_suffix(" (BOM)") {
+                (*path, *content) = (plain, format!("\u{feff}{content}"));
             }
         }
         let files: Vec<_> = files.iter().map(|(path, content)| (*path, content.as_str())).collect();
@@ -426,7 +434,8 @@ fn a_folder_adds_a_buildpack_and_another_overrides_one() {
 #[test]
 fn the_line_ends_of_windows_are_said() {
     let error = try_plan(&[("start.sh", "#!/bin/sh\r\necho x\r\n")]).unwrap_err();
-    assert_eq!(error.to_string(), "the script has Windows line endings, which no shell can read");
+    assert_eq!(error.to_string(), "start.sh: it has Windows line endings (CRLF), with which it cannot run");
+    assert!(error.hint().is_some_and(|hint| hint.contains("`* text=auto eol=lf`")), "{:?}", error.hint());
     assert!(try_plan(&[("start.sh", "#!/bin/sh\necho x\n")]).is_ok());
 }
 

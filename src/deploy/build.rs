@@ -33,7 +33,7 @@ const CAPPED: &str = "builds_capped";
 /// A project and how to build it.
 pub(super) struct Planned {
     tree: Tree,
-    plan: BuildPlan,
+    pub plan: BuildPlan,
     buildpacks: Buildpacks,
 }
 
@@ -92,8 +92,17 @@ pub(super) async fn image(deploy: &ActiveDeploy<'_>, planned: Planned) -> Result
     let image = match built {
         Err(Error::Deploy(DeployError::Build { message, is_killed, .. })) => {
             output.push_back(message.clone());
-            let diagnosis = buildpacks.diagnose(&plan.buildpack, output.make_contiguous());
-            let likely = diagnosis.map(|found| LikelyCause { cause: found.cause, hint: found.hint });
+            let said = output.make_contiguous();
+            // A script that cannot run says what misleads the rules.
+            let script = buildpack::culprit(&plan.flawed_scripts, "", &said.join("\n"));
+            let of_script = script.map(|script| LikelyCause {
+                cause: format!("{} {}", script.file, script.flaw),
+                hint: script.hint.clone(),
+            });
+            let likely = of_script.or_else(|| {
+                let found = buildpacks.diagnose(&plan.buildpack, said)?;
+                Some(LikelyCause { cause: found.cause, hint: found.hint })
+            });
             return Err(Error::Deploy(DeployError::Build { message, is_killed, likely }));
         }
         built => built?,

@@ -141,6 +141,12 @@ pub(super) async fn switch(deploy: &ActiveDeploy<'_>, healthy: Healthy) -> Resul
         for (process, quantity) in &changes.formation {
             tables.scale(app_id, process, *quantity)?;
         }
+        for name in &changes.forgotten {
+            tables.forget_variable(app_id, name)?;
+        }
+        for name in &changes.given {
+            tables.give_variable(app_id, name)?;
+        }
         tables.set_live(deploy.id)?;
         let deployment = tables.deployment(deploy.id)?;
         if let (None, Some(branch)) = (&deploy.app.deploy_branch, &deployment.branch) {

@@ -171,6 +171,8 @@ impl Show for BuildPlan {
         );
         let mut facts: Vec<(String, String)> = Vec::new();
         facts.extend(self.release_command.iter().map(|command| ("Release".to_owned(), command.clone())));
+        facts.extend(self.scripts.named().into_iter().map(|(name, command)| (name.to_owned(), command.to_owned())));
+        facts.extend(self.describe_variables().map(|text| ("Variables".to_owned(), text)));
         let packages = self.packages.describe();
         let packages = packages.as_deref().and_then(|text| text.split_once(": "));
         facts.extend(packages.map(|(_, packages)| ("System packages".to_owned(), packages.to_owned())));
