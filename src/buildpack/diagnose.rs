@@ -1,6 +1,7 @@
 use serde::Deserialize;
 
 use super::{Buildpacks, pattern::Expression};
+use crate::ui::escapes;
 
 /// What a line that a failed build printed means.
 #[derive(Debug, Deserialize)]
@@ -30,9 +31,11 @@ impl Buildpacks {
         let (own, others): (Vec<_>, Vec<_>) = self.list.iter().partition(|other| other.name == buildpack);
         let own = own.into_iter().flat_map(|buildpack| &buildpack.manifest.failures);
         let others = others.into_iter().flat_map(|buildpack| &buildpack.manifest.failures);
+        // Colours are no part of what a tool says.
+        let lines: Vec<_> = output.iter().map(|line| escapes::plain(line)).collect();
         for rule in own.chain(self.failures.iter()).chain(others) {
             let Ok(regex) = rule.output.compile() else { continue };
-            for line in output.iter().rev() {
+            for line in lines.iter().rev() {
                 let Some(captures) = regex.captures(line) else { continue };
                 let group = captures.iter().skip(1).flatten().next().map_or("", |group| group.as_str());
                 let found: String = group.chars().take(80).collect();
