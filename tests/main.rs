@@ -35,6 +35,7 @@ mod kills;
 mod languages;
 mod languages_native;
 mod languages_script;
+mod logs;
 mod operations;
 mod outages;
 mod plan;

@@ -53,7 +53,11 @@ mod tests {
         let directory = tempfile::tempdir().map_err(Error::io("make a directory"))?;
         let path = directory.path().join("app/former.log");
         let lines: Vec<LogLine> = (0..3000)
-            .map(|number| LogLine { time: format!("2026-01-01T00:00:00.{number:09}Z"), text: "x".repeat(1000), is_ended: true })
+            .map(|number| LogLine {
+                time: format!("2026-01-01T00:00:00.{number:09}Z"),
+                text: "x".repeat(1000),
+                is_ended: true,
+            })
             .collect();
         keep(&path, "web.1", &lines, 4_000_000)?;
         keep(&path, "worker.1", &lines, 4_000_000)?;

@@ -232,7 +232,8 @@ mod tests {
 
     #[test]
     fn the_last_lines_are_those_that_are_surely_whole() {
-        let lines = || VecDeque::from([line("T2", "rest of a line"), line("T3", "a"), line("T1", "rest"), line("T4", "b")]);
+        let lines =
+            || VecDeque::from([line("T2", "rest of a line"), line("T3", "a"), line("T1", "rest"), line("T4", "b")]);
         assert_eq!(last_whole(lines(), 2, Some("T2")), Some(vec![line("T3", "a"), line("T4", "b")]));
         assert_eq!(last_whole(lines(), 3, Some("T2")), None);
         assert_eq!(last_whole(lines(), 5, None).unwrap().len(), 4);

@@ -165,9 +165,8 @@ fn former(path: &Path, process: Option<&ProcessType>) -> Result<Vec<Printed>> {
     let Some(mut file) = files::open_optional(path)? else { return Ok(Vec::new()) };
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).map_err(Error::io(format!("read {}", path.display())))?;
-    let of_process = |line: &Printed| {
-        process.is_none_or(|process| line.container.split('.').next() == Some(process.as_str()))
-    };
+    let of_process =
+        |line: &Printed| process.is_none_or(|process| line.container.split('.').next() == Some(process.as_str()));
     Ok(String::from_utf8_lossy(&bytes).split('\n').filter_map(Printed::parse).filter(of_process).collect())
 }
 
