@@ -11,7 +11,7 @@ use super::{
     document::{json, toml},
     extract::Found,
     manifest::Manifest,
-    paas_toml::PaasToml,
+    paas_toml::{PAAS_TOML, PaasToml},
     packages::Dependencies,
     pattern::Patterns,
     version::Version,
@@ -144,6 +144,10 @@ impl<'a> Scope<'a> {
         let choice = self.manifest.choices.iter().find(|choice| choice.name == name);
         let choice = choice.ok_or_else(|| unknown("choice", name))?;
         once(&self.choices, "choice", &choice.name, || {
+            if let Some((option, _)) = self.paas_toml.build.tools.get(&choice.name) {
+                let reason = format!("build.tools.{} in {PAAS_TOML}", choice.name);
+                return Ok(Chosen { option: option.clone(), reason });
+            }
             for option in &choice.options {
                 let reason = option.when.as_ref().map_or(Ok(Some("default".to_owned())), |when| when.holds(self))?;
                 if let Some(reason) = reason {
