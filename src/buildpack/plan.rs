@@ -148,7 +148,7 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
     };
     let (buildpack, reason) = choose(tree, buildpacks, &paas_toml)?;
     let manifest = &buildpack.manifest;
-    let scope = Scope::new(tree, manifest, &paas_toml, &buildpacks.today)?;
+    let scope = Scope::new(tree, manifest, &paas_toml, &buildpacks.today);
     let origin = chosen_at(&scope)?.changed_by("build", "buildpack", "\"NAME\"");
     check_settings(buildpacks, buildpack, &paas_toml)?;
     for refusal in &manifest.refuse {
@@ -322,7 +322,7 @@ impl Buildpack {
     /// # Errors
     /// `SourceError::File` if a file it reads does not parse.
     pub(super) fn detects(&self, tree: &Tree, paas_toml: &PaasToml, today: &str) -> Result<Option<String>> {
-        let scope = Scope::new(tree, &self.manifest, paas_toml, today)?;
+        let scope = Scope::new(tree, &self.manifest, paas_toml, today);
         for predicate in &self.manifest.detect {
             if let Some(reason) = predicate.holds(&scope)? {
                 return Ok(Some(reason));
