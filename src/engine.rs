@@ -9,6 +9,7 @@ mod helper;
 mod images;
 mod layer;
 mod listen;
+mod log;
 mod spec;
 mod usage;
 
@@ -16,7 +17,6 @@ use std::{collections::HashMap, time::Duration};
 
 use bollard::{
     Docker,
-    container::LogOutput,
     exec::StartExecResults,
     models::{ContainerUpdateBody, EndpointIpamConfig, ExecConfig, Ipam, IpamConfig, NetworkCreateRequest},
     query_parameters as query,
@@ -27,6 +27,7 @@ pub use facts::Facts;
 use fault::failed;
 use futures_util::{Stream, StreamExt, TryStreamExt};
 pub use images::Image;
+pub use log::LogLine;
 pub use spec::{ContainerSpec, Labels};
 pub use usage::Usage;
 
@@ -103,22 +104,6 @@ pub struct Event {
     pub container: String,
     /// What happened, in the engine's words: `start`, `die`, `oom`, ...
     pub action: String,
-}
-
-/// A line of a container's output.
-#[derive(Clone, Debug)]
-pub struct LogLine {
-    /// When, in RFC 3339 with nanoseconds.
-    pub time: String,
-    /// What.
-    pub text: String,
-}
-
-impl LogLine {
-    /// As people see it: `2026-11-21T11:22:27.123456789Z app[web.1]: text`.
-    pub fn of(&self, label: &str) -> String {
-        format!("{} app[{label}]: {}", self.time, self.text)
-    }
 }
 
 /// How long after it was made a container may take to be started.
@@ -450,38 +435,6 @@ impl Engine {
                 .unwrap_or_default(),
             action: message.action.unwrap_or_default(),
         })
-    }
-
-    /// A container's output: the last `tail` lines (all where none is given), then what follows if `follow`.
-    pub fn logs(&self, name: &str, tail: Option<u32>, follow: bool) -> impl Stream<Item = Result<LogLine>> + use<> {
-        let options = query::LogsOptions {
-            follow,
-            stdout: true,
-            stderr: true,
-            timestamps: true,
-            tail: tail.map_or_else(|| "all".to_owned(), |lines| lines.to_string()),
-            ..Default::default()
-        };
-        self.docker.logs(name, Some(options)).map_err(failed(format!("read the log of {name}"))).map_ok(|output| {
-            let message = match &output {
-                LogOutput::StdErr { message }
-                | LogOutput::StdOut { message }
-                | LogOutput::StdIn { message }
-                | LogOutput::Console { message } => String::from_utf8_lossy(message),
-            };
-            let (time, text) = message.split_once(' ').unwrap_or((&message, ""));
-            LogLine { time: time.to_owned(), text: text.trim_end_matches(['\r', '\n']).to_owned() }
-        })
-    }
-
-    /// The last lines a container printed, as one text; empty where there are none or the container is gone.
-    pub async fn last_output(&self, name: &str, lines: u32) -> String {
-        let mut lines: Vec<LogLine> =
-            self.logs(name, Some(lines), false).filter_map(|line| async { line.ok() }).collect().await;
-        // What came over stderr and over stdout at nearly the same time is not always in order.
-        lines.sort_by(|left, right| left.time.cmp(&right.time));
-        let lines: Vec<String> = lines.into_iter().map(|line| line.text).collect();
-        lines.join("\n")
     }
 
     /// The ports a running container listens on, in the words of `listen`; none where the host cannot

@@ -36,6 +36,7 @@ mod kills;
 mod languages;
 mod languages_native;
 mod languages_script;
+mod logs;
 mod operations;
 mod outages;
 mod plan;

@@ -17,7 +17,7 @@ use crate::{
         ReleaseId, Scope, property,
     },
     proxy,
-    store::{Container, ContainerState, NewContainer},
+    store::{Container, ContainerState, NewContainer, Standing},
 };
 
 /// Which containers that serve may go on serving.
@@ -187,16 +187,38 @@ pub(super) async fn switch(deploy: &ActiveDeploy<'_>, healthy: Healthy) -> Resul
     Ok(Deployed { deployment: deploy.id, release: release.version })
 }
 
-/// Says where the app is now.
+/// Says where the app is now, if it is anywhere.
 pub(super) fn announce(deploy: &ActiveDeploy<'_>, live: &Deployed) {
-    deploy.log.section(&deploy.instance.settings.app_url(&deploy.app.name));
-    deploy.log.detail(&format!(
-        "{} {} is live, deployed in {}",
-        deploy.app.name,
-        live.release,
-        model::seconds(deploy.started.elapsed())
-    ));
-    deploy.log.flush();
+    let (app, log, url) = (&deploy.app.name, &deploy.log, deploy.instance.settings.app_url(&deploy.app.name));
+    let took = model::seconds(deploy.started.elapsed());
+    match not_at_a_url(deploy, &url) {
+        // What cannot be read is no reason to doubt the usual.
+        Ok(None) | Err(_) => log.section(&url),
+        Ok(Some(why)) => log.section(&why),
+    }
+    log.detail(&format!("{app} {} is live, deployed in {took}", live.release));
+    log.flush();
+}
+
+/// Why nothing of the app answers at its URL, and what to type, if that is so.
+fn not_at_a_url(deploy: &ActiveDeploy<'_>, url: &str) -> Result<Option<String>> {
+    let app = &deploy.app;
+    let (standing, release, containers) = deploy.instance.read(|tables| {
+        Ok((tables.standing(&app.name)?, tables.current_release(app.id)?, tables.containers_of_app(app.id)?))
+    })?;
+    if standing != Some(Standing::WithoutWeb) {
+        return Ok(None);
+    }
+    let mut processes = release.iter().flat_map(|release| &release.processes).map(|spec| &spec.process);
+    let scale = |process: &ProcessType| format!("`paas ps:scale {} {process}=1` starts one", app.name);
+    if let Some(web) = processes.clone().find(|process| process.is_web()) {
+        return Ok(Some(format!("no web process runs, so nothing answers at {url}: {}", scale(web))));
+    }
+    let runs = containers.iter().any(|container| container.state == ContainerState::Live);
+    Ok(Some(match processes.next().filter(|_| !runs) {
+        Some(process) => format!("{} has no web process, and no other runs: {}", app.name, scale(process)),
+        None => format!("{} has no web process, so it has no URL", app.name),
+    }))
 }
 
 /// The containers that a release is to have. What this deploy scales counts before what was scaled earlier.
