@@ -30,6 +30,7 @@ use queue::{Request, begin};
 pub use queue::{hold, refuse_locked};
 pub use recover::recover;
 use release::Changes;
+pub use release::DEFAULT_PORT;
 pub use retire::{apps_to_retire, retire_app};
 use rollout::Reuse;
 
@@ -175,7 +176,9 @@ async fn prove(deploy: &ActiveDeploy<'_>, action: &Action, commit: Option<Commit
             let plan = build::plan(deploy, source)?;
             let image = build::image(deploy, plan).await?;
             let release = release::cut(deploy, image, commit, &reason)?;
-            (release::run_command(deploy, release).await?, Reuse::None)
+            let release = release::run_command(deploy, release).await?;
+            rollout::say_what_waits(deploy, &release)?;
+            (release, Reuse::None)
         }
         Action::Edit(edit) => (release::cut_edited(deploy, edit)?, Reuse::Unchanged),
         Action::Rollback(version) => {

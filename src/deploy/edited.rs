@@ -54,7 +54,7 @@ fn edited_overrides(
         changes.iter().filter(|change| change.property.is_of_release()).cloned().collect();
     let overrides = property::changed(before, &of_release);
     // What does not fit together is refused here, not by the next deploy.
-    for spec in current.iter().flat_map(|current| &current.processes) {
+    for spec in model::process_types(current, &[], &overrides)? {
         spec.with_overrides(&overrides)?;
     }
     Ok(overrides)

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The port where nothing says another.
-const DEFAULT_PORT: u16 = 5000;
+pub const DEFAULT_PORT: u16 = 5000;
 
 /// A release that exists, with its config in clear.
 pub(super) struct Prepared {

@@ -13,8 +13,8 @@ use super::{
 use crate::{
     Error, Result, clock, git,
     model::{
-        self, CheckMode, ConfigMap, ContainerId, DeployState, ProcessSpec, ProcessType, PropertyChange, Release,
-        ReleaseId, Scope, property,
+        self, AppName, CheckMode, ConfigMap, ContainerId, DeployState, ProcessSpec, ProcessType, PropertyChange,
+        Release, ReleaseId, Scope, property,
     },
     proxy,
     store::{Container, ContainerState, NewContainer},
@@ -201,6 +201,30 @@ fn formation(deploy: &ActiveDeploy<'_>, prepared: &Prepared) -> Result<Vec<(Proc
     Ok(specs.flat_map(|spec| (1..=spec.count(&scaled)).map(move |position| (spec.clone(), position))).collect())
 }
 
+/// Says which process types have no container because nobody asked for one: they may be meant to run.
+pub(super) fn say_what_waits(deploy: &ActiveDeploy<'_>, prepared: &Prepared) -> Result<()> {
+    let scaled = deploy.instance.read(|tables| tables.formation(deploy.app.id))?;
+    let types = prepared.release.processes.iter();
+    let waits = types.filter(|spec| spec.asked(&scaled).is_none() && spec.process.usual_count() == 0);
+    let waits: Vec<&str> = waits.map(|spec| spec.process.as_str()).collect();
+    if let Some(words) = unscaled(&deploy.app.name, &waits) {
+        deploy.log.detail(&words);
+    }
+    Ok(())
+}
+
+/// What to say about process types that have no container because nobody asked for one.
+fn unscaled(app: &AppName, types: &[&str]) -> Option<String> {
+    let command = types.iter().map(|process| format!("{process}=1")).collect::<Vec<_>>().join(" ");
+    let (verb, object) = match types {
+        [] => return None,
+        [_] => ("has", "one"),
+        [..] => ("have", "one of each"),
+    };
+    let names = types.join(", ");
+    Some(format!("{names} {verb} no container yet: `paas ps:scale {app} {command}` starts {object}"))
+}
+
 /// The live containers that go on serving.
 fn kept(
     deploy: &ActiveDeploy<'_>,
@@ -278,4 +302,20 @@ async fn stop_for_recreate(deploy: &ActiveDeploy<'_>, release: &Release, kept: &
     try_join_all(in_the_way.iter().map(|container| deploy.scheduler.suspend(instance, &deploy.engine, container)))
         .await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_that_nobody_asked_for_are_named_with_the_command_that_starts_them() -> Result<()> {
+        let app = "blog".parse()?;
+        assert_eq!(unscaled(&app, &[]), None);
+        let one = "worker has no container yet: `paas ps:scale blog worker=1` starts one";
+        assert_eq!(unscaled(&app, &["worker"]).as_deref(), Some(one));
+        let two = "clock, worker have no container yet: `paas ps:scale blog clock=1 worker=1` starts one of each";
+        assert_eq!(unscaled(&app, &["clock", "worker"]).as_deref(), Some(two));
+        Ok(())
+    }
 }

@@ -1,8 +1,10 @@
+use std::{fmt, str::FromStr};
+
 use serde::{Deserialize, Serialize};
 
 use super::Result;
 use super::{
-    Override, ProcessSettings, RunSettings,
+    Invalid, Override, ProcessSettings, RunSettings,
     command_line::shell_arguments,
     names::{checked_string, is_dns_label},
 };
@@ -32,6 +34,46 @@ impl ProcessType {
     /// Whether this is the type that gets the app's requests.
     pub fn is_web(&self) -> bool {
         self.as_str() == Self::WEB
+    }
+
+    /// How many containers a type has that nobody gave a number. Other types than `web` may be tasks that somebody starts
+    /// by hand, so they wait for one, as on Dokku and Heroku.
+    pub fn usual_count(&self) -> u32 {
+        u32::from(self.is_web())
+    }
+}
+
+/// A process type, or one of its containers, as somebody names it: `worker` or `worker.1`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Which {
+    /// The process type.
+    pub process: ProcessType,
+    /// The container's number within its type; none: all of them.
+    pub position: Option<u32>,
+}
+
+impl FromStr for Which {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Which> {
+        let Some((process, position)) = text.split_once('.') else {
+            return Ok(Which { process: text.parse()?, position: None });
+        };
+        let position = position.parse().ok().filter(|position| *position > 0).ok_or_else(|| Invalid {
+            what: "container",
+            value: text.to_owned(),
+            rule: "it is TYPE.NUMBER, such as worker.1".to_owned(),
+        })?;
+        Ok(Which { process: process.parse()?, position: Some(position) })
+    }
+}
+
+impl fmt::Display for Which {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.position {
+            Some(position) => write!(formatter, "{}.{position}", self.process),
+            None => write!(formatter, "{}", self.process),
+        }
     }
 }
 
@@ -77,10 +119,15 @@ impl ProcessSpec {
     }
 
     /// How many containers it is meant to have: as many as it is scaled to, as many as its source asks for if nobody
-    /// scaled it, or one. The first entry of a type counts.
+    /// scaled it; else `web` has one, and any other type none. The first entry of a type counts.
     pub fn count(&self, scaled: &[(ProcessType, u32)]) -> u32 {
+        self.asked(scaled).unwrap_or_else(|| self.process.usual_count())
+    }
+
+    /// How many containers somebody asked for, on the server or in the source.
+    pub fn asked(&self, scaled: &[(ProcessType, u32)]) -> Option<u32> {
         let scaled = scaled.iter().find(|(process, _)| *process == self.process);
-        scaled.map(|(_, count)| *count).or(self.quantity).unwrap_or(1)
+        scaled.map(|(_, count)| *count).or(self.quantity)
     }
 
     /// The arguments that start its command inside the container; none: the image's own command.
@@ -106,9 +153,22 @@ mod tests {
     fn a_type_has_as_many_containers_as_it_is_scaled_to_then_as_its_source_asks_for() -> Result<()> {
         let worker: ProcessType = "worker".parse()?;
         let spec = |quantity| ProcessSpec::new(worker.clone(), None, quantity, ProcessSettings::default());
-        assert_eq!(spec(None)?.count(&[]), 1);
+        assert_eq!(spec(None)?.count(&[]), 0, "a type that nobody asked for may be a task");
+        assert_eq!(spec(None)?.count(&[(worker.clone(), 2)]), 2);
+        assert_eq!(ProcessSpec::new(ProcessType::web(), None, None, ProcessSettings::default())?.count(&[]), 1);
         assert_eq!(spec(Some(3))?.count(&[(ProcessType::web(), 2)]), 3);
         assert_eq!(spec(Some(3))?.count(&[(worker.clone(), 0)]), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn a_type_or_one_of_its_containers_is_named() -> Result<()> {
+        for text in ["web", "my-worker.12"] {
+            assert_eq!(text.parse::<Which>()?.to_string(), text);
+        }
+        for bad in ["", "web.", "web.0", "web.x", ".1", "Web", "web.1.2"] {
+            assert!(bad.parse::<Which>().is_err(), "{bad:?}");
+        }
         Ok(())
     }
 }
