@@ -33,7 +33,7 @@ use diagnose::FailureRule;
 #[cfg(not(test))]
 use include_dir::{Dir, include_dir};
 use manifest::Manifest;
-pub use plan::{BuildPlan, plan};
+pub use plan::{BuildPlan, plan, plan_with_procfile};
 use serde::Deserialize;
 pub use show::{Detected, Shown};
 use tera::Tera;

@@ -173,7 +173,7 @@ async fn prove(deploy: &ActiveDeploy<'_>, action: &Action, commit: Option<Commit
                 source::check_branch(deploy, push)?;
             }
             let source = source::checkout(deploy, commit, &origin).await?;
-            let plan = build::plan(deploy, source)?;
+            let plan = build::plan(deploy, source, commit)?;
             let image = build::image(deploy, plan).await?;
             let release = release::cut(deploy, image, commit, &reason)?;
             let release = release::run_command(deploy, release).await?;

@@ -34,7 +34,7 @@ pub use app::{App, AppLock, AppName, AppState};
 pub use caps::BuildCaps;
 pub use check::{Check, CheckMode, HttpProbe, Probe};
 pub use command_line::shell_arguments;
-pub use config::{ConfigMap, EnvKey, MASK, check_variable, edits_between, port_of};
+pub use config::{ConfigMap, EnvKey, MASK, check_variable, edits_between, port_of, rev_names, rev_variables};
 pub use deployment::{DeployState, Deployment, DeploymentKind, Phase, Stop};
 pub use edit::Edit;
 pub use event::{Change, Event, EventFilter, Outcome, Subject};

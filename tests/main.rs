@@ -17,6 +17,7 @@ mod architecture;
 mod arguments;
 mod checks;
 mod commands;
+mod commit;
 mod completions;
 mod config;
 mod crashes;

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{
     Buildpack, Buildpacks,
     app_json::{self, APP_JSON},
-    dockerfile::exposed_ports,
+    dockerfile::{self, exposed_ports},
     document::refused,
     generate::{BuildCommand, Generated, generate, versions_of, with_values},
     manifest::ProcessRule,
@@ -18,7 +18,7 @@ use super::{
 use crate::{
     Error, Result,
     error::SourceError,
-    model::{Invalid, ProcessSpec, ProcessType},
+    model::{EnvKey, Invalid, ProcessSpec, ProcessType},
     tree::{DockerIgnore, Tree},
 };
 
@@ -80,6 +80,18 @@ pub struct Choice {
 }
 
 impl BuildPlan {
+    /// The same, with arguments of the build that what builds the app can read. A Dockerfile of the source declares by
+    /// itself which it reads.
+    #[must_use]
+    pub fn with_arguments(mut self, names: &[EnvKey]) -> BuildPlan {
+        let own = self.extra_files.iter_mut().find(|(path, _)| *path == self.dockerfile_path);
+        if let Some((_, bytes)) = own {
+            self.dockerfile = dockerfile::with_arguments(&self.dockerfile, names);
+            *bytes = self.dockerfile.clone().into_bytes();
+        }
+        self
+    }
+
     /// The plan in lines for the log of a push.
     pub fn describe(&self) -> Vec<String> {
         let mut lines = vec![format!("{}: {}", self.title, self.reason)];
@@ -108,9 +120,18 @@ impl BuildPlan {
 /// `SourceError::NothingDetected`, `SourceError::File` if a file of the source is malformed, [`Error::Source`] if
 /// the buildpack cannot continue.
 pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
+    plan_with_procfile(tree, buildpacks, PROCFILE)
+}
+
+/// The same, with another file as the Procfile, by its path.
+///
+/// # Errors
+/// As [`plan`].
+pub fn plan_with_procfile(tree: &Tree, buildpacks: &Buildpacks, procfile_path: &str) -> Result<BuildPlan> {
     let paas_toml =
         tree.read_text(PAAS_TOML)?.map_or_else(|| Ok(PaasToml::default()), |text| paas_toml::parse(&text))?;
-    let procfile = tree.read_text(PROCFILE)?.map(|text| procfile::parse(&text)).transpose()?.unwrap_or_default();
+    let procfile = tree.read_text(procfile_path)?;
+    let procfile = procfile.map(|text| procfile::parse(procfile_path, &text)).transpose()?.unwrap_or_default();
     let app_json = tree.read_text(APP_JSON)?.map(|text| app_json::parse(&text)).transpose()?.unwrap_or_default();
 
     let with_own;
@@ -146,7 +167,7 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
         }
     }
     let Processes { commands, release_command, source: processes_source } =
-        processes(&scope, buildpack, &paas_toml, &procfile)?;
+        processes(&scope, buildpack, &paas_toml, (&procfile, procfile_path))?;
 
     let (generated, ignore) = match &manifest.dockerfile {
         Some(default) => {
@@ -348,7 +369,7 @@ fn processes(
     scope: &Scope<'_>,
     buildpack: &Buildpack,
     paas_toml: &PaasToml,
-    procfile: &BTreeMap<ProcessType, String>,
+    (procfile, procfile_path): (&BTreeMap<ProcessType, String>, &str),
 ) -> Result<Processes> {
     let mut declared = procfile.clone();
     let own = paas_toml.processes.iter().filter_map(|(process, own)| Some((process.clone(), own.command.clone()?)));
@@ -360,7 +381,7 @@ fn processes(
         sources.push(PAAS_TOML.to_owned());
     }
     if procfile.keys().any(|process| !is_release(process) && !own.contains_key(process)) {
-        sources.push(PROCFILE.to_owned());
+        sources.push(procfile_path.to_owned());
     }
 
     let mut commands: Vec<(ProcessType, Option<String>)> = Vec::new();

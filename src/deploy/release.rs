@@ -202,7 +202,7 @@ pub(super) async fn run_command(deploy: &ActiveDeploy<'_>, prepared: Prepared) -
         arguments: Some(model::shell_arguments(command)),
         restart: RestartPolicy::No,
     };
-    let spec = container::spec(instance, &container, &program);
+    let spec = container::spec(instance, &container, &program)?;
     let container = container::start(instance, &deploy.engine, container, spec).await?;
     let mut lines = std::pin::pin!(deploy.engine.logs(&name, None, true));
     while let Some(line) = lines.next().await {

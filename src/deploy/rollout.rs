@@ -263,6 +263,7 @@ fn kept(
         let same = release.image == prepared.release.image
             && release.port == prepared.release.port
             && *config == prepared.config
+            && release.rev_variables(config)? == prepared.release.rev_variables(config)?
             && spec.runs_like(former);
         if same {
             let (now, then) = (&spec.run.check, &former.run.check);

@@ -44,7 +44,7 @@ impl Scheduler {
                         arguments: process.arguments(),
                         restart: RestartPolicy::No,
                     };
-                    let spec = container::spec(deploy.instance, &container, &program);
+                    let spec = container::spec(deploy.instance, &container, &program)?;
                     let container = container::start(deploy.instance, &deploy.engine, container, spec).await?;
                     Ok::<_, Error>((container, process))
                 });

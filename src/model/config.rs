@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use super::{Invalid, Result, names::checked_string};
+use super::{CommitId, Invalid, Override, Result, names::checked_string, property};
 
 /// The variables that every container has from paas itself, beside `PORT`.
 const GIVEN: [&str; 3] = ["PAAS_APP", "PAAS_PROCESS", "PAAS_RELEASE"];
@@ -58,6 +58,41 @@ pub fn check_variable(key: &EnvKey, value: &str) -> Result<()> {
     Ok(())
 }
 
+/// Reads names of variables for the commit: a list with commas, or `none`.
+///
+/// # Errors
+/// [`Invalid`] for what is no name, or one that paas needs for something else.
+pub fn rev_names(text: &str) -> Result<Vec<EnvKey>> {
+    if text.trim() == "none" {
+        return Ok(Vec::new());
+    }
+    let mut names = Vec::new();
+    for name in text.split(',') {
+        let key: EnvKey = name.trim().parse()?;
+        if key.as_str() == "PORT" || GIVEN.contains(&key.as_str()) {
+            return Err(Invalid::new("variable", key.to_string(), "paas sets it to something else"));
+        }
+        if !names.contains(&key) {
+            names.push(key);
+        }
+    }
+    Ok(names)
+}
+
+/// The variables that hold the commit of an app, by what is set.
+///
+/// # Errors
+/// [`Invalid`] for a value that is stored and cannot be.
+pub fn rev_variables<'a>(
+    overrides: impl IntoIterator<Item = &'a Override>,
+    commit: Option<CommitId>,
+) -> Result<Vec<(EnvKey, String)>> {
+    let set = property::nearest(overrides, &property::REV_ENV_VAR, None).map(|row| row.value.as_str());
+    let names = rev_names(set.unwrap_or_else(|| property::REV_ENV_VAR.default.words()))?;
+    let Some(commit) = commit else { return Ok(Vec::new()) };
+    Ok(names.into_iter().map(|key| (key, commit.to_string())).collect())
+}
+
 /// The edits that make of a config another.
 pub fn edits_between(from: &ConfigMap, to: &ConfigMap) -> Vec<(EnvKey, Option<String>)> {
     let removed = from.keys().filter(|key| !to.contains_key(*key)).map(|key| (key.clone(), None));
@@ -76,6 +111,7 @@ fn parse_port(text: &str) -> Result<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Scope;
 
     #[test]
     fn a_variable_is_no_port_out_of_range_and_none_that_paas_sets_itself() {
@@ -96,5 +132,25 @@ mod tests {
         for bad in ["", "1A", "A-B", "A B", "A=B", "A\n"] {
             assert!(bad.parse::<EnvKey>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn the_commit_is_in_the_variables_that_are_named_and_the_nearest_name_counts() -> Result<()> {
+        let commit: CommitId = "0123456789abcdef0123456789abcdef01234567".parse()?;
+        let set = |scope, value: &str| Override { scope, property: &property::REV_ENV_VAR, value: value.to_owned() };
+        let names = |overrides: &[Override]| -> Result<Vec<String>> {
+            let variables = rev_variables(overrides, Some(commit))?;
+            assert!(variables.iter().all(|(_, value)| *value == commit.to_string()));
+            Ok(variables.into_iter().map(|(key, _)| key.to_string()).collect())
+        };
+        assert_eq!(names(&[])?, ["GIT_REV", "SOURCE_VERSION"]);
+        assert_eq!(names(&[set(Scope::Global, "REVISION")])?, ["REVISION"]);
+        assert_eq!(names(&[set(Scope::Global, "REVISION"), set(Scope::App, "A, B,A")])?, ["A", "B"]);
+        assert_eq!(names(&[set(Scope::App, "none")])?, [""; 0]);
+        assert!(rev_variables(&[], None)?.is_empty(), "without a commit there is nothing to say");
+        for bad in ["", "1A", "A,,B", "A B", "PORT", "PAAS_APP", "none,A-B"] {
+            assert!(rev_names(bad).is_err(), "{bad:?}");
+        }
+        Ok(())
     }
 }

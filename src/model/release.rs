@@ -3,7 +3,8 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Actor, CommitId, Invalid, Override, ProcessSettings, ProcessSpec, ProcessType, ReleaseId, Result, names::words,
+    Actor, CommitId, ConfigMap, EnvKey, Invalid, Override, ProcessSettings, ProcessSpec, ProcessType, ReleaseId,
+    Result, config, names::words,
 };
 
 /// The number of a release within its app, counted from 1 and shown as `v1`.
@@ -85,6 +86,16 @@ impl Release {
     /// The process type of that name, if the release has it.
     pub fn process(&self, process: &ProcessType) -> Option<&ProcessSpec> {
         self.processes.iter().find(|spec| spec.process == *process)
+    }
+
+    /// The variables that hold its commit, but for those that its config sets to something else.
+    ///
+    /// # Errors
+    /// [`Invalid`] for a name that is stored and cannot be.
+    pub fn rev_variables(&self, config: &ConfigMap) -> Result<Vec<(EnvKey, String)>> {
+        let mut variables = config::rev_variables(&self.overrides, self.commit)?;
+        variables.retain(|(key, _)| !config.contains_key(key));
+        Ok(variables)
     }
 
     /// The names of its process types, in a list for people.
