@@ -195,9 +195,10 @@ pub fn plan_with_procfile(tree: &Tree, buildpacks: &Buildpacks, procfile_path: &
     let warnings = versions.iter().flat_map(|version| version.warnings.iter().cloned()).collect();
     let (port, port_source) = match (paas_toml.port, &manifest.dockerfile) {
         (Some(port), _) => (Some(port), Some(PAAS_TOML.to_owned())),
-        (None, Some(_)) => match exposed_ports(&dockerfile).into_iter().collect::<Vec<_>>().as_slice() {
+        (None, Some(_)) => match exposed_ports(&dockerfile).as_slice() {
+            [] => (None, None),
             [port] => (Some(*port), Some(format!("EXPOSE in {dockerfile_path}"))),
-            _ => (None, None),
+            [port, ..] => (Some(*port), Some(format!("the first EXPOSE in {dockerfile_path}"))),
         },
         (None, None) => (None, None),
     };

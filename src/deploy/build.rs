@@ -13,7 +13,7 @@ use crate::{
     Error, Result,
     buildpack::{self, BuildPlan, Buildpacks},
     clock,
-    engine::{BuildEvent, BuildSpec, Capped},
+    engine::{BuildEvent, BuildSpec, Capped, ImageFacts},
     error::{DeployError, LikelyCause, SourceError},
     lock::{self, Holder, Lock},
     model::{self, CommitId, DeployState, EnvKey, ImageId, Override, Scope, property},
@@ -42,6 +42,7 @@ pub(super) struct Planned {
 /// An image and what is to be run of it.
 pub(super) struct Built {
     pub image: ImageId,
+    pub facts: ImageFacts,
     pub plan: BuildPlan,
 }
 
@@ -127,7 +128,8 @@ pub(super) async fn image(deploy: &ActiveDeploy<'_>, planned: Planned) -> Result
         built => built?,
     };
     deploy.log.detail(&format!("built in {}", model::seconds(begun.elapsed())));
-    Ok(Built { image, plan })
+    let facts = deploy.engine.image_facts(&image).await?;
+    Ok(Built { image, facts, plan })
 }
 
 /// Waits until fewer builds run than may: a small machine has the memory for one. The turn ends when the lock is dropped.

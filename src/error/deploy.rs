@@ -1,6 +1,9 @@
 use super::{Advice, Kind};
 use crate::model::{AppName, DeployId, ProcessType, ReleaseVersion, Stop};
 
+/// What the engine's init prints where an environment is larger than the kernel takes (execve(2), E2BIG).
+const TOO_LONG: &str = "argument list too long";
+
 /// The likely cause of a failed build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LikelyCause {
@@ -155,6 +158,12 @@ impl DeployError {
             DeployError::AppExited { code: 126 | 127, .. } => Advice::new(
                 Kind::App,
                 "the command is not in the image, or may not be run: see CMD in the Dockerfile, or the Procfile",
+            )
+            .short("the app exited"),
+            DeployError::AppExited { output, .. } if output.contains(TOO_LONG) => Advice::new(
+                Kind::App,
+                "its variables and its command are together more than a process can take on this machine: \
+                 `paas config:show APP` lists the variables",
             )
             .short("the app exited"),
             DeployError::AppExited { container, .. } => {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Result;
 use super::{
-    Invalid, Override, ProcessSettings, RunSettings,
+    ImageCheck, Invalid, Override, ProcessSettings, RunSettings,
     command_line::shell_arguments,
     names::{checked_string, is_dns_label},
 };
@@ -88,7 +88,10 @@ pub struct ProcessSpec {
     pub quantity: Option<u32>,
     /// What the source says about how it runs.
     pub declared: ProcessSettings,
-    /// How it runs: what the server was told, over what the source says, over the defaults.
+    /// How the image checks itself, where it is the web process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_check: Option<ImageCheck>,
+    /// How it runs: what the server was told, over what the source says, over what the image says, over the defaults.
     pub run: RunSettings,
 }
 
@@ -105,7 +108,7 @@ impl ProcessSpec {
         declared: ProcessSettings,
     ) -> Result<ProcessSpec> {
         let run = declared.resolve(&process)?;
-        Ok(ProcessSpec { process, command, quantity, declared, run })
+        Ok(ProcessSpec { process, command, quantity, declared, image_check: None, run })
     }
 
     /// The same, run as the server was told now.
@@ -114,7 +117,14 @@ impl ProcessSpec {
     /// As [`ProcessSpec::new`].
     pub fn with_overrides(&self, overrides: &[Override]) -> Result<ProcessSpec> {
         let told = ProcessSettings::of_overrides(overrides, &self.process);
-        let run = told.over(&self.declared).resolve(&self.process)?;
+        let settings = told.over(&self.declared);
+        let mut run = settings.resolve(&self.process)?;
+        if let Some(image) = &self.image_check
+            && self.process.is_web()
+            && !settings.say_what_is_asked()
+        {
+            image.fill(&mut run.check, &settings);
+        }
         Ok(ProcessSpec { run, ..self.clone() })
     }
 
@@ -148,6 +158,7 @@ impl ProcessSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Probe, Scope, property};
 
     #[test]
     fn a_type_has_as_many_containers_as_it_is_scaled_to_then_as_its_source_asks_for() -> Result<()> {
@@ -168,6 +179,43 @@ mod tests {
         }
         for bad in ["", "web.", "web.0", "web.x", ".1", "Web", "web.1.2"] {
             assert!(bad.parse::<Which>().is_err(), "{bad:?}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_image_says_how_web_is_checked_where_nobody_else_does() -> Result<()> {
+        let image_check = Some(ImageCheck {
+            arguments: vec!["up".to_owned()],
+            interval_seconds: Some(20),
+            timeout_seconds: None,
+            start_seconds: Some(30),
+            attempts: Some(5),
+        });
+        let spec = |process: &str| {
+            let spec = ProcessSpec::new(process.parse()?, None, None, ProcessSettings::default())?;
+            Ok(ProcessSpec { image_check: image_check.clone(), ..spec })
+        };
+        let set = |property, value: &str| {
+            let scope = Scope::Process(ProcessType::web());
+            [Override { scope, property, value: value.to_owned() }]
+        };
+        let image = Probe::Image(vec!["up".to_owned()]);
+        let check = spec("web")?.with_overrides(&[])?.run.check;
+        assert_eq!(check.probe, image);
+        assert_eq!((check.timeout_seconds, check.try_timeout_seconds), (90, 5));
+        assert_eq!((check.interval_seconds, check.attempts), (20, 5));
+        assert_eq!(spec("worker")?.with_overrides(&[])?.run.check.probe, Probe::Up);
+        let check = spec("web")?.with_overrides(&set(&property::CHECK_TIMEOUT, "10s"))?.run.check;
+        assert_eq!((&check.probe, check.timeout_seconds), (&image, 10), "a time says nothing of what is asked");
+        for (property, value) in [
+            (&property::CHECK_TYPE, "http"),
+            (&property::CHECK_PATH, "/up"),
+            (&property::CHECK_PORT, "9000"),
+            (&property::CHECK_COMMAND, "true"),
+        ] {
+            let check = spec("web")?.with_overrides(&set(property, value))?.run.check;
+            assert!(!matches!(check.probe, Probe::Image(_)) && check.timeout_seconds == 60, "{property}");
         }
         Ok(())
     }

@@ -14,8 +14,8 @@ use crate::{
     engine::Engine,
     error::{DeployError, Thing},
     model::{
-        self, AppName, Check, CheckMode, DeploymentKind, Edit, Noun, Override, Probe, ProcessType, PropertyChange,
-        Scope, Which, property,
+        self, AppName, Check, CheckMode, DeploymentKind, Edit, ImageCheck, Noun, Override, Probe, ProcessType,
+        PropertyChange, Scope, Which, property,
     },
     store::Container,
     ui::{Show, Text},
@@ -117,6 +117,7 @@ fn describe(probe: &Probe, web_port: u16) -> String {
         }
         Probe::Tcp { port } => format!("port {} takes connections", port.unwrap_or(web_port)),
         Probe::Command(line) => format!("command: {line}"),
+        Probe::Image(arguments) => format!("HEALTHCHECK of the image: {}", ImageCheck::words(arguments)),
         Probe::Up => "stays up".to_owned(),
     }
 }
