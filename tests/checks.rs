@@ -180,7 +180,10 @@ fn an_app_that_warms_up_is_told_nothing_of_addresses_and_one_that_never_listens_
     repository.write("Dockerfile", &dockerfile(warm)).commit("warm");
     let pushed = repository.push().expect_success();
     let talk = pushed.talk();
-    assert!(talk.contains("is not healthy yet, waiting up to 60 s: it does not listen on port 5000 yet"), "{talk}");
+    assert!(
+        talk.contains("is not healthy yet, waiting up to 1 min 0 s: it does not listen on port 5000 yet"),
+        "{talk}"
+    );
     assert!(!talk.contains("it listens on"), "{talk}");
 
     server.paas(&["checks:set", "shop", "timeout=7s", "--no-restart"]).expect_success();
