@@ -1,6 +1,6 @@
 //! Config: what may be set, what is shown to whom, and what a running app gets of it.
 
-use crate::harness::{Repository, Server, run};
+use crate::harness::{Repository, Server, command, run};
 
 /// A page that says the app's environment, listening where `PORT` says; and an app that ends at once where told to.
 const DOCKERFILE: &str = r#"FROM busybox:stable
@@ -80,7 +80,7 @@ fn values_are_kept_whole_and_shown_only_to_who_asks() {
     }
 
     // Sealed: it is in no file of the instance.
-    let files = crate::harness::run(crate::harness::command("grep").args(["-raF", secret]).arg(server.root()));
+    let files = run(command("grep").args(["-raF", secret]).arg(server.root()));
     assert_eq!((files.code, files.stdout.as_str()), (1, ""), "{files}");
 
     server.paas(&["config:unset", "web", "EMPTY", "NOPE"]).expect_code(3).says("web has no config variable NOPE");
