@@ -515,7 +515,11 @@ const COMMAND_PIECE: usize = 100_000;
 pub fn command_variables(mut command: &str) -> Vec<(String, &str)> {
     let mut variables = Vec::new();
     while variables.is_empty() || !command.is_empty() {
-        let (piece, rest) = command.split_at(command.floor_char_boundary(COMMAND_PIECE));
+        let mut end = COMMAND_PIECE.min(command.len());
+        while !command.is_char_boundary(end) {
+            end -= 1;
+        }
+        let (piece, rest) = command.split_at(end);
         variables.push((command_variable(variables.len()), piece));
         command = rest;
     }

@@ -172,12 +172,15 @@ pub fn formation(instance: &Instance, app: &App) -> Result<Vec<(ProcessType, u32
     Ok(model::formation(&types, &scaled))
 }
 
+/// The numbers of containers that process types are scaled to.
+type Scaled = Vec<(ProcessType, u32)>;
+
 /// The process types of an app, and the numbers that they are scaled to. Before the first deploy they are those that can
 /// be told by what is set.
 ///
 /// # Errors
 /// [`crate::Error::Store`]; [`crate::Error::Invalid`] where settings do not fit together.
-pub(super) fn process_types(instance: &Instance, app: &App) -> Result<(Vec<ProcessSpec>, Vec<(ProcessType, u32)>)> {
+pub(super) fn process_types(instance: &Instance, app: &App) -> Result<(Vec<ProcessSpec>, Scaled)> {
     let (release, scaled, overrides) = instance
         .read(|tables| Ok((tables.current_release(app.id)?, tables.formation(app.id)?, tables.overrides(app.id)?)))?;
     Ok((model::process_types(release.as_ref(), &scaled, &overrides)?, scaled))
