@@ -6,6 +6,7 @@ mod caps;
 mod facts;
 mod fault;
 mod helper;
+mod image_config;
 mod images;
 mod layer;
 mod listen;
@@ -26,7 +27,9 @@ pub use caps::Capped;
 pub use facts::Facts;
 use fault::failed;
 use futures_util::{Stream, StreamExt, TryStreamExt};
+pub use image_config::ImageFacts;
 pub use images::Image;
+pub use listen::Listening;
 pub use log::LogLine;
 pub use spec::{ContainerSpec, Labels};
 pub use usage::Usage;
@@ -283,7 +286,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Engine`].
-    pub async fn exec(&self, name: &str, arguments: [String; 3]) -> Result<(i64, String)> {
+    pub async fn exec(&self, name: &str, arguments: &[String]) -> Result<(i64, String)> {
         let failed = || failed(format!("run a command in the container {name}"));
         let config = ExecConfig {
             cmd: Some(arguments.to_vec()),
@@ -317,6 +320,23 @@ impl Engine {
             Err(error) if is_status(&error, 404) => Ok(false),
             Err(error) => Err(failed(format!("inspect the image {image}"))(error)),
         }
+    }
+
+    /// What an image says about how it is run.
+    ///
+    /// # Errors
+    /// [`Error::Engine`].
+    pub async fn image_facts(&self, image: &ImageId) -> Result<ImageFacts> {
+        let inspected = self.docker.inspect_image(&image.0).await;
+        let inspected = inspected.map_err(failed(format!("inspect the image {image}")))?;
+        Ok(image_config::facts(inspected.config.unwrap_or_default()))
+    }
+
+    /// The TCP ports that a container says it listens on, by EXPOSE of its image, the lowest first.
+    pub async fn exposed(&self, name: &str) -> Vec<u16> {
+        let inspected = self.docker.inspect_container(name, None::<query::InspectContainerOptions>).await;
+        let config = inspected.ok().and_then(|inspected| inspected.config);
+        image_config::tcp_ports(&config.and_then(|config| config.exposed_ports).unwrap_or_default())
     }
 
     /// Sets whether the engine starts a container again when it ends. One that is gone or going is fine.
@@ -439,7 +459,7 @@ impl Engine {
 
     /// The ports a running container listens on, in the words of `listen`; none where the host cannot
     /// tell, because the engine is not on it.
-    pub async fn listening(&self, name: &str) -> Option<listen::Listening> {
+    pub async fn listening(&self, name: &str) -> Option<Listening> {
         let inspected = self.docker.inspect_container(name, None::<query::InspectContainerOptions>).await.ok()?;
         listen::of_process(inspected.state?.pid?)
     }

@@ -18,6 +18,7 @@ mod architecture;
 mod arguments;
 mod checks;
 mod commands;
+mod commit;
 mod completions;
 mod config;
 mod crashes;
