@@ -40,7 +40,7 @@ impl Buildpacks {
         let own = own.into_iter().flat_map(|buildpack| &buildpack.manifest.failures);
         let others = others.into_iter().flat_map(|buildpack| &buildpack.manifest.failures);
         let (first, shared): (Vec<_>, Vec<_>) = self.failures.iter().partition(|rule| rule.first);
-        // Colours are no part of what a tool says.
+        // Tools say the same with and without colours.
         let lines: Vec<_> = output.iter().map(|line| escapes::plain(line)).collect();
         first.into_iter().chain(own).chain(shared).chain(others).find_map(|rule| rule.meaning(&lines))
     }
