@@ -27,6 +27,7 @@ struct Document {
 #[serde(default)]
 struct Formation {
     quantity: Option<u32>,
+    command: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -76,6 +77,13 @@ pub(super) fn parse(text: &str) -> Result<BTreeMap<ProcessType, Declared>> {
                 ));
             }
             processes.entry(named(&name)?).or_default().quantity = Some(quantity);
+        }
+        let command = formation.command.as_deref().map(str::trim).filter(|command| !command.is_empty());
+        if let Some(command) = command {
+            if command.contains('\0') {
+                return Err(refused(format!("the command of {name} contains a NUL character"), "remove it"));
+            }
+            processes.entry(named(&name)?).or_default().command = Some(command.to_owned());
         }
     }
     for (name, checks) in document.healthchecks {

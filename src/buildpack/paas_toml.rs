@@ -63,6 +63,8 @@ pub(super) struct BuildSection {
     pub images: BTreeMap<String, (String, usize)>,
     /// The directory that is served as static files after the build.
     pub static_root: Option<(String, usize)>,
+    /// The program that serves requests, where the repository has several.
+    pub program: Option<(String, usize)>,
     /// The first line of the table.
     pub first_line: Option<usize>,
 }
@@ -74,6 +76,7 @@ impl BuildSection {
             "install" => self.install.as_ref(),
             "build" => self.build.as_ref(),
             "static" => self.static_root.as_ref(),
+            "program" => self.program.as_ref(),
             _ => None,
         }
     }
@@ -110,6 +113,7 @@ struct Build {
     images: BTreeMap<Spanned<String>, Spanned<String>>,
     #[serde(rename = "static")]
     static_root: Option<Spanned<String>>,
+    program: Option<Spanned<String>>,
 }
 
 /// Reads a `paas.toml`.
@@ -229,6 +233,7 @@ fn build_section(text: &str, build: Build) -> Result<BuildSection> {
         variables,
         images,
         static_root: build.static_root.map(placed),
+        program: build.program.map(placed),
         first_line,
     })
 }

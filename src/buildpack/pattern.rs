@@ -1,7 +1,7 @@
 //! The leaves of the grammar of a `buildpack.toml`: words, patterns of paths and regular expressions, each compiled
 //! when it is first used.
 
-use std::sync::OnceLock;
+use std::{path::Path, sync::OnceLock};
 
 use globset::{GlobBuilder, GlobMatcher};
 use regex::Regex;
@@ -38,6 +38,14 @@ impl From<OneOrMany> for Patterns {
 impl Patterns {
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.words.iter().map(String::as_str)
+    }
+
+    /// Whether a path is one of the words, or matches one.
+    pub fn matches(&self, path: &Path) -> Result<bool> {
+        Ok(self.patterns()?.any(|(word, glob)| match glob {
+            Some(glob) => glob.is_match(path),
+            None => path == Path::new(word),
+        }))
     }
 
     /// The words for a message: `a, b`.

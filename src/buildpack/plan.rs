@@ -12,6 +12,7 @@ use super::{
     paas_toml::{self, Declared, PAAS_TOML, PaasToml},
     packages::SystemPackages,
     procfile::{self, PROCFILE, known_words},
+    runs::Lines,
     scope::Scope,
     version::Version,
 };
@@ -124,7 +125,7 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
     let (buildpack, reason) = choose(tree, buildpacks, &paas_toml)?;
     let manifest = &buildpack.manifest;
     let scope = Scope::new(tree, manifest, &paas_toml, &buildpacks.today)?;
-    check_settings(buildpacks, buildpack, &paas_toml)?;
+    check_settings(&scope, buildpacks, buildpack)?;
     for refusal in &manifest.refuse {
         if refusal.when.holds(&scope)?.is_some() {
             let (message, hint) = (refusal.message.clone(), refusal.hint.clone());
@@ -145,16 +146,16 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
             choices.push(Choice { what, option: chosen.option, source: chosen.reason });
         }
     }
-    let Processes { commands, release_command, source: processes_source } =
-        processes(&scope, buildpack, &paas_toml, &procfile)?;
+    let Processes { commands, release_command, source: processes_source, port: own_port } =
+        processes(&scope, buildpack, &paas_toml, &procfile, &app_json)?;
 
     let (generated, ignore) = match &manifest.dockerfile {
         Some(default) => {
             let (path, text) = own_dockerfile(tree, &paas_toml, default)?;
             let ignore = ignore(tree, buildpack, &path)?;
-            let (extra_files, commands, more_versions) = (Vec::new(), Vec::new(), Vec::new());
+            let (extra_files, commands, more_versions, parts) = Default::default();
             let packages = SystemPackages::default();
-            (Generated { path, text, extra_files, commands, packages, more_versions }, ignore)
+            (Generated { path, text, extra_files, commands, packages, more_versions, parts }, ignore)
         }
         None => {
             let ignore = ignore(tree, buildpack, "")?;
@@ -169,8 +170,10 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
         commands: build_commands,
         packages,
         more_versions,
+        parts,
     } = generated;
     versions.extend(more_versions);
+    choices.extend(parts);
     let warnings = versions.iter().flat_map(|version| version.warnings.iter().cloned()).collect();
     let (port, port_source) = match (paas_toml.port, &manifest.dockerfile) {
         (Some(port), _) => (Some(port), Some(PAAS_TOML.to_owned())),
@@ -178,7 +181,7 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
             [port] => (Some(*port), Some(format!("EXPOSE in {dockerfile_path}"))),
             _ => (None, None),
         },
-        (None, None) => (None, None),
+        (None, None) => own_port.unzip(),
     };
     let processes = commands
         .into_iter()
@@ -231,10 +234,8 @@ fn choose<'a>(tree: &Tree, buildpacks: &'a Buildpacks, paas_toml: &PaasToml) -> 
         let buildpack = buildpack.ok_or_else(|| Error::bug("no buildpack builds a Dockerfile"))?;
         return Ok((buildpack, format!("set in {PAAS_TOML}")));
     }
-    for buildpack in &buildpacks.list {
-        if let Some(reason) = buildpack.detects(tree, paas_toml, &buildpacks.today)? {
-            return Ok((buildpack, reason));
-        }
+    if let Some(found) = buildpacks.first_match(tree, paas_toml)? {
+        return Ok(found);
     }
     let looked_for = buildpacks.list.iter().map(|buildpack| {
         let Buildpack { name, manifest, .. } = &**buildpack;
@@ -250,6 +251,38 @@ fn choose<'a>(tree: &Tree, buildpacks: &'a Buildpacks, paas_toml: &PaasToml) -> 
         looked_for: looked_for.collect::<Vec<_>>().join("\n"),
         found: if found.is_empty() { "no files at all".to_owned() } else { found.join(", ") },
     }))
+}
+
+impl Buildpacks {
+    /// The first that matches, and why. One that matches and whose language the command of the web process is in goes
+    /// before all others, but a repository's own Dockerfile stays the first.
+    ///
+    /// # Errors
+    /// `SourceError::File` if a file of the source does not parse.
+    pub(super) fn first_match(&self, tree: &Tree, paas_toml: &PaasToml) -> Result<Option<(&Buildpack, String)>> {
+        let web = Lines::read(tree, paas_toml).web.is_some();
+        let mut first = None;
+        for buildpack in &self.list {
+            let found = match buildpack.detects_and_runs(tree, paas_toml, &self.today, web) {
+                // A file that the first match does not read may be malformed.
+                Err(_) if first.is_some() => continue,
+                found => found?,
+            };
+            match (found, &first) {
+                (None, _) => {}
+                (Some((reason, runs)), None) => {
+                    let settled = !web || runs.is_some() || buildpack.manifest.dockerfile.is_some();
+                    first = Some((&**buildpack, reason));
+                    if settled {
+                        break;
+                    }
+                }
+                (Some((_, Some(reason))), Some(_)) => return Ok(Some((buildpack, reason))),
+                (Some((_, None)), Some(_)) => {}
+            }
+        }
+        Ok(first)
+    }
 }
 
 /// The settings of a process type in the source: `paas.toml` before `app.json`.
@@ -270,6 +303,8 @@ struct Processes {
     commands: Vec<(ProcessType, Option<String>)>,
     release_command: Option<String>,
     source: String,
+    /// The port of the web process, if it listens on one of its own, and where it is from.
+    port: Option<(u16, String)>,
 }
 
 impl Buildpack {
@@ -278,10 +313,22 @@ impl Buildpack {
     /// # Errors
     /// `SourceError::File` if a file it reads does not parse.
     pub(super) fn detects(&self, tree: &Tree, paas_toml: &PaasToml, today: &str) -> Result<Option<String>> {
+        Ok(self.detects_and_runs(tree, paas_toml, today, false)?.map(|(reason, _)| reason))
+    }
+
+    /// Why it matches a source, and with `runs` why what the source says to run is of its language.
+    fn detects_and_runs(
+        &self,
+        tree: &Tree,
+        paas_toml: &PaasToml,
+        today: &str,
+        runs: bool,
+    ) -> Result<Option<(String, Option<String>)>> {
         let scope = Scope::new(tree, &self.manifest, paas_toml, today)?;
         for predicate in &self.manifest.detect {
             if let Some(reason) = predicate.holds(&scope)? {
-                return Ok(Some(reason));
+                let runs = self.manifest.runs.as_ref().filter(|_| runs);
+                return Ok(Some((reason, runs.map(|runs| runs.holds(&scope)).transpose()?.flatten())));
             }
         }
         Ok(None)
@@ -304,11 +351,12 @@ fn own_buildpack(tree: &Tree, buildpacks: &Buildpacks, folder: &str, line: usize
 
 /// Refuses keys of `[build]` that the buildpack does not support. If they were ignored, users would look for the
 /// effect.
-fn check_settings(buildpacks: &Buildpacks, buildpack: &Buildpack, paas_toml: &PaasToml) -> Result<()> {
+fn check_settings(scope: &Scope<'_>, buildpacks: &Buildpacks, buildpack: &Buildpack) -> Result<()> {
+    let paas_toml = scope.paas_toml;
     let (build, manifest) = (&paas_toml.build, &buildpack.manifest);
     let refused = |line: usize, message: String, hint: String| Err(refused(PAAS_TOML, line, message, hint));
     if manifest.dockerfile.is_some() {
-        let lines = [&build.install, &build.build, &build.static_root].into_iter().flatten().map(|(_, line)| *line);
+        let lines = [&build.install, &build.build, &build.static_root, &build.program].into_iter().flatten().map(|(_, line)| *line);
         let lines = lines.chain(build.packages.iter().map(|(_, line)| *line));
         let lines = lines.chain(build.versions.values().chain(build.images.values()).map(|(_, line)| *line));
         let variables = !build.variables.is_empty() || !paas_toml.variables.is_empty();
@@ -317,6 +365,18 @@ fn check_settings(buildpacks: &Buildpacks, buildpack: &Buildpack, paas_toml: &Pa
         return line.map_or(Ok(()), |line| {
             refused(line, "a Dockerfile is built unchanged, so this has no effect".to_owned(), hint)
         });
+    }
+    if let Some((program, line)) = &build.program {
+        if manifest.candidates.iter().all(|rule| rule.choose.is_some()) {
+            let message = format!("the buildpack {} does not choose between programs", buildpack.name);
+            return refused(*line, message, "remove `program`, and name the command in a Procfile".to_owned());
+        }
+        let candidates = candidates(scope)?;
+        if !candidates.iter().any(|(name, _)| name == program) {
+            let names: Vec<&str> = candidates.iter().map(|(name, _)| name.as_str()).collect();
+            let message = format!("there is no program {program:?} in the repository");
+            return refused(*line, message, known_words(program, &names));
+        }
     }
     if let Some((_, line)) = &build.static_root
         && !manifest.serves_static
@@ -349,8 +409,12 @@ fn processes(
     buildpack: &Buildpack,
     paas_toml: &PaasToml,
     procfile: &BTreeMap<ProcessType, String>,
+    app_json: &BTreeMap<ProcessType, Declared>,
 ) -> Result<Processes> {
-    let mut declared = procfile.clone();
+    let of_app_json = app_json.iter().filter_map(|(process, own)| Some((process.clone(), own.command.clone()?)));
+    let mut declared: BTreeMap<ProcessType, String> = of_app_json.collect();
+    let from_app_json = declared.keys().any(|process| !procfile.contains_key(process));
+    declared.extend(procfile.clone());
     let own = paas_toml.processes.iter().filter_map(|(process, own)| Some((process.clone(), own.command.clone()?)));
     let own: BTreeMap<ProcessType, String> = own.collect();
     declared.extend(own.clone());
@@ -362,7 +426,11 @@ fn processes(
     if procfile.keys().any(|process| !is_release(process) && !own.contains_key(process)) {
         sources.push(PROCFILE.to_owned());
     }
+    if from_app_json {
+        sources.push(APP_JSON.to_owned());
+    }
 
+    let mut port = None;
     let mut commands: Vec<(ProcessType, Option<String>)> = Vec::new();
     let mut release_command = None;
     for (process, command) in declared {
@@ -380,10 +448,19 @@ fn processes(
             if let Some(command) = default_command(scope, rule)? {
                 commands.push((rule.name.clone(), command));
                 sources.push(rule.source.clone());
+                if let Some(found) = rule.port.as_ref().map(|name| scope.value(name)).transpose()?.flatten() {
+                    port = found.text.parse().ok().map(|port| (port, found.place));
+                }
             }
         }
     }
     if commands.is_empty() {
+        let candidates = candidates(scope)?;
+        if let Some((_, choose)) = candidates.first().filter(|_| candidates.len() > 1) {
+            let names: Vec<&str> = candidates.iter().map(|(name, _)| name.as_str()).collect();
+            let message = format!("several programs could serve the requests: {}", listed(&names));
+            return Err(Error::Source(SourceError::Unbuildable { message, hint: format!("choose one: {choose}") }));
+        }
         let why = buildpack.manifest.no_process.clone().unwrap_or_else(|| "nothing says what to run".to_owned());
         let message = format!("nothing to run: {why}");
         let hint = "write a file named Procfile with a line such as `web: COMMAND`, where COMMAND listens on $PORT";
@@ -400,7 +477,33 @@ fn processes(
     }
     commands.sort_by_key(|(process, _)| (!process.is_web(), process.clone()));
     sources.dedup();
-    Ok(Processes { commands, release_command, source: sources.join(" and ") })
+    Ok(Processes { commands, release_command, source: sources.join(" and "), port })
+}
+
+/// The programs to choose from, each with what chooses it.
+fn candidates(scope: &Scope<'_>) -> Result<Vec<(String, String)>> {
+    let mut candidates: Vec<(String, String)> = Vec::new();
+    for rule in &scope.manifest.candidates {
+        for found in rule.find.all(scope)? {
+            if !candidates.iter().any(|(name, _)| *name == found.text) {
+                let choose = match &rule.choose {
+                    Some(line) => line.replacen("{}", &found.text, 1),
+                    None => format!("add `program = \"{}\"` to [build] in {PAAS_TOML}", found.text),
+                };
+                candidates.push((found.text, choose));
+            }
+        }
+    }
+    Ok(candidates)
+}
+
+/// The first words of a list, for a message.
+fn listed(words: &[&str]) -> String {
+    const SHOWN: usize = 12;
+    match words.len().checked_sub(SHOWN) {
+        Some(more) if more > 0 => format!("{} and {more} more", words[..SHOWN].join(", ")),
+        _ => words.join(", "),
+    }
 }
 
 /// The command of a rule, or nothing if the rule does not hold. Without a command, the image's own runs.

@@ -14,6 +14,7 @@ use super::{
     paas_toml::PaasToml,
     packages::Dependencies,
     pattern::Patterns,
+    runs::{Line, Lines},
     version::Version,
     wrong_manifest,
 };
@@ -40,6 +41,9 @@ pub(super) struct Scope<'a> {
     versions: RefCell<BTreeMap<&'a str, Option<Option<Rc<Version>>>>>,
     values: RefCell<BTreeMap<&'a str, Option<Option<Found>>>>,
     dependencies: OnceCell<Dependencies>,
+    lines: OnceCell<Rc<Lines>>,
+    /// Those of the source, if this buildpack only builds a part of it for another.
+    another: Option<Rc<Lines>>,
 }
 
 /// Why something holds; `None` if it does not.
@@ -75,7 +79,60 @@ impl<'a> Scope<'a> {
             versions: RefCell::default(),
             values: RefCell::default(),
             dependencies: OnceCell::new(),
+            lines: OnceCell::new(),
+            another: None,
         })
+    }
+
+    /// The same source, seen by a buildpack that builds a part of it for this one.
+    ///
+    /// # Errors
+    /// As [`Scope::new`].
+    pub fn beside<'b>(&self, manifest: &'b Manifest, paas_toml: &'b PaasToml) -> Result<Scope<'b>>
+    where
+        'a: 'b,
+    {
+        let another = Some(Rc::clone(self.lines()));
+        Ok(Scope {
+            lines: OnceCell::from(Rc::new(Lines::default())),
+            another,
+            ..Scope::new(self.tree, manifest, paas_toml, self.today)?
+        })
+    }
+
+    /// The command lines that the source sets itself.
+    fn lines(&self) -> &Rc<Lines> {
+        self.lines.get_or_init(|| Rc::new(Lines::read(self.tree, self.paas_toml)))
+    }
+
+    /// Why a command of these lines fulfils a condition: `web`, `processes`, `build` or `another`.
+    pub fn command(&self, of: &Patterns, condition: impl Fn(&str) -> bool) -> Answer {
+        let lines = self.lines();
+        let any = |line: &Line| {
+            let commands = line.commands(self.tree);
+            commands.iter().find(|command| condition(command)).map(|command| line.describe(command))
+        };
+        of.iter().find_map(|of| match of {
+            "web" => lines.web.as_ref().and_then(|line| {
+                line.serving(self.tree).filter(|command| condition(command)).map(|command| line.describe(&command))
+            }),
+            "processes" => lines.processes.iter().find_map(any),
+            "build" => lines.build.iter().find_map(any),
+            _ => {
+                let another = self.another.as_ref()?;
+                another.processes.iter().chain(&another.build).find_map(any)
+            }
+        })
+    }
+
+    /// The file that stands for another: itself, if it is there.
+    pub fn stand_in<'s>(&'s self, file: &'s str) -> &'s str {
+        match self.manifest.instead.get(file) {
+            Some(others) if !self.tree.exists(file) => {
+                others.iter().map(String::as_str).find(|other| self.tree.exists(other)).unwrap_or(file)
+            }
+            _ => file,
+        }
     }
 
     /// The files that match: those of the first pattern before those of the second, and within a pattern those nearer
@@ -84,7 +141,8 @@ impl<'a> Scope<'a> {
         let mut matching: Vec<&Entry> = Vec::new();
         for (path, glob) in patterns.patterns()? {
             let Some(glob) = glob else {
-                let found = self.files.binary_search_by(|entry| entry.path.as_path().cmp(Path::new(path)));
+                let path = Path::new(self.stand_in(path));
+                let found = self.files.binary_search_by(|entry| entry.path.as_path().cmp(path));
                 matching.extend(found.ok().map(|index| self.files[index]));
                 continue;
             };
@@ -97,12 +155,17 @@ impl<'a> Scope<'a> {
         Ok(matching)
     }
 
-    /// The content of a text file; nothing if there is none. A file that is too large counts as missing.
+    /// The content of a text file; nothing if there is none. A file that is too large counts as missing. A file that
+    /// stands for a JSON file reads as JSON.
     pub fn text(&self, path: &Path) -> Option<Rc<str>> {
         if let Some(text) = self.texts.borrow().get(path) {
             return text.clone();
         }
-        let text: Option<Rc<str>> = self.tree.read_text(path).ok().flatten().map(Rc::from);
+        let stands = |name: &&str| self.manifest.instead.values().flatten().any(|other| other == name);
+        let text: Option<Rc<str>> = match path.to_str().filter(stands) {
+            Some(name) => self.json(name).ok().flatten().map(|document| Rc::from(format!("{document:#}"))),
+            None => self.tree.read_text(path).ok().flatten().map(Rc::from),
+        };
         self.texts.borrow_mut().insert(path.to_owned(), text.clone());
         text
     }
@@ -112,6 +175,7 @@ impl<'a> Scope<'a> {
     /// # Errors
     /// `SourceError::File` if it does not parse.
     pub fn json(&self, file: &str) -> Result<Option<Rc<serde_json::Value>>> {
+        let file = self.stand_in(file);
         if let Some(document) = self.jsons.borrow().get(file) {
             return Ok(document.clone());
         }
