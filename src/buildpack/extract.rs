@@ -33,7 +33,9 @@ pub(super) enum Extractor {
         regex: Expression,
         /// Only files that have one of these beside them, as paths from their own directory.
         beside: Option<Patterns>,
-        /// Only files whose directory is in a list of a TOML file; the list can have patterns.
+        /// Not files that match one of these.
+        except: Option<Patterns>,
+        /// Only files below a directory in a list of a TOML file; the list can have patterns.
         listed: Option<TomlList>,
         /// Find nothing if the matches differ.
         #[serde(default)]
@@ -57,6 +59,8 @@ pub(super) enum Extractor {
         text: Option<Expression>,
         /// Not those that match one of these.
         except: Option<Patterns>,
+        /// Only those below a directory in a list of a TOML file; the list can have patterns.
+        listed: Option<TomlList>,
         #[serde(default)]
         first: bool,
         /// Replaces the first text with the second in the result.
@@ -188,12 +192,15 @@ impl Extractor {
     pub fn all(&self, scope: &Scope<'_>) -> Result<Vec<Found>> {
         let mut all: Vec<Found> = Vec::new();
         match self {
-            Extractor::Regex { file, regex, beside, listed, unique } => {
+            Extractor::Regex { file, regex, beside, except, listed, unique } => {
                 let regex = regex.compile()?;
                 let listed = listed.as_ref().map(|list| list.patterns(scope)).transpose()?;
                 for entry in scope.matching(file)? {
                     if !unique && !all.is_empty() {
                         break;
+                    }
+                    if except.as_ref().map_or(Ok(false), |except| except.matches(&entry.path))? {
+                        continue;
                     }
                     let directory = entry.path.parent().unwrap_or(Path::new(""));
                     if beside.as_ref().is_some_and(|beside| {
@@ -201,9 +208,7 @@ impl Extractor {
                     }) {
                         continue;
                     }
-                    if let Some(patterns) = &listed
-                        && !patterns.iter().any(|pattern| pattern.is_match(directory))
-                    {
+                    if listed.as_ref().is_some_and(|patterns| !is_below(&entry.path, patterns)) {
                         continue;
                     }
                     let Some(text) = scope.text(&entry.path) else { continue };
@@ -217,9 +222,13 @@ impl Extractor {
                     }
                 }
             }
-            Extractor::Path { glob, regex, text, except, first, replace } => {
+            Extractor::Path { glob, regex, text, except, listed, first, replace } => {
                 let regex = regex.compile()?;
+                let listed = listed.as_ref().map(|list| list.patterns(scope)).transpose()?;
                 for entry in scope.matching(glob)? {
+                    if listed.as_ref().is_some_and(|patterns| !is_below(&entry.path, patterns)) {
+                        continue;
+                    }
                     if except.as_ref().map_or(Ok(false), |except| except.matches(&entry.path))? {
                         continue;
                     }
@@ -268,7 +277,8 @@ impl Extractor {
             Extractor::Toml { regex, .. } => {
                 regex.iter().for_each(|regex| visit(Reference::Expression(regex)));
             }
-            Extractor::Regex { file, regex, .. } => {
+            Extractor::Regex { file, regex, except, .. } => {
+                except.iter().flat_map(Patterns::iter).for_each(|pattern| visit(Reference::Glob(pattern)));
                 visit(Reference::Expression(regex));
                 file.iter().for_each(|pattern| visit(Reference::Glob(pattern)));
             }
@@ -304,6 +314,11 @@ impl TomlList {
         let texts = list.into_iter().flatten().filter_map(toml::Value::as_str);
         Ok(texts.filter_map(|text| glob(text.trim_start_matches("./").trim_end_matches('/')).ok()).collect())
     }
+}
+
+/// Whether a file is below a directory that matches one of these.
+fn is_below(path: &Path, directories: &[GlobMatcher]) -> bool {
+    path.ancestors().skip(1).any(|directory| directories.iter().any(|pattern| pattern.is_match(directory)))
 }
 
 /// The first group of the first match in a file.

@@ -32,6 +32,8 @@ pub(super) struct Scope<'a> {
     pub today: &'a str,
     /// All files except those that the buildpack ignores.
     files: Vec<&'a Entry>,
+    /// The files that match a pattern, those nearer to the root first.
+    matching: RefCell<HashMap<String, Rc<[&'a Entry]>>>,
     texts: RefCell<HashMap<PathBuf, Option<Rc<str>>>>,
     jsons: RefCell<HashMap<String, Option<Rc<serde_json::Value>>>>,
     tomls: RefCell<HashMap<String, Option<Rc<toml::Table>>>>,
@@ -71,6 +73,7 @@ impl<'a> Scope<'a> {
             paas_toml,
             today,
             files,
+            matching: RefCell::default(),
             texts: RefCell::default(),
             jsons: RefCell::default(),
             tomls: RefCell::default(),
@@ -146,9 +149,16 @@ impl<'a> Scope<'a> {
                 matching.extend(found.ok().map(|index| self.files[index]));
                 continue;
             };
-            let mut some: Vec<&Entry> = self.files.iter().copied().filter(|entry| glob.is_match(&entry.path)).collect();
-            some.sort_by_key(|entry| entry.path.components().count());
-            matching.extend(some);
+            let known = self.matching.borrow().get(path).cloned();
+            let some = known.unwrap_or_else(|| {
+                let mut some: Vec<&Entry> =
+                    self.files.iter().copied().filter(|entry| glob.is_match(&entry.path)).collect();
+                some.sort_by_key(|entry| entry.path.components().count());
+                let some: Rc<[&Entry]> = some.into();
+                self.matching.borrow_mut().insert(path.to_owned(), Rc::clone(&some));
+                some
+            });
+            matching.extend(some.iter());
         }
         let mut seen = std::collections::HashSet::new();
         matching.retain(|entry| seen.insert(&entry.path));
