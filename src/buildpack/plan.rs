@@ -449,7 +449,7 @@ fn processes(
                 commands.push((rule.name.clone(), command));
                 sources.push(rule.source.clone());
                 if let Some(found) = rule.port.as_ref().map(|name| scope.value(name)).transpose()?.flatten() {
-                    port = found.text.parse().ok().map(|port| (port, found.place));
+                    port = found.text.parse().ok().map(|port| (port, found.place.replace(" found", "")));
                 }
             }
         }

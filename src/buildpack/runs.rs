@@ -79,14 +79,9 @@ impl Lines {
             }
         }
         let build = &paas_toml.build;
-        lines.build = [("install", &build.install), ("build", &build.build)]
-            .into_iter()
-            .filter_map(|(name, set)| set.as_ref().map(|(text, line)| (name, text, line)))
-            .map(|(name, text, line)| Line {
-                text: text.clone(),
-                place: format!("{name} in {PAAS_TOML}, line {line}"),
-            })
-            .collect();
+        let set = [&build.install, &build.build].into_iter().flatten();
+        let place = |line: usize| format!("{PAAS_TOML}, line {line}");
+        lines.build = set.map(|(text, line)| Line { text: text.clone(), place: place(*line) }).collect();
         lines
     }
 }

@@ -203,7 +203,7 @@ fn mistakes_say_what_to_do() {
 
     looked for:
         dockerfile  Dockerfile
-        go          go.mod, go.work
+        go          go.mod, go.work, main.go, .godir
         php         composer.json, index.php, public/index.php, artisan
         rust        Cargo.toml
         ruby        Gemfile, config.ru, app.rb, main.rb
@@ -234,7 +234,7 @@ fn mistakes_say_what_to_do() {
 
     looked for:
         dockerfile  Dockerfile
-        go          go.mod, go.work
+        go          go.mod, go.work, main.go, .godir
         php         composer.json, index.php, public/index.php, artisan
         rust        Cargo.toml
         ruby        Gemfile, config.ru, app.rb, main.rb
