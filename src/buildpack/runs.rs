@@ -61,12 +61,12 @@ impl Lines {
         let text = |file: &str| tree.read_text(file).ok().flatten();
         if let Some(text) = text(PROCFILE) {
             for (process, command) in procfile::parse(&text).unwrap_or_default() {
-                let is_its_line = |line: &&str| {
+                let is_its_line = |line: &str| {
                     line.split_once(':').is_some_and(|(name, rest)| {
                         name.trim() == process.as_str() && rest.trim() == command
                     })
                 };
-                let number = text.lines().collect::<Vec<_>>().iter().position(|line| is_its_line(&line));
+                let number = text.lines().position(is_its_line);
                 let place = number.map_or(PROCFILE.to_owned(), |index| format!("{PROCFILE}, line {}", index + 1));
                 add(&process, &command, place);
             }
