@@ -137,7 +137,7 @@ impl Predicate {
                 .map(|key| format!("build.{key} in paas.toml")),
             Predicate::Command { of, regex } => {
                 let regex = regex.compile()?;
-                scope.command(of, |command| regex.is_match(command))
+                scope.command(of, |command| regex.is_match(command)).map(|(reason, _)| reason)
             }
             Predicate::All(predicates) => {
                 let mut reasons = Vec::new();

@@ -46,11 +46,7 @@ pub(super) enum Extractor {
     /// The first group in the file that a value of this buildpack names.
     Within { value: String, regex: Expression },
     /// The first group in a value of this buildpack, with all occurrences of one text replaced by another.
-    Part {
-        value: String,
-        regex: Expression,
-        replace: Option<(String, String)>,
-    },
+    Part { value: String, regex: Expression, replace: Option<(String, String)> },
     /// The first group of the paths that match (with `text`, whose content matches too). Nothing if they differ, unless
     /// `first` is set.
     Path {

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{
     Buildpack, Buildpacks,
+    origin::Origin,
     paas_toml::{BuildSection, PAAS_TOML, PaasToml},
     packages::SystemPackages,
     plan::Choice,
@@ -25,7 +26,13 @@ pub struct BuildCommand {
     pub command: String,
     /// Where it comes from: `paas.toml`, or the buildpack.
     pub source: String,
+    /// Where that is, and what would change it.
+    #[serde(flatten)]
+    pub origin: Origin,
 }
+
+/// What a line that sets a command has instead of one.
+pub(super) const COMMAND: &str = "\"COMMAND\"";
 
 /// A Dockerfile, and all files that are added to the build context, including itself.
 pub(super) struct Generated {
@@ -103,19 +110,23 @@ pub(super) fn generate(
         let build = BuildSection { versions: versions.clone(), variables: variables.clone(), ..Default::default() };
         let paas_toml = PaasToml { build, ..PaasToml::default() };
         let when = rule.when.holds(scope)?;
-        let scope = scope.beside(&other.manifest, &paas_toml)?;
-        let needed = other.manifest.beside.as_ref().map_or(Ok(None), |beside| beside.holds(&scope))?;
+        let other_scope = scope.beside(&other.manifest, &paas_toml);
+        let needed = other.manifest.beside.as_ref().map_or(Ok(None), |beside| beside.holds(&other_scope))?;
         let title = &other.manifest.title;
         match (&when, &needed) {
             (None, None) => continue,
             (_, Some(reason)) => {
-                parts.push(Choice { what: "Beside it".to_owned(), option: title.clone(), source: reason.clone() });
+                let origin = other.manifest.beside.as_ref().map_or(Ok(None), |beside| beside.origin(&other_scope))?;
+                let (what, source) = ("Beside it".to_owned(), reason.clone());
+                parts.push(Choice { what, option: title.clone(), source, origin: origin.unwrap_or_default() });
             }
             _ => {}
         }
-        if let (Some(what), Some(reason)) = (&rule.what, when) {
-            parts.push(Choice { what: what.clone(), option: title.clone(), source: reason });
+        if let (Some(what), Some(source)) = (&rule.what, when) {
+            let origin = rule.when.origin(scope)?.unwrap_or_default();
+            parts.push(Choice { what: what.clone(), option: title.clone(), source, origin });
         }
+        let scope = other_scope;
         let packages = SystemPackages::find(&scope)?;
         let (other_context, _) = self::context(&scope, &directory, &packages, ignore, &mut extra_files)?;
         let text = render(buildpacks, &format!("{}/{}", other.name, rule.template), &other_context)?;
@@ -224,9 +235,10 @@ fn commands(scope: &Scope<'_>, context: &TemplateContext<'_>) -> Result<Vec<(Str
     let build = &scope.paas_toml.build;
     let mut commands: Vec<(String, BuildCommand)> = Vec::new();
     for (name, set) in [("install", &build.install), ("build", &build.build)] {
-        if let Some((line, _)) = set {
+        if let Some((line, number)) = set {
             let line = line.trim().to_owned();
-            let command = BuildCommand { name: name.to_owned(), command: line, source: PAAS_TOML.to_owned() };
+            let origin = Origin::of(PAAS_TOML, *number).changed_by("build", name, COMMAND);
+            let command = BuildCommand { name: name.to_owned(), command: line, source: PAAS_TOML.to_owned(), origin };
             commands.push((shell_form(&command.command), command));
         }
     }
@@ -240,7 +252,13 @@ fn commands(scope: &Scope<'_>, context: &TemplateContext<'_>) -> Result<Vec<(Str
         let Some(line) = with_values(scope, template.trim())? else { continue };
         // Without values of the repository, the plain form is safe and easier to read.
         let instruction = if line == template.trim() { line.clone() } else { chain_form(&line) };
-        commands.push((instruction, BuildCommand { name: rule.name.clone(), command: line, source: reason }));
+        let origin = match &rule.when {
+            Some(when) => when.origin(scope)?.unwrap_or_default(),
+            None => Origin::default(),
+        };
+        let can_be_set = ["install", "build"].contains(&rule.name.as_str());
+        let origin = if can_be_set { origin.changed_by("build", &rule.name, COMMAND) } else { origin };
+        commands.push((instruction, BuildCommand { name: rule.name.clone(), command: line, source: reason, origin }));
     }
     Ok(commands)
 }

@@ -2,6 +2,7 @@
 
 use super::{
     app_json::{self, APP_JSON},
+    origin::Origin,
     paas_toml::{PAAS_TOML, PaasToml},
     procfile::{self, PROCFILE},
 };
@@ -17,8 +18,8 @@ const PREFIXES: [&str; 18] = [
 /// Commands that only prepare another, or that stay until it ends.
 const PREPARATIONS: [&str; 38] = [
     ".", ":", "[", "[[", "cat", "cd", "chmod", "cp", "date", "done", "echo", "elif", "esac", "exit", "export", "false",
-    "fi", "for", "kill", "ln", "ls", "mkdir", "mv", "printf", "read", "return", "rm", "set", "shift", "sleep", "source",
-    "test", "touch", "trap", "true", "ulimit", "unset", "wait",
+    "fi", "for", "kill", "ln", "ls", "mkdir", "mv", "printf", "read", "return", "rm", "set", "shift", "sleep",
+    "source", "test", "touch", "trap", "true", "ulimit", "unset", "wait",
 ];
 const SHELLS: [&str; 6] = ["sh", "bash", "dash", "ash", "zsh", "ksh"];
 
@@ -26,8 +27,8 @@ const SHELLS: [&str; 6] = ["sh", "bash", "dash", "ash", "zsh", "ksh"];
 #[derive(Clone, Debug)]
 pub(super) struct Line {
     text: String,
-    /// E.g. `Procfile, line 1`.
-    place: String,
+    file: &'static str,
+    number: Option<usize>,
 }
 
 /// The command lines that a source sets itself.
@@ -46,8 +47,8 @@ impl Lines {
     pub fn read(tree: &Tree, paas_toml: &PaasToml) -> Lines {
         let mut lines = Lines::default();
         let web = ProcessType::web();
-        let mut add = |process: &ProcessType, text: &str, place: String| {
-            let line = Line { text: text.to_owned(), place };
+        let mut add = |process: &ProcessType, text: &str, file, number| {
+            let line = Line { text: text.to_owned(), file, number };
             if *process == web && lines.web.is_none() {
                 lines.web = Some(line.clone());
             }
@@ -55,33 +56,30 @@ impl Lines {
         };
         for (process, declared) in &paas_toml.processes {
             if let Some(command) = &declared.command {
-                add(process, command, PAAS_TOML.to_owned());
+                add(process, command, PAAS_TOML, None);
             }
         }
         let text = |file: &str| tree.read_text(file).ok().flatten();
         if let Some(text) = text(PROCFILE) {
             for (process, command) in procfile::parse(&text).unwrap_or_default() {
                 let is_its_line = |line: &str| {
-                    line.split_once(':').is_some_and(|(name, rest)| {
-                        name.trim() == process.as_str() && rest.trim() == command
-                    })
+                    let parts = line.split_once(':');
+                    parts.is_some_and(|(name, rest)| name.trim() == process.as_str() && rest.trim() == command)
                 };
-                let number = text.lines().position(is_its_line);
-                let place = number.map_or(PROCFILE.to_owned(), |index| format!("{PROCFILE}, line {}", index + 1));
-                add(&process, &command, place);
+                add(&process, &command, PROCFILE, text.lines().position(is_its_line).map(|index| index + 1));
             }
         }
         if let Some(text) = text(APP_JSON) {
             for (process, declared) in app_json::parse(&text).unwrap_or_default() {
                 if let Some(command) = &declared.command {
-                    add(&process, command, APP_JSON.to_owned());
+                    add(&process, command, APP_JSON, None);
                 }
             }
         }
-        let build = &paas_toml.build;
-        let set = [&build.install, &build.build].into_iter().flatten();
-        let place = |line: usize| format!("{PAAS_TOML}, line {line}");
-        lines.build = set.map(|(text, line)| Line { text: text.clone(), place: place(*line) }).collect();
+        let set = [&paas_toml.build.install, &paas_toml.build.build].into_iter().flatten();
+        let line =
+            |(text, number): &(String, usize)| Line { text: text.clone(), file: PAAS_TOML, number: Some(*number) };
+        lines.build = set.map(line).collect();
         lines
     }
 }
@@ -102,10 +100,11 @@ impl Line {
         all
     }
 
-    /// For messages: `ruby app.rb` in Procfile, line 1.
-    pub fn describe(&self, command: &str) -> String {
+    /// For messages, and where it is: "`ruby app.rb` in Procfile, line 1".
+    pub fn describe(&self, command: &str) -> (String, Origin) {
         let shown: String = command.chars().take(60).filter(|character| !character.is_control()).collect();
-        format!("`{shown}` in {}", self.place)
+        let line = self.number.map(|number| format!(", line {number}")).unwrap_or_default();
+        (format!("`{shown}` in {}{line}", self.file), Origin::of(self.file, self.number))
     }
 }
 
@@ -250,7 +249,10 @@ mod tests {
             ("A=b C=\"d e\" exec ruby app.rb", "ruby app.rb"),
             ("env -i A=b ruby app.rb -p $PORT", "ruby app.rb -p $PORT"),
             ("cd api && export A=1; node x.js 2>&1 | pino", "node x.js 2>&1"),
-            ("python manage.py migrate && gunicorn 'a;b' -b 0.0.0.0:$PORT || exit 1", "gunicorn 'a;b' -b 0.0.0.0:$PORT"),
+            (
+                "python manage.py migrate && gunicorn 'a;b' -b 0.0.0.0:$PORT || exit 1",
+                "gunicorn 'a;b' -b 0.0.0.0:$PORT",
+            ),
             ("node ssr.js & bundle exec puma & wait", "bundle exec puma"),
             ("bash -lc 'cd x && java -jar y.jar'", "java -jar y.jar"),
             ("sh start.sh", "gunicorn shop.wsgi"),
@@ -262,14 +264,14 @@ mod tests {
             ("./bin/elsewhere", "./bin/elsewhere"),
             ("if [ -f x ]; then php a.php; fi", "php a.php"),
         ] {
-            let line = Line { text: line.to_owned(), place: String::new() };
+            let line = Line { text: line.to_owned(), file: PROCFILE, number: None };
             assert_eq!(line.serving(&tree).as_deref(), Some(expected), "{}", line.text);
         }
         for nothing in ["", "cd x", "echo 'a && b'", "# node x"] {
-            let line = Line { text: nothing.to_owned(), place: String::new() };
+            let line = Line { text: nothing.to_owned(), file: PROCFILE, number: None };
             assert_eq!(line.serving(&tree), None, "{nothing}");
         }
-        let line = Line { text: "node a.js & sh start.sh".to_owned(), place: String::new() };
+        let line = Line { text: "node a.js & sh start.sh".to_owned(), file: PROCFILE, number: None };
         assert_eq!(line.commands(&tree), ["node a.js", "gunicorn shop.wsgi", "sh start.sh"]);
     }
 
@@ -278,7 +280,7 @@ mod tests {
         let (_directory, tree) = tree(&[("Procfile", "# x\nworker: node w.js\nweb: ruby app.rb\n")]);
         let lines = Lines::read(&tree, &PaasToml::default());
         let web = lines.web.unwrap();
-        assert_eq!(web.describe("ruby app.rb"), "`ruby app.rb` in Procfile, line 3");
+        assert_eq!(web.describe("ruby app.rb").0, "`ruby app.rb` in Procfile, line 3");
         assert_eq!(lines.processes.len(), 2);
     }
 }
