@@ -70,7 +70,7 @@ struct TemplateContext<'a> {
     image: BTreeMap<String, String>,
     /// The texts of other buildpacks, by their names.
     before: BTreeMap<String, String>,
-    /// Whether what runs needs those languages too.
+    /// Whether the processes or the build need those languages too.
     beside: BTreeMap<String, bool>,
     /// The directory of the plan's own files in the build context.
     directory: String,

@@ -152,7 +152,7 @@ pub(super) struct BeforeRule {
     pub what: Option<String>,
 }
 
-/// Programs that could be the one that serves requests.
+/// Programs that could serve the requests.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CandidateRule {

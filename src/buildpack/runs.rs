@@ -197,7 +197,7 @@ fn split(text: &str) -> Vec<String> {
                 }
                 continue;
             }
-            // `2>&1` and `&>file` are no separators.
+            // `2>&1` and `&>file` do not separate commands.
             (None, '&') if before == Some('>') || characters.peek() == Some(&'>') => {}
             (None, '|') if characters.peek() != Some(&'|') => {
                 piped = true;
