@@ -26,6 +26,7 @@ mod plan;
 mod procfile;
 mod range;
 mod render;
+mod runs;
 mod scope;
 mod show;
 mod version;

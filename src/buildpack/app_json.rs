@@ -31,6 +31,7 @@ struct Document {
 #[serde(default)]
 struct Formation {
     quantity: Option<u32>,
+    command: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -165,6 +166,13 @@ pub(super) fn parse(text: &str) -> Result<AppJson> {
             }
             processes.entry(named(&name)?).or_default().quantity = Some(quantity);
         }
+        let command = formation.command.as_deref().map(str::trim).filter(|command| !command.is_empty());
+        if let Some(command) = command {
+            if command.contains('\0') {
+                return Err(refused(format!("the command of {name} contains a NUL character"), "remove it"));
+            }
+            processes.entry(named(&name)?).or_default().command = Some(command.to_owned());
+        }
     }
     for (name, checks) in document.healthchecks {
         let process = named(&name)?;
@@ -268,7 +276,9 @@ fn without_effect(whole: &Map<String, Value>) -> Vec<String> {
     let mut idle = Vec::new();
     for (key, value) in whole {
         match key.as_str() {
-            "formation" => idle.extend(others(value, 1, &["quantity"]).map(|name| format!("formation.{name}"))),
+            "formation" => {
+                idle.extend(others(value, 1, &["quantity", "command"]).map(|name| format!("formation.{name}")))
+            }
             "env" => idle.extend(others(value, 1, &OF_VARIABLES).map(|name| format!("env.{name}"))),
             "scripts" => {
                 let all = others(value, 0, &["dokku", "postdeploy"]).map(|name| format!("scripts.{name}"));

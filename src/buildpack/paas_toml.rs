@@ -6,7 +6,7 @@ use toml::Spanned;
 use super::{
     document::{line_of, refused},
     packages::is_package,
-    procfile::{known_words, process_type},
+    procfile::{PROCFILE, known_words, process_type},
 };
 use crate::{
     Error, Result,
@@ -29,6 +29,15 @@ pub(super) struct PaasToml {
     pub port: Option<u16>,
     /// How the web process is checked.
     pub checks: ProcessSettings,
+    /// The path of the Procfile, if a setting of the app names one: not of this file, but read along with it.
+    pub procfile: Option<String>,
+}
+
+impl PaasToml {
+    /// The path of the Procfile.
+    pub fn procfile_path(&self) -> &str {
+        self.procfile.as_deref().unwrap_or(PROCFILE)
+    }
 }
 
 /// The settings of a process type in a file of the source.
@@ -67,6 +76,8 @@ pub(super) struct BuildSection {
     pub static_root: Option<(String, usize)>,
     /// Whether pointers of Git LFS are deployed as they are.
     pub ignores_lfs: bool,
+    /// The program that serves requests, where the repository has several.
+    pub program: Option<(String, usize)>,
     /// The first line of the table.
     pub first_line: Option<usize>,
 }
@@ -78,6 +89,7 @@ impl BuildSection {
             "install" => self.install.as_ref(),
             "build" => self.build.as_ref(),
             "static" => self.static_root.as_ref(),
+            "program" => self.program.as_ref(),
             _ => None,
         }
     }
@@ -117,6 +129,7 @@ struct Build {
     #[serde(rename = "static")]
     static_root: Option<Spanned<String>>,
     lfs: Option<Spanned<String>>,
+    program: Option<Spanned<String>>,
 }
 
 /// Reads a `paas.toml`.
@@ -162,7 +175,7 @@ pub(super) fn parse(text: &str) -> Result<PaasToml> {
     };
 
     let variables = variables(text, document.variables)?;
-    Ok(PaasToml { build: build_section(text, document.build)?, variables, processes, port, checks })
+    Ok(PaasToml { build: build_section(text, document.build)?, variables, processes, port, checks, procfile: None })
 }
 
 /// An error in this file, at a byte of it.
@@ -244,6 +257,7 @@ fn build_section(text: &str, build: Build) -> Result<BuildSection> {
         images,
         static_root: build.static_root.map(placed),
         ignores_lfs: build.lfs.is_some(),
+        program: build.program.map(placed),
         first_line,
     })
 }

@@ -10,6 +10,7 @@ use super::{
     app_json::{self, APP_JSON, AppJson, Scripts, Variable},
     dockerfile::{self, exposed_ports},
     document::refused,
+    extract::Found,
     generate::{BuildCommand, COMMAND, Generated, generate, versions_of, with_values},
     lfs,
     line_ends::{self, FlawedScript},
@@ -18,6 +19,7 @@ use super::{
     paas_toml::{self, Declared, PAAS_TOML, PaasToml},
     packages::SystemPackages,
     procfile::{self, PROCFILE, known_words},
+    runs::Lines,
     scope::Scope,
     version::Version,
 };
@@ -189,6 +191,7 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
 pub fn plan_with_procfile(tree: &Tree, buildpacks: &Buildpacks, procfile_path: &str) -> Result<BuildPlan> {
     let paas_toml =
         tree.read_text(PAAS_TOML)?.map_or_else(|| Ok(PaasToml::default()), |text| paas_toml::parse(&text))?;
+    let paas_toml = PaasToml { procfile: Some(procfile_path.to_owned()), ..paas_toml };
     let procfile = tree.read_text(procfile_path)?;
     let procfile = procfile.map(|text| procfile::parse(procfile_path, &text)).transpose()?.unwrap_or_default();
     let app_json = tree.read_text(APP_JSON)?.map(|text| app_json::parse(&text)).transpose()?.unwrap_or_default();
@@ -204,8 +207,8 @@ pub fn plan_with_procfile(tree: &Tree, buildpacks: &Buildpacks, procfile_path: &
     let (buildpack, reason) = choose(tree, buildpacks, &paas_toml)?;
     let manifest = &buildpack.manifest;
     let scope = Scope::new(tree, manifest, &paas_toml, &buildpacks.today);
-    let origin = chosen_at(&scope)?.changed_by("build", "buildpack", "\"NAME\"");
-    check_settings(buildpacks, buildpack, &paas_toml)?;
+    let origin = chosen_at(&scope, &reason)?.changed_by("build", "buildpack", "\"NAME\"");
+    check_settings(&scope, buildpacks, buildpack)?;
     for refusal in &manifest.refuse {
         if refusal.when.holds(&scope)?.is_some() {
             let (message, hint) = (refusal.message.clone(), refusal.hint.clone());
@@ -232,16 +235,16 @@ pub fn plan_with_procfile(tree: &Tree, buildpacks: &Buildpacks, procfile_path: &
             choices.push(Choice { what, option: chosen.option, source: chosen.reason, origin });
         }
     }
-    let Processes { commands, release_command, source: processes_source, sources: process_sources } =
-        processes(&scope, buildpack, &paas_toml, (&procfile, procfile_path))?;
+    let Processes { commands, release_command, source: processes_source, sources: process_sources, port: own_port } =
+        processes(&scope, buildpack, &paas_toml, (&procfile, procfile_path), &app_json.processes)?;
 
     let (generated, ignore) = match &manifest.dockerfile {
         Some(default) => {
             let (path, text) = own_dockerfile(tree, &paas_toml, default)?;
             let ignore = ignore(tree, buildpack, &path)?;
-            let (extra_files, commands, more_versions) = (Vec::new(), Vec::new(), Vec::new());
+            let (extra_files, commands, more_versions, parts) = Default::default();
             let packages = SystemPackages::default();
-            (Generated { path, text, extra_files, commands, packages, more_versions }, ignore)
+            (Generated { path, text, extra_files, commands, packages, more_versions, parts }, ignore)
         }
         None => {
             let ignore = ignore(tree, buildpack, "")?;
@@ -257,8 +260,10 @@ pub fn plan_with_procfile(tree: &Tree, buildpacks: &Buildpacks, procfile_path: &
         commands: build_commands,
         packages,
         more_versions,
+        parts,
     } = generated;
     versions.extend(more_versions);
+    choices.extend(parts);
     let mut warnings: Vec<String> = versions.iter().flat_map(|version| version.warnings.iter().cloned()).collect();
     let (port, port_source, port_origin) = match (paas_toml.port, &manifest.dockerfile) {
         (Some(port), _) => {
@@ -277,7 +282,10 @@ pub fn plan_with_procfile(tree: &Tree, buildpacks: &Buildpacks, procfile_path: &
                 None => (None, None, Origin::default()),
             }
         }
-        (None, None) => (None, None, Origin::default()),
+        (None, None) => match own_port {
+            Some(found) => (found.text.parse().ok(), Some(found.file.replace(" found", "")), Origin::found(&found)),
+            None => (None, None, Origin::default()),
+        },
     };
     let port_origin = port_origin.changed_by("", "port", "NUMBER");
     let mut quantities_from = BTreeMap::new();
@@ -357,10 +365,8 @@ fn choose<'a>(tree: &Tree, buildpacks: &'a Buildpacks, paas_toml: &PaasToml) -> 
         let buildpack = buildpack.ok_or_else(|| Error::bug("no buildpack builds a Dockerfile"))?;
         return Ok((buildpack, format!("set in {PAAS_TOML}")));
     }
-    for buildpack in &buildpacks.list {
-        if let Some(reason) = buildpack.detects(tree, paas_toml, &buildpacks.today)? {
-            return Ok((buildpack, reason));
-        }
+    if let Some(found) = buildpacks.first_match(tree, paas_toml)? {
+        return Ok(found);
     }
     let looked_for = buildpacks.list.iter().map(|buildpack| {
         let Buildpack { name, manifest, .. } = &**buildpack;
@@ -376,6 +382,38 @@ fn choose<'a>(tree: &Tree, buildpacks: &'a Buildpacks, paas_toml: &PaasToml) -> 
         looked_for: looked_for.collect::<Vec<_>>().join("\n"),
         found: if found.is_empty() { "no files at all".to_owned() } else { found.join(", ") },
     }))
+}
+
+impl Buildpacks {
+    /// The first that matches, and why. One that matches and whose language the command of the web process is in goes
+    /// before all others, but a repository's own Dockerfile stays the first.
+    ///
+    /// # Errors
+    /// `SourceError::File` if a file of the source does not parse.
+    pub(super) fn first_match(&self, tree: &Tree, paas_toml: &PaasToml) -> Result<Option<(&Buildpack, String)>> {
+        let web = Lines::read(tree, paas_toml).web.is_some();
+        let mut first = None;
+        for buildpack in &self.list {
+            let found = match buildpack.detects_and_runs(tree, paas_toml, &self.today, web) {
+                // A file that the first match does not read may be malformed.
+                Err(_) if first.is_some() => continue,
+                found => found?,
+            };
+            match (found, &first) {
+                (None, _) => {}
+                (Some((reason, runs)), None) => {
+                    let settled = !web || runs.is_some() || buildpack.manifest.dockerfile.is_some();
+                    first = Some((&**buildpack, reason));
+                    if settled {
+                        break;
+                    }
+                }
+                (Some((_, Some(reason))), Some(_)) => return Ok(Some((buildpack, reason))),
+                (Some((_, None)), Some(_)) => {}
+            }
+        }
+        Ok(first)
+    }
 }
 
 /// The settings of a process type in the source: `paas.toml` before `app.json`.
@@ -397,6 +435,8 @@ struct Processes {
     release_command: Option<String>,
     source: String,
     sources: Vec<ProcessSource>,
+    /// The port of the web process, if it listens on one of its own.
+    port: Option<Found>,
 }
 
 impl Buildpack {
@@ -405,10 +445,22 @@ impl Buildpack {
     /// # Errors
     /// `SourceError::File` if a file it reads does not parse.
     pub(super) fn detects(&self, tree: &Tree, paas_toml: &PaasToml, today: &str) -> Result<Option<String>> {
+        Ok(self.detects_and_runs(tree, paas_toml, today, false)?.map(|(reason, _)| reason))
+    }
+
+    /// Why it matches a source, and with `runs` why what the source says to run is of its language.
+    fn detects_and_runs(
+        &self,
+        tree: &Tree,
+        paas_toml: &PaasToml,
+        today: &str,
+        runs: bool,
+    ) -> Result<Option<(String, Option<String>)>> {
         let scope = Scope::new(tree, &self.manifest, paas_toml, today);
         for predicate in &self.manifest.detect {
             if let Some(reason) = predicate.holds(&scope)? {
-                return Ok(Some(reason));
+                let runs = self.manifest.runs.as_ref().filter(|_| runs);
+                return Ok(Some((reason, runs.map(|runs| runs.holds(&scope)).transpose()?.flatten())));
             }
         }
         Ok(None)
@@ -431,11 +483,15 @@ fn own_buildpack(tree: &Tree, buildpacks: &Buildpacks, folder: &str, line: usize
 
 /// Refuses keys of `[build]` that the buildpack does not support. If they were ignored, users would look for the
 /// effect.
-fn check_settings(buildpacks: &Buildpacks, buildpack: &Buildpack, paas_toml: &PaasToml) -> Result<()> {
+fn check_settings(scope: &Scope<'_>, buildpacks: &Buildpacks, buildpack: &Buildpack) -> Result<()> {
+    let paas_toml = scope.paas_toml;
     let (build, manifest) = (&paas_toml.build, &buildpack.manifest);
     let refused = |line: usize, message: String, hint: String| Err(refused(PAAS_TOML, line, message, hint));
     if manifest.dockerfile.is_some() {
-        let lines = [&build.install, &build.build, &build.static_root].into_iter().flatten().map(|(_, line)| *line);
+        let lines = [&build.install, &build.build, &build.static_root, &build.program]
+            .into_iter()
+            .flatten()
+            .map(|(_, line)| *line);
         let lines = lines.chain(build.packages.iter().map(|(_, line)| *line));
         let tables = build.versions.values().chain(build.images.values()).chain(build.tools.values());
         let lines = lines.chain(tables.map(|(_, line)| *line));
@@ -445,6 +501,18 @@ fn check_settings(buildpacks: &Buildpacks, buildpack: &Buildpack, paas_toml: &Pa
         return line.map_or(Ok(()), |line| {
             refused(line, "a Dockerfile is built unchanged, so this has no effect".to_owned(), hint)
         });
+    }
+    if let Some((program, line)) = &build.program {
+        if manifest.candidates.iter().all(|rule| rule.choose.is_some()) {
+            let message = format!("the buildpack {} does not choose between programs", buildpack.name);
+            return refused(*line, message, "remove `program`, and name the command in a Procfile".to_owned());
+        }
+        let candidates = candidates(scope)?;
+        if !candidates.iter().any(|(name, _)| name == program) {
+            let names: Vec<&str> = candidates.iter().map(|(name, _)| name.as_str()).collect();
+            let message = format!("there is no program {program:?} in the repository");
+            return refused(*line, message, known_words(program, &names));
+        }
     }
     if let Some((_, line)) = &build.static_root
         && !manifest.serves_static
@@ -496,8 +564,12 @@ fn processes(
     buildpack: &Buildpack,
     paas_toml: &PaasToml,
     (procfile, procfile_path): (&BTreeMap<ProcessType, String>, &str),
+    app_json: &BTreeMap<ProcessType, Declared>,
 ) -> Result<Processes> {
-    let mut declared = procfile.clone();
+    let of_app_json = app_json.iter().filter_map(|(process, own)| Some((process.clone(), own.command.clone()?)));
+    let mut declared: BTreeMap<ProcessType, String> = of_app_json.collect();
+    let from_app_json = declared.keys().any(|process| !procfile.contains_key(process));
+    declared.extend(procfile.clone());
     let own = paas_toml.processes.iter().filter_map(|(process, own)| Some((process.clone(), own.command.clone()?)));
     let own: BTreeMap<ProcessType, String> = own.collect();
     declared.extend(own.clone());
@@ -509,10 +581,18 @@ fn processes(
     if procfile.keys().any(|process| !is_release(process) && !own.contains_key(process)) {
         sources.push(procfile_path.to_owned());
     }
+    if from_app_json {
+        sources.push(APP_JSON.to_owned());
+    }
 
+    let mut port = None;
     let mut origins = BTreeMap::new();
     for process in declared.keys() {
-        let file = if own.contains_key(process) { PAAS_TOML } else { procfile_path };
+        let file = match process {
+            process if own.contains_key(process) => PAAS_TOML,
+            process if procfile.contains_key(process) => procfile_path,
+            _ => APP_JSON,
+        };
         origins.insert(process.clone(), (file.to_owned(), declared_at(scope, file, process)));
     }
     let mut commands: Vec<(ProcessType, Option<String>)> = Vec::new();
@@ -533,10 +613,19 @@ fn processes(
                 commands.push((rule.name.clone(), command));
                 sources.push(rule.source.clone());
                 origins.insert(rule.name.clone(), (rule.source.clone(), rule_at(scope, rule)?));
+                if let Some(name) = &rule.port {
+                    port = scope.value(name)?;
+                }
             }
         }
     }
     if commands.is_empty() {
+        let candidates = candidates(scope)?;
+        if let Some((_, choose)) = candidates.first().filter(|_| candidates.len() > 1) {
+            let names: Vec<&str> = candidates.iter().map(|(name, _)| name.as_str()).collect();
+            let message = format!("several programs could serve the requests: {}", listed(&names));
+            return Err(Error::Source(SourceError::Unbuildable { message, hint: format!("choose one: {choose}") }));
+        }
         let why = buildpack.manifest.no_process.clone().unwrap_or_else(|| "nothing says what to run".to_owned());
         let message = format!("nothing to run: {why}");
         let hint = "write a file named Procfile with a line such as `web: COMMAND`, where COMMAND listens on $PORT";
@@ -559,7 +648,7 @@ fn processes(
         ProcessSource { process: process.clone(), source, origin }
     });
     let described = described.collect();
-    Ok(Processes { commands, release_command, source: sources.join(" and "), sources: described })
+    Ok(Processes { commands, release_command, source: sources.join(" and "), sources: described, port })
 }
 
 /// Where a file names a process type.
@@ -595,11 +684,16 @@ fn rule_at(scope: &Scope<'_>, rule: &ProcessRule) -> Result<Origin> {
     Ok(origin.unwrap_or_default())
 }
 
-/// What chose the buildpack: a line of `paas.toml`, or the first rule of it that holds.
-fn chosen_at(scope: &Scope<'_>) -> Result<Origin> {
+/// What chose the buildpack: a line of `paas.toml`, what the source runs, or the first rule of it that holds.
+fn chosen_at(scope: &Scope<'_>, reason: &str) -> Result<Origin> {
     let build = &scope.paas_toml.build;
     if let Some((_, line)) = build.buildpack.as_ref().or(build.dockerfile.as_ref()) {
         return Ok(Origin::of(PAAS_TOML, *line));
+    }
+    if let Some(runs) = &scope.manifest.runs
+        && runs.holds(scope)?.as_deref() == Some(reason)
+    {
+        return Ok(runs.origin(scope)?.unwrap_or_default());
     }
     for predicate in &scope.manifest.detect {
         if predicate.holds(scope)?.is_some() {
@@ -607,6 +701,32 @@ fn chosen_at(scope: &Scope<'_>) -> Result<Origin> {
         }
     }
     Ok(Origin::default())
+}
+
+/// The programs to choose from, each with what chooses it.
+fn candidates(scope: &Scope<'_>) -> Result<Vec<(String, String)>> {
+    let mut candidates: Vec<(String, String)> = Vec::new();
+    for rule in &scope.manifest.candidates {
+        for found in rule.find.all(scope)? {
+            if !candidates.iter().any(|(name, _)| *name == found.text) {
+                let choose = match &rule.choose {
+                    Some(line) => line.replacen("{}", &found.text, 1),
+                    None => format!("add `program = \"{}\"` to [build] in {PAAS_TOML}", found.text),
+                };
+                candidates.push((found.text, choose));
+            }
+        }
+    }
+    Ok(candidates)
+}
+
+/// The first words of a list, for a message.
+fn listed(words: &[&str]) -> String {
+    const SHOWN: usize = 12;
+    match words.len().checked_sub(SHOWN) {
+        Some(more) if more > 0 => format!("{} and {more} more", words[..SHOWN].join(", ")),
+        _ => words.join(", "),
+    }
 }
 
 /// The command of a rule, or nothing if the rule does not hold. Without a command, the image's own runs.

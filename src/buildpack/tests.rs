@@ -102,6 +102,31 @@ fn the_plans_of_all_fixtures_are_as_they_were() {
     assert!(update || changed.is_empty(), "{}\nhint: UPDATE=1 cargo test plans_of", changed.join("\n\n"));
 }
 
+/// The table of two languages in the reference: each row has a fixture, and the fixture builds as the row says.
+#[test]
+fn each_row_of_the_table_of_two_languages_has_a_fixture() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let reference = fs::read_to_string(root.join("docs/reference.md")).unwrap();
+    let mut rows = std::collections::BTreeSet::new();
+    for row in reference.lines().filter(|line| line.contains("| `pair-")) {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [_, _, builds, name] = cells[..] else { panic!("{row}") };
+        let name = name.trim_matches('`');
+        let fixture = fs::read_to_string(root.join(format!("tests/apps/plans/{name}.txt"))).unwrap();
+        let (_, plan) = fixture.split_once("== plan\n").unwrap();
+        let (title, tool) = builds.split_once(", with ").unwrap_or((builds, ""));
+        assert!(plan.starts_with(&format!("{title}: ")), "{row}\n{plan}");
+        assert!(plan.contains(&format!("Build tool: {}", tool.to_lowercase())) || tool.is_empty(), "{row}\n{plan}");
+        assert!(rows.insert(name.to_owned()), "{name} is in two rows");
+    }
+    assert!(rows.len() >= 30, "{rows:?}");
+    for entry in fs::read_dir(root.join("tests/apps/plans")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let name = name.trim_end_matches(".txt");
+        assert!(!name.starts_with("pair-") || rows.contains(name), "{name} is in no row");
+    }
+}
+
 /// Each file in tests/apps/failures is the output of a failed build and its expected cause. `== built by NAME` at its
 /// head: the buildpack that built it, in place of a user's own Dockerfile.
 /// `UPDATE=1 cargo test failures_mean` writes the causes again.
@@ -222,7 +247,7 @@ fn mistakes_say_what_to_do() {
 
     looked for:
         dockerfile  Dockerfile
-        go          go.mod, go.work
+        go          go.mod, go.work, main.go, .godir
         php         composer.json, index.php, public/index.php, artisan
         rust        Cargo.toml
         ruby        Gemfile, config.ru, app.rb, main.rb
@@ -253,7 +278,7 @@ fn mistakes_say_what_to_do() {
 
     looked for:
         dockerfile  Dockerfile
-        go          go.mod, go.work
+        go          go.mod, go.work, main.go, .godir
         php         composer.json, index.php, public/index.php, artisan
         rust        Cargo.toml
         ruby        Gemfile, config.ru, app.rb, main.rb
@@ -410,6 +435,21 @@ fn nothing_of_a_repository_becomes_an_instruction() {
     let plan = try_plan(&[("package.json", &package)]).unwrap();
     insta::assert_snapshot!(plan.dockerfile.lines().last().unwrap(), @r#"CMD ["/bin/sh", "-c", "x\" \\ $HOME `id` {{ 7 * 7 }} # \u003c\u003cEOF\u000aRUN touch /hacked"]"#);
     assert!(!plan.dockerfile.lines().any(|line| line.starts_with("RUN touch")));
+}
+
+#[test]
+fn the_first_that_is_detected_is_the_one_that_builds() {
+    let directory = tempfile::tempdir().unwrap();
+    for (path, content) in [PACKAGE, ("app.rb", ""), ("Procfile", "web: cd . && exec ruby app.rb\n")] {
+        fs::write(directory.path().join(path), content).unwrap();
+    }
+    let tree = Tree::directory(directory.path()).unwrap();
+    let detected = buildpacks().detect(&tree).unwrap();
+    assert_eq!(detected[0].name, "ruby");
+    assert_eq!(detected[0].reason.as_deref(), Some("`ruby app.rb` in Procfile, line 1"));
+    assert_eq!(plan(&tree, buildpacks()).unwrap().buildpack, "ruby");
+    assert!(detected.iter().any(|other| other.name == "node" && other.reason.is_some()));
+    assert_eq!(detected.len(), buildpacks().names().len());
 }
 
 #[test]
