@@ -39,7 +39,7 @@ use include_dir::{Dir, include_dir};
 pub use line_ends::{FlawedScript, culprit};
 use manifest::Manifest;
 pub use origin::Origin;
-pub use plan::{BuildPlan, ProcessSource, plan};
+pub use plan::{BuildPlan, ProcessSource, plan, plan_with_procfile};
 use serde::Deserialize;
 pub use show::{Detected, Shown};
 use tera::Tera;

@@ -32,6 +32,7 @@ use queue::{Request, begin};
 pub use queue::{hold, refuse_locked};
 pub use recover::recover;
 use release::Changes;
+pub use release::DEFAULT_PORT;
 pub use retire::{apps_to_retire, retire_app};
 use rollout::Reuse;
 use tasks::{After, Tasks};
@@ -176,7 +177,7 @@ async fn prove(deploy: &ActiveDeploy<'_>, action: &Action, commit: Option<Commit
                 source::check_branch(deploy, push)?;
             }
             let source = source::checkout(deploy, commit, &origin).await?;
-            let planned = build::plan(deploy, source)?;
+            let planned = build::plan(deploy, source, commit)?;
             let given = given::variables(deploy, &planned.plan.variables)?;
             let mut built = build::image(deploy, planned).await?;
             let tasks = Tasks {
@@ -186,6 +187,7 @@ async fn prove(deploy: &ActiveDeploy<'_>, action: &Action, commit: Option<Commit
             let release = release::cut(deploy, built, commit, &reason, given)?;
             let release = tasks::predeploy(deploy, release, &tasks).await?;
             let release = tasks::release_command(deploy, release, &tasks).await?;
+            rollout::say_what_waits(deploy, &release)?;
             after = Some(After::new(&release, tasks));
             (release, Reuse::None)
         }

@@ -149,9 +149,14 @@ fn what_does_not_start_changes_nothing() {
     served.unchanged("the release command exited with code 3");
 
     // A worker that ends fails the deploy, though web is well.
-    let files = [("Dockerfile", WITHOUT_CAUSE), ("Procfile", "web: httpd -f -p 5000\nworker: echo no queue; exit 4\n")];
+    let files = [
+        ("Dockerfile", WITHOUT_CAUSE),
+        ("Procfile", "web: httpd -f -p 5000\nworker: echo no queue; exit 4\n"),
+        ("paas.toml", "[processes.worker]\nscale = 1\n"),
+    ];
     let pushed = served.push(&files).says("worker.1 exited with code 4").says("no queue");
-    assert_refused(pushed, "the app exited: v1 still serves", hint);
+    let kept_out = format!("{hint}; a task that is started by hand is kept out by `paas ps:scale APP worker=0`");
+    assert_refused(pushed, "the app exited: v1 still serves", &kept_out);
     served.unchanged("worker.1 exited with code 4");
 
     // A command that is not in the image.

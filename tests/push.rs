@@ -655,7 +655,7 @@ fn branches(repository: &Repository) -> Vec<String> {
 }
 
 /// Gathers what a process writes while it runs.
-fn gather(mut output: impl Read + Send + 'static) -> Arc<Mutex<String>> {
+pub fn gather(mut output: impl Read + Send + 'static) -> Arc<Mutex<String>> {
     let gathered = Arc::new(Mutex::new(String::new()));
     let into = Arc::clone(&gathered);
     std::thread::spawn(move || {

@@ -329,8 +329,9 @@ fn command(process: &ProcessType, line: &str) -> Result<String, (String, String)
 
 /// Sets a setting to a value of a TOML file. The error is a message and a hint.
 fn set(settings: &mut ProcessSettings, noun: Noun, name: &str, value: &toml::Value) -> Result<(), (String, String)> {
-    let Some(property) = Property::find(noun, name) else {
-        let mut known = noun.properties().map(|property| property.name).collect::<Vec<_>>();
+    let of_a_process = |property: &&'static Property| property.scopes.process;
+    let Some(property) = Property::find(noun, name).filter(of_a_process) else {
+        let mut known = noun.properties().filter(of_a_process).map(|property| property.name).collect::<Vec<_>>();
         if noun == Noun::Ps {
             known.extend(["command", "scale", "checks"]);
         }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{
     Buildpack, Buildpacks,
     app_json::{self, APP_JSON, AppJson, Scripts, Variable},
-    dockerfile::exposed_ports,
+    dockerfile::{self, exposed_ports},
     document::refused,
     generate::{BuildCommand, COMMAND, Generated, generate, versions_of, with_values},
     lfs,
@@ -24,7 +24,7 @@ use super::{
 use crate::{
     Error, Result,
     error::SourceError,
-    model::{Invalid, ProcessSpec, ProcessType},
+    model::{EnvKey, Invalid, ProcessSpec, ProcessType},
     tree::{DockerIgnore, Tree},
 };
 
@@ -116,6 +116,18 @@ pub struct ProcessSource {
 }
 
 impl BuildPlan {
+    /// The same, with arguments of the build that what builds the app can read. A Dockerfile of the source declares by
+    /// itself which it reads.
+    #[must_use]
+    pub fn with_arguments(mut self, names: &[EnvKey]) -> BuildPlan {
+        let own = self.extra_files.iter_mut().find(|(path, _)| *path == self.dockerfile_path);
+        if let Some((_, bytes)) = own {
+            self.dockerfile = dockerfile::with_arguments(&self.dockerfile, names);
+            *bytes = self.dockerfile.clone().into_bytes();
+        }
+        self
+    }
+
     /// The plan in lines for the log of a push.
     pub fn describe(&self) -> Vec<String> {
         let mut lines = vec![format!("{}: {}", self.title, self.reason)];
@@ -167,9 +179,18 @@ impl BuildPlan {
 /// `SourceError::NothingDetected`, `SourceError::File` if a file of the source is malformed, [`Error::Source`] if
 /// the buildpack cannot continue.
 pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
+    plan_with_procfile(tree, buildpacks, PROCFILE)
+}
+
+/// The same, with another file as the Procfile, by its path.
+///
+/// # Errors
+/// As [`plan`].
+pub fn plan_with_procfile(tree: &Tree, buildpacks: &Buildpacks, procfile_path: &str) -> Result<BuildPlan> {
     let paas_toml =
         tree.read_text(PAAS_TOML)?.map_or_else(|| Ok(PaasToml::default()), |text| paas_toml::parse(&text))?;
-    let procfile = tree.read_text(PROCFILE)?.map(|text| procfile::parse(&text)).transpose()?.unwrap_or_default();
+    let procfile = tree.read_text(procfile_path)?;
+    let procfile = procfile.map(|text| procfile::parse(procfile_path, &text)).transpose()?.unwrap_or_default();
     let app_json = tree.read_text(APP_JSON)?.map(|text| app_json::parse(&text)).transpose()?.unwrap_or_default();
 
     let with_own;
@@ -212,7 +233,7 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
         }
     }
     let Processes { commands, release_command, source: processes_source, sources: process_sources } =
-        processes(&scope, buildpack, &paas_toml, &procfile)?;
+        processes(&scope, buildpack, &paas_toml, (&procfile, procfile_path))?;
 
     let (generated, ignore) = match &manifest.dockerfile {
         Some(default) => {
@@ -244,14 +265,18 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
             let line = line_with(&scope, PAAS_TOML, &["port =", "port="]);
             (Some(port), Some(PAAS_TOML.to_owned()), Origin::of(PAAS_TOML, line))
         }
-        (None, Some(_)) => match exposed_ports(&dockerfile).into_iter().collect::<Vec<_>>().as_slice() {
-            [port] => {
-                let line = line_with(&scope, &dockerfile_path, &["EXPOSE", "expose"]);
-                let origin = Origin::of(dockerfile_path.clone(), line);
-                (Some(*port), Some(format!("EXPOSE in {dockerfile_path}")), origin)
+        (None, Some(_)) => {
+            let exposed = exposed_ports(&dockerfile);
+            match exposed.first() {
+                Some(port) => {
+                    let line = line_with(&scope, &dockerfile_path, &["EXPOSE", "expose"]);
+                    let origin = Origin::of(dockerfile_path.clone(), line);
+                    let which = if exposed.len() > 1 { "the first EXPOSE" } else { "EXPOSE" };
+                    (Some(*port), Some(format!("{which} in {dockerfile_path}")), origin)
+                }
+                None => (None, None, Origin::default()),
             }
-            _ => (None, None, Origin::default()),
-        },
+        }
         (None, None) => (None, None, Origin::default()),
     };
     let port_origin = port_origin.changed_by("", "port", "NUMBER");
@@ -470,7 +495,7 @@ fn processes(
     scope: &Scope<'_>,
     buildpack: &Buildpack,
     paas_toml: &PaasToml,
-    procfile: &BTreeMap<ProcessType, String>,
+    (procfile, procfile_path): (&BTreeMap<ProcessType, String>, &str),
 ) -> Result<Processes> {
     let mut declared = procfile.clone();
     let own = paas_toml.processes.iter().filter_map(|(process, own)| Some((process.clone(), own.command.clone()?)));
@@ -482,12 +507,12 @@ fn processes(
         sources.push(PAAS_TOML.to_owned());
     }
     if procfile.keys().any(|process| !is_release(process) && !own.contains_key(process)) {
-        sources.push(PROCFILE.to_owned());
+        sources.push(procfile_path.to_owned());
     }
 
     let mut origins = BTreeMap::new();
     for process in declared.keys() {
-        let file = if own.contains_key(process) { PAAS_TOML } else { PROCFILE };
+        let file = if own.contains_key(process) { PAAS_TOML } else { procfile_path };
         origins.insert(process.clone(), (file.to_owned(), declared_at(scope, file, process)));
     }
     let mut commands: Vec<(ProcessType, Option<String>)> = Vec::new();

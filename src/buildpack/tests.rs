@@ -19,7 +19,9 @@ fn the_buildpacks_of_the_binary_are_well_formed() {
         assert_eq!(other, None, "two buildpacks at one place: {}", buildpack.name);
     }
     for failure in &*buildpacks().failures {
-        failure.output.compile().unwrap();
+        for expression in [&failure.output].into_iter().chain(&failure.also) {
+            expression.compile().unwrap();
+        }
     }
 }
 
@@ -100,7 +102,8 @@ fn the_plans_of_all_fixtures_are_as_they_were() {
     assert!(update || changed.is_empty(), "{}\nhint: UPDATE=1 cargo test plans_of", changed.join("\n\n"));
 }
 
-/// Each file in tests/apps/failures is the output of a failed build and its expected cause.
+/// Each file in tests/apps/failures is the output of a failed build and its expected cause. `== built by NAME` at its
+/// head: the buildpack that built it, in place of a user's own Dockerfile.
 /// `UPDATE=1 cargo test failures_mean` writes the causes again.
 #[test]
 fn the_outputs_of_failures_mean_what_they_did() {
@@ -112,14 +115,22 @@ fn the_outputs_of_failures_mean_what_they_did() {
         let text = fs::read_to_string(&path).unwrap();
         let (output, expected) = text.split_once("== cause\n").unwrap_or((&text, ""));
         // A user's own Dockerfile can run anything, so no buildpack's rules come first.
+        let (head, output) = match output.strip_prefix("== built by ").and_then(|rest| rest.split_once('\n')) {
+            Some((name, output)) => (Some(name), output),
+            None => (None, output),
+        };
         let lines: Vec<String> = output.lines().map(str::to_owned).collect();
-        let diagnosis = buildpacks().diagnose("dockerfile", &lines);
+        let diagnosis = buildpacks().diagnose(head.unwrap_or("dockerfile"), &lines);
+        if let Some(name) = head {
+            assert!(buildpacks().list.iter().any(|buildpack| buildpack.name == name), "{name}");
+        }
+        let head = head.map(|name| format!("== built by {name}\n")).unwrap_or_default();
         let said = diagnosis.map_or("nothing\n".to_owned(), |found| format!("{}\n{}\n", found.cause, found.hint));
         causes.insert(said.lines().next().unwrap().to_owned());
         if said != expected {
             changed.push(format!("{}:\n{}", path.display(), difference(expected, &said)));
             if std::env::var_os("UPDATE").is_some() {
-                fs::write(&path, format!("{}\n== cause\n{said}", output.trim_end())).unwrap();
+                fs::write(&path, format!("{head}{}\n== cause\n{said}", output.trim_end())).unwrap();
             }
         }
     }

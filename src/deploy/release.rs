@@ -10,14 +10,14 @@ use crate::{
     Error, Result, clock,
     error::{DeployError, Thing},
     model::{
-        self, CommitId, ConfigMap, DeployState, Edit, EnvKey, ImageId, Override, ProcessSpec, ProcessType,
-        PropertyChange, Release, ReleaseStatus, ReleaseVersion, Scope, property,
+        self, CheckMode, CommitId, ConfigMap, DeployState, Edit, EnvKey, ImageCheck, ImageId, Override, Probe,
+        ProcessSpec, ProcessType, PropertyChange, Release, ReleaseStatus, ReleaseVersion, Scope, property,
     },
     store::NewRelease,
 };
 
 /// The port where nothing says another.
-const DEFAULT_PORT: u16 = 5000;
+pub const DEFAULT_PORT: u16 = 5000;
 
 /// A release that exists, with its config in clear.
 pub(super) struct Prepared {
@@ -51,7 +51,7 @@ pub(super) fn cut(
     given: Given,
 ) -> Result<Prepared> {
     let (mut config, overrides) = pending_config(deploy)?;
-    let Built { image, plan } = built;
+    let Built { image, facts, plan } = built;
     let changes = Changes {
         config: given.values.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect(),
         formation: given::formation(deploy, &plan.processes, &plan.quantities_from)?,
@@ -60,9 +60,24 @@ pub(super) fn cut(
     };
     config.extend(given.values);
     let release_command = plan.release_command;
-    let from = From { image, processes: plan.processes, declared_port: plan.port, commit: Some(commit) };
+    let mut processes = plan.processes;
+    for spec in processes.iter_mut().filter(|spec| spec.process.is_web()) {
+        spec.image_check = facts.check.clone();
+    }
+    let commands = processes.iter().filter_map(|spec| spec.command.as_deref()).chain(release_command.as_deref());
+    let command = commands.max_by_key(|command| command.len());
+    model::check_environment(&config, facts.environment.iter().map(String::as_str).chain(command))?;
+    let from = From { image, processes, declared_port: plan.port, commit: Some(commit) };
     let prepared = write(deploy, &from, config, &overrides, reason)?;
     deploy.log.step(&format!("Releasing {}", prepared.release.version));
+    for spec in &prepared.release.processes {
+        if let (CheckMode::Enabled | CheckMode::Disabled, Probe::Image(arguments)) =
+            (spec.run.check.mode, &spec.run.check.probe)
+        {
+            let line = ImageCheck::words(arguments);
+            deploy.log.detail(&format!("{} is checked by the HEALTHCHECK of its image: {line}", spec.process));
+        }
+    }
     Ok(Prepared { release_command, changes, ..prepared })
 }
 
@@ -212,6 +227,7 @@ fn write(
     overrides: &[Override],
     reason: &str,
 ) -> Result<Prepared> {
+    model::check_environment(&config, from.processes.iter().filter_map(|spec| spec.command.as_deref()).max())?;
     deploy.enter(DeployState::Releasing)?;
     let processes: Vec<ProcessSpec> =
         from.processes.iter().map(|spec| spec.with_overrides(overrides)).collect::<Result<_, model::Invalid>>()?;

@@ -98,7 +98,7 @@ pub(super) async fn predeploy(deploy: &ActiveDeploy<'_>, mut prepared: Prepared,
         arguments: Some(arguments),
         restart: RestartPolicy::No,
     };
-    let mut spec = container::spec(instance, &row, &program(model::shell_arguments(IDLE)));
+    let mut spec = container::spec(instance, &row, &program(model::shell_arguments(IDLE)))?;
     // The image is to have the labels of a built one, which are these.
     spec.labels = deploy.image_labels();
     let environment = std::mem::take(&mut spec.environment);
@@ -200,7 +200,7 @@ async fn run(
 }
 
 async fn run_in(deploy: &ActiveDeploy<'_>, row: Container, program: &Program<'_>) -> Result<(i64, String)> {
-    let spec = container::spec(deploy.instance, &row, program);
+    let spec = container::spec(deploy.instance, &row, program)?;
     let row = container::start(deploy.instance, &deploy.engine, row, spec).await?;
     let mut lines = std::pin::pin!(deploy.engine.logs(&row.name, None, true));
     let mut last = VecDeque::new();

@@ -1,5 +1,8 @@
 use super::{Advice, Kind};
-use crate::model::{AppName, DeployId, EnvKey, ReleaseVersion, Stop};
+use crate::model::{AppName, DeployId, EnvKey, ProcessType, ReleaseVersion, Stop};
+
+/// What the engine's init prints where an environment is larger than the kernel takes (execve(2), E2BIG).
+const TOO_LONG: &str = "argument list too long";
 
 /// The likely cause of a failed build.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -185,11 +188,23 @@ impl DeployError {
                 "the command is not in the image, or may not be run: see CMD in the Dockerfile, or the Procfile",
             )
             .short("the app exited"),
-            DeployError::AppExited { .. } => Advice::new(
+            DeployError::AppExited { output, .. } if output.contains(TOO_LONG) => Advice::new(
                 Kind::App,
-                "the process must stay in the foreground; run the same command on your machine, fix it and push again",
+                "its variables and its command are together more than a process can take on this machine: \
+                 `paas config:show APP` lists the variables",
             )
             .short("the app exited"),
+            DeployError::AppExited { container, .. } => {
+                let stay = "the process must stay in the foreground; run the same command on your machine, fix it and \
+                            push again";
+                let hint = match container.rsplit_once('.') {
+                    Some((process, _)) if process != ProcessType::WEB => {
+                        format!("{stay}; a task that is started by hand is kept out by `paas ps:scale APP {process}=0`")
+                    }
+                    _ => stay.to_owned(),
+                };
+                Advice::new(Kind::App, hint).short("the app exited")
+            }
             DeployError::ReleaseCommand { .. } => {
                 Advice::new(Kind::App, "its output is above; fix it and push again").short("the release command failed")
             }

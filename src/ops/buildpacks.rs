@@ -9,6 +9,7 @@ use crate::{
     buildpack::{self, BuildPlan, Buildpacks, Detected, Origin, ProcessSource, Shown},
     context::Context,
     error::Thing,
+    model::{self, property},
     tree::Tree,
     ui::{Show, Text},
 };
@@ -115,7 +116,8 @@ pub fn detect(directory: &Path, user_buildpacks: &Path) -> Result<Detection> {
 /// [`Error::Usage`] where there is no such directory; what reading and planning it says.
 pub fn plan(directory: &Path, user_buildpacks: &Path) -> Result<BuildPlan> {
     check_directory(directory, "plan")?;
-    buildpack::plan(&Tree::directory(directory)?, &Buildpacks::load(Some(user_buildpacks))?)
+    let plan = buildpack::plan(&Tree::directory(directory)?, &Buildpacks::load(Some(user_buildpacks))?)?;
+    Ok(plan.with_arguments(&model::rev_names(property::REV_ENV_VAR.default.words())?))
 }
 
 fn check_directory(directory: &Path, command: &str) -> Result<()> {

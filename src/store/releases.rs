@@ -146,6 +146,15 @@ impl Tables<'_> {
         self.one("SELECT sealed_config FROM releases WHERE id = ?1", [release_id], |row| row.get("sealed_config"))
     }
 
+    /// Changes the port of a release that has not served yet, to the one that its containers were found to listen on.
+    pub fn set_pending_port(&self, release_id: ReleaseId, port: u16) -> Result<()> {
+        self.execute(
+            "UPDATE releases SET port = ?2, declared_port = ?2 WHERE id = ?1 AND status = 'pending'",
+            params![release_id, port],
+        )
+        .map(drop)
+    }
+
     /// Marks a release as one that never served.
     pub fn fail_release(&self, release_id: ReleaseId) -> Result<()> {
         self.execute("UPDATE releases SET status = 'failed' WHERE id = ?1 AND status = 'pending'", [release_id])
