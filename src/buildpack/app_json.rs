@@ -67,7 +67,7 @@ pub(super) struct AppJson {
     pub processes: BTreeMap<ProcessType, Declared>,
     /// The variables of the app's config.
     pub variables: Vec<Variable>,
-    /// What runs around a deploy.
+    /// The commands that run around a deploy.
     pub scripts: Scripts,
     /// What of it has no effect, in sentences.
     pub warnings: Vec<String>,
@@ -87,14 +87,14 @@ pub struct Variable {
     pub is_generated: bool,
     /// Whether the app cannot be deployed without it.
     pub is_required: bool,
-    /// Whether every deploy sets it to its value, whatever it is by then (Dokku's `sync`).
+    /// Whether every deploy sets it to its value (Dokku's `sync`).
     pub is_synced: bool,
 }
 
 /// The commands that run once around a deploy, each in a container of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Scripts {
-    /// `scripts.dokku.predeploy`: in the image that was built, of which what it writes becomes a part.
+    /// `scripts.dokku.predeploy`: in the image that was built. The files that it writes become a part of the image.
     pub predeploy: Option<String>,
     /// `scripts.dokku.postdeploy`: after the switch.
     pub postdeploy: Option<String>,
