@@ -9,6 +9,7 @@
 //! other value reaches a template only as a quoted JSON string, which cannot contain a line break.
 
 mod app_json;
+mod apps;
 mod detect;
 mod diagnose;
 mod dockerfile;
@@ -26,14 +27,16 @@ mod render;
 mod scope;
 mod show;
 mod version;
+mod workspace;
 
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
+pub use apps::{AppPlan, plan, plan_all};
 use diagnose::FailureRule;
 #[cfg(not(test))]
 use include_dir::{Dir, include_dir};
 use manifest::Manifest;
-pub use plan::{BuildPlan, plan};
+pub use plan::{AppDirectory, BuildPlan};
 use serde::Deserialize;
 pub use show::{Detected, Shown};
 use tera::Tera;

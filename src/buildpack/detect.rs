@@ -48,6 +48,10 @@ pub(super) enum Predicate {
     Any(Vec<Predicate>),
     /// This does not hold.
     Not(Box<Predicate>),
+    /// Whether the app is a member of a workspace and needs others built before it.
+    Needs(bool),
+    /// The app is a member of a workspace, and this holds at the workspace's root.
+    Root(Box<Predicate>),
 }
 
 impl Predicate {
@@ -148,6 +152,14 @@ impl Predicate {
                 None
             }
             Predicate::Not(predicate) => predicate.holds(scope)?.is_none().then(String::new),
+            Predicate::Needs(wanted) => {
+                let needs = scope.within.as_ref().is_some_and(|within| !within.needs.is_empty());
+                (needs == *wanted).then(|| "what it needs of the workspace".to_owned())
+            }
+            Predicate::Root(predicate) => match &scope.within {
+                Some(within) => predicate.holds(&within.root)?,
+                None => None,
+            },
         })
     }
 
@@ -170,7 +182,9 @@ impl Predicate {
             | Predicate::Found(_)
             | Predicate::Chosen(_)
             | Predicate::Version(_)
-            | Predicate::Set(_) => String::new(),
+            | Predicate::Set(_)
+            | Predicate::Needs(_)
+            | Predicate::Root(_) => String::new(),
         }
     }
 
@@ -196,8 +210,8 @@ impl Predicate {
             Predicate::All(predicates) | Predicate::Any(predicates) => {
                 predicates.iter().for_each(|predicate| predicate.visit(visit));
             }
-            Predicate::Not(predicate) => predicate.visit(visit),
-            Predicate::File(_) | Predicate::Dependency(_) | Predicate::Set(_) => {}
+            Predicate::Not(predicate) | Predicate::Root(predicate) => predicate.visit(visit),
+            Predicate::File(_) | Predicate::Dependency(_) | Predicate::Set(_) | Predicate::Needs(_) => {}
         }
     }
 }

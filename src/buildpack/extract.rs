@@ -57,6 +57,8 @@ pub(super) enum Extractor {
     Implied { by: Box<Predicate>, is: String },
     /// What another extractor finds, if a predicate holds.
     Given { that: Box<Predicate>, find: Box<Extractor> },
+    /// What another extractor finds at the root of the workspace, if the app is a member of one.
+    Root(Box<Extractor>),
 }
 
 /// A text that was found, and where.
@@ -174,7 +176,7 @@ impl Extractor {
                 line: Some(*line),
                 place: format!("build.{key} in {PAAS_TOML}"),
             }),
-            Extractor::Value(name) => scope.value(name)?,
+            Extractor::Value(name) => return scope.value(name),
             Extractor::Implied { by, is } => by.holds(scope)?.map(|reason| Found {
                 text: is.clone(),
                 file: reason.clone(),
@@ -182,11 +184,15 @@ impl Extractor {
                 place: reason,
             }),
             Extractor::Given { that, find } => match that.holds(scope)? {
-                Some(_) => find.find(scope)?,
+                Some(_) => return find.find(scope),
                 None => None,
             },
+            // It is not a file of this directory.
+            Extractor::Root(extractor) => {
+                return scope.within.as_ref().map_or(Ok(None), |within| extractor.find(&within.root));
+            }
         };
-        Ok(found.filter(|found| !found.text.trim().is_empty()))
+        Ok(found.filter(|found| !found.text.trim().is_empty()).map(|found| scope.placed(found)))
     }
 
     /// Calls back with everything inside that can be malformed, to check the buildpack.
@@ -213,6 +219,7 @@ impl Extractor {
                 that.visit(visit);
                 find.visit(visit);
             }
+            Extractor::Root(extractor) => extractor.visit(visit),
             Extractor::Value(name) => visit(Reference::Value(name)),
             Extractor::Line(_) | Extractor::Tool(_) | Extractor::Setting(_) => {}
         }

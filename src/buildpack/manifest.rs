@@ -9,6 +9,7 @@ use super::{
     pattern::{Patterns, Reference, glob},
     range::is_version,
     version::VersionRule,
+    workspace::WorkspaceRule,
 };
 use crate::model::ProcessType;
 
@@ -62,6 +63,8 @@ pub(super) struct Manifest {
     /// Patterns of `.dockerignore` that come before the repository's own.
     #[serde(default)]
     pub ignore: Vec<String>,
+    /// What a workspace of several packages is, and what its members share.
+    pub workspace: Option<WorkspaceRule>,
     /// Whether it can serve the directory that `[build] static` names.
     #[serde(default, rename = "static")]
     pub serves_static: bool,
@@ -157,6 +160,9 @@ pub(super) struct ProcessRule {
     pub scripts: Vec<Extractor>,
     /// Its name in the log, e.g. `the start script`.
     pub source: String,
+    /// Whether it is a guess: a member of a workspace that only this rule can start is taken for a library.
+    #[serde(default)]
+    pub guess: bool,
 }
 
 /// A repository that matches but cannot be built.
@@ -245,6 +251,7 @@ impl Manifest {
             rule.when.iter().for_each(|when| when.visit(visit));
             rule.files.iter().for_each(|pattern| visit(Reference::Glob(pattern)));
         }
+        self.workspace.iter().for_each(|rule| rule.visit(visit));
         for rule in &self.commands {
             rule.when.iter().for_each(|when| when.visit(visit));
         }

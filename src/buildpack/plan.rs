@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use serde::Serialize;
 
@@ -9,11 +9,12 @@ use super::{
     document::refused,
     generate::{BuildCommand, Generated, generate, versions_of, with_values},
     manifest::ProcessRule,
-    paas_toml::{self, Declared, PAAS_TOML, PaasToml},
+    paas_toml::{Declared, PAAS_TOML, PaasToml},
     packages::SystemPackages,
     procfile::{self, PROCFILE, known_words},
-    scope::Scope,
+    scope::{Scope, Within},
     version::Version,
+    workspace::Member,
 };
 use crate::{
     Error, Result,
@@ -28,6 +29,8 @@ const NOT_THERE: &str = "write its path from the root of the repository, and che
 /// How a source is built and run.
 #[derive(Clone, Debug, Serialize)]
 pub struct BuildPlan {
+    /// The directory of the app, if it is not the root of the repository.
+    pub directory: Option<AppDirectory>,
     /// The buildpack's name, e.g. `node`.
     pub buildpack: String,
     /// The title of the buildpack, e.g. `Node`.
@@ -66,6 +69,23 @@ pub struct BuildPlan {
     /// Which files of the source are left out of the build context.
     #[serde(skip)]
     pub ignore: DockerIgnore,
+    /// The directory that is the build context, if it is not the whole repository.
+    #[serde(skip)]
+    pub context: Option<String>,
+    /// Whether only a guess says what runs.
+    #[serde(skip)]
+    pub(super) is_guess: bool,
+}
+
+/// The directory of an app in a repository of several.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AppDirectory {
+    /// Its path from the root of the repository.
+    pub path: String,
+    /// The name of its package, if it is a member of a workspace.
+    pub name: Option<String>,
+    /// What chose it.
+    pub source: String,
 }
 
 /// A tool that was chosen, e.g. a package manager.
@@ -83,6 +103,9 @@ impl BuildPlan {
     /// The plan in lines for the log of a push.
     pub fn describe(&self) -> Vec<String> {
         let mut lines = vec![format!("{}: {}", self.title, self.reason)];
+        if let Some(AppDirectory { path, source, .. }) = &self.directory {
+            lines.push(format!("Directory: {path}, {source}"));
+        }
         lines.extend(self.versions.iter().map(Version::describe));
         lines.extend(self.choices.iter().map(|Choice { what, option, source }| match source.as_str() {
             "default" => format!("{what}: {option}, the default"),
@@ -102,29 +125,108 @@ impl BuildPlan {
     }
 }
 
-/// Decides how a source is built and run: `paas.toml` first, then `Procfile`, then the buildpack that matches.
+/// A part of a repository that can be an app: the root or a directory.
+pub(super) struct Part<'a> {
+    /// The whole repository.
+    pub repository: &'a Tree,
+    /// The files of the part.
+    pub tree: &'a Tree,
+    /// Its directory; empty for the root.
+    pub directory: &'a str,
+    /// Its settings.
+    pub paas_toml: &'a PaasToml,
+    /// The workspace of each buildpack that it is a member of.
+    pub memberships: Vec<Membership<'a>>,
+}
+
+/// That a directory is a member of a workspace.
+pub(super) struct Membership<'a> {
+    /// The buildpack's name.
+    pub buildpack: &'a str,
+    /// The member.
+    pub member: &'a Member,
+    /// All members of this workspace.
+    pub all: &'a [Member],
+}
+
+/// The roots of workspaces as buildpacks see them, by the buildpack's name: for several members they are the same.
+pub(super) type Roots<'a> = RefCell<BTreeMap<String, Rc<Scope<'a>>>>;
+
+impl<'a> Part<'a> {
+    /// The part as a buildpack sees it. Which members it needs is not known yet.
+    fn scope(&self, buildpack: &'a Buildpack, today: &'a str, roots: &Roots<'a>) -> Result<Scope<'a>> {
+        let mut scope = Scope::new(self.tree, &buildpack.manifest, self.paas_toml, today)?;
+        scope.directory = self.directory;
+        if let Some(membership) = self.memberships.iter().find(|membership| membership.buildpack == buildpack.name) {
+            let known = roots.borrow().get(&buildpack.name).cloned();
+            let root = match known {
+                Some(root) => root,
+                None => Rc::new(Scope::new(self.repository, &buildpack.manifest, self.paas_toml, today)?),
+            };
+            roots.borrow_mut().insert(buildpack.name.clone(), Rc::clone(&root));
+            scope.within = Some(Within {
+                root,
+                name: membership.member.name.clone(),
+                needs: Vec::new(),
+                packages: SystemPackages::default(),
+            });
+        }
+        Ok(scope)
+    }
+
+    /// An error in a file of the part, with the file's path in the repository.
+    fn refusal(&self, error: Error) -> Error {
+        match error {
+            Error::Source(SourceError::File { file, line, message, hint }) if !self.directory.is_empty() => {
+                Error::Source(SourceError::File { file: format!("{}/{file}", self.directory), line, message, hint })
+            }
+            other => other,
+        }
+    }
+}
+
+/// Decides how a part of a repository is built and run: `paas.toml` first, then `Procfile`, then the buildpack that
+/// matches. `chosen`: what chose the directory; nothing if the plan is only to show whether the part can serve, which
+/// leaves out what it needs to be built.
 ///
 /// # Errors
-/// `SourceError::NothingDetected`, `SourceError::File` if a file of the source is malformed, [`Error::Source`] if
-/// the buildpack cannot continue.
-pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
-    let paas_toml =
-        tree.read_text(PAAS_TOML)?.map_or_else(|| Ok(PaasToml::default()), |text| paas_toml::parse(&text))?;
-    let procfile = tree.read_text(PROCFILE)?.map(|text| procfile::parse(&text)).transpose()?.unwrap_or_default();
-    let app_json = tree.read_text(APP_JSON)?.map(|text| app_json::parse(&text)).transpose()?.unwrap_or_default();
+/// `SourceError::NothingDetected`, `SourceError::NothingToRun`, `SourceError::File` if a file of the source is
+/// malformed, [`Error::Source`] if the buildpack cannot continue.
+pub(super) fn plan_part<'a>(
+    part: &Part<'a>,
+    buildpacks: &'a Buildpacks,
+    chosen: Option<&str>,
+    roots: &Roots<'a>,
+) -> Result<BuildPlan> {
+    let own = part.paas_toml.build.buildpack.as_ref().and_then(|(name, line)| Some((folder(name)?, *line)));
+    let Some((folder, line)) = own else { return plan_with(part, buildpacks, chosen, roots) };
+    let with_own = own_buildpack(part.tree, buildpacks, folder, line)?;
+    plan_with(part, &with_own, chosen, &Roots::default())
+}
 
-    let with_own;
-    let buildpacks = match paas_toml.build.buildpack.as_ref().and_then(|(name, line)| Some((folder(name)?, *line))) {
-        Some((folder, line)) => {
-            with_own = own_buildpack(tree, buildpacks, folder, line)?;
-            &with_own
-        }
-        None => buildpacks,
-    };
-    let (buildpack, reason) = choose(tree, buildpacks, &paas_toml)?;
+fn plan_with<'a>(
+    part: &Part<'a>,
+    buildpacks: &'a Buildpacks,
+    chosen: Option<&str>,
+    roots: &Roots<'a>,
+) -> Result<BuildPlan> {
+    let Part { tree, paas_toml, .. } = part;
+    let procfile = tree.read_text(PROCFILE)?.map(|text| procfile::parse(&text)).transpose();
+    let procfile = procfile.map_err(|error| part.refusal(error))?.unwrap_or_default();
+    let app_json = tree.read_text(APP_JSON)?.map(|text| app_json::parse(&text)).transpose();
+    let app_json = app_json.map_err(|error| part.refusal(error))?.unwrap_or_default();
+
+    let (buildpack, reason) = choose(part, buildpacks, roots)?;
     let manifest = &buildpack.manifest;
-    let scope = Scope::new(tree, manifest, &paas_toml, &buildpacks.today)?;
-    check_settings(buildpacks, buildpack, &paas_toml)?;
+    let mut scope = part.scope(buildpack, &buildpacks.today, roots)?;
+    let membership = part.memberships.iter().find(|membership| membership.buildpack == buildpack.name);
+    if let (Some(rule), Some(membership), Some(within)) = (&manifest.workspace, membership, &mut scope.within)
+        && chosen.is_some()
+    {
+        (within.needs, within.packages) = rule.needs(&within.root, membership.all, part.directory)?;
+    }
+    let scope = scope;
+    check_settings(buildpacks, buildpack, paas_toml)?;
     for refusal in &manifest.refuse {
         if refusal.when.holds(&scope)?.is_some() {
             let (message, hint) = (refusal.message.clone(), refusal.hint.clone());
@@ -145,19 +247,26 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
             choices.push(Choice { what, option: chosen.option, source: chosen.reason });
         }
     }
-    let Processes { commands, release_command, source: processes_source } =
-        processes(&scope, buildpack, &paas_toml, &procfile)?;
+    let Processes { commands, release_command, source: processes_source, is_guess } =
+        processes(&scope, buildpack, paas_toml, &procfile)?;
 
+    let is_whole = scope.within.is_some() || manifest.dockerfile.is_some() && !part.memberships.is_empty();
+    let context = match part.directory {
+        directory if !directory.is_empty() && !is_whole => (Some(directory.to_owned()), *tree),
+        _ => (None, part.repository),
+    };
     let (generated, ignore) = match &manifest.dockerfile {
         Some(default) => {
-            let (path, text) = own_dockerfile(tree, &paas_toml, default)?;
-            let ignore = ignore(tree, buildpack, &path)?;
+            let (path, text) = own_dockerfile(tree, paas_toml, default)?;
+            // The build of a member needs what it shares with the others.
+            let path = if part.memberships.is_empty() { path } else { scope.path(&path) };
+            let ignore = ignore(context.1, buildpack, &path)?;
             let (extra_files, commands, more_versions) = (Vec::new(), Vec::new(), Vec::new());
             let packages = SystemPackages::default();
             (Generated { path, text, extra_files, commands, packages, more_versions }, ignore)
         }
         None => {
-            let ignore = ignore(tree, buildpack, "")?;
+            let ignore = ignore(context.1, buildpack, "")?;
             let command = commands.first().and_then(|(_, command)| command.as_deref());
             (generate(&scope, buildpacks, buildpack, &ignore, command)?, ignore)
         }
@@ -183,12 +292,20 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
     let processes = commands
         .into_iter()
         .map(|(process, command)| {
-            let declared = declared(&process, &paas_toml, &app_json);
+            let declared = declared(&process, paas_toml, &app_json);
             ProcessSpec::new(process, command, declared.quantity, declared.settings)
         })
         .collect::<Result<_, Invalid>>()?;
 
+    let directory = (!part.directory.is_empty()).then(|| AppDirectory {
+        path: part.directory.to_owned(),
+        name: part.memberships.first().map(|membership| membership.member.name.clone()),
+        source: chosen.unwrap_or_default().to_owned(),
+    });
     Ok(BuildPlan {
+        directory,
+        context: context.0,
+        is_guess,
         buildpack: buildpack.name.clone(),
         title: manifest.title.clone(),
         reason,
@@ -211,7 +328,8 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
 }
 
 /// The buildpack that `paas.toml` names, or the first that matches; and why.
-fn choose<'a>(tree: &Tree, buildpacks: &'a Buildpacks, paas_toml: &PaasToml) -> Result<(&'a Buildpack, String)> {
+fn choose<'a>(part: &Part<'a>, buildpacks: &'a Buildpacks, roots: &Roots<'a>) -> Result<(&'a Buildpack, String)> {
+    let Part { tree, paas_toml, .. } = part;
     let refused = |line: usize, message: String, hint: String| refused(PAAS_TOML, line, message, hint);
     if let Some((name, line)) = &paas_toml.build.buildpack {
         let own = folder(name).map(|folder| format!("./{folder}"));
@@ -232,7 +350,7 @@ fn choose<'a>(tree: &Tree, buildpacks: &'a Buildpacks, paas_toml: &PaasToml) -> 
         return Ok((buildpack, format!("set in {PAAS_TOML}")));
     }
     for buildpack in &buildpacks.list {
-        if let Some(reason) = buildpack.detects(tree, paas_toml, &buildpacks.today)? {
+        if let Some(reason) = buildpack.detects(&part.scope(buildpack, &buildpacks.today, roots)?)? {
             return Ok((buildpack, reason));
         }
     }
@@ -270,6 +388,8 @@ struct Processes {
     commands: Vec<(ProcessType, Option<String>)>,
     release_command: Option<String>,
     source: String,
+    /// Whether the web process is only a guess.
+    is_guess: bool,
 }
 
 impl Buildpack {
@@ -277,10 +397,9 @@ impl Buildpack {
     ///
     /// # Errors
     /// `SourceError::File` if a file it reads does not parse.
-    pub(super) fn detects(&self, tree: &Tree, paas_toml: &PaasToml, today: &str) -> Result<Option<String>> {
-        let scope = Scope::new(tree, &self.manifest, paas_toml, today)?;
+    pub(super) fn detects(&self, scope: &Scope<'_>) -> Result<Option<String>> {
         for predicate in &self.manifest.detect {
-            if let Some(reason) = predicate.holds(&scope)? {
+            if let Some(reason) = predicate.holds(scope)? {
                 return Ok(Some(reason));
             }
         }
@@ -365,6 +484,7 @@ fn processes(
 
     let mut commands: Vec<(ProcessType, Option<String>)> = Vec::new();
     let mut release_command = None;
+    let mut is_guess = false;
     for (process, command) in declared {
         if is_release(&process) {
             release_command = Some(command);
@@ -379,15 +499,14 @@ fn processes(
             }
             if let Some(command) = default_command(scope, rule)? {
                 commands.push((rule.name.clone(), command));
+                is_guess |= rule.guess && rule.name.is_web();
                 sources.push(rule.source.clone());
             }
         }
     }
     if commands.is_empty() {
         let why = buildpack.manifest.no_process.clone().unwrap_or_else(|| "nothing says what to run".to_owned());
-        let message = format!("nothing to run: {why}");
-        let hint = "write a file named Procfile with a line such as `web: COMMAND`, where COMMAND listens on $PORT";
-        return Err(Error::Source(SourceError::Unbuildable { message, hint: hint.to_owned() }));
+        return Err(Error::Source(SourceError::NothingToRun { why }));
     }
     let without = paas_toml
         .processes
@@ -400,7 +519,7 @@ fn processes(
     }
     commands.sort_by_key(|(process, _)| (!process.is_web(), process.clone()));
     sources.dedup();
-    Ok(Processes { commands, release_command, source: sources.join(" and ") })
+    Ok(Processes { commands, release_command, source: sources.join(" and "), is_guess })
 }
 
 /// The command of a rule, or nothing if the rule does not hold. Without a command, the image's own runs.

@@ -11,26 +11,33 @@ use super::{
     document::{json, toml},
     extract::Found,
     manifest::Manifest,
-    paas_toml::PaasToml,
-    packages::Dependencies,
+    paas_toml::{PAAS_TOML, PaasToml},
+    packages::{Dependencies, SystemPackages},
     pattern::Patterns,
     version::Version,
     wrong_manifest,
 };
 use crate::{
     Error, Result,
+    error::SourceError,
     tree::{DockerIgnore, Entry, Tree},
 };
 
 /// A source as a buildpack sees it.
 pub(super) struct Scope<'a> {
+    /// The directory of the source in the repository; empty for the root.
+    pub directory: &'a str,
+    /// The workspace that the source is a member of. The build context is then the whole workspace.
+    pub within: Option<Within<'a>>,
     pub tree: &'a Tree,
     pub manifest: &'a Manifest,
     pub paas_toml: &'a PaasToml,
     /// Today's date, as `2026-11-21`: versions reach their end of life.
     pub today: &'a str,
-    /// All files except those that the buildpack ignores.
-    files: Vec<&'a Entry>,
+    /// What the buildpack ignores.
+    ignore: DockerIgnore,
+    /// All other files, once a pattern asks for them.
+    files: OnceCell<Vec<&'a Entry>>,
     texts: RefCell<HashMap<PathBuf, Option<Rc<str>>>>,
     jsons: RefCell<HashMap<String, Option<Rc<serde_json::Value>>>>,
     tomls: RefCell<HashMap<String, Option<Rc<toml::Table>>>>,
@@ -40,6 +47,18 @@ pub(super) struct Scope<'a> {
     versions: RefCell<BTreeMap<&'a str, Option<Option<Rc<Version>>>>>,
     values: RefCell<BTreeMap<&'a str, Option<Option<Found>>>>,
     dependencies: OnceCell<Dependencies>,
+}
+
+/// A workspace, seen from one of its members.
+pub(super) struct Within<'a> {
+    /// The workspace's root, seen by the same buildpack.
+    pub root: Rc<Scope<'a>>,
+    /// The member's name, which is a plain word.
+    pub name: String,
+    /// The directories of the members that it needs built first, in this order.
+    pub needs: Vec<String>,
+    /// The system packages of those that it needs.
+    pub packages: SystemPackages,
 }
 
 /// Why something holds; `None` if it does not.
@@ -59,14 +78,15 @@ impl<'a> Scope<'a> {
     /// [`Error::Source`] if a pattern in the buildpack's `ignore` is malformed.
     pub fn new(tree: &'a Tree, manifest: &'a Manifest, paas_toml: &'a PaasToml, today: &'a str) -> Result<Scope<'a>> {
         let ignore = DockerIgnore::parse("buildpack.toml", &manifest.ignore.join("\n"))?;
-        let mut matcher = ignore.matcher();
-        let files = tree.files().iter().filter(|entry| !matcher.excludes(&entry.path)).collect();
         Ok(Scope {
+            directory: "",
+            within: None,
             tree,
             manifest,
             paas_toml,
             today,
-            files,
+            ignore,
+            files: OnceCell::new(),
             texts: RefCell::default(),
             jsons: RefCell::default(),
             tomls: RefCell::default(),
@@ -78,17 +98,28 @@ impl<'a> Scope<'a> {
         })
     }
 
+    /// All files except those that the buildpack ignores.
+    fn files(&self) -> &[&'a Entry] {
+        self.files.get_or_init(|| {
+            let mut matcher = self.ignore.matcher();
+            self.tree.files().iter().filter(|entry| !matcher.excludes(&entry.path)).collect()
+        })
+    }
+
     /// The files that match: those of the first pattern before those of the second, and within a pattern those nearer
     /// to the root first.
     pub fn matching(&self, patterns: &Patterns) -> Result<Vec<&'a Entry>> {
         let mut matching: Vec<&Entry> = Vec::new();
         for (path, glob) in patterns.patterns()? {
             let Some(glob) = glob else {
-                let found = self.files.binary_search_by(|entry| entry.path.as_path().cmp(Path::new(path)));
-                matching.extend(found.ok().map(|index| self.files[index]));
+                let files = self.tree.files();
+                let found = files.binary_search_by(|entry| entry.path.as_path().cmp(Path::new(path)));
+                let found = found.ok().map(|index| &files[index]);
+                matching.extend(found.filter(|entry| !self.ignore.excludes(&entry.path)));
                 continue;
             };
-            let mut some: Vec<&Entry> = self.files.iter().copied().filter(|entry| glob.is_match(&entry.path)).collect();
+            let mut some: Vec<&Entry> =
+                self.files().iter().copied().filter(|entry| glob.is_match(&entry.path)).collect();
             some.sort_by_key(|entry| entry.path.components().count());
             matching.extend(some);
         }
@@ -107,6 +138,46 @@ impl<'a> Scope<'a> {
         text
     }
 
+    /// The scope that answers for a name of the buildpack: the workspace's root, if the buildpack says that the
+    /// members share it.
+    fn of(&self, name: &str) -> &Scope<'a> {
+        match (&self.within, &self.manifest.workspace) {
+            (Some(within), Some(rule)) if rule.shared.iter().any(|shared| shared == name) => &within.root,
+            _ => self,
+        }
+    }
+
+    /// The files that the build has: those of the whole workspace, if the source is a member of one.
+    pub fn context(&self) -> &Scope<'a> {
+        self.within.as_ref().map_or(self, |within| &within.root)
+    }
+
+    /// The path of a file of this source in the repository.
+    pub fn path(&self, file: &str) -> String {
+        if self.directory.is_empty() { file.to_owned() } else { format!("{}/{file}", self.directory) }
+    }
+
+    /// What was found in this source, with its path in the repository.
+    pub fn placed(&self, found: Found) -> Found {
+        if self.directory.is_empty() || found.file == PAAS_TOML || !self.tree.exists(&found.file) {
+            return found;
+        }
+        let file = self.path(&found.file);
+        let place = found.place.strip_suffix(found.file.as_str()).map(|before| format!("{before}{file}"));
+        Found { place: place.unwrap_or(found.place), file, ..found }
+    }
+
+    /// An error in a file of this source, with the file's path in the repository.
+    pub fn refusal(&self, error: Error) -> Error {
+        match error {
+            Error::Source(SourceError::File { file, line, message, hint }) => {
+                let path = self.path(&file);
+                Error::Source(SourceError::File { hint: hint.replace(&file, &path), file: path, line, message })
+            }
+            other => other,
+        }
+    }
+
     /// A JSON file; nothing if there is none.
     ///
     /// # Errors
@@ -115,7 +186,7 @@ impl<'a> Scope<'a> {
         if let Some(document) = self.jsons.borrow().get(file) {
             return Ok(document.clone());
         }
-        let document = json(self.tree, file)?.map(Rc::new);
+        let document = json(self.tree, file).map_err(|error| self.refusal(error))?.map(Rc::new);
         self.jsons.borrow_mut().insert(file.to_owned(), document.clone());
         Ok(document)
     }
@@ -128,7 +199,7 @@ impl<'a> Scope<'a> {
         if let Some(document) = self.tomls.borrow().get(file) {
             return Ok(document.clone());
         }
-        let document = toml(self.tree, file)?.map(Rc::new);
+        let document = toml(self.tree, file).map_err(|error| self.refusal(error))?.map(Rc::new);
         self.tomls.borrow_mut().insert(file.to_owned(), document.clone());
         Ok(document)
     }
@@ -136,16 +207,18 @@ impl<'a> Scope<'a> {
     /// Why a fact of the buildpack holds; nothing if it does not.
     pub fn fact(&self, name: &str) -> Result<Answer> {
         let (name, predicate) = self.manifest.facts.get_key_value(name).ok_or_else(|| unknown("fact", name))?;
-        once(&self.facts, "fact", name, || predicate.holds(self))
+        let scope = self.of(name);
+        once(&scope.facts, "fact", name, || predicate.holds(scope))
     }
 
     /// The chosen tool: the first option that holds.
     pub fn choice(&self, name: &str) -> Result<Chosen> {
         let choice = self.manifest.choices.iter().find(|choice| choice.name == name);
         let choice = choice.ok_or_else(|| unknown("choice", name))?;
-        once(&self.choices, "choice", &choice.name, || {
+        let scope = self.of(name);
+        once(&scope.choices, "choice", &choice.name, || {
             for option in &choice.options {
-                let reason = option.when.as_ref().map_or(Ok(Some("default".to_owned())), |when| when.holds(self))?;
+                let reason = option.when.as_ref().map_or(Ok(Some("default".to_owned())), |when| when.holds(scope))?;
                 if let Some(reason) = reason {
                     return Ok(Chosen { option: option.is.clone(), reason });
                 }
@@ -158,15 +231,23 @@ impl<'a> Scope<'a> {
     pub fn version(&self, name: &str) -> Result<Option<Rc<Version>>> {
         let rule = self.manifest.versions.iter().find(|rule| rule.name == name);
         let rule = rule.ok_or_else(|| unknown("version", name))?;
-        once(&self.versions, "version", &rule.name, || Ok(rule.resolve(self)?.map(Rc::new)))
+        once(&self.versions, "version", &rule.name, || {
+            let own = rule.resolve(self)?;
+            match &self.within {
+                // What the member does not say, the workspace does.
+                Some(within) if own.as_ref().is_some_and(Version::is_default) => within.root.version(name),
+                _ => Ok(own.map(Rc::new)),
+            }
+        })
     }
 
     /// A value: from the first of its extractors that finds something.
     pub fn value(&self, name: &str) -> Result<Option<Found>> {
         let (name, extractors) = self.manifest.values.get_key_value(name).ok_or_else(|| unknown("value", name))?;
-        once(&self.values, "value", name, || {
+        let scope = self.of(name);
+        once(&scope.values, "value", name, || {
             for extractor in extractors {
-                if let Some(found) = extractor.find(self)? {
+                if let Some(found) = extractor.find(scope)? {
                     return Ok(Some(found));
                 }
             }

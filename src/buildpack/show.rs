@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Buildpacks, manifest::Manifest, paas_toml::PaasToml};
+use super::{Buildpacks, manifest::Manifest, paas_toml::PaasToml, scope::Scope};
 use crate::{Result, tree::Tree};
 
 /// The names of the choices between tools and frameworks; other choices are details of a build.
@@ -106,7 +106,8 @@ impl Buildpacks {
     pub fn detect(&self, tree: &Tree) -> Result<Vec<Detected>> {
         let paas_toml = PaasToml::default();
         let detected = self.list.iter().map(|buildpack| {
-            Ok(Detected { name: buildpack.name.clone(), reason: buildpack.detects(tree, &paas_toml, &self.today)? })
+            let scope = Scope::new(tree, &buildpack.manifest, &paas_toml, &self.today)?;
+            Ok(Detected { name: buildpack.name.clone(), reason: buildpack.detects(&scope)? })
         });
         detected.collect()
     }

@@ -58,7 +58,11 @@ pub(super) fn plan(deploy: &ActiveDeploy<'_>, source: Source) -> Result<Planned>
     for warning in &plan.warnings {
         deploy.log.warn(warning);
     }
-    Ok(Planned { tree: source.tree, plan, buildpacks })
+    let tree = match &plan.context {
+        Some(directory) => source.tree.below(directory),
+        None => source.tree,
+    };
+    Ok(Planned { tree, plan, buildpacks })
 }
 
 /// Builds the image. What the build prints goes to the log as it comes.

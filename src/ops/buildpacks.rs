@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     Error, Result,
-    buildpack::{self, BuildPlan, Buildpacks, Detected, Shown},
+    buildpack::{self, AppDirectory, AppPlan, BuildPlan, Buildpacks, Detected, Shown},
     context::Context,
     error::Thing,
     tree::Tree,
@@ -118,6 +118,42 @@ pub fn plan(directory: &Path, user_buildpacks: &Path) -> Result<BuildPlan> {
     buildpack::plan(&Tree::directory(directory)?, &Buildpacks::load(Some(user_buildpacks))?)
 }
 
+/// The plans of all apps in a directory.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub struct AppPlans(pub Vec<AppPlan>);
+
+impl Show for AppPlans {
+    fn text(&self) -> Text {
+        let table = Text::table(
+            ["DIRECTORY", "NAME", "BUILDPACK", "WEB"],
+            self.0.iter().map(|AppPlan { directory, name, plan }| {
+                let web = plan.processes.iter().find(|spec| spec.process.is_web());
+                let command =
+                    web.map(|spec| spec.command.clone().unwrap_or_else(|| super::apps::IMAGE_COMMAND.to_owned()));
+                [
+                    if directory.is_empty() { ".".to_owned() } else { directory.clone() },
+                    name.clone().unwrap_or_default(),
+                    plan.title.clone(),
+                    command.unwrap_or_default(),
+                ]
+            }),
+        );
+        let plans = self.0.iter().map(|app| app.plan.text());
+        Text::Parts([table].into_iter().chain(plans).collect())
+    }
+}
+
+/// Plans the builds of all apps in a directory of this machine. Needs no instance.
+///
+/// # Errors
+/// As [`plan`], if there are none.
+pub fn plan_all(directory: &Path, user_buildpacks: &Path) -> Result<AppPlans> {
+    check_directory(directory, "plan --all")?;
+    let buildpacks = Buildpacks::load(Some(user_buildpacks))?;
+    Ok(AppPlans(buildpack::plan_all(&Tree::directory(directory)?, &buildpacks)?))
+}
+
 fn check_directory(directory: &Path, command: &str) -> Result<()> {
     if directory.is_dir() {
         return Ok(());
@@ -134,11 +170,14 @@ impl Show for BuildPlan {
             (Some(port), Some(source)) => format!("{port}, from {source}"),
             _ => "5000, the default; PORT in the app's config changes it".to_owned(),
         };
-        let mut facts: Vec<(String, String)> = vec![
-            ("Buildpack".to_owned(), self.buildpack.clone()),
-            ("Reason".to_owned(), self.reason.clone()),
-            ("Port".to_owned(), port),
-        ];
+        let mut facts: Vec<(String, String)> =
+            vec![("Buildpack".to_owned(), self.buildpack.clone()), ("Reason".to_owned(), self.reason.clone())];
+        facts.extend(self.directory.as_ref().map(|directory| {
+            let AppDirectory { path, name, source } = directory;
+            let name = name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+            ("Directory".to_owned(), format!("{path}{name}, {source}"))
+        }));
+        facts.push(("Port".to_owned(), port));
         facts.extend(self.release_command.iter().map(|command| ("Release".to_owned(), command.clone())));
         let choices =
             self.choices.iter().map(|choice| (choice.what.clone(), format!("{}, {}", choice.option, choice.source)));
