@@ -17,6 +17,7 @@ mod document;
 mod extract;
 mod generate;
 mod manifest;
+mod origin;
 mod paas_toml;
 mod packages;
 mod pattern;
@@ -36,7 +37,8 @@ use diagnose::FailureRule;
 #[cfg(not(test))]
 use include_dir::{Dir, include_dir};
 use manifest::Manifest;
-pub use plan::{AppDirectory, BuildPlan};
+pub use origin::Origin;
+pub use plan::{AppDirectory, BuildPlan, ProcessSource};
 use serde::Deserialize;
 pub use show::{Detected, Shown};
 use tera::Tera;

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     Buildpacks, did_you_mean,
-    document::refused,
+    document::{in_directory, refused},
     paas_toml::{self, PAAS_TOML, PaasToml, is_directory},
     plan::{BuildPlan, Membership, Part, Roots, plan_part},
     procfile::PROCFILE,
@@ -127,7 +127,7 @@ impl<'a> Repository<'a> {
         let mut workspaces = Vec::new();
         for buildpack in &buildpacks.list {
             let Some(rule) = &buildpack.manifest.workspace else { continue };
-            let root = Scope::new(tree, &buildpack.manifest, &paas_toml, &buildpacks.today)?;
+            let root = Scope::new(tree, &buildpack.manifest, &paas_toml, &buildpacks.today);
             let members = rule.members(&root)?;
             if !members.is_empty() {
                 workspaces.push((buildpack.name.as_str(), members));
@@ -149,7 +149,7 @@ impl<'a> Repository<'a> {
     /// cannot be started or only holds a workspace together.
     fn is_open(&self, root: &Result<BuildPlan>) -> Result<bool> {
         let build = &self.paas_toml.build;
-        if build.buildpack.is_some() || build.dockerfile.is_some() || build.directory.is_some() {
+        if build.buildpack.is_some() || build.dockerfile.is_some() {
             return Ok(false);
         }
         match root {
@@ -158,7 +158,7 @@ impl<'a> Repository<'a> {
                 let Some(buildpack) = self.buildpacks.find(&plan.buildpack) else { return Ok(false) };
                 let bare = buildpack.manifest.workspace.as_ref().and_then(|rule| rule.bare.as_ref());
                 let Some(bare) = bare.filter(|_| !has_command && !self.tree.exists(PROCFILE)) else { return Ok(false) };
-                let scope = Scope::new(self.tree, &buildpack.manifest, &self.paas_toml, &self.buildpacks.today)?;
+                let scope = Scope::new(self.tree, &buildpack.manifest, &self.paas_toml, &self.buildpacks.today);
                 Ok(bare.holds(&scope)?.is_some())
             }
             Err(Error::Source(SourceError::NothingDetected { .. } | SourceError::NothingToRun { .. })) => Ok(true),
@@ -324,14 +324,4 @@ fn several(message: &str, apps: &[AppPlan]) -> Error {
         apps: format!("apps:\n{}", lines.collect::<Vec<_>>().join("\n")),
         first: apps.first().map(|app| app.directory.clone()).unwrap_or_default(),
     })
-}
-
-/// An error in a file of a directory, with the file's path in the repository.
-fn in_directory(error: Error, directory: &str) -> Error {
-    match error {
-        Error::Source(SourceError::File { file, line, message, hint }) => {
-            Error::Source(SourceError::File { file: format!("{directory}/{file}"), line, message, hint })
-        }
-        other => other,
-    }
 }

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{
     Buildpack, Buildpacks,
+    origin::Origin,
     paas_toml::{BuildSection, PAAS_TOML, PaasToml},
     packages::SystemPackages,
     render::{chain_form, command_instruction, quoted, quoted_variables, render, shell_form},
@@ -24,7 +25,13 @@ pub struct BuildCommand {
     pub command: String,
     /// Where it comes from: `paas.toml`, or the buildpack.
     pub source: String,
+    /// Where that is, and what would change it.
+    #[serde(flatten)]
+    pub origin: Origin,
 }
+
+/// What a line that sets a command has in the place of one.
+pub(super) const COMMAND: &str = "\"COMMAND\"";
 
 /// A Dockerfile, and all files that are added to the build context, including itself.
 pub(super) struct Generated {
@@ -119,7 +126,7 @@ pub(super) fn generate(
         let BuildSection { versions, variables, .. } = &scope.paas_toml.build;
         let build = BuildSection { versions: versions.clone(), variables: variables.clone(), ..Default::default() };
         let paas_toml = PaasToml { build, ..PaasToml::default() };
-        let scope = Scope::new(tree, &other.manifest, &paas_toml, scope.today)?;
+        let scope = Scope::new(tree, &other.manifest, &paas_toml, scope.today);
         let packages = SystemPackages::find(&scope)?;
         let (other_context, _) = self::context(&scope, &directory, &packages, ignore, &mut extra_files)?;
         let text = render(buildpacks, &format!("{}/{}", other.name, rule.template), &other_context)?;
@@ -241,12 +248,13 @@ fn commands(scope: &Scope<'_>, context: &TemplateContext<'_>) -> Result<Vec<(Str
     };
     let mut commands: Vec<(String, BuildCommand)> = Vec::new();
     for (name, set) in [("install", &build.install), ("build", &build.build)] {
-        if let Some((line, _)) = set {
+        if let Some((line, number)) = set {
             let mut line = line.trim().to_owned();
             if !line.is_empty() && !runs_at_root(name) {
                 line = format!("cd {}\n{line}", scope.directory);
             }
-            let command = BuildCommand { name: name.to_owned(), command: line, source: PAAS_TOML.to_owned() };
+            let origin = Origin::of(PAAS_TOML, *number).changed_by("build", name, COMMAND);
+            let command = BuildCommand { name: name.to_owned(), command: line, source: PAAS_TOML.to_owned(), origin };
             commands.push((shell_form(&command.command), command));
         }
     }
@@ -265,7 +273,13 @@ fn commands(scope: &Scope<'_>, context: &TemplateContext<'_>) -> Result<Vec<(Str
         let plain = line == template.trim();
         let line = if runs_at_root(&rule.name) { line } else { in_directory(scope.directory, &line) };
         let instruction = if plain { line.clone() } else { chain_form(&line) };
-        commands.push((instruction, BuildCommand { name: rule.name.clone(), command: line, source: reason }));
+        let origin = match &rule.when {
+            Some(when) => when.origin(scope)?.unwrap_or_default(),
+            None => Origin::default(),
+        };
+        let can_be_set = ["install", "build"].contains(&rule.name.as_str());
+        let origin = if can_be_set { origin.changed_by("build", &rule.name, COMMAND) } else { origin };
+        commands.push((instruction, BuildCommand { name: rule.name.clone(), command: line, source: reason, origin }));
     }
     Ok(commands)
 }

@@ -138,7 +138,12 @@ impl Dependencies {
 
     /// The first of these names that is a dependency, and where: `sharp in package.json`.
     pub fn first_of(&self, names: &Patterns) -> Option<String> {
-        names.iter().find_map(|name| self.names.get(&fold(self.fold, name)).map(|file| format!("{name} in {file}")))
+        self.place_of(names).map(|(name, file)| format!("{name} in {file}"))
+    }
+
+    /// The same in two parts: the name and the file.
+    pub fn place_of(&self, names: &Patterns) -> Option<(String, String)> {
+        names.iter().find_map(|name| Some((name.to_owned(), self.names.get(&fold(self.fold, name))?.clone())))
     }
 }
 

@@ -106,7 +106,7 @@ impl Buildpacks {
     pub fn detect(&self, tree: &Tree) -> Result<Vec<Detected>> {
         let paas_toml = PaasToml::default();
         let detected = self.list.iter().map(|buildpack| {
-            let scope = Scope::new(tree, &buildpack.manifest, &paas_toml, &self.today)?;
+            let scope = Scope::new(tree, &buildpack.manifest, &paas_toml, &self.today);
             Ok(Detected { name: buildpack.name.clone(), reason: buildpack.detects(&scope)? })
         });
         detected.collect()

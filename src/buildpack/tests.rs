@@ -141,6 +141,7 @@ fn the_output_of_a_static_site_is_where_its_tool_says() {
         ("vite", "vite build", [page, ("vite.config.js", "build: { outDir: \"./site/html\" }")], "site/html"),
         ("vite", "vite build", [page, ("vite.config.ts", "outDir: resolve(__dirname, '../out')")], "../out"),
         ("vite", "vite build --outDir www", [page, ("vite.config.js", "outDir: 'other'")], "www"),
+        ("vite", "vite build", [("src/index.html", ""), ("vite.config.js", "root: 'src', outDir: '../html'")], "html"),
         ("next", "next build", [page, ("next.config.mjs", "output: 'export', distDir: 'site'")], "site"),
         ("next", "next build", [page, ("next.config.ts", "output: \"export\"")], "out"),
         ("astro", "astro build", [page, ("astro.config.mjs", "outDir: './public_html'")], "public_html"),
@@ -402,6 +403,103 @@ fn mistakes_say_what_to_do() {
     "#);
 }
 
+/// What a plan decided: each with its file, its line, and the line that would change it.
+fn origins(files: &[(&str, &str)]) -> Vec<String> {
+    let plan = try_plan(files).unwrap();
+    let mut all = vec![("buildpack".to_owned(), plan.buildpack, plan.origin)];
+    all.extend(plan.versions.into_iter().map(|version| (version.name, version.version, version.origin)));
+    all.extend(plan.choices.into_iter().map(|choice| (choice.what, choice.option, choice.origin)));
+    all.extend(plan.commands.into_iter().map(|command| (command.name, command.command, command.origin)));
+    let processes = plan.process_sources.into_iter();
+    all.extend(processes.map(|source| (source.process.to_string(), source.source, source.origin)));
+    all.push(("port".to_owned(), plan.port.unwrap_or(5000).to_string(), plan.port_origin));
+    let line = |(what, is, Origin { file, line, change }): (String, String, Origin)| {
+        let place = file.map_or("-".to_owned(), |file| line.map_or(file.clone(), |line| format!("{file}:{line}")));
+        format!("{what} = {is} | {place} | {}", change.unwrap_or_default())
+    };
+    all.into_iter().map(line).collect()
+}
+
+#[test]
+fn each_decision_says_its_file_its_line_and_what_would_change_it() {
+    let package = "{\n  \"engines\": { \"node\": \"24\" },\n  \"scripts\": {\n    \"build\": \"next build\",\n    \
+                   \"start\": \"next start\"\n  },\n  \"packageManager\": \"pnpm@10.1.0\",\n  \
+                   \"dependencies\": {\n    \"next\": \"15\"\n  }\n}\n";
+    let files = [("package.json", package), ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n")];
+    insta::assert_snapshot!(origins(&files).join("\n"), @r#"
+    buildpack = node | package.json | [build] buildpack = "NAME"
+    node = 24 | package.json:2 | [build.versions] node = "26"
+    pnpm = 10.1.0 | package.json:7 | [build.versions] pnpm = "12"
+    Package manager = pnpm | package.json:7 | [build.tools] manager = "yarn"
+    Framework = next | package.json:9 | [build.tools] framework = "nuxt"
+    install = pnpm install --frozen-lockfile --prod=false --store-dir /tmp/cache | package.json:7 | [build] install = "COMMAND"
+    build = pnpm run build | package.json:4 | [build] build = "COMMAND"
+    prune = pnpm install --prod --ignore-scripts --offline --frozen-lockfile --store-dir /tmp/cache | package.json:7 | 
+    web = the start script in package.json | package.json:5 | [processes] web = "COMMAND"
+    port = 5000 | - | port = NUMBER
+    "#);
+
+    // Each of these lines does change it.
+    let own = "port = 3000\n[build]\nbuild = \"make\"\ninstall = \"npm install\"\n[build.versions]\nnode = \"22\"\n\
+               [build.tools]\nmanager = \"npm\"\n[processes]\nweb = \"node x.js\"\n[processes.job]\n\
+               command = \"node job.js\"\n";
+    let files = [("package.json", package), ("paas.toml", own), ("Procfile", "# ours\n\nqueue: node queue.js\n")];
+    insta::assert_snapshot!(origins(&files).join("\n"), @r#"
+    buildpack = node | package.json | [build] buildpack = "NAME"
+    node = 22 | paas.toml:6 | [build.versions] node = "26"
+    Package manager = npm | paas.toml:8 | [build.tools] manager = "pnpm"
+    Framework = next | package.json:9 | [build.tools] framework = "nuxt"
+    install = npm install | paas.toml:4 | [build] install = "COMMAND"
+    build = make | paas.toml:3 | [build] build = "COMMAND"
+    prune = npm prune --omit=dev --ignore-scripts --no-package-lock --no-audit --no-fund | paas.toml:8 | 
+    web = paas.toml | paas.toml:10 | [processes] web = "COMMAND"
+    job = paas.toml | paas.toml:11 | [processes] job = "COMMAND"
+    queue = Procfile | Procfile:3 | [processes] queue = "COMMAND"
+    port = 3000 | paas.toml:1 | port = NUMBER
+    "#);
+    let files = [("requirements.txt", "flask\nDjango\n"), ("manage.py", "# manage"), ("runtime.txt", "python-3.12\n")];
+    insta::assert_snapshot!(origins(&files).join("\n"), @r#"
+    buildpack = python | manage.py | [build] buildpack = "NAME"
+    python = 3.12 | runtime.txt:1 | [build.versions] python = "3.15"
+    Package manager = pip | requirements.txt | [build.tools] manager = "uv"
+    Framework = django | manage.py | [build.tools] framework = "streamlit"
+    install = pip install --cache-dir /root/.cache/pip -r requirements.txt | requirements.txt | [build] install = "COMMAND"
+    web = manage.py | manage.py | [processes] web = "COMMAND"
+    port = 5000 | - | port = NUMBER
+    "#);
+    let files =
+        [("Dockerfile", "FROM busybox\n\nEXPOSE 8080\n"), ("paas.toml", "[build]\ndockerfile = \"Dockerfile\"\n")];
+    insta::assert_snapshot!(origins(&files).join("\n"), @r#"
+    buildpack = dockerfile | paas.toml:2 | [build] buildpack = "NAME"
+    web = the image's own command | - | [processes] web = "COMMAND"
+    port = 8080 | Dockerfile:3 | port = NUMBER
+    "#);
+}
+
+#[test]
+fn tools_that_the_buildpack_does_not_choose_are_refused() {
+    let mut said = String::new();
+    for tools in ["manager = \"pnp\"", "managr = \"pnpm\"", "manager = \"\"", "output = \"static\""] {
+        let toml = format!("[build.tools]\n{tools}\n");
+        let error = try_plan(&[("package.json", "{\"main\":\"x.js\"}"), ("paas.toml", &toml)]).unwrap_err();
+        said.push_str(&format!("{}\n", error_text(&error)));
+    }
+    insta::assert_snapshot!(said, @r#"
+    error: paas.toml, line 2: there is no manager "pnp"
+
+    hint: did you mean `pnpm`?
+    error: paas.toml, line 2: the buildpack node does not choose a "managr"
+
+    hint: did you mean `manager`?
+    error: paas.toml, line 2: there is no manager ""
+
+    hint: known here: bun, npm, pnpm, yarn, yarn-berry
+    error: paas.toml, line 2: the buildpack node does not choose a "output"
+
+    hint: known here: manager, framework
+    "#);
+}
+
 #[test]
 fn nothing_of_a_repository_becomes_an_instruction() {
     let nasty = "x\" \\ $HOME `id` {{ 7 * 7 }} # <<EOF\nRUN touch /hacked\n";
@@ -494,25 +592,4 @@ source = "the one unit"
 fn a_word_is_guessed() {
     assert_eq!(did_you_mean("biuld", ["build", "checks"]), Some("build"));
     assert_eq!(did_you_mean("zzz", ["build", "checks"]), None);
-}
-
-#[test]
-#[expect(clippy::print_stdout, reason = "x")]
-fn zz_dump() {
-    let Some(dir) = std::env::var_os("FW_DIR") else { return };
-    let tree = Tree::directory(Path::new(&dir)).unwrap();
-    let plan = match plan(&tree, buildpacks()) {
-        Ok(plan) => plan,
-        Err(error) => panic!("{}", error_text(&error)),
-    };
-    println!("{}", plan.describe().join("\n"));
-    println!("{:?}", plan.commands.iter().map(|c| c.command.clone()).collect::<Vec<_>>());
-    println!("{:?}", plan.processes[0].command);
-    let tree = match &plan.context {
-        Some(d) => tree.below(d),
-        None => tree,
-    };
-    let out = std::fs::File::create(std::env::var_os("FW_OUT").unwrap()).unwrap();
-    tree.write_tar(out, &plan.extra_files, &plan.ignore).unwrap();
-    std::fs::write(std::env::var("FW_OUT").unwrap() + ".path", &plan.dockerfile_path).unwrap();
 }

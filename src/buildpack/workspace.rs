@@ -77,7 +77,7 @@ impl WorkspaceRule {
         let mut members = Vec::new();
         for directory in directories.into_iter().take(MOST) {
             let tree = root.tree.below(&directory);
-            let scope = Scope::new(&tree, root.manifest, root.paas_toml, root.today)?;
+            let scope = Scope::new(&tree, root.manifest, root.paas_toml, root.today);
             // A name that cannot be a plain word is not used.
             let own = match &self.name {
                 Some(name) => scope.value(name).ok().flatten().map(|found| found.text).filter(|name| is_name(name)),
@@ -114,7 +114,7 @@ impl WorkspaceRule {
         }
         let (mut build, mut packages) = (Vec::new(), SystemPackages::default());
         for directory in order {
-            let scope = Scope::new(&trees[directory], root.manifest, root.paas_toml, root.today)?;
+            let scope = Scope::new(&trees[directory], root.manifest, root.paas_toml, root.today);
             if let Some(built) = &self.built
                 && built.holds(&scope)?.is_some()
             {
@@ -180,7 +180,7 @@ fn needed<'a>(
 ) -> Result<Vec<&'a str>> {
     let Some(tree) = trees.get(directory) else { return Ok(Vec::new()) };
     let empty = PaasToml::default();
-    let scope = Scope::new(tree, root.manifest, &empty, root.today)?;
+    let scope = Scope::new(tree, root.manifest, &empty, root.today);
     let dependencies = scope.dependencies()?;
     let needed = members.iter().filter(|member| member.directory != directory && dependencies.has(&member.name));
     // The last is taken first.
