@@ -83,10 +83,14 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
         }
         _ => return Err(several("several apps of this repository can serve, and nothing says which", &members)),
     }
-    if root.is_err() {
+    if let Err(error) = &root {
         let directories = repository.directories_that_serve();
         if !directories.is_empty() {
-            return Err(several("nothing at the root of the repository can be built and started", &directories));
+            let message = match error {
+                Error::Source(SourceError::NothingToRun { .. }) => error.to_string(),
+                _ => "nothing at the root of the repository can be built".to_owned(),
+            };
+            return Err(several(&message, &directories));
         }
     }
     root
