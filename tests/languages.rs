@@ -157,7 +157,7 @@ fn node_with_an_adapter_that_is_put_in() {
         install: "@sveltejs/adapter-node@5",
         absent: &[
             "/app/node_modules/vite",
-            "/app/node_modules/@sveltejs",
+            "/app/node_modules/@sveltejs/kit",
             "/app/.paas",
             "/tmp/adapter",
             "/tmp/cache/*",

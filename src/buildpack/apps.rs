@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{Error, Result, error::SourceError, tree::Tree};
 
-/// Directories that hold no app, whatever is in them.
+/// Directories that are never taken for an app.
 const ASIDE: [&str; 22] = [
     "docs",
     "doc",
@@ -41,7 +41,7 @@ const ASIDE: [&str; 22] = [
     "templates",
     "benchmarks",
 ];
-/// How many directories are looked at where no workspace lists them.
+/// How many directories are looked at if there is not a workspace that lists them.
 const MOST: usize = 60;
 
 /// An app of a repository and its plan.
@@ -149,7 +149,7 @@ impl<'a> Repository<'a> {
         all
     }
 
-    /// Whether another part of the repository than the root may be the app: nothing says what runs, and the root
+    /// Whether another part of the repository than the root may be the app: no file sets a process, and the root
     /// cannot be started or only holds a workspace together.
     fn is_open(&self, root: &Result<BuildPlan>) -> Result<bool> {
         let build = &self.paas_toml.build;
@@ -200,7 +200,7 @@ impl<'a> Repository<'a> {
         plan_part(&part, self.buildpacks, Some(chosen), &Roots::default())
     }
 
-    /// The `paas.toml` of a directory, which takes the place of the one at the root.
+    /// The `paas.toml` of a directory, which replaces the one at the root.
     fn own_settings(&self, tree: Option<&Tree>, directory: &str) -> Result<Option<PaasToml>> {
         let Some(text) = tree.map_or(Ok(None), |tree| tree.read_text(PAAS_TOML))? else { return Ok(None) };
         let own = paas_toml::parse(&text).map_err(|error| in_directory(error, directory))?;
@@ -287,7 +287,7 @@ impl<'a> Repository<'a> {
         Ok(AppPlan { directory: directory.to_owned(), name, plan })
     }
 
-    /// Directories near the root that can serve, where no workspace lists any.
+    /// Directories near the root that can serve, for a source without a workspace.
     fn directories_that_serve(&self) -> Vec<AppPlan> {
         let mut tried = BTreeSet::new();
         for entry in self.tree.files() {
@@ -314,7 +314,7 @@ impl<'a> Repository<'a> {
     }
 }
 
-/// The error that lists apps of which one must be chosen.
+/// The error that lists apps: one must be chosen.
 fn several(message: &str, apps: &[AppPlan]) -> Error {
     let width = apps.iter().map(|app| app.directory.chars().count()).max().unwrap_or_default();
     let lines = apps.iter().map(|AppPlan { directory, name, plan }| {

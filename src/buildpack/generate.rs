@@ -69,7 +69,7 @@ struct TemplateContext<'a> {
     before: BTreeMap<String, String>,
     /// The directory of the plan's own files in the build context.
     directory: String,
-    /// The member of a workspace that is built; missing if the source is no member of one.
+    /// The member of a workspace that is built; missing if the source is not a member of one.
     workspace: Option<WorkspaceContext<'a>>,
     /// The way from the directory in which commands run to the root of the build context: empty, or `../../`.
     up: String,

@@ -84,7 +84,7 @@ pub struct BuildPlan {
     /// The directory that is the build context, if it is not the whole repository.
     #[serde(skip)]
     pub context: Option<String>,
-    /// Whether only a guess says what runs.
+    /// Whether the web process is only a guess.
     #[serde(skip)]
     pub(super) is_guess: bool,
 }

@@ -46,7 +46,7 @@ pub(super) struct MemberRule {
     pub when: Option<Predicate>,
     /// The directories of these files are members.
     pub files: Patterns,
-    /// Lists of patterns, one of which the directory must match, and none with `!` before it.
+    /// Lists of patterns: the directory must match at least one, and none with `!` before it.
     pub listed: Option<Vec<DependencySource>>,
     /// Lists of patterns that it must not match.
     #[serde(default)]
