@@ -52,6 +52,10 @@ pub(super) enum Predicate {
     Any(Vec<Predicate>),
     /// This does not hold.
     Not(Box<Predicate>),
+    /// Whether the app is a member of a workspace and needs others built before it.
+    Needs(bool),
+    /// The app is a member of a workspace, and this holds at the workspace's root.
+    Root(Box<Predicate>),
 }
 
 impl Predicate {
@@ -159,6 +163,14 @@ impl Predicate {
                 None
             }
             Predicate::Not(predicate) => predicate.holds(scope)?.is_none().then(String::new),
+            Predicate::Needs(wanted) => {
+                let needs = scope.within.as_ref().is_some_and(|within| !within.needs.is_empty());
+                (needs == *wanted).then(|| "what it needs of the workspace".to_owned())
+            }
+            Predicate::Root(predicate) => match &scope.within {
+                Some(within) => predicate.holds(&within.root)?,
+                None => None,
+            },
         })
     }
 
@@ -182,7 +194,9 @@ impl Predicate {
             | Predicate::Chosen(_)
             | Predicate::Version(_)
             | Predicate::Command { .. }
-            | Predicate::Set(_) => String::new(),
+            | Predicate::Set(_)
+            | Predicate::Needs(_)
+            | Predicate::Root(_) => String::new(),
         }
     }
 
@@ -209,8 +223,8 @@ impl Predicate {
             Predicate::All(predicates) | Predicate::Any(predicates) => {
                 predicates.iter().for_each(|predicate| predicate.visit(visit));
             }
-            Predicate::Not(predicate) => predicate.visit(visit),
-            Predicate::File(_) | Predicate::Dependency(_) | Predicate::Set(_) => {}
+            Predicate::Not(predicate) | Predicate::Root(predicate) => predicate.visit(visit),
+            Predicate::File(_) | Predicate::Dependency(_) | Predicate::Set(_) | Predicate::Needs(_) => {}
         }
     }
 }

@@ -17,6 +17,17 @@ pub(super) fn refused(
     Error::Source(SourceError::File { file, line, message: message.into(), hint: hint.into() })
 }
 
+/// An error in a file of a directory, with the file's path in the repository.
+pub(super) fn in_directory(error: Error, directory: &str) -> Error {
+    match error {
+        Error::Source(SourceError::File { file, line, message, hint }) if !directory.is_empty() => {
+            let path = format!("{directory}/{file}");
+            Error::Source(SourceError::File { hint: hint.replace(&file, &path), file: path, line, message })
+        }
+        other => other,
+    }
+}
+
 /// A JSON file, or nothing if there is none. A file whose name ends in `.jsonc` may have comments and trailing commas;
 /// JSON5 and YAML are read too.
 pub(super) fn json(tree: &Tree, file: &str) -> Result<Option<serde_json::Value>> {

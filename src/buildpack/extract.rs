@@ -72,6 +72,8 @@ pub(super) enum Extractor {
     Implied { by: Box<Predicate>, is: String },
     /// What another extractor finds, if a predicate holds.
     Given { that: Box<Predicate>, find: Box<Extractor> },
+    /// What another extractor finds at the root of the workspace, if the app is a member of one.
+    Root(Box<Extractor>),
 }
 
 /// A list of texts in a TOML file.
@@ -166,7 +168,7 @@ impl Extractor {
                 line: Some(*line),
                 place: format!("build.{key} in {PAAS_TOML}"),
             }),
-            Extractor::Value(name) => scope.value(name)?,
+            Extractor::Value(name) => return scope.value(name),
             Extractor::Implied { by, is } => by.holds(scope)?.map(|reason| Found {
                 text: is.clone(),
                 file: reason.clone(),
@@ -174,11 +176,15 @@ impl Extractor {
                 place: reason,
             }),
             Extractor::Given { that, find } => match that.holds(scope)? {
-                Some(_) => find.find(scope)?,
+                Some(_) => return find.find(scope),
                 None => None,
             },
+            // It is not a file of this directory.
+            Extractor::Root(extractor) => {
+                return scope.within.as_ref().map_or(Ok(None), |within| extractor.find(&within.root));
+            }
         };
-        Ok(found.filter(|found| !found.text.trim().is_empty()))
+        Ok(found.filter(|found| !found.text.trim().is_empty()).map(|found| scope.placed(found)))
     }
 
     /// All that it finds: a list for those that can find several texts.
@@ -296,6 +302,7 @@ impl Extractor {
                 visit(Reference::Value(value));
                 visit(Reference::Expression(regex));
             }
+            Extractor::Root(extractor) => extractor.visit(visit),
             Extractor::Value(name) => visit(Reference::Value(name)),
             Extractor::Line(_) | Extractor::Tool(_) | Extractor::Setting(_) => {}
         }

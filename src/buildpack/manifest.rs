@@ -9,6 +9,7 @@ use super::{
     pattern::{Patterns, Reference, glob},
     range::is_version,
     version::VersionRule,
+    workspace::WorkspaceRule,
 };
 use crate::model::ProcessType;
 
@@ -69,6 +70,8 @@ pub(super) struct Manifest {
     /// Patterns of `.dockerignore` that come before the repository's own.
     #[serde(default)]
     pub ignore: Vec<String>,
+    /// What a workspace of several packages is, and what its members share.
+    pub workspace: Option<WorkspaceRule>,
     /// Whether it can serve the directory that `[build] static` names.
     #[serde(default, rename = "static")]
     pub serves_static: bool,
@@ -181,6 +184,9 @@ pub(super) struct ProcessRule {
     pub source: String,
     /// The value that holds the port, if the program listens on one of its own.
     pub port: Option<String>,
+    /// Whether it is a guess: a member of a workspace that only this rule can start is taken for a library.
+    #[serde(default)]
+    pub guess: bool,
 }
 
 /// A repository that matches but cannot be built.
@@ -271,6 +277,7 @@ impl Manifest {
             rule.when.iter().for_each(|when| when.visit(visit));
             rule.files.iter().for_each(|pattern| visit(Reference::Glob(pattern)));
         }
+        self.workspace.iter().for_each(|rule| rule.visit(visit));
         for rule in &self.commands {
             rule.when.iter().for_each(|when| when.visit(visit));
         }

@@ -65,6 +65,7 @@ pub(super) fn of_choice(scope: &Scope<'_>, name: &str) -> Result<Option<Origin>>
     if let Some((_, line)) = scope.paas_toml.build.tools.get(name) {
         return Ok(Some(Origin::of(PAAS_TOML, *line)));
     }
+    let scope = scope.of(name);
     let chosen = scope.choice(name)?;
     let rule = scope.manifest.choices.iter().find(|choice| choice.name == name);
     for option in rule.iter().flat_map(|rule| &rule.options).filter(|option| option.is == chosen.option) {
@@ -86,15 +87,16 @@ impl Predicate {
         Ok(match self {
             Predicate::File(paths) => {
                 let mut paths = paths.iter().map(|path| scope.stand_in(path));
-                paths.find(|path| scope.tree.exists(path)).map(|path| Origin::of(path, None))
+                paths.find(|path| scope.tree.exists(path)).map(|path| Origin::of(scope.path(path), None))
             }
-            Predicate::Glob(patterns) => {
-                scope.matching(patterns)?.first().map(|entry| Origin::of(entry.path.display().to_string(), None))
-            }
+            Predicate::Glob(patterns) => scope
+                .matching(patterns)?
+                .first()
+                .map(|entry| Origin::of(scope.path(&entry.path.display().to_string()), None)),
             Predicate::Json { file, pointer, .. } => {
                 let file = scope.stand_in(file);
                 let key = pointer.rsplit('/').next().unwrap_or_default().replace("~1", "/");
-                Some(Origin::of(file, line_with(scope, file, &[&format!("\"{key}\""), &key])))
+                Some(Origin::of(scope.path(file), line_with(scope, file, &[&format!("\"{key}\""), &key])))
             }
             Predicate::Toml { file, key, .. } => {
                 let last = key.rsplit('.').next().unwrap_or(key);
@@ -102,23 +104,23 @@ impl Predicate {
                     scope.toml(file)?.is_some_and(|table| toml_key(&table, key).is_some_and(toml::Value::is_table));
                 let words = [format!("[{key}]"), format!("{last} ="), format!("{last}="), last.to_owned()];
                 let words: Vec<&str> = words.iter().map(String::as_str).skip(usize::from(!is_table)).collect();
-                Some(Origin::of(file, line_with(scope, file, &words)))
+                Some(Origin::of(scope.path(file), line_with(scope, file, &words)))
             }
             Predicate::Text { glob, regex } => {
                 let regex = regex.compile()?;
                 scope.matching(glob)?.into_iter().find_map(|entry| {
                     let text = scope.text(&entry.path)?;
                     let start = regex.find(&text)?.start();
-                    Some(Origin::of(entry.path.display().to_string(), line_of(&text, start)))
+                    Some(Origin::of(scope.path(&entry.path.display().to_string()), line_of(&text, start)))
                 })
             }
             Predicate::Dependency(names) => scope.dependencies()?.place_of(names).map(|(name, file)| {
                 let line = line_with(scope, &file, &[&format!("\"{name}\""), &name]);
-                Origin::of(file, line)
+                Origin::of(scope.path(&file), line)
             }),
             Predicate::Found(extractor) => extractor.find(scope)?.map(|found| Origin::found(&found)),
             Predicate::Fact(name) => match scope.manifest.facts.get(name) {
-                Some(predicate) => predicate.origin(scope)?,
+                Some(predicate) => predicate.origin(scope.of(name))?,
                 None => None,
             },
             Predicate::Chosen(choices) => {
@@ -163,7 +165,11 @@ impl Predicate {
                 }
                 None
             }
-            Predicate::Not(_) => None,
+            Predicate::Root(predicate) => match &scope.within {
+                Some(within) => predicate.origin(&within.root)?,
+                None => None,
+            },
+            Predicate::Not(_) | Predicate::Needs(_) => None,
         })
     }
 }

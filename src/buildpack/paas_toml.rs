@@ -17,7 +17,7 @@ use crate::{
 pub(super) const PAAS_TOML: &str = "paas.toml";
 
 /// The content of a `paas.toml`: all keys are optional, and unknown keys are errors.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct PaasToml {
     /// How it is built.
     pub build: BuildSection,
@@ -54,6 +54,8 @@ pub(super) struct Declared {
 /// The `[build]` section: each value with its line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct BuildSection {
+    /// The directory of the app in the repository, or the name of its package in a workspace. Default: the root.
+    pub directory: Option<(String, usize)>,
     /// The buildpack to use: its name, or a folder of the repository that begins with `./`.
     pub buildpack: Option<(String, usize)>,
     /// The Dockerfile to build.
@@ -112,6 +114,7 @@ struct Document {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Build {
+    directory: Option<Spanned<String>>,
     buildpack: Option<Spanned<String>>,
     dockerfile: Option<Spanned<String>>,
     #[serde(default)]
@@ -190,6 +193,14 @@ fn build_section(text: &str, build: Build) -> Result<BuildSection> {
         let line = line_of(text, text_at.span().start);
         (text_at.into_inner(), line)
     };
+    if let Some(directory) = &build.directory
+        && !is_directory(directory.get_ref().trim_end_matches('/'))
+    {
+        let message = format!("{:?} is not a directory of the repository", directory.get_ref());
+        let hint =
+            "write its path from the root, such as \"apps/web\", with letters, digits and `.`, `_`, `@`, `+` and `-`";
+        return Err(refused(directory.span().start, message, hint));
+    }
     let mut versions = BTreeMap::new();
     for (name, version) in build.versions {
         let offset = version.span().start;
@@ -246,6 +257,7 @@ fn build_section(text: &str, build: Build) -> Result<BuildSection> {
     let variables = variables(text, build.variables)?;
     let first_line = text.lines().position(|line| line.trim_start().starts_with("[build")).map(|index| index + 1);
     Ok(BuildSection {
+        directory: build.directory.map(placed),
         buildpack: build.buildpack.map(placed),
         dockerfile: build.dockerfile.map(placed),
         versions,
@@ -260,6 +272,16 @@ fn build_section(text: &str, build: Build) -> Result<BuildSection> {
         program: build.program.map(placed),
         first_line,
     })
+}
+
+/// Whether a text can be the directory of an app: it becomes part of a Dockerfile and of command lines, so it must be
+/// one plain word in both.
+pub(super) fn is_directory(path: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._@+-".contains(&byte);
+    path.strip_prefix("./")
+        .unwrap_or(path)
+        .split('/')
+        .all(|part| !part.is_empty() && part != ".." && !part.starts_with('-') && part.bytes().all(plain))
 }
 
 /// Checks a table of variables: they become `ENV` of a Dockerfile, which takes one line.
@@ -472,10 +494,10 @@ interval = 30
         insta::assert_snapshot!(said, @r#"
         paas.toml, line 2: unknown field `biuld`, expected one of `build`, `variables`, `processes`, `port`, `checks`
           did you mean `build`?
-        paas.toml, line 2: unknown field `buildpak`, expected one of `buildpack`, `dockerfile`, `versions`, `tools`, `install`, `build`, `packages`, `variables`, `images`, `static`, `lfs`
+        paas.toml, line 2: unknown field `buildpak`, expected one of `directory`, `buildpack`, `dockerfile`, `versions`, `tools`, `install`, `build`, `packages`, `variables`, `images`, `static`, `lfs`, `program`
           did you mean `buildpack`?
-        paas.toml, line 2: unknown field `speed`, expected one of `buildpack`, `dockerfile`, `versions`, `tools`, `install`, `build`, `packages`, `variables`, `images`, `static`, `lfs`
-          known here: buildpack, dockerfile, versions, tools, install, build, packages, variables, images, static, lfs
+        paas.toml, line 2: unknown field `speed`, expected one of `directory`, `buildpack`, `dockerfile`, `versions`, `tools`, `install`, `build`, `packages`, `variables`, `images`, `static`, `lfs`, `program`
+          known here: directory, buildpack, dockerfile, versions, tools, install, build, packages, variables, images, static, lfs, program
         paas.toml, line 2: invalid basic string, expected `"`
           docs/reference.md describes the file; check it on your machine with `paas plan`
         paas.toml, line 2: "My_Worker" is not a valid process type: it takes 1 to 40 lower-case letters, digits and dashes, and begins and ends with no dash

@@ -9,12 +9,12 @@ use std::{
 };
 
 use super::{
-    document::{json, toml},
+    document::{in_directory, json, toml},
     extract::Found,
     manifest::Manifest,
     origin::Origin,
     paas_toml::{PAAS_TOML, PaasToml},
-    packages::Dependencies,
+    packages::{Dependencies, SystemPackages},
     pattern::Patterns,
     runs::{Line, Lines},
     version::Version,
@@ -27,6 +27,10 @@ use crate::{
 
 /// A source as a buildpack sees it.
 pub(super) struct Scope<'a> {
+    /// The directory of the source in the repository; empty for the root.
+    pub directory: &'a str,
+    /// The workspace that the source is a member of. The build context is then the whole workspace.
+    pub within: Option<Within<'a>>,
     pub tree: &'a Tree,
     pub manifest: &'a Manifest,
     pub paas_toml: &'a PaasToml,
@@ -50,6 +54,18 @@ pub(super) struct Scope<'a> {
     another: Option<Rc<Lines>>,
 }
 
+/// A workspace, seen from one of its members.
+pub(super) struct Within<'a> {
+    /// The workspace's root, seen by the same buildpack.
+    pub root: Rc<Scope<'a>>,
+    /// The member's name, which is a plain word.
+    pub name: String,
+    /// The directories of the members that it needs built first, in this order.
+    pub needs: Vec<String>,
+    /// The system packages of those that it needs.
+    pub packages: SystemPackages,
+}
+
 /// Why something holds; `None` if it does not.
 pub(super) type Answer = Option<String>;
 
@@ -64,6 +80,8 @@ impl<'a> Scope<'a> {
     /// A source, seen by a buildpack.
     pub fn new(tree: &'a Tree, manifest: &'a Manifest, paas_toml: &'a PaasToml, today: &'a str) -> Scope<'a> {
         Scope {
+            directory: "",
+            within: None,
             tree,
             manifest,
             paas_toml,
@@ -183,6 +201,35 @@ impl<'a> Scope<'a> {
         text
     }
 
+    /// The scope that answers for a name of the buildpack: the workspace's root, if the buildpack says that the
+    /// members share it.
+    pub fn of(&self, name: &str) -> &Scope<'a> {
+        match (&self.within, &self.manifest.workspace) {
+            (Some(within), Some(rule)) if rule.shared.iter().any(|shared| shared == name) => &within.root,
+            _ => self,
+        }
+    }
+
+    /// The files that the build has: those of the whole workspace, if the source is a member of one.
+    pub fn context(&self) -> &Scope<'a> {
+        self.within.as_ref().map_or(self, |within| &within.root)
+    }
+
+    /// The path of a file of this source in the repository.
+    pub fn path(&self, file: &str) -> String {
+        if self.directory.is_empty() { file.to_owned() } else { format!("{}/{file}", self.directory) }
+    }
+
+    /// What was found in this source, with its path in the repository.
+    pub fn placed(&self, found: Found) -> Found {
+        if self.directory.is_empty() || found.file == PAAS_TOML || !self.tree.exists(&found.file) {
+            return found;
+        }
+        let file = self.path(&found.file);
+        let place = found.place.strip_suffix(found.file.as_str()).map(|before| format!("{before}{file}"));
+        Found { place: place.unwrap_or(found.place), file, ..found }
+    }
+
     /// A JSON file; nothing if there is none.
     ///
     /// # Errors
@@ -192,7 +239,7 @@ impl<'a> Scope<'a> {
         if let Some(document) = self.jsons.borrow().get(file) {
             return Ok(document.clone());
         }
-        let document = json(self.tree, file)?.map(Rc::new);
+        let document = json(self.tree, file).map_err(|error| in_directory(error, self.directory))?.map(Rc::new);
         self.jsons.borrow_mut().insert(file.to_owned(), document.clone());
         Ok(document)
     }
@@ -205,7 +252,7 @@ impl<'a> Scope<'a> {
         if let Some(document) = self.tomls.borrow().get(file) {
             return Ok(document.clone());
         }
-        let document = toml(self.tree, file)?.map(Rc::new);
+        let document = toml(self.tree, file).map_err(|error| in_directory(error, self.directory))?.map(Rc::new);
         self.tomls.borrow_mut().insert(file.to_owned(), document.clone());
         Ok(document)
     }
@@ -213,20 +260,22 @@ impl<'a> Scope<'a> {
     /// Why a fact of the buildpack holds; nothing if it does not.
     pub fn fact(&self, name: &str) -> Result<Answer> {
         let (name, predicate) = self.manifest.facts.get_key_value(name).ok_or_else(|| unknown("fact", name))?;
-        once(&self.facts, "fact", name, || predicate.holds(self))
+        let scope = self.of(name);
+        once(&scope.facts, "fact", name, || predicate.holds(scope))
     }
 
     /// The chosen tool: the first option that holds.
     pub fn choice(&self, name: &str) -> Result<Chosen> {
         let choice = self.manifest.choices.iter().find(|choice| choice.name == name);
         let choice = choice.ok_or_else(|| unknown("choice", name))?;
-        once(&self.choices, "choice", &choice.name, || {
+        let scope = self.of(name);
+        once(&scope.choices, "choice", &choice.name, || {
             if let Some((option, _)) = self.paas_toml.build.tools.get(&choice.name) {
                 let reason = format!("build.tools.{} in {PAAS_TOML}", choice.name);
                 return Ok(Chosen { option: option.clone(), reason });
             }
             for option in &choice.options {
-                let reason = option.when.as_ref().map_or(Ok(Some("default".to_owned())), |when| when.holds(self))?;
+                let reason = option.when.as_ref().map_or(Ok(Some("default".to_owned())), |when| when.holds(scope))?;
                 if let Some(reason) = reason {
                     return Ok(Chosen { option: option.is.clone(), reason });
                 }
@@ -239,15 +288,23 @@ impl<'a> Scope<'a> {
     pub fn version(&self, name: &str) -> Result<Option<Rc<Version>>> {
         let rule = self.manifest.versions.iter().find(|rule| rule.name == name);
         let rule = rule.ok_or_else(|| unknown("version", name))?;
-        once(&self.versions, "version", &rule.name, || Ok(rule.resolve(self)?.map(Rc::new)))
+        once(&self.versions, "version", &rule.name, || {
+            let own = rule.resolve(self)?;
+            match &self.within {
+                // What the member does not say, the workspace does.
+                Some(within) if own.as_ref().is_some_and(Version::is_default) => within.root.version(name),
+                _ => Ok(own.map(Rc::new)),
+            }
+        })
     }
 
     /// A value: from the first of its extractors that finds something.
     pub fn value(&self, name: &str) -> Result<Option<Found>> {
         let (name, extractors) = self.manifest.values.get_key_value(name).ok_or_else(|| unknown("value", name))?;
-        once(&self.values, "value", name, || {
+        let scope = self.of(name);
+        once(&scope.values, "value", name, || {
             for extractor in extractors {
-                if let Some(found) = extractor.find(self)? {
+                if let Some(found) = extractor.find(scope)? {
                     return Ok(Some(found));
                 }
             }

@@ -173,6 +173,122 @@ fn difference(before: &str, after: &str) -> String {
     gone.chain(come).collect::<Vec<_>>().join("\n")
 }
 
+/// The directory that a static site is taken from, by what its tool's configuration says.
+#[test]
+fn the_output_of_a_static_site_is_where_its_tool_says() {
+    let build = |dependency: &str, script: &str| {
+        serde_json::json!({ "scripts": { "build": script }, "devDependencies": { dependency: "1" } }).to_string()
+    };
+    let page = ("index.html", "");
+    for (dependency, script, more, expected) in [
+        ("vite", "vite build", [page, ("x", "")], "dist"),
+        ("vite", "vite build", [page, ("vite.config.js", "build: { outDir: \"./site/html\" }")], "site/html"),
+        ("vite", "vite build", [page, ("vite.config.ts", "outDir: resolve(__dirname, '../out')")], "../out"),
+        ("vite", "vite build --outDir www", [page, ("vite.config.js", "outDir: 'other'")], "www"),
+        ("vite", "vite build", [("src/index.html", ""), ("vite.config.js", "root: 'src', outDir: '../html'")], "html"),
+        ("next", "next build", [page, ("next.config.mjs", "output: 'export', distDir: 'site'")], "site"),
+        ("next", "next build", [page, ("next.config.ts", "output: \"export\"")], "out"),
+        ("astro", "astro build", [page, ("astro.config.mjs", "outDir: './public_html'")], "public_html"),
+        ("astro", "astro check && astro build", [page, ("astro.config.ts", "")], "dist"),
+        ("@angular/core", "ng build", [page, ("angular.json", r#"{"outputPath": "dist/shop"}"#)], "dist/shop"),
+        (
+            "@angular/core",
+            "ng build",
+            [page, ("angular.json", r#"{"outputPath": {"base": "www", "browser": ""}}"#)],
+            "www",
+        ),
+        ("@angular/core", "ng build --output-path=out", [page, ("angular.json", "{}")], "out"),
+        ("@vue/cli-service", "vue-cli-service build", [page, ("vue.config.js", "outputDir: 'site'")], "site"),
+        ("@vue/cli-service", "vue-cli-service build --dest public_html", [page, ("x", "")], "public_html"),
+        ("react-scripts", "BUILD_PATH='./out' react-scripts build", [page, ("x", "")], "out"),
+        ("react-scripts", "react-scripts build", [page, (".env", "PORT=3\nBUILD_PATH=./site\n")], "site"),
+        ("react-scripts", "react-scripts build", [page, ("x", "")], "build"),
+        ("gatsby", "gatsby build", [page, ("gatsby-config.js", "")], "public"),
+        ("@docusaurus/core", "docusaurus build --out-dir=html", [page, ("x", "")], "html"),
+        ("@docusaurus/core", "docusaurus build", [page, ("x", "")], "build"),
+        ("@11ty/eleventy", "eleventy", [page, (".eleventy.js", "dir: { input: 'src', output: 'www' }")], "www"),
+        ("@11ty/eleventy", "eleventy", [page, ("eleventy.config.js", "c.setOutputDirectory('web')")], "web"),
+        ("@11ty/eleventy", "npx @11ty/eleventy --output=x", [page, ("y", "")], "x"),
+        ("@11ty/eleventy", "eleventy", [page, ("x", "")], "_site"),
+        ("parcel", "parcel build index.html --dist-dir site", [page, ("x", "")], "site"),
+        (
+            "html-webpack-plugin",
+            "webpack",
+            [("webpack.config.js", "path: path.resolve(__dirname, 'web')"), page],
+            "web",
+        ),
+        ("html-webpack-plugin", "webpack --output-path=o", [("webpack.config.js", ""), page], "o"),
+        ("vitepress", "vitepress build docs", [page, ("x", "")], "docs"),
+        ("vitepress", "vitepress build", [page, (".vitepress/config.ts", "outDir: './out'")], "out"),
+        ("@rspress/core", "rspress build", [page, ("x", "")], "doc_build"),
+        ("@rsbuild/core", "rsbuild build", [page, ("rsbuild.config.ts", "distPath: { root: 'web' }")], "web"),
+        ("hexo", "hexo generate", [page, ("_config.yml", "title: x\npublic_dir: html\n")], "html"),
+        ("nuxt", "nuxt generate", [page, ("nuxt.config.ts", "publicDir: 'web'")], "web"),
+        ("nuxt", "nuxi generate", [page, ("x", "")], ".output/public"),
+        ("expo", "expo export -p web --output-dir web", [page, ("package-lock.json", "{}")], "web"),
+        ("@sveltejs/kit", "vite build", [page, ("svelte.config.js", "adapter({ pages: 'html' })")], "html"),
+    ] {
+        let mut package = build(dependency, script);
+        if dependency == "expo" {
+            package = package.replace("\"1\"", "\"1\", \"react-native-web\": \"1\"");
+        }
+        if dependency == "@sveltejs/kit" {
+            package = package.replace("\"1\"", "\"1\", \"@sveltejs/adapter-static\": \"1\"");
+        }
+        let plan = try_plan(&[("package.json", package.as_str()), more[0], more[1]]).unwrap();
+        let collect = plan.commands.iter().find(|command| command.name == "collect");
+        let collect = collect.map(|command| command.command.as_str()).unwrap_or_default();
+        assert_eq!(collect, format!("sh .paas/collect {expected}"), "{package} {more:?}");
+    }
+}
+
+/// The apps of a source, as `paas plan --all` lists them.
+fn all(files: &[(&str, &str)]) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    for (path, content) in files {
+        let path = directory.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    let tree = Tree::directory(directory.path()).unwrap();
+    match plan_all(&tree, buildpacks()) {
+        Ok(apps) => {
+            let names = apps.iter().map(|app| format!("{:?} {:?}", app.directory, app.name.as_deref().unwrap_or("")));
+            names.collect::<Vec<_>>().join(", ")
+        }
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn all_apps_of_a_repository_are_listed() {
+    let root = ("package.json", r#"{ "workspaces": ["apps/*"] }"#);
+    let web = ("apps/web/package.json", r#"{ "name": "web", "scripts": { "start": "node ." } }"#);
+    let api = ("apps/api/package.json", r#"{ "name": "@x/api", "scripts": { "start": "node ." } }"#);
+    let library = ("apps/lib/package.json", r#"{ "name": "lib", "main": "index.js" }"#);
+    assert_eq!(all(&[root, web, api, library]), r#""apps/api" "@x/api", "apps/web" "web""#);
+    // A choice does not hide the others.
+    let chosen = ("paas.toml", "[build]\ndirectory = \"web\"\n");
+    assert_eq!(all(&[root, web, api, chosen]), r#""apps/api" "@x/api", "apps/web" "web""#);
+    let starts = ("package.json", r#"{ "workspaces": ["apps/*"], "scripts": { "start": "node ." } }"#);
+    assert_eq!(all(&[starts, web]), r#""" "", "apps/web" "web""#);
+    assert_eq!(all(&[("a/index.html", ""), ("b/c/package.json", web.1)]), r#""a" "", "b/c" """#);
+    assert_eq!(all(&[PACKAGE]), r#""" """#);
+    assert_eq!(all(&[("README.md", "")]), "no buildpack matches this repository");
+    // Only one package is left that a guess can start.
+    let small = [root, ("apps/web/package.json", "{}"), ("apps/web/index.js", "")];
+    assert_eq!(try_plan(&small).unwrap().directory.unwrap().path, "apps/web");
+}
+
+#[test]
+fn a_directory_without_a_workspace_is_the_build_context() {
+    let files = [("paas.toml", "[build]\ndirectory = \"a/b\"\n"), ("a/b/index.html", "x"), ("index.html", "y")];
+    let plan = try_plan(&files).unwrap();
+    assert_eq!((plan.context.as_deref(), plan.buildpack.as_str()), (Some("a/b"), "static"));
+    let member = [("package.json", r#"{ "workspaces": ["a/*"] }"#), ("a/b/package.json", PACKAGE.1)];
+    assert_eq!(try_plan(&member).unwrap().context, None);
+}
+
 const PACKAGE: (&str, &str) = ("package.json", r#"{ "scripts": { "start": "node server.js" } }"#);
 
 #[test]
