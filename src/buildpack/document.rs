@@ -78,6 +78,31 @@ pub(super) fn toml_key<'a>(document: &'a toml::Table, key: &str) -> Option<&'a t
     Some(value)
 }
 
+/// The value at a JSON pointer. Beside keys, a part of it can be `[KEY=TEXT]`: the object itself if its `KEY` is `TEXT`,
+/// or the first such object of a list; or `[0]`: the first item of a list, or what is no list itself. Many manifests
+/// accept both one object and a list of them.
+pub(super) fn pointed<'a>(document: &'a serde_json::Value, pointer: &str) -> Option<&'a serde_json::Value> {
+    let mut value = document;
+    for part in pointer.split('/').skip(1) {
+        let items = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+        value = match part.strip_prefix('[').and_then(|part| part.strip_suffix(']')) {
+            Some("0") => items.first()?,
+            Some(condition) => {
+                let (key, text) = condition.split_once('=')?;
+                items.iter().find(|item| item.get(key).and_then(serde_json::Value::as_str) == Some(text))?
+            }
+            None => value.get(part.replace("~1", "/").replace("~0", "~"))?,
+        };
+    }
+    Some(value)
+}
+
+/// A JSON pointer as people write it: `scripts.start`.
+pub(super) fn dotted(pointer: &str) -> String {
+    let keys = pointer.split('/').skip(1).filter(|part| !part.starts_with('['));
+    keys.map(|key| key.replace("~1", "/")).collect::<Vec<_>>().join(".")
+}
+
 /// The number of the line that a byte is in, counted from 1.
 pub(super) fn line_of(text: &str, offset: usize) -> usize {
     let before = text.as_bytes().get(..offset).unwrap_or(text.as_bytes());
@@ -87,6 +112,22 @@ pub(super) fn line_of(text: &str, offset: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pointer_chooses_among_one_object_or_a_list() {
+        let list = serde_json::json!({ "r": [{ "name": "a", "v": 1 }, { "name": "b", "v": 2 }], "x/y": { "z": 3 } });
+        let one = serde_json::json!({ "r": { "name": "a", "v": 1 } });
+        let number = |document: &serde_json::Value, pointer| pointed(document, pointer).and_then(|v| v.as_u64());
+        assert_eq!(number(&list, "/r/[name=b]/v"), Some(2));
+        assert_eq!(number(&list, "/r/[name=a]/v"), Some(1));
+        assert_eq!(number(&list, "/r/[0]/v"), Some(1));
+        assert_eq!(number(&one, "/r/[0]/v"), Some(1));
+        assert_eq!(number(&one, "/r/[name=a]/v"), Some(1));
+        assert_eq!(number(&one, "/r/[name=b]/v"), None);
+        assert_eq!(number(&list, "/x~1y/z"), Some(3));
+        assert_eq!(number(&list, "/r/0/v"), None);
+        assert_eq!(dotted("/r/[name=b]/v"), "r.v");
+    }
 
     #[test]
     fn json_with_comments_is_read() {
