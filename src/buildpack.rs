@@ -16,6 +16,7 @@ mod document;
 mod extract;
 mod generate;
 mod manifest;
+mod origin;
 mod paas_toml;
 mod packages;
 mod pattern;
@@ -34,7 +35,8 @@ use diagnose::FailureRule;
 #[cfg(not(test))]
 use include_dir::{Dir, include_dir};
 use manifest::Manifest;
-pub use plan::{BuildPlan, plan};
+pub use origin::Origin;
+pub use plan::{BuildPlan, ProcessSource, plan};
 use serde::Deserialize;
 pub use show::{Detected, Shown};
 use tera::Tera;

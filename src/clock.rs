@@ -7,6 +7,11 @@ pub fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_millis() as i64)
 }
 
+/// Where this machine is, for what is said in its own time.
+pub fn zone() -> chrono::Local {
+    chrono::Local
+}
+
 /// A clock that only goes forward, for measuring and for deadlines.
 pub fn instant() -> Instant {
     Instant::now()

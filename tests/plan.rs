@@ -29,19 +29,19 @@ fn plan_of(name: &str, format: &str) -> Ran {
 fn a_plan_needs_no_server() {
     let text = plan(&[]).expect_success().stdout;
     insta::assert_snapshot!(text, @r#"
-    Buildpack:       node
-    Reason:          package.json found
-    Port:            5000, the default; PORT in the app's config changes it
-    Package manager: npm, package-lock.json found
+    WHAT             IS    FROM                                              TO CHANGE IT, IN paas.toml
+    Buildpack        node  package.json found                                [build] buildpack = "NAME"
+    Package manager  npm   package-lock.json found                           [build.tools] manager = "pnpm"
+    Port             5000  default; PORT in the app's config changes it too  port = NUMBER
 
-    VERSION OF  IS  FROM           ASKED FOR
-    Node        22  .node-version  22
+    VERSION OF  IS  FROM             ASKED FOR  TO CHANGE IT, IN paas.toml
+    Node        22  .node-version:1  22         [build.versions] node = "26"
 
-    STEP     COMMAND
-    install  npm ci --omit=dev --no-audit --no-fund
+    STEP     COMMAND                                 TO CHANGE IT, IN paas.toml
+    install  npm ci --omit=dev --no-audit --no-fund  [build] install = "COMMAND"
 
-    PROCESS  COMMAND         FROM
-    web      node server.js  the start script in package.json
+    PROCESS  COMMAND         FROM                                TO CHANGE IT, IN paas.toml
+    web      node server.js  the start script in package.json:6  [processes] web = "COMMAND"
 
     # .paas/Dockerfile
     FROM node:22-slim
@@ -73,6 +73,7 @@ fn a_plan_is_for_programs_too() {
         assert_eq!(json["buildpack"], buildpack);
         assert_eq!(json["versions"][0]["version"].as_str(), version, "{json:#}");
         assert_eq!(json["processes"][0]["process"], "web");
+        assert_eq!(json["origin"]["change"], "[build] buildpack = \"NAME\"");
         assert_eq!(json["dockerfile"].as_str().unwrap(), plan_of(name, "dockerfile").expect_success().stdout);
     }
     let own = std::fs::read_to_string(fixture("dockerfile").join("Dockerfile")).unwrap();

@@ -87,7 +87,7 @@ impl Predicate {
                 let regex = regex.compile()?;
                 let mut reason = None;
                 for entry in scope.matching(glob)? {
-                    let Some(text) = scope.text(&entry.path) else { continue };
+                    let Some(text) = scope.text_of(glob, &entry.path) else { continue };
                     if let Some(found) = regex.find(&text) {
                         let shown = found.as_str().trim().lines().next().unwrap_or_default();
                         reason = Some(format!("{shown} in {}", entry.path.display()));

@@ -2,7 +2,9 @@
 
 use jsonc_parser::{ParseOptions, parse_to_serde_value};
 
-use crate::{Error, Result, error::SourceError, tree::Tree};
+use crate::{Error, Result, error::SourceError,
+    tree::{NAMED_LIMIT, Tree},
+};
 
 /// An error in a file of the source, and the line it is in, if that is known.
 pub(super) fn refused(
@@ -17,7 +19,7 @@ pub(super) fn refused(
 
 /// A JSON file, or nothing if there is none. A file whose name ends in `.jsonc` may have comments and trailing commas.
 pub(super) fn json(tree: &Tree, file: &str) -> Result<Option<serde_json::Value>> {
-    let Some(text) = tree.read_text(file)? else { return Ok(None) };
+    let Some(text) = tree.read_text_within(file, NAMED_LIMIT)? else { return Ok(None) };
     let parsed = if file.ends_with(".jsonc") { with_comments(&text) } else { plain(&text) };
     parsed.map(Some).map_err(|(line, message)| {
         refused(file, line, format!("invalid JSON: {message}"), format!("correct {file}, commit and push again"))
@@ -56,7 +58,7 @@ fn with_comments(text: &str) -> Result<serde_json::Value, Fault> {
 
 /// A TOML file, or nothing if there is none.
 pub(super) fn toml(tree: &Tree, file: &str) -> Result<Option<toml::Table>> {
-    let Some(text) = tree.read_text(file)? else { return Ok(None) };
+    let Some(text) = tree.read_text_within(file, NAMED_LIMIT)? else { return Ok(None) };
     text.parse().map(Some).map_err(|error: toml::de::Error| {
         let line = error.span().map(|span| line_of(&text, span.start));
         refused(
@@ -97,6 +99,19 @@ pub(super) fn pointed<'a>(document: &'a serde_json::Value, pointer: &str) -> Opt
     Some(value)
 }
 
+/// The line of the value at a JSON pointer: that of its last key, behind the keys before it.
+pub(super) fn line_of_pointer(text: &str, pointer: &str) -> Option<usize> {
+    let mut offset = None;
+    for part in pointer.split('/').skip(1).filter(|part| *part != "[0]") {
+        let word = part.trim_end_matches(']').rsplit('=').next().filter(|_| part.starts_with('[')).unwrap_or(part);
+        let word = format!("\"{}\"", word.replace("~1", "/"));
+        let from = offset.unwrap_or(0);
+        // Within an object the keys have no order, so what chooses it can come later.
+        offset = text.get(from..).and_then(|rest| rest.find(&word)).map(|index| from + index).or(offset);
+    }
+    offset.map(|offset| line_of(text, offset))
+}
+
 /// A JSON pointer as people write it: `scripts.start`.
 pub(super) fn dotted(pointer: &str) -> String {
     let keys = pointer.split('/').skip(1).filter(|part| !part.starts_with('['));
@@ -127,6 +142,15 @@ mod tests {
         assert_eq!(number(&list, "/x~1y/z"), Some(3));
         assert_eq!(number(&list, "/r/0/v"), None);
         assert_eq!(dotted("/r/[name=b]/v"), "r.v");
+    }
+
+    #[test]
+    fn the_line_of_a_pointer_is_that_of_its_last_key() {
+        let text = "{\n\"name\": 1,\n\"r\": [\n{ \"name\": \"a\",\n\"v\": 1 },\n{ \"name\": \"b\",\n\"v\": 2 }]}";
+        for (pointer, line) in [("/name", 2), ("/r", 3), ("/r/[0]/name", 4), ("/r/[name=a]/v", 5), ("/r/[name=b]/v", 7)] {
+            assert_eq!(line_of_pointer(text, pointer), Some(line), "{pointer}");
+        }
+        assert_eq!(line_of_pointer(text, "/nowhere"), None);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{
     detect::Predicate,
-    document::{dotted, line_of, pointed, toml_key},
+    document::{dotted, line_of, line_of_pointer, pointed, toml_key},
     paas_toml::PAAS_TOML,
     pattern::{Expression, Patterns, Reference},
     scope::Scope,
@@ -104,14 +104,14 @@ impl Extractor {
             Extractor::Line(file) => lines(scope, file).into_iter().next(),
             Extractor::Json { file, pointer, regex } => {
                 let key = dotted(pointer);
-                let last = key.rsplit('.').next().unwrap_or(&key);
+                let line = |file: &str| line_of_pointer(&scope.text(Path::new(file))?, pointer);
                 let mut found = Vec::new();
                 for (file, glob) in file.patterns()? {
                     if glob.is_none() {
                         let document = scope.json(file)?;
                         if let Some(text) = document.as_ref().and_then(|document| json_text(pointed(document, pointer)?))
                         {
-                            found.extend(keyed(scope, file, &key, last, text, regex.as_ref())?);
+                            found.extend(keyed(file, &key, line(file), text, regex.as_ref())?);
                         }
                     }
                 }
@@ -120,7 +120,7 @@ impl Extractor {
                     // A pattern can match files that are not valid JSON.
                     let Ok(Some(document)) = scope.json(file) else { continue };
                     if let Some(text) = pointed(&document, pointer).and_then(json_text) {
-                        found.extend(keyed(scope, file, &key, last, text, regex.as_ref())?);
+                        found.extend(keyed(file, &key, line(file), text, regex.as_ref())?);
                     }
                 }
                 found.pop().filter(|_| found.is_empty())
@@ -129,7 +129,7 @@ impl Extractor {
                 let Some(document) = scope.toml(file)? else { return Ok(None) };
                 let Some(text) = toml_key(&document, key).and_then(toml_text) else { return Ok(None) };
                 let last = key.rsplit('.').next().unwrap_or(key);
-                keyed(scope, file, key, last, text, regex.as_ref())?
+                keyed(file, key, line_with(scope, file, last, &text), text, regex.as_ref())?
             }
             Extractor::Regex { file, regex, beside, unique } => {
                 let regex = regex.compile()?;
@@ -144,7 +144,7 @@ impl Extractor {
                     }) {
                         continue;
                     }
-                    let Some(text) = scope.text(&entry.path) else { continue };
+                    let Some(text) = scope.text_of(file, &entry.path) else { continue };
                     for group in regex.captures_iter(&text).filter_map(|captures| captures.get(1)) {
                         let file = entry.path.display().to_string();
                         let line = Some(line_of(&text, group.start()));
@@ -164,7 +164,7 @@ impl Extractor {
                     let Some(group) = regex.captures(path).and_then(|captures| captures.get(1)) else { continue };
                     if let Some(expression) = text
                         && !scope
-                            .text(&entry.path)
+                            .text_of(glob, &entry.path)
                             .is_some_and(|text| expression.compile().is_ok_and(|e| e.is_match(&text)))
                     {
                         continue;
@@ -265,19 +265,14 @@ fn json_text(value: &serde_json::Value) -> Option<String> {
     }
 }
 
-/// What was found under a key of a document: with its line, if it can be found, and cut to a group.
+/// What was found under a key of a document, cut to a group.
 fn keyed(
-    scope: &Scope<'_>,
     file: &str,
     key: &str,
-    last: &str,
+    line: Option<usize>,
     text: String,
     regex: Option<&Expression>,
 ) -> Result<Option<Found>> {
-    let line = scope.text(Path::new(file)).and_then(|document| {
-        let first = text.lines().next().unwrap_or_default();
-        document.lines().position(|line| line.contains(last) && line.contains(first)).map(|index| index + 1)
-    });
     let text = match regex {
         None => text,
         Some(regex) => match regex.compile()?.captures(&text).and_then(|captures| captures.get(1)) {
@@ -286,6 +281,14 @@ fn keyed(
         },
     };
     Ok(Some(Found { text, file: file.to_owned(), line, place: format!("{key} in {file}") }))
+}
+
+/// The line of a TOML file that has a key and its value, or else the key.
+fn line_with(scope: &Scope<'_>, file: &str, key: &str, value: &str) -> Option<usize> {
+    let text = scope.text(Path::new(file))?;
+    let value = value.lines().next().unwrap_or_default();
+    let whole = text.lines().position(|line| line.contains(key) && line.contains(value));
+    whole.or_else(|| text.lines().position(|line| line.contains(key))).map(|index| index + 1)
 }
 
 /// The lines of a file that are neither blank nor comments.
@@ -352,7 +355,8 @@ fn in_table(
     };
     let mut found = Vec::new();
     for text in tool_versions(value) {
-        found.extend(keyed(scope, file, &format!("{prefix}{name}"), name, text, None)?);
+        let line = line_with(scope, file, name, &text);
+        found.extend(keyed(file, &format!("{prefix}{name}"), line, text, None)?);
     }
     Ok(found)
 }

@@ -1,11 +1,15 @@
 //! The Dockerfile of a buildpack, from its templates and what is known about a source.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use serde::Serialize;
 
 use super::{
     Buildpack, Buildpacks,
+    origin::Origin,
     paas_toml::{BuildSection, PAAS_TOML, PaasToml},
     packages::SystemPackages,
     render::{chain_form, command_instruction, quoted, quoted_variables, render, shell_form},
@@ -13,7 +17,10 @@ use super::{
     version::Version,
     wrong_manifest,
 };
-use crate::{Error, Result, tree::DockerIgnore};
+use crate::{
+    Error, Result,
+    tree::{Added, DockerIgnore},
+};
 
 /// A command of the build, for the plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -24,13 +31,19 @@ pub struct BuildCommand {
     pub command: String,
     /// Where it comes from: `paas.toml`, or the buildpack.
     pub source: String,
+    /// Where that is, and what would change it.
+    #[serde(flatten)]
+    pub origin: Origin,
 }
+
+/// What a line that sets a command has in the place of one.
+pub(super) const COMMAND: &str = "\"COMMAND\"";
 
 /// A Dockerfile, and all files that are added to the build context, including itself.
 pub(super) struct Generated {
     pub path: String,
     pub text: String,
-    pub extra_files: Vec<(String, Vec<u8>)>,
+    pub extra_files: Vec<(String, Added)>,
     pub commands: Vec<BuildCommand>,
     pub packages: SystemPackages,
     /// The versions of other buildpacks that build a part first.
@@ -84,7 +97,7 @@ pub(super) fn generate(
         })
         .ok_or_else(|| Error::bug("no free name"))?;
     let path = format!("{directory}/Dockerfile");
-    let mut extra_files = vec![(path.clone(), Vec::new())];
+    let mut extra_files = vec![(path.clone(), Added::Content(Vec::new()))];
     let packages = SystemPackages::find(scope)?;
     let (mut context, commands) = context(scope, &directory, &packages, ignore, &mut extra_files)?;
 
@@ -118,9 +131,9 @@ pub(super) fn generate(
             continue;
         }
         let template = if template.contains('/') { template.clone() } else { format!("{}/{template}", buildpack.name) };
-        extra_files.push((format!("{directory}/{file}"), render(buildpacks, &template, &context)?.into_bytes()));
+        extra_files.push((format!("{directory}/{file}"), Added::Content(render(buildpacks, &template, &context)?.into_bytes())));
     }
-    extra_files[0].1 = text.clone().into_bytes();
+    extra_files[0].1 = Added::Content(text.clone().into_bytes());
     Ok(Generated { path, text, extra_files, commands, packages, more_versions })
 }
 
@@ -138,7 +151,7 @@ fn context<'a>(
     directory: &str,
     packages: &SystemPackages,
     ignore: &DockerIgnore,
-    extra_files: &mut Vec<(String, Vec<u8>)>,
+    extra_files: &mut Vec<(String, Added)>,
 ) -> Result<(TemplateContext<'a>, Vec<BuildCommand>)> {
     let manifest = scope.manifest;
     let mut version = BTreeMap::new();
@@ -196,9 +209,10 @@ fn commands(scope: &Scope<'_>, context: &TemplateContext<'_>) -> Result<Vec<(Str
     let build = &scope.paas_toml.build;
     let mut commands: Vec<(String, BuildCommand)> = Vec::new();
     for (name, set) in [("install", &build.install), ("build", &build.build)] {
-        if let Some((line, _)) = set {
+        if let Some((line, number)) = set {
             let line = line.trim().to_owned();
-            let command = BuildCommand { name: name.to_owned(), command: line, source: PAAS_TOML.to_owned() };
+            let origin = Origin::of(PAAS_TOML, *number).changed_by("build", name, COMMAND);
+            let command = BuildCommand { name: name.to_owned(), command: line, source: PAAS_TOML.to_owned(), origin };
             commands.push((shell_form(&command.command), command));
         }
     }
@@ -212,7 +226,13 @@ fn commands(scope: &Scope<'_>, context: &TemplateContext<'_>) -> Result<Vec<(Str
         let Some(line) = with_values(scope, template.trim())? else { continue };
         // Without values of the repository, the plain form is safe and easier to read.
         let instruction = if line == template.trim() { line.clone() } else { chain_form(&line) };
-        commands.push((instruction, BuildCommand { name: rule.name.clone(), command: line, source: reason }));
+        let origin = match &rule.when {
+            Some(when) => when.origin(scope)?.unwrap_or_default(),
+            None => Origin::default(),
+        };
+        let can_be_set = ["install", "build"].contains(&rule.name.as_str());
+        let origin = if can_be_set { origin.changed_by("build", &rule.name, COMMAND) } else { origin };
+        commands.push((instruction, BuildCommand { name: rule.name.clone(), command: line, source: reason, origin }));
     }
     Ok(commands)
 }
@@ -249,7 +269,7 @@ fn copies<'a>(
     scope: &Scope<'a>,
     directory: &str,
     ignore: &DockerIgnore,
-    extra_files: &mut Vec<(String, Vec<u8>)>,
+    extra_files: &mut Vec<(String, Added)>,
 ) -> Result<BTreeMap<&'a str, String>> {
     let mut copies = BTreeMap::new();
     for (name, rules) in &scope.manifest.copies {
@@ -275,14 +295,16 @@ fn copies<'a>(
             copies.insert(name.as_str(), names.join(", "));
             continue;
         }
+        let already: BTreeSet<String> = extra_files.iter().map(|(place, _)| place.clone()).collect();
         for (path, content) in paths {
             let content = match content {
-                Some(content) => Some(content.as_bytes().to_vec()),
-                None => scope.tree.read(path)?,
+                Some(content) => Some(Added::Content(content.as_bytes().to_vec())),
+                // Some tools keep themselves in the repository: files of any size, which only the build reads.
+                None => scope.tree.exists(path).then(|| Added::Copy(path.to_owned())),
             };
             if let (Some(text), Some(content)) = (path.to_str(), content) {
                 let place = format!("{directory}/{name}/{text}");
-                if !extra_files.iter().any(|(other, _)| *other == place) {
+                if !already.contains(&place) {
                     extra_files.push((place, content));
                 }
             }

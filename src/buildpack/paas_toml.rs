@@ -51,6 +51,8 @@ pub(super) struct BuildSection {
     pub dockerfile: Option<(String, usize)>,
     /// Versions, by name.
     pub versions: BTreeMap<String, (String, usize)>,
+    /// Tools in the place of those that the buildpack would choose, by the name of the choice.
+    pub tools: BTreeMap<String, (String, usize)>,
     /// The command that installs the dependencies; empty turns it off.
     pub install: Option<(String, usize)>,
     /// The command that builds; empty turns it off.
@@ -100,6 +102,8 @@ struct Build {
     dockerfile: Option<Spanned<String>>,
     #[serde(default)]
     versions: BTreeMap<Spanned<String>, Spanned<toml::Value>>,
+    #[serde(default)]
+    tools: BTreeMap<Spanned<String>, Spanned<String>>,
     install: Option<Spanned<String>>,
     build: Option<Spanned<String>>,
     #[serde(default)]
@@ -223,6 +227,7 @@ fn build_section(text: &str, build: Build) -> Result<BuildSection> {
         buildpack: build.buildpack.map(placed),
         dockerfile: build.dockerfile.map(placed),
         versions,
+        tools: build.tools.into_iter().map(|(name, option)| (name.into_inner(), placed(option))).collect(),
         install: build.install.map(placed),
         build: build.build.map(placed),
         packages: build.packages.into_iter().map(placed).collect(),
@@ -441,10 +446,10 @@ interval = 30
         insta::assert_snapshot!(said, @r#"
         paas.toml, line 2: unknown field `biuld`, expected one of `build`, `variables`, `processes`, `port`, `checks`
           did you mean `build`?
-        paas.toml, line 2: unknown field `buildpak`, expected one of `buildpack`, `dockerfile`, `versions`, `install`, `build`, `packages`, `variables`, `images`, `static`
+        paas.toml, line 2: unknown field `buildpak`, expected one of `buildpack`, `dockerfile`, `versions`, `tools`, `install`, `build`, `packages`, `variables`, `images`, `static`
           did you mean `buildpack`?
-        paas.toml, line 2: unknown field `speed`, expected one of `buildpack`, `dockerfile`, `versions`, `install`, `build`, `packages`, `variables`, `images`, `static`
-          known here: buildpack, dockerfile, versions, install, build, packages, variables, images, static
+        paas.toml, line 2: unknown field `speed`, expected one of `buildpack`, `dockerfile`, `versions`, `tools`, `install`, `build`, `packages`, `variables`, `images`, `static`
+          known here: buildpack, dockerfile, versions, tools, install, build, packages, variables, images, static
         paas.toml, line 2: invalid basic string, expected `"`
           docs/reference.md describes the file; check it on your machine with `paas plan`
         paas.toml, line 2: "My_Worker" is not a valid process type: it takes 1 to 40 lower-case letters, digits and dashes, and begins and ends with no dash

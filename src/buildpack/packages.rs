@@ -104,7 +104,7 @@ impl DependencyRules {
                 DependencySource::Regex { file, regex } => {
                     let regex = regex.compile()?;
                     for entry in scope.matching(file)? {
-                        let Some(text) = scope.text(&entry.path) else { continue };
+                        let Some(text) = scope.text_of(file, &entry.path) else { continue };
                         let place = entry.path.display().to_string();
                         for captures in regex.captures_iter(&text) {
                             if let Some(group) = captures.get(1) {
@@ -122,7 +122,12 @@ impl DependencyRules {
 impl Dependencies {
     /// The first of these names that is a dependency, and where: `sharp in package.json`.
     pub fn first_of(&self, names: &Patterns) -> Option<String> {
-        names.iter().find_map(|name| self.names.get(&fold(self.fold, name)).map(|file| format!("{name} in {file}")))
+        self.place_of(names).map(|(name, file)| format!("{name} in {file}"))
+    }
+
+    /// The same in two parts: the name and the file.
+    pub fn place_of(&self, names: &Patterns) -> Option<(String, String)> {
+        names.iter().find_map(|name| Some((name.to_owned(), self.names.get(&fold(self.fold, name))?.clone())))
     }
 }
 

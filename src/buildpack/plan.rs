@@ -1,4 +1,7 @@
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use serde::Serialize;
 
@@ -7,8 +10,9 @@ use super::{
     app_json::{self, APP_JSON},
     dockerfile::exposed_ports,
     document::refused,
-    generate::{BuildCommand, Generated, generate, versions_of, with_values},
+    generate::{BuildCommand, COMMAND, Generated, generate, versions_of, with_values},
     manifest::ProcessRule,
+    origin::{Origin, line_with, of_choice},
     paas_toml::{self, Declared, PAAS_TOML, PaasToml},
     packages::SystemPackages,
     procfile::{self, PROCFILE, known_words},
@@ -19,7 +23,7 @@ use crate::{
     Error, Result,
     error::SourceError,
     model::{Invalid, ProcessSpec, ProcessType},
-    tree::{DockerIgnore, Tree},
+    tree::{Added, DockerIgnore, Tree},
 };
 
 /// The hint for a path in `paas.toml` that does not exist in the source.
@@ -34,6 +38,8 @@ pub struct BuildPlan {
     pub title: String,
     /// Why it was chosen, e.g. `package.json found`.
     pub reason: String,
+    /// Where that is, and what would change it.
+    pub origin: Origin,
     /// The versions it uses.
     pub versions: Vec<Version>,
     /// The tools it chose among several.
@@ -50,19 +56,23 @@ pub struct BuildPlan {
     pub processes: Vec<ProcessSpec>,
     /// Where they come from, e.g. `Procfile`.
     pub processes_source: String,
+    /// Where each of them comes from, in the same order.
+    pub process_sources: Vec<ProcessSource>,
     /// The command line that is run once before a new release starts.
     pub release_command: Option<String>,
     /// The port the web process listens on, if the source sets it.
     pub port: Option<u16>,
     /// Where the port comes from, e.g. `EXPOSE in Dockerfile`.
     pub port_source: Option<String>,
+    /// Where that is, and what would change it.
+    pub port_origin: Origin,
     /// The Dockerfile's path in the build context.
     pub dockerfile_path: String,
     /// The Dockerfile's text.
     pub dockerfile: String,
     /// Files of the build context that the source does not have, including a generated Dockerfile.
     #[serde(skip)]
-    pub extra_files: Vec<(String, Vec<u8>)>,
+    pub extra_files: Vec<(String, Added)>,
     /// Which files of the source are left out of the build context.
     #[serde(skip)]
     pub ignore: DockerIgnore,
@@ -77,6 +87,21 @@ pub struct Choice {
     pub option: String,
     /// Why it was chosen.
     pub source: String,
+    /// Where that is, and what would change it.
+    #[serde(flatten)]
+    pub origin: Origin,
+}
+
+/// Where the command of a process type comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ProcessSource {
+    /// The process type.
+    pub process: ProcessType,
+    /// In words: `Procfile`, `the start script in package.json`.
+    pub source: String,
+    /// Where that is, and what would change it.
+    #[serde(flatten)]
+    pub origin: Origin,
 }
 
 impl BuildPlan {
@@ -84,7 +109,7 @@ impl BuildPlan {
     pub fn describe(&self) -> Vec<String> {
         let mut lines = vec![format!("{}: {}", self.title, self.reason)];
         lines.extend(self.versions.iter().map(Version::describe));
-        lines.extend(self.choices.iter().map(|Choice { what, option, source }| match source.as_str() {
+        lines.extend(self.choices.iter().map(|Choice { what, option, source, .. }| match source.as_str() {
             "default" => format!("{what}: {option}, the default"),
             _ => format!("{what}: {option}, because of {}", source.replace(" found", "")),
         }));
@@ -124,6 +149,7 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
     let (buildpack, reason) = choose(tree, buildpacks, &paas_toml)?;
     let manifest = &buildpack.manifest;
     let scope = Scope::new(tree, manifest, &paas_toml, &buildpacks.today)?;
+    let origin = chosen_at(&scope)?.changed_by("build", "buildpack", "\"NAME\"");
     check_settings(buildpacks, buildpack, &paas_toml)?;
     for refusal in &manifest.refuse {
         if refusal.when.holds(&scope)?.is_some() {
@@ -142,10 +168,16 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
     for rule in &manifest.choices {
         let chosen = scope.choice(&rule.name)?;
         if let Some(what) = rule.what.clone().filter(|_| !chosen.option.is_empty()) {
-            choices.push(Choice { what, option: chosen.option, source: chosen.reason });
+            let origin = of_choice(&scope, &rule.name)?.unwrap_or_default();
+            let origin =
+                match rule.options.iter().map(|option| &option.is).find(|is| !is.is_empty() && **is != chosen.option) {
+                    Some(other) => origin.changed_by("build.tools", &rule.name, &format!("{other:?}")),
+                    None => origin,
+                };
+            choices.push(Choice { what, option: chosen.option, source: chosen.reason, origin });
         }
     }
-    let Processes { commands, release_command, source: processes_source } =
+    let Processes { commands, release_command, source: processes_source, sources: process_sources } =
         processes(&scope, buildpack, &paas_toml, &procfile)?;
 
     let (generated, ignore) = match &manifest.dockerfile {
@@ -172,14 +204,22 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
     } = generated;
     versions.extend(more_versions);
     let warnings = versions.iter().flat_map(|version| version.warnings.iter().cloned()).collect();
-    let (port, port_source) = match (paas_toml.port, &manifest.dockerfile) {
-        (Some(port), _) => (Some(port), Some(PAAS_TOML.to_owned())),
+    let (port, port_source, port_origin) = match (paas_toml.port, &manifest.dockerfile) {
+        (Some(port), _) => {
+            let line = line_with(&scope, PAAS_TOML, &["port =", "port="]);
+            (Some(port), Some(PAAS_TOML.to_owned()), Origin::of(PAAS_TOML, line))
+        }
         (None, Some(_)) => match exposed_ports(&dockerfile).into_iter().collect::<Vec<_>>().as_slice() {
-            [port] => (Some(*port), Some(format!("EXPOSE in {dockerfile_path}"))),
-            _ => (None, None),
+            [port] => {
+                let line = line_with(&scope, &dockerfile_path, &["EXPOSE", "expose"]);
+                let origin = Origin::of(dockerfile_path.clone(), line);
+                (Some(*port), Some(format!("EXPOSE in {dockerfile_path}")), origin)
+            }
+            _ => (None, None, Origin::default()),
         },
-        (None, None) => (None, None),
+        (None, None) => (None, None, Origin::default()),
     };
+    let port_origin = port_origin.changed_by("", "port", "NUMBER");
     let processes = commands
         .into_iter()
         .map(|(process, command)| {
@@ -192,6 +232,7 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
         buildpack: buildpack.name.clone(),
         title: manifest.title.clone(),
         reason,
+        origin,
         versions,
         choices,
         commands: build_commands,
@@ -200,9 +241,11 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
         notes,
         processes,
         processes_source,
+        process_sources,
         release_command,
         port,
         port_source,
+        port_origin,
         ignore,
         dockerfile_path,
         dockerfile,
@@ -270,6 +313,7 @@ struct Processes {
     commands: Vec<(ProcessType, Option<String>)>,
     release_command: Option<String>,
     source: String,
+    sources: Vec<ProcessSource>,
 }
 
 impl Buildpack {
@@ -310,7 +354,8 @@ fn check_settings(buildpacks: &Buildpacks, buildpack: &Buildpack, paas_toml: &Pa
     if manifest.dockerfile.is_some() {
         let lines = [&build.install, &build.build, &build.static_root].into_iter().flatten().map(|(_, line)| *line);
         let lines = lines.chain(build.packages.iter().map(|(_, line)| *line));
-        let lines = lines.chain(build.versions.values().chain(build.images.values()).map(|(_, line)| *line));
+        let tables = build.versions.values().chain(build.images.values()).chain(build.tools.values());
+        let lines = lines.chain(tables.map(|(_, line)| *line));
         let variables = !build.variables.is_empty() || !paas_toml.variables.is_empty();
         let line = lines.min().or(variables.then_some(build.first_line.unwrap_or(1)));
         let hint = "write it in the Dockerfile, or remove it".to_owned();
@@ -331,6 +376,25 @@ fn check_settings(buildpacks: &Buildpacks, buildpack: &Buildpack, paas_toml: &Pa
         if !known.contains(&name.as_str()) {
             let message = format!("the buildpack {} does not have a version of {name:?}", buildpack.name);
             return refused(*line, message, known_words(name, &known));
+        }
+    }
+    let choices: Vec<_> = std::iter::once(manifest)
+        .chain(manifest.before.iter().filter_map(|rule| Some(&buildpacks.find(&rule.buildpack)?.manifest)))
+        .flat_map(|manifest| &manifest.choices)
+        .filter(|choice| choice.what.is_some())
+        .collect();
+    for (name, (option, line)) in &build.tools {
+        let known: Vec<&str> = choices.iter().map(|choice| choice.name.as_str()).collect();
+        let Some(choice) = choices.iter().find(|choice| choice.name == *name) else {
+            let message = format!("the buildpack {} does not choose a {name:?}", buildpack.name);
+            return refused(*line, message, known_words(name, &known));
+        };
+        let options: Vec<&str> = choice.options.iter().map(|option| option.is.as_str()).collect();
+        if option.is_empty() || !options.contains(&option.as_str()) {
+            let options: BTreeSet<&str> = options.into_iter().filter(|option| !option.is_empty()).collect();
+            let options: Vec<&str> = options.into_iter().collect();
+            let message = format!("there is no {name} {option:?}");
+            return refused(*line, message, known_words(option, &options));
         }
     }
     for (name, (_, line)) in &build.images {
@@ -363,6 +427,11 @@ fn processes(
         sources.push(PROCFILE.to_owned());
     }
 
+    let mut origins = BTreeMap::new();
+    for process in declared.keys() {
+        let file = if own.contains_key(process) { PAAS_TOML } else { PROCFILE };
+        origins.insert(process.clone(), (file.to_owned(), declared_at(scope, file, process)));
+    }
     let mut commands: Vec<(ProcessType, Option<String>)> = Vec::new();
     let mut release_command = None;
     for (process, command) in declared {
@@ -380,6 +449,7 @@ fn processes(
             if let Some(command) = default_command(scope, rule)? {
                 commands.push((rule.name.clone(), command));
                 sources.push(rule.source.clone());
+                origins.insert(rule.name.clone(), (rule.source.clone(), rule_at(scope, rule)?));
             }
         }
     }
@@ -400,7 +470,60 @@ fn processes(
     }
     commands.sort_by_key(|(process, _)| (!process.is_web(), process.clone()));
     sources.dedup();
-    Ok(Processes { commands, release_command, source: sources.join(" and ") })
+    let described = commands.iter().map(|(process, _)| {
+        let (source, origin) = origins.remove(process).unwrap_or_default();
+        let origin = origin.changed_by("processes", process.as_str(), COMMAND);
+        ProcessSource { process: process.clone(), source, origin }
+    });
+    let described = described.collect();
+    Ok(Processes { commands, release_command, source: sources.join(" and "), sources: described })
+}
+
+/// Where a file names a process type.
+fn declared_at(scope: &Scope<'_>, file: &str, process: &ProcessType) -> Origin {
+    let text = scope.text(Path::new(file));
+    let begins = |line: &str| {
+        let line = line.trim_start();
+        let rest = line.trim_start_matches('"').strip_prefix(process.as_str());
+        let names = rest.is_some_and(|rest| rest.trim_start_matches('"').trim_start().starts_with([':', '=']));
+        names || line.starts_with(&format!("[processes.{process}]"))
+    };
+    let line = text.and_then(|text| text.lines().position(begins)).map(|index| index + 1);
+    Origin::of(file, line)
+}
+
+/// Where a rule finds the command of a process, or what it holds for.
+fn rule_at(scope: &Scope<'_>, rule: &ProcessRule) -> Result<Origin> {
+    if let Some(main) = rule.scripts.last()
+        && let Some(found) = main.find(scope)?
+    {
+        return Ok(Origin::found(&found));
+    }
+    // A value that the command has comes from a file.
+    for name in rule.command.iter().flat_map(|command| command.split('{').skip(1)) {
+        let name = name.split('}').next().unwrap_or_default();
+        if scope.manifest.values.contains_key(name)
+            && let Some(found) = scope.value(name)?
+        {
+            return Ok(Origin::found(&found));
+        }
+    }
+    let origin = rule.when.as_ref().map_or(Ok(None), |when| when.origin(scope))?;
+    Ok(origin.unwrap_or_default())
+}
+
+/// What chose the buildpack: a line of `paas.toml`, or the first rule of it that holds.
+fn chosen_at(scope: &Scope<'_>) -> Result<Origin> {
+    let build = &scope.paas_toml.build;
+    if let Some((_, line)) = build.buildpack.as_ref().or(build.dockerfile.as_ref()) {
+        return Ok(Origin::of(PAAS_TOML, *line));
+    }
+    for predicate in &scope.manifest.detect {
+        if predicate.holds(scope)?.is_some() {
+            return Ok(predicate.origin(scope)?.unwrap_or_default());
+        }
+    }
+    Ok(Origin::default())
 }
 
 /// The command of a rule, or nothing if the rule does not hold. Without a command, the image's own runs.

@@ -11,7 +11,7 @@ use super::{
     document::{json, toml},
     extract::Found,
     manifest::Manifest,
-    paas_toml::PaasToml,
+    paas_toml::{PAAS_TOML, PaasToml},
     packages::Dependencies,
     pattern::Patterns,
     version::Version,
@@ -19,8 +19,11 @@ use super::{
 };
 use crate::{
     Error, Result,
-    tree::{DockerIgnore, Entry, Tree},
+    tree::{DockerIgnore, Entry, NAMED_LIMIT, Tree},
 };
+
+/// The largest file that is read if a pattern finds it, in bytes.
+const FOUND_LIMIT: u64 = 1 << 20;
 
 /// A source as a buildpack sees it.
 pub(super) struct Scope<'a> {
@@ -31,7 +34,8 @@ pub(super) struct Scope<'a> {
     pub today: &'a str,
     /// All files except those that the buildpack ignores.
     files: Vec<&'a Entry>,
-    texts: RefCell<HashMap<PathBuf, Option<Rc<str>>>>,
+    /// Each with the limit within which it was read.
+    texts: RefCell<HashMap<PathBuf, (u64, Option<Rc<str>>)>>,
     jsons: RefCell<HashMap<String, Option<Rc<serde_json::Value>>>>,
     tomls: RefCell<HashMap<String, Option<Rc<toml::Table>>>>,
     /// By name; the inner value is missing while it is being computed.
@@ -97,13 +101,26 @@ impl<'a> Scope<'a> {
         Ok(matching)
     }
 
-    /// The content of a text file; nothing if there is none. A file that is too large counts as missing.
+    /// The content of a text file; nothing if there is none. A file that is far too large counts as missing.
     pub fn text(&self, path: &Path) -> Option<Rc<str>> {
-        if let Some(text) = self.texts.borrow().get(path) {
+        self.text_within(path, NAMED_LIMIT)
+    }
+
+    /// The content of a text file that these patterns match. One that no pattern names as it is can be anything, a
+    /// tool of 2 MB for example, so it counts as missing if it is large.
+    pub fn text_of(&self, patterns: &Patterns, path: &Path) -> Option<Rc<str>> {
+        let named = patterns.iter().any(|word| Path::new(word) == path);
+        self.text_within(path, if named { NAMED_LIMIT } else { FOUND_LIMIT })
+    }
+
+    fn text_within(&self, path: &Path, limit: u64) -> Option<Rc<str>> {
+        if let Some((read_within, text)) = self.texts.borrow().get(path)
+            && (text.is_some() || *read_within >= limit)
+        {
             return text.clone();
         }
-        let text: Option<Rc<str>> = self.tree.read_text(path).ok().flatten().map(Rc::from);
-        self.texts.borrow_mut().insert(path.to_owned(), text.clone());
+        let text: Option<Rc<str>> = self.tree.read_text_within(path, limit).ok().flatten().map(Rc::from);
+        self.texts.borrow_mut().insert(path.to_owned(), (limit, text.clone()));
         text
     }
 
@@ -144,6 +161,10 @@ impl<'a> Scope<'a> {
         let choice = self.manifest.choices.iter().find(|choice| choice.name == name);
         let choice = choice.ok_or_else(|| unknown("choice", name))?;
         once(&self.choices, "choice", &choice.name, || {
+            if let Some((option, _)) = self.paas_toml.build.tools.get(&choice.name) {
+                let reason = format!("build.tools.{} in {PAAS_TOML}", choice.name);
+                return Ok(Chosen { option: option.clone(), reason });
+            }
             for option in &choice.options {
                 let reason = option.when.as_ref().map_or(Ok(Some("default".to_owned())), |when| when.holds(self))?;
                 if let Some(reason) = reason {

@@ -1,7 +1,11 @@
 use std::{fs, path::Path, sync::LazyLock};
 
 use super::{generate::BuildCommand, *};
-use crate::{model::property, tree::Tree, ui::error_text};
+use crate::{
+    model::property,
+    tree::{Added, Tree},
+    ui::error_text,
+};
 
 /// The buildpacks on a fixed day, so that it is known which versions get fixes.
 fn buildpacks() -> &'static Buildpacks {
@@ -38,6 +42,14 @@ fn try_plan_with(buildpacks: &Buildpacks, files: &[(&str, &str)]) -> Result<Buil
     plan(&Tree::directory(directory.path())?, buildpacks)
 }
 
+/// The content of a file beside those of the source.
+fn content_of<'a>(added: &'a Added, files: &[(&str, &'a str)]) -> &'a [u8] {
+    match added {
+        Added::Content(content) => content,
+        Added::Copy(from) => files.iter().find(|(path, _)| Path::new(path) == from).unwrap().1.as_bytes(),
+    }
+}
+
 /// The log and the Dockerfile of a source, or the error.
 fn planned(files: &[(&str, &str)]) -> String {
     let plan = match try_plan(files) {
@@ -52,7 +64,7 @@ fn planned(files: &[(&str, &str)]) -> String {
     }
     for (path, content) in &plan.extra_files {
         if *path != plan.dockerfile_path {
-            text.push_str(&format!("\n  + {path} ({} bytes)", content.len()));
+            text.push_str(&format!("\n  + {path} ({} bytes)", content_of(content, files).len()));
         }
     }
     text.push_str(&format!("\n\n# {}\n{}", plan.dockerfile_path, plan.dockerfile));
@@ -287,6 +299,103 @@ fn mistakes_say_what_to_do() {
     "#);
 }
 
+/// What a plan decided: each with its file, its line, and the line that would change it.
+fn origins(files: &[(&str, &str)]) -> Vec<String> {
+    let plan = try_plan(files).unwrap();
+    let mut all = vec![("buildpack".to_owned(), plan.buildpack, plan.origin)];
+    all.extend(plan.versions.into_iter().map(|version| (version.name, version.version, version.origin)));
+    all.extend(plan.choices.into_iter().map(|choice| (choice.what, choice.option, choice.origin)));
+    all.extend(plan.commands.into_iter().map(|command| (command.name, command.command, command.origin)));
+    let processes = plan.process_sources.into_iter();
+    all.extend(processes.map(|source| (source.process.to_string(), source.source, source.origin)));
+    all.push(("port".to_owned(), plan.port.unwrap_or(5000).to_string(), plan.port_origin));
+    let line = |(what, is, Origin { file, line, change }): (String, String, Origin)| {
+        let place = file.map_or("-".to_owned(), |file| line.map_or(file.clone(), |line| format!("{file}:{line}")));
+        format!("{what} = {is} | {place} | {}", change.unwrap_or_default())
+    };
+    all.into_iter().map(line).collect()
+}
+
+#[test]
+fn each_decision_says_its_file_its_line_and_what_would_change_it() {
+    let package = "{\n  \"engines\": { \"node\": \"24\" },\n  \"scripts\": {\n    \"build\": \"next build\",\n    \
+                   \"start\": \"next start\"\n  },\n  \"packageManager\": \"pnpm@10.1.0\",\n  \
+                   \"dependencies\": {\n    \"next\": \"15\"\n  }\n}\n";
+    let files = [("package.json", package), ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n")];
+    insta::assert_snapshot!(origins(&files).join("\n"), @r#"
+    buildpack = node | package.json | [build] buildpack = "NAME"
+    node = 24 | package.json:2 | [build.versions] node = "26"
+    pnpm = 10.1.0 | package.json:7 | [build.versions] pnpm = "12"
+    Package manager = pnpm | package.json:7 | [build.tools] manager = "yarn"
+    Framework = next | package.json:9 | [build.tools] framework = "nuxt"
+    install = pnpm install --frozen-lockfile --prod=false --store-dir /tmp/cache | package.json:7 | [build] install = "COMMAND"
+    build = pnpm run build | package.json:4 | [build] build = "COMMAND"
+    prune = pnpm install --prod --ignore-scripts --offline --frozen-lockfile --store-dir /tmp/cache | package.json:7 | 
+    web = the start script in package.json | package.json:5 | [processes] web = "COMMAND"
+    port = 5000 | - | port = NUMBER
+    "#);
+
+    // Each of these lines does change it.
+    let own = "port = 3000\n[build]\nbuild = \"make\"\ninstall = \"npm install\"\n[build.versions]\nnode = \"22\"\n\
+               [build.tools]\nmanager = \"npm\"\n[processes]\nweb = \"node x.js\"\n[processes.job]\n\
+               command = \"node job.js\"\n";
+    let files = [("package.json", package), ("paas.toml", own), ("Procfile", "# ours\n\nqueue: node queue.js\n")];
+    insta::assert_snapshot!(origins(&files).join("\n"), @r#"
+    buildpack = node | package.json | [build] buildpack = "NAME"
+    node = 22 | paas.toml:6 | [build.versions] node = "26"
+    Package manager = npm | paas.toml:8 | [build.tools] manager = "pnpm"
+    Framework = next | package.json:9 | [build.tools] framework = "nuxt"
+    install = npm install | paas.toml:4 | [build] install = "COMMAND"
+    build = make | paas.toml:3 | [build] build = "COMMAND"
+    prune = npm prune --omit=dev --ignore-scripts --no-package-lock --no-audit --no-fund | paas.toml:8 | 
+    web = paas.toml | paas.toml:10 | [processes] web = "COMMAND"
+    job = paas.toml | paas.toml:11 | [processes] job = "COMMAND"
+    queue = Procfile | Procfile:3 | [processes] queue = "COMMAND"
+    port = 3000 | paas.toml:1 | port = NUMBER
+    "#);
+    let files = [("requirements.txt", "flask\nDjango\n"), ("manage.py", "# manage"), ("runtime.txt", "python-3.12\n")];
+    insta::assert_snapshot!(origins(&files).join("\n"), @r#"
+    buildpack = python | manage.py | [build] buildpack = "NAME"
+    python = 3.12 | runtime.txt:1 | [build.versions] python = "3.15"
+    Package manager = pip | requirements.txt | [build.tools] manager = "uv"
+    Framework = django | manage.py | [build.tools] framework = "streamlit"
+    install = pip install --cache-dir /root/.cache/pip -r requirements.txt | requirements.txt | [build] install = "COMMAND"
+    web = manage.py | manage.py | [processes] web = "COMMAND"
+    port = 5000 | - | port = NUMBER
+    "#);
+    let files =
+        [("Dockerfile", "FROM busybox\n\nEXPOSE 8080\n"), ("paas.toml", "[build]\ndockerfile = \"Dockerfile\"\n")];
+    insta::assert_snapshot!(origins(&files).join("\n"), @r#"
+    buildpack = dockerfile | paas.toml:2 | [build] buildpack = "NAME"
+    web = the image's own command | - | [processes] web = "COMMAND"
+    port = 8080 | Dockerfile:3 | port = NUMBER
+    "#);
+}
+
+#[test]
+fn tools_that_the_buildpack_does_not_choose_are_refused() {
+    let mut said = String::new();
+    for tools in ["manager = \"pnp\"", "managr = \"pnpm\"", "manager = \"\"", "output = \"static\""] {
+        let toml = format!("[build.tools]\n{tools}\n");
+        let error = try_plan(&[("package.json", "{\"main\":\"x.js\"}"), ("paas.toml", &toml)]).unwrap_err();
+        said.push_str(&format!("{}\n", error_text(&error)));
+    }
+    insta::assert_snapshot!(said, @r#"
+    error: paas.toml, line 2: there is no manager "pnp"
+
+    hint: did you mean `pnpm`?
+    error: paas.toml, line 2: the buildpack node does not choose a "managr"
+
+    hint: did you mean `manager`?
+    error: paas.toml, line 2: there is no manager ""
+
+    hint: known here: bun, npm, pnpm, yarn, yarn-berry
+    error: paas.toml, line 2: the buildpack node does not choose a "output"
+
+    hint: known here: manager, framework
+    "#);
+}
+
 #[test]
 fn nothing_of_a_repository_becomes_an_instruction() {
     let nasty = "x\" \\ $HOME `id` {{ 7 * 7 }} # <<EOF\nRUN touch /hacked\n";
@@ -334,6 +443,29 @@ fn the_line_ends_of_windows_are_said() {
 }
 
 #[test]
+fn a_tool_in_the_repository_is_copied_unread_and_a_long_lock_file_is_read() {
+    let release = "// Yarn\n".repeat(400_000);
+    let lock = format!("{}\n__metadata:\n  version: 8\n", "# a long lock file\n".repeat(100_000));
+    let files = [
+        ("package.json", "{\"scripts\":{\"start\":\"node x.js\"}}"),
+        ("yarn.lock", &lock),
+        (".yarnrc.yml", "nodeLinker: node-modules\nyarnPath: .yarn/releases/yarn-4.9.2.cjs\n"),
+        (".yarn/releases/yarn-4.9.2.cjs", &release),
+        (".yarn/plugins/@yarnpkg/plugin-big.cjs", &release),
+    ];
+    let plan = try_plan(&files).unwrap();
+    assert_eq!(plan.choices[0].option, "yarn-berry");
+    assert_eq!(plan.versions[1].describe(), "Yarn 4.9.2, from .yarnrc.yml");
+    let copied: Vec<_> = plan.extra_files.iter().filter(|(_, added)| matches!(added, Added::Copy(_))).collect();
+    assert_eq!(copied.len(), files.len());
+
+    // A limit there is, and it says what to do.
+    let huge = format!("{{\"name\": \"x\", \"text\": \"{}\"}}", "y".repeat(33 << 20));
+    let error = error_text(&try_plan(&[("package.json", &huge)]).unwrap_err());
+    assert!(error.contains("package.json: it has 34603") && error.contains("hint: check that"), "{error}");
+}
+
+#[test]
 fn files_are_found_by_their_neighbors_and_copied_without_their_content() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("units")).unwrap();
@@ -361,9 +493,10 @@ source = "the one unit"
     let root = ("units.toml", "# comment\nfirst\n");
     let library = ("a/unit.toml", "name = \"a\"\n");
     let program = ("b/unit.toml", "name = \"bee\"\n");
-    let good = tried(&[root, library, program, ("b/main.unit", "secret")]).unwrap();
+    let files = [root, library, program, ("b/main.unit", "secret")];
+    let good = tried(&files).unwrap();
     assert_eq!(good.processes[0].command.as_deref(), Some("run bee first"));
-    let copied: Vec<_> = good.extra_files.iter().skip(1).map(|(path, content)| (path.as_str(), &content[..])).collect();
+    let copied: Vec<_> = good.extra_files.iter().skip(1).map(|(path, added)| (path.as_str(), content_of(added, &files))).collect();
     let expected: [(&str, &[u8]); 4] = [
         (".paas/manifests/a/unit.toml", b"name = \"a\"\n"),
         (".paas/manifests/b/main.unit", b"stub"),

@@ -6,6 +6,7 @@ use super::{
     detect::Predicate,
     document::refused,
     extract::{Extractor, Found},
+    origin::Origin,
     paas_toml::PAAS_TOML,
     pattern::{Expression, Reference},
     range::{Fit, Range, compare, is_version},
@@ -25,6 +26,9 @@ pub struct Version {
     pub asked: Option<String>,
     /// What decided it: a file of the repository, or `default`.
     pub source: String,
+    /// Where that is, and what would change it.
+    #[serde(flatten)]
+    pub origin: Origin,
     /// Problems that do not stop the build: it no longer gets fixes, or another file does not allow it.
     pub warnings: Vec<String>,
     /// Its name in the templates.
@@ -176,6 +180,7 @@ impl VersionRule {
             version: default.clone(),
             asked: None,
             source: DEFAULT.to_owned(),
+            origin: Origin::default(),
             warnings: Vec::new(),
             name: self.name.clone(),
         };
@@ -193,6 +198,7 @@ impl VersionRule {
                 false => Some(text.to_owned()),
             };
             version.warnings.extend(self.unmet(read, &asked, &version.version));
+            version.origin = Origin::found(decides);
             // A version in paas.toml is meant to override the others.
             let others = said.filter(|other| {
                 !other.implied && decides.file != PAAS_TOML && other.found.text.trim() != decides.text.trim()
@@ -227,6 +233,11 @@ impl VersionRule {
                 ),
             );
         }
+        // The newest that gets fixes, or else the one before: a line that would change something.
+        let supported = self.supported(scope.today);
+        let other = supported.iter().rev().find(|other| **other != version.version).copied();
+        let value = format!("{:?}", other.unwrap_or(&version.version));
+        version.origin = version.origin.changed_by("build.versions", &self.name, &value);
         Ok(Some(version))
     }
 

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use chrono::{DateTime, LocalResult, NaiveDate, NaiveTime, TimeDelta, TimeZone, Utc};
+
 use super::names::words;
 
 /// A day, in milliseconds.
@@ -40,7 +42,8 @@ words! {
 pub enum Schedule {
     /// Again and again, this long after the last due time; the first time at once.
     Every(Duration),
-    /// Once a day at this time of the day, in UTC, which knows no summer time.
+    /// Once a day at this time of the day, where the server is. A time that a day does not have, because summer time
+    /// begins, is the first one after it; of a time that a day has twice, it is the first.
     DailyAt {
         /// The hour, from 0 to 23.
         hour: u8,
@@ -54,7 +57,7 @@ impl Schedule {
     ///
     /// What was missed, however often, is due once. A `last` that is in the future comes from a clock that was set back
     /// since: then nothing waits longer than its interval, and a daily job does not run a second time on its day.
-    fn next_due(self, last: Option<i64>, now: i64) -> i64 {
+    fn next_due(self, zone: &impl TimeZone, last: Option<i64>, now: i64) -> i64 {
         match (self, last) {
             (Schedule::Every(_), None) => now,
             (Schedule::Every(interval), Some(last)) => {
@@ -65,13 +68,14 @@ impl Schedule {
                 }
             }
             (Schedule::DailyAt { hour, minute }, last) => {
-                let offset = (i64::from(hour) * 60 + i64::from(minute)) * 60_000;
-                // The newest of these times that is not after another.
-                let newest = |at: i64| (at - offset).div_euclid(DAY) * DAY + offset;
+                let time = NaiveTime::from_hms_opt(hour.into(), minute.into(), 0).unwrap_or_default();
+                let day_of = |at: i64| last_day_of(zone, time, at);
+                let due_on = |day: NaiveDate| on_day(zone, time, day);
+                let due_after = |day: NaiveDate| due_on(day + TimeDelta::days(1));
                 match last {
-                    Some(last) if last > now && last - now <= DAY => newest(last) + DAY,
-                    Some(last) if last <= now && newest(now) > last => newest(now),
-                    _ => newest(now) + DAY,
+                    Some(last) if last > now && last - now <= DAY => due_after(day_of(last)),
+                    Some(last) if last <= now && day_of(now) > day_of(last) => due_on(day_of(now)),
+                    _ => due_after(day_of(now)),
                 }
             }
         }
@@ -80,14 +84,33 @@ impl Schedule {
     /// When the next run is to wait for: `waiting` is the due time of the run that waits now, if one does.
     ///
     /// It moves a run that waits only if it must: several missed ones become one, and one that was planned before the
-    /// clock was set back comes nearer.
-    pub fn plan(self, last: Option<i64>, waiting: Option<i64>, now: i64) -> i64 {
-        let next = self.next_due(last, now);
+    /// clock was set back comes nearer. `zone`: where the server is.
+    pub fn plan(self, zone: &impl TimeZone, last: Option<i64>, waiting: Option<i64>, now: i64) -> i64 {
+        let next = self.next_due(zone, last, now);
         match waiting {
             Some(waiting) if waiting <= next && next > now => waiting,
             _ => next,
         }
     }
+}
+
+/// When it is this time of a day.
+fn on_day(zone: &impl TimeZone, time: NaiveTime, day: NaiveDate) -> i64 {
+    let mut local = day.and_time(time);
+    loop {
+        match zone.from_local_datetime(&local) {
+            LocalResult::Single(at) | LocalResult::Ambiguous(at, _) => return at.timestamp_millis(),
+            // Clocks go forward by whole quarters of an hour.
+            LocalResult::None => local += TimeDelta::minutes(15),
+        }
+    }
+}
+
+/// The newest day whose time of this name is not after `at`.
+fn last_day_of(zone: &impl TimeZone, time: NaiveTime, at: i64) -> NaiveDate {
+    let moment = DateTime::<Utc>::from_timestamp_millis(at).unwrap_or_default();
+    let day = moment.with_timezone(zone).date_naive();
+    if on_day(zone, time, day) <= at { day } else { day - TimeDelta::days(1) }
 }
 
 impl JobName {
@@ -113,6 +136,8 @@ impl JobName {
 
 #[cfg(test)]
 mod tests {
+    use chrono_tz::Tz;
+
     use super::*;
 
     const HOUR: i64 = 3600 * 1000;
@@ -122,6 +147,7 @@ mod tests {
     /// A daemon that looks every ten seconds, on a clock that is set by the test.
     struct Clockwork {
         schedule: Schedule,
+        zone: Tz,
         now: i64,
         last: Option<i64>,
         waiting: Option<i64>,
@@ -132,13 +158,17 @@ mod tests {
 
     impl Clockwork {
         fn new(schedule: Schedule, now: i64) -> Clockwork {
-            Clockwork { schedule, now, last: None, waiting: None, ran: Vec::new(), passed: 0 }
+            Clockwork::in_zone(Tz::UTC, schedule, now)
+        }
+
+        fn in_zone(zone: Tz, schedule: Schedule, now: i64) -> Clockwork {
+            Clockwork { schedule, zone, now, last: None, waiting: None, ran: Vec::new(), passed: 0 }
         }
 
         fn pass(&mut self, time: i64) {
             let end = self.passed + time;
             while self.passed < end {
-                let due = self.schedule.plan(self.last, self.waiting, self.now);
+                let due = self.schedule.plan(&self.zone, self.last, self.waiting, self.now);
                 self.waiting = Some(due);
                 // One row a due time, as in the database.
                 if due <= self.now && !self.ran.iter().any(|(other, _)| *other == due) {
@@ -219,14 +249,52 @@ mod tests {
         assert_eq!(clock.ran.len(), 3, "{:?}", clock.hours());
     }
 
+    /// Midnight in UTC at the beginning of the days on which Europe changes its clocks, 2026-03-29 and 2026-10-25, at
+    /// 01:00 in UTC: in Berlin 02:00 becomes 03:00, and then 03:00 becomes 02:00.
+    const CHANGES: [i64; 2] = [1_774_742_400_000, 1_792_886_400_000];
+
     #[test]
     fn summer_time_is_nothing_to_a_schedule_in_utc() {
-        // 2026-03-29 and 2026-10-25, when Europe changes; in UTC both days have 24 hours.
-        for change in [1_774_742_400_000, 1_792_886_400_000] {
+        for change in CHANGES {
             let mut clock = Clockwork::new(AT_THREE, change);
             clock.pass(3 * DAY);
             assert_eq!(clock.hours(), [3, 27, 51]);
         }
+    }
+
+    #[test]
+    fn summer_time_moves_a_daily_job_with_the_clock_on_the_wall_and_it_runs_once_a_day() {
+        let half_past_two = Schedule::DailyAt { hour: 2, minute: 30 };
+        let four = Schedule::DailyAt { hour: 4, minute: 0 };
+        let [spring, autumn] = CHANGES;
+        // Each begins a day early, and says the hours since in which it ran.
+        for (schedule, change, hours) in [
+            // 02:30 is 01:30 in UTC, then does not exist (03:00, 01:00 in UTC), then is 00:30 in UTC.
+            (half_past_two, spring, [1, 25, 48]),
+            // 00:30 in UTC; the day has it twice, at 00:30 and 01:30; then it is 01:30 in UTC.
+            (half_past_two, autumn, [0, 24, 49]),
+            (four, spring, [3, 26, 50]),
+            (four, autumn, [2, 27, 51]),
+        ] {
+            let mut clock = Clockwork::in_zone(Tz::Europe__Berlin, schedule, change - DAY);
+            clock.pass(3 * DAY);
+            assert_eq!(clock.hours(), hours, "{schedule:?}");
+        }
+        // Of a clock that was set back an hour by hand it is the same as of one that was not.
+        let mut clock = Clockwork::in_zone(Tz::Europe__Berlin, half_past_two, autumn - DAY);
+        clock.pass(DAY + HOUR);
+        clock.now -= HOUR;
+        clock.pass(DAY);
+        assert_eq!(clock.ran.len(), 2, "{:?}", clock.hours());
+    }
+
+    #[test]
+    fn a_day_that_a_zone_left_out_stops_no_daily_job() {
+        // Samoa had no 2011-12-30: what was due then is due as it is over, at midnight. The 28th begins in UTC at 14:00
+        // there.
+        let mut clock = Clockwork::in_zone(Tz::Pacific__Apia, AT_THREE, 1_325_030_400_000);
+        clock.pass(4 * DAY);
+        assert_eq!(clock.hours(), [13, 37, 58, 61, 85]);
     }
 
     #[test]

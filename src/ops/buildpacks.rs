@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     Error, Result,
-    buildpack::{self, BuildPlan, Buildpacks, Detected, Shown},
+    buildpack::{self, BuildPlan, Buildpacks, Detected, Origin, ProcessSource, Shown},
     context::Context,
     error::Thing,
     tree::Tree,
@@ -130,43 +130,60 @@ fn check_directory(directory: &Path, command: &str) -> Result<()> {
 
 impl Show for BuildPlan {
     fn text(&self) -> Text {
-        let port = match (self.port, &self.port_source) {
-            (Some(port), Some(source)) => format!("{port}, from {source}"),
-            _ => "5000, the default; PORT in the app's config changes it".to_owned(),
+        let change = |origin: &Origin| origin.change.clone().unwrap_or_default();
+        let (port, port_source) = match (self.port, &self.port_source) {
+            (Some(port), Some(source)) => (port.to_string(), self.port_origin.explain(source)),
+            _ => ("5000".to_owned(), "default; PORT in the app's config changes it too".to_owned()),
         };
-        let mut facts: Vec<(String, String)> = vec![
-            ("Buildpack".to_owned(), self.buildpack.clone()),
-            ("Reason".to_owned(), self.reason.clone()),
-            ("Port".to_owned(), port),
-        ];
+        let mut decisions = vec![[
+            "Buildpack".to_owned(),
+            self.buildpack.clone(),
+            self.origin.explain(&self.reason),
+            change(&self.origin),
+        ]];
+        decisions.extend(self.choices.iter().map(|choice| {
+            let source = choice.origin.explain(&choice.source);
+            [choice.what.clone(), choice.option.clone(), source, change(&choice.origin)]
+        }));
+        decisions.push(["Port".to_owned(), port, port_source, change(&self.port_origin)]);
+        let decisions = Text::table(["WHAT", "IS", "FROM", CHANGE], decisions);
+        let versions = Text::table(
+            ["VERSION OF", "IS", "FROM", "ASKED FOR", CHANGE],
+            self.versions.iter().map(|version| {
+                let (asked, origin) = (version.asked.clone().unwrap_or_default(), &version.origin);
+                let source = origin.explain(&version.source);
+                [version.what.clone(), version.version.clone(), source, asked, change(origin)]
+            }),
+        );
+        let commands = Text::table(
+            ["STEP", "COMMAND", CHANGE],
+            self.commands
+                .iter()
+                .map(|command| [command.name.clone(), command.command.replace('\n', "; "), change(&command.origin)]),
+        );
+        let processes = self.processes.iter().zip(&self.process_sources);
+        let processes = Text::table(
+            ["PROCESS", "COMMAND", "FROM", CHANGE],
+            processes.map(|(spec, ProcessSource { source, origin, .. })| {
+                let command = spec.command.clone().unwrap_or_else(|| super::apps::IMAGE_COMMAND.to_owned());
+                [spec.process.to_string(), command, origin.explain(source), change(origin)]
+            }),
+        );
+        let mut facts: Vec<(String, String)> = Vec::new();
         facts.extend(self.release_command.iter().map(|command| ("Release".to_owned(), command.clone())));
-        let choices =
-            self.choices.iter().map(|choice| (choice.what.clone(), format!("{}, {}", choice.option, choice.source)));
-        facts.extend(choices);
         let packages = self.packages.describe();
         let packages = packages.as_deref().and_then(|text| text.split_once(": "));
         facts.extend(packages.map(|(_, packages)| ("System packages".to_owned(), packages.to_owned())));
         facts.extend(self.notes.iter().map(|note| ("Note".to_owned(), note.clone())));
         facts.extend(self.warnings.iter().map(|warning| ("Warning".to_owned(), warning.clone())));
-        let versions = Text::table(
-            ["VERSION OF", "IS", "FROM", "ASKED FOR"],
-            self.versions.iter().map(|version| {
-                let asked = version.asked.clone().unwrap_or_default();
-                [version.what.clone(), version.version.clone(), version.source.clone(), asked]
-            }),
-        );
-        let commands = Text::table(
-            ["STEP", "COMMAND"],
-            self.commands.iter().map(|command| [command.name.clone(), command.command.replace('\n', "; ")]),
-        );
-        let processes = Text::table(
-            ["PROCESS", "COMMAND", "FROM"],
-            self.processes.iter().map(|spec| {
-                let command = spec.command.clone().unwrap_or_else(|| super::apps::IMAGE_COMMAND.to_owned());
-                [spec.process.to_string(), command, self.processes_source.clone()]
-            }),
-        );
-        let dockerfile = Text::Line(format!("# {}\n{}", self.dockerfile_path, self.dockerfile));
-        Text::Parts(vec![Text::facts(facts), versions, commands, processes, dockerfile])
+        let mut parts = vec![decisions, versions, commands, processes];
+        if !facts.is_empty() {
+            parts.push(Text::facts(facts));
+        }
+        parts.push(Text::Line(format!("# {}\n{}", self.dockerfile_path, self.dockerfile)));
+        Text::Parts(parts)
     }
 }
+
+/// The column that says what would change a line of a plan.
+const CHANGE: &str = "TO CHANGE IT, IN paas.toml";

@@ -78,7 +78,7 @@ fn planned(tables: &Tables<'_>, now: i64) -> Result<Vec<(JobName, i64)>> {
     for name in JobName::ALL {
         let (waiting, last) = tables.job_runs(name, "")?;
         let waiting = waiting.map(|run| run.due_at);
-        let due = name.schedule().plan(last.map(|run| run.due_at), waiting, now);
+        let due = name.schedule().plan(&clock::zone(), last.map(|run| run.due_at), waiting, now);
         if waiting != Some(due) {
             planned.push((name, due));
         }
@@ -93,9 +93,24 @@ async fn carry_out(instance: &Arc<Instance>, run: &JobRun) {
     }
     let begun = clock::instant();
     let (name, for_work) = (run.name, Arc::clone(instance));
-    // A task of its own, so that one that panics ends as failed, too.
-    let mut task = tokio::spawn(async move { work(&for_work, name).await });
-    let (state, outcome) = match tokio::time::timeout(TIMEOUT, &mut task).await {
+    let (state, outcome) = end_of(async move { work(&for_work, name).await }).await;
+    let took = model::seconds(begun.elapsed());
+    match state {
+        JobState::Failed => warn!("job {} failed after {took}: {outcome}", run.name),
+        _ => info!("job {}, in {took}: {outcome}", run.name),
+    }
+    let id = run.id;
+    until_written(run.name, || {
+        let outcome = outcome.clone();
+        instance.writing(move |tables| tables.end_job(id, state, &outcome, clock::now()))
+    })
+    .await;
+}
+
+/// Does the work of a job in a task of its own, so that one that panics ends as failed, too.
+async fn end_of(work: impl Future<Output = Result<String>> + Send + 'static) -> (JobState, String) {
+    let mut task = tokio::spawn(work);
+    match tokio::time::timeout(TIMEOUT, &mut task).await {
         Ok(Ok(Ok(outcome))) => (JobState::Done, outcome),
         Ok(Ok(Err(error))) => (JobState::Failed, error.one_line()),
         Ok(Err(error)) => (JobState::Failed, Error::bug(error).one_line()),
@@ -103,19 +118,14 @@ async fn carry_out(instance: &Arc<Instance>, run: &JobRun) {
             task.abort();
             (JobState::Failed, format!("it took more than {}", model::seconds(TIMEOUT)))
         }
-    };
-    let took = model::seconds(begun.elapsed());
-    match state {
-        JobState::Failed => warn!("job {} failed after {took}: {outcome}", run.name),
-        _ => info!("job {}, in {took}: {outcome}", run.name),
     }
-    // A job whose end is not written never runs again. The disk may be full for a while.
-    loop {
-        let (id, outcome) = (run.id, outcome.clone());
-        match instance.writing(move |tables| tables.end_job(id, state, &outcome, clock::now())).await {
-            Ok(()) => return,
-            Err(error) => warn!("job {}: {}", run.name, error.one_line()),
-        }
+}
+
+/// Writes the end of a job, again and again until it is written: a job whose end is not written never runs again, and
+/// the disk may be full for a while.
+async fn until_written<W: Future<Output = Result<()>>>(name: JobName, mut write: impl FnMut() -> W) {
+    while let Err(error) = write().await {
+        warn!("job {name}: {}", error.one_line());
         tokio::time::sleep(END_AGAIN).await;
     }
 }
@@ -157,4 +167,36 @@ async fn work(instance: &Arc<Instance>, name: JobName) -> Result<String> {
 pub(super) async fn checkpoint(instance: &Instance) -> Result<bool> {
     let path = instance.settings.paths.database();
     on_pool(move || Store::checkpoint(&path)).await?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::StoreError;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_that_panics_fails_or_never_ends_is_over() {
+        assert_eq!(end_of(async { Ok("well".to_owned()) }).await, (JobState::Done, "well".to_owned()));
+        let (state, outcome) = end_of(async { Err(Error::Interrupted) }).await;
+        assert_eq!((state, outcome), (JobState::Failed, Error::Interrupted.one_line()));
+        let (state, outcome) = end_of(async { panic!("out of range") }).await;
+        assert_eq!(state, JobState::Failed);
+        assert!(outcome.contains("out of range"), "{outcome}");
+        let begun = tokio::time::Instant::now();
+        let (state, outcome) = end_of(std::future::pending()).await;
+        assert_eq!((state, outcome.as_str()), (JobState::Failed, "it took more than 15 min 0 s"));
+        assert_eq!(begun.elapsed().as_secs(), TIMEOUT.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_a_job_is_written_again_until_it_is_written() {
+        let (begun, mut tries) = (tokio::time::Instant::now(), 0);
+        until_written(JobName::Checkpoint, || {
+            tries += 1;
+            let written = if tries < 4 { Err(StoreError::Sealed { reason: "full".to_owned() }.into()) } else { Ok(()) };
+            async move { written }
+        })
+        .await;
+        assert_eq!((tries, begun.elapsed().as_secs()), (4, 3 * END_AGAIN.as_secs()));
+    }
 }
