@@ -1,3 +1,5 @@
+mod versions;
+
 use std::{fs, path::Path, sync::LazyLock};
 
 use super::{generate::BuildCommand, *};

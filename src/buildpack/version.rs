@@ -67,6 +67,9 @@ pub(super) struct VersionRule {
     /// What decides the default instead, if it finds something: the version of something else, for example.
     #[serde(default)]
     pub defaults: Vec<Extractor>,
+    /// The newest version that a range may stand for, if it finds something: what else was chosen cannot run a newer one.
+    #[serde(default)]
+    pub at_most: Vec<Extractor>,
     /// The known versions, each with the last day on which it gets fixes, as `2027-04-30`; empty if unknown. Without it,
     /// all that is known comes from the entry of the same name in `shared/versions.toml`.
     #[serde(default)]
@@ -187,7 +190,8 @@ impl VersionRule {
         let mut said = said.into_iter();
         if let Some(asked) = said.next() {
             let decides = &asked.found;
-            version.version = self.choose(&asked, &default, scope.today)?;
+            let most = first_version(&self.at_most, scope)?;
+            version.version = self.choose(&asked, &default, most.as_deref(), scope.today)?;
             version.source = decides.place.clone();
             let text = decides.text.trim();
             let read = self.read(text, &default, scope.today);
@@ -241,6 +245,16 @@ impl VersionRule {
         Ok(Some(version))
     }
 
+    /// The version for a text on its own, for tests.
+    ///
+    /// # Errors
+    /// As [`VersionRule::resolve`].
+    #[cfg(test)]
+    pub fn read_alone(&self, text: &str, today: &str) -> Result<String> {
+        let found = Found { text: text.to_owned(), file: "x".to_owned(), line: None, place: "x".to_owned() };
+        self.choose(&Request { found, implied: false, kind: Kind::Exactly }, &self.default, None, today)
+    }
+
     /// The versions that still get fixes on a day, oldest first.
     pub fn supported(&self, today: &str) -> Vec<&str> {
         let supported = self.lines().into_iter().filter(|(_, end)| !self.is_over(end, today));
@@ -273,7 +287,13 @@ impl VersionRule {
         !end.is_empty() && end < today
     }
 
-    fn choose(&self, Request { found, kind, .. }: &Request, default: &str, today: &str) -> Result<String> {
+    fn choose(
+        &self,
+        Request { found, kind, .. }: &Request,
+        default: &str,
+        most: Option<&str>,
+        today: &str,
+    ) -> Result<String> {
         let supported = self.supported(today);
         let refused = |message: String| {
             let hint = format!("write one that paas knows: {} {}", self.what, supported.join(", "));
@@ -297,11 +317,12 @@ impl VersionRule {
         if *kind == Kind::Target && is_version(&asked) {
             return self.next(&range, today).map(str::to_owned).ok_or_else(unknown);
         }
-        // Preferred: lines that get fixes, then those whose newest version fits, then the default, then the newest.
-        let mut best: Option<(bool, Fit, bool, &str)> = None;
+        // Preferred: lines that are not too new, then those that get fixes, then those whose newest version fits, then the default, then the newest.
+        let mut best: Option<((bool, bool), Fit, bool, &str)> = None;
         for (line, end) in self.lines() {
             let fit = range.fit(line);
-            let candidate = (!self.is_over(end, today), fit, line == default, line);
+            let too_new = most.is_some_and(|most| compare(line, most) == Ordering::Greater);
+            let candidate = ((!too_new, !self.is_over(end, today)), fit, line == default, line);
             let better = best.is_none_or(|best| {
                 let order = candidate.0.cmp(&best.0).then(fit.cmp(&best.1)).then(candidate.2.cmp(&best.2));
                 order.then(compare(line, best.3)) != Ordering::Less
@@ -328,12 +349,7 @@ impl VersionRule {
 
     /// The version if nothing sets one.
     fn default_for(&self, scope: &Scope<'_>) -> Result<String> {
-        for source in &self.defaults {
-            if let Some(found) = source.find(scope)?.filter(|found| is_version(found.text.trim())) {
-                return Ok(found.text.trim().to_owned());
-            }
-        }
-        Ok(self.default.clone())
+        Ok(first_version(&self.defaults, scope)?.unwrap_or_else(|| self.default.clone()))
     }
 
     /// The first of several texts that names a version; else the first that can be read; else the first.
@@ -361,16 +377,16 @@ impl VersionRule {
             return None;
         }
         let text = text.strip_prefix("prefix:").unwrap_or(text);
-        let numbered = |rest: &&str| rest.starts_with(|first: char| first.is_ascii_digit());
-        let newest_of = || text.strip_prefix("latest-").or_else(|| text.strip_prefix("next-")).filter(numbered);
-        let newest_of = || text.strip_prefix("latest:").or_else(|| text.strip_suffix(":latest")).or_else(newest_of);
-        let text = newest_of().unwrap_or(text);
         if let Some((back, base)) = text.strip_prefix("sub-").and_then(|text| text.split_once(':')) {
             let base = match self.read(base, default, today)? {
                 Asked::Range(text) | Asked::Word(_, text) => text,
             };
             return Some(Asked::Range(before(&base, back)?));
         }
+        let numbered = |rest: &&str| rest.starts_with(|first: char| first.is_ascii_digit());
+        let newest_of = || text.strip_prefix("latest-").or_else(|| text.strip_prefix("next-")).filter(numbered);
+        let newest_of = || text.strip_prefix("latest:").or_else(|| text.strip_suffix(":latest")).or_else(newest_of);
+        let text = newest_of().unwrap_or(text);
         let alias = |text: &str| self.aliases.get(&text.to_ascii_lowercase()).cloned();
         let word = |text: &str| {
             let word = Word::parse(text)?;
@@ -473,9 +489,19 @@ impl VersionRule {
     pub fn visit<'a>(&'a self, visit: &mut dyn FnMut(Reference<'a>)) {
         self.when.iter().for_each(|when| when.visit(visit));
         self.clean.iter().for_each(|clean| visit(Reference::Expression(clean)));
-        self.defaults.iter().for_each(|source| source.visit(visit));
+        self.defaults.iter().chain(&self.at_most).for_each(|source| source.visit(visit));
         self.all_sources().for_each(|(_, source)| source.visit(visit));
     }
+}
+
+/// The version that the first of these finds.
+fn first_version(sources: &[Extractor], scope: &Scope<'_>) -> Result<Option<String>> {
+    for source in sources {
+        if let Some(found) = source.find(scope)?.filter(|found| is_version(found.text.trim())) {
+            return Ok(Some(found.text.trim().to_owned()));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether a word leaves the version open.
@@ -518,7 +544,7 @@ known = { "8" = "", "11" = "", "12" = "2020-01-01", "17" = "", "21" = "" }
         let rule: VersionRule = toml::from_str(rule).unwrap();
         let target = |text: &str| {
             let found = Found { text: text.to_owned(), file: "x".to_owned(), line: None, place: "x".to_owned() };
-            rule.choose(&Request { found, implied: false, kind: Kind::Target }, "21", "2026-11-21")
+            rule.choose(&Request { found, implied: false, kind: Kind::Target }, "21", None, "2026-11-21")
         };
         for (asked, expected) in [("6", "8"), ("8", "8"), ("9", "11"), ("12", "17"), ("17", "17"), ("18", "21")] {
             assert_eq!(target(asked).unwrap(), expected, "{asked}");

@@ -193,7 +193,7 @@ fn a_file_of_any_size_is_in_the_context_a_second_time() {
     Regular   644 0 1700000000 first/tools/tool.js 3145728 bytes
     "#);
     let missing = [("x".to_owned(), Added::Copy("nowhere".into()))];
-    tree.write_tar(std::io::sink(), &missing, &DockerIgnore::default()).unwrap_err();
+    tree.write_tar(io::sink(), &missing, &DockerIgnore::default()).unwrap_err();
 }
 
 #[test]
