@@ -185,9 +185,10 @@ impl Tree {
                 file: entry.path.display().to_string(),
                 line: None,
                 message: format!("it has {size} bytes, more than the limit of {limit} for such a file"),
-                hint: "check that it is the right file; if the app does not need it, remove it from the repository, and \
+                hint:
+                    "check that it is the right file; if the app does not need it, remove it from the repository, and \
                        otherwise make it smaller"
-                    .to_owned(),
+                        .to_owned(),
             }));
         }
         self.content(entry).map(Some)
@@ -243,7 +244,8 @@ impl Tree {
                 let written = match added {
                     Added::Content(content) => Ok(tar.file(path, content.len() as u64, content.as_slice(), 0o644)),
                     Added::Copy(from) => self.resolve(from).and_then(|entry| {
-                        let entry = entry.ok_or_else(|| Error::bug("a file is copied that the source does not have"))?;
+                        let entry =
+                            entry.ok_or_else(|| Error::bug("a file is copied that the source does not have"))?;
                         self.read_file(entry, |size, file| tar.file(path, size, file, 0o644))
                     }),
                 };

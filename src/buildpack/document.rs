@@ -2,7 +2,9 @@
 
 use jsonc_parser::{ParseOptions, parse_to_serde_value};
 
-use crate::{Error, Result, error::SourceError,
+use crate::{
+    Error, Result,
+    error::SourceError,
     tree::{NAMED_LIMIT, Tree},
 };
 
@@ -147,7 +149,8 @@ mod tests {
     #[test]
     fn the_line_of_a_pointer_is_that_of_its_last_key() {
         let text = "{\n\"name\": 1,\n\"r\": [\n{ \"name\": \"a\",\n\"v\": 1 },\n{ \"name\": \"b\",\n\"v\": 2 }]}";
-        for (pointer, line) in [("/name", 2), ("/r", 3), ("/r/[0]/name", 4), ("/r/[name=a]/v", 5), ("/r/[name=b]/v", 7)] {
+        for (pointer, line) in [("/name", 2), ("/r", 3), ("/r/[0]/name", 4), ("/r/[name=a]/v", 5), ("/r/[name=b]/v", 7)]
+        {
             assert_eq!(line_of_pointer(text, pointer), Some(line), "{pointer}");
         }
         assert_eq!(line_of_pointer(text, "/nowhere"), None);

@@ -109,7 +109,8 @@ impl Extractor {
                 for (file, glob) in file.patterns()? {
                     if glob.is_none() {
                         let document = scope.json(file)?;
-                        if let Some(text) = document.as_ref().and_then(|document| json_text(pointed(document, pointer)?))
+                        if let Some(text) =
+                            document.as_ref().and_then(|document| json_text(pointed(document, pointer)?))
                         {
                             found.extend(keyed(file, &key, line(file), text, regex.as_ref())?);
                         }
@@ -378,7 +379,10 @@ fn tool_versions(value: &toml::Value) -> Vec<String> {
             let version = table.get("version").and_then(toml_text);
             version.or_else(|| ["prefix", "ref", "path"].into_iter().find_map(prefixed)).into_iter().collect()
         }
-        other => toml_text(other).map(|text| if text.starts_with("{{") { format!("template:{text}") } else { text }).into_iter().collect(),
+        other => toml_text(other)
+            .map(|text| if text.starts_with("{{") { format!("template:{text}") } else { text })
+            .into_iter()
+            .collect(),
     }
 }
 

@@ -131,7 +131,10 @@ pub(super) fn generate(
             continue;
         }
         let template = if template.contains('/') { template.clone() } else { format!("{}/{template}", buildpack.name) };
-        extra_files.push((format!("{directory}/{file}"), Added::Content(render(buildpacks, &template, &context)?.into_bytes())));
+        extra_files.push((
+            format!("{directory}/{file}"),
+            Added::Content(render(buildpacks, &template, &context)?.into_bytes()),
+        ));
     }
     extra_files[0].1 = Added::Content(text.clone().into_bytes());
     Ok(Generated { path, text, extra_files, commands, packages, more_versions })

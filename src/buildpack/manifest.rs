@@ -194,7 +194,9 @@ impl Manifest {
             }
         }
         for rule in &self.versions {
-            if let Some(bad) = rule.known.keys().chain(&rule.long_term).chain([&rule.default]).find(|version| !is_version(version)) {
+            if let Some(bad) =
+                rule.known.keys().chain(&rule.long_term).chain([&rule.default]).find(|version| !is_version(version))
+            {
                 return Err(format!("{bad:?} is not a version of {}", rule.what));
             }
         }

@@ -498,7 +498,8 @@ source = "the one unit"
     let files = [root, library, program, ("b/main.unit", "secret")];
     let good = tried(&files).unwrap();
     assert_eq!(good.processes[0].command.as_deref(), Some("run bee first"));
-    let copied: Vec<_> = good.extra_files.iter().skip(1).map(|(path, added)| (path.as_str(), content_of(added, &files))).collect();
+    let copied: Vec<_> =
+        good.extra_files.iter().skip(1).map(|(path, added)| (path.as_str(), content_of(added, &files))).collect();
     let expected: [(&str, &[u8]); 4] = [
         (".paas/manifests/a/unit.toml", b"name = \"a\"\n"),
         (".paas/manifests/b/main.unit", b"stub"),

@@ -196,11 +196,8 @@ impl VersionRule {
             let text = decides.text.trim();
             let read = self.read(text, &default, scope.today);
             let least = asked.kind == Kind::Minimum && matches!(&read, Some(Asked::Range(text)) if is_version(text));
-            version.asked = match asked.implied {
-                true => None,
-                false if least && text != version.version => Some(format!("{text} or newer")),
-                false => Some(text.to_owned()),
-            };
+            let text = if least && text != version.version { format!("{text} or newer") } else { text.to_owned() };
+            version.asked = (!asked.implied).then_some(text);
             version.warnings.extend(self.unmet(read, &asked, &version.version));
             version.origin = Origin::found(decides);
             // A version in paas.toml is meant to override the others.
@@ -279,7 +276,8 @@ impl VersionRule {
             version.strip_prefix(line).is_some_and(|rest| rest.starts_with('.'))
         };
         let known = self.known.get(version);
-        let line = || self.known.iter().find(|(line, _)| (self.patches || self.exact) && is_of(line)).map(|(_, end)| end);
+        let line =
+            || self.known.iter().find(|(line, _)| (self.patches || self.exact) && is_of(line)).map(|(_, end)| end);
         known.or_else(line).map(String::as_str)
     }
 

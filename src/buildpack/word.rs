@@ -60,7 +60,9 @@ impl Word {
             return long_term(rest);
         }
         let first = text.split(['-', ':', '/']).next().unwrap_or(&text);
-        if EARLY.contains(&first) && text[first.len()..].bytes().all(|byte| byte.is_ascii_digit() || b"-:./".contains(&byte)) {
+        if EARLY.contains(&first)
+            && text[first.len()..].bytes().all(|byte| byte.is_ascii_digit() || b"-:./".contains(&byte))
+        {
             return Some(Word::Early);
         }
         let elsewhere = ["path:", "ref:", "tag:", "branch:", "rev:", "file:", "template:", "/", "./", "../", "~/"];

@@ -113,8 +113,7 @@ fn a_commit_becomes_a_tar() {
     ]));
     let tree = Tree::commit(bare.path(), commit, &Submodules::default()).unwrap();
     let content = |text: &str| Added::Content(text.as_bytes().to_vec());
-    let extra =
-        [(".paas/Dockerfile".to_owned(), content("FROM y")), ("Dockerfile".to_owned(), content("FROM z"))];
+    let extra = [(".paas/Dockerfile".to_owned(), content("FROM y")), ("Dockerfile".to_owned(), content("FROM z"))];
     let ignore = DockerIgnore::parse(".dockerignore", "secret\n").unwrap();
     let tar = tar_of(&tree, &extra, &ignore);
     assert_eq!(tar, tar_of(&tree, &extra, &ignore), "the same commit makes the same bytes");
