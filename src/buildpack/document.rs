@@ -21,11 +21,22 @@ pub(super) fn refused(
 
 /// A JSON file, or nothing if there is none. A file whose name ends in `.jsonc` may have comments and trailing commas.
 pub(super) fn json(tree: &Tree, file: &str) -> Result<Option<serde_json::Value>> {
-    let Some(text) = tree.read_text_within(file, NAMED_LIMIT)? else { return Ok(None) };
+    let Some(text) = text(tree, file)? else { return Ok(None) };
     let parsed = if file.ends_with(".jsonc") { with_comments(&text) } else { plain(&text) };
     parsed.map(Some).map_err(|(line, message)| {
         refused(file, line, format!("invalid JSON: {message}"), format!("correct {file}, commit and push again"))
     })
+}
+
+/// The text of a document that the tools of the build read too, or nothing if there is none.
+///
+/// # Errors
+/// `SourceError::File` if it is in UTF-16: we could read it, they cannot.
+fn text(tree: &Tree, file: &str) -> Result<Option<String>> {
+    if let Some([0xff, 0xfe] | [0xfe, 0xff]) = tree.read_head(file, 2)?.as_deref() {
+        return Err(refused(file, None, "it is UTF-16 text", "save it as UTF-8, commit and push again"));
+    }
+    tree.read_text_within(file, NAMED_LIMIT)
 }
 
 /// The line at which a document cannot be read, if known, and why.
@@ -60,7 +71,7 @@ fn with_comments(text: &str) -> Result<serde_json::Value, Fault> {
 
 /// A TOML file, or nothing if there is none.
 pub(super) fn toml(tree: &Tree, file: &str) -> Result<Option<toml::Table>> {
-    let Some(text) = tree.read_text_within(file, NAMED_LIMIT)? else { return Ok(None) };
+    let Some(text) = text(tree, file)? else { return Ok(None) };
     text.parse().map(Some).map_err(|error: toml::de::Error| {
         let line = error.span().map(|span| line_of(&text, span.start));
         refused(
@@ -209,6 +220,12 @@ mod tests {
         let tree = Tree::directory(directory.path())?;
         assert_eq!(json(&tree, "a.json")?, json(&tree, "a.jsonc")?);
         assert!(toml(&tree, "a.toml")?.is_some_and(|table| table.contains_key("b")));
+        // As some shells write it. What only we read is read past it.
+        let wide: Vec<u8> = "\u{feff}{}".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        std::fs::write(directory.path().join("b.json"), wide).map_err(Error::bug)?;
+        let tree = Tree::directory(directory.path())?;
+        assert!(json(&tree, "b.json").is_err_and(|error| error.to_string() == "b.json: it is UTF-16 text"));
+        assert_eq!(tree.read_text("b.json")?.as_deref(), Some("{}"));
         Ok(())
     }
 }

@@ -36,7 +36,7 @@ pub struct BuildCommand {
     pub origin: Origin,
 }
 
-/// What a line that sets a command has in the place of one.
+/// What a line that sets a command has instead of one.
 pub(super) const COMMAND: &str = "\"COMMAND\"";
 
 /// A Dockerfile, and all files that are added to the build context, including itself.
@@ -113,7 +113,7 @@ pub(super) fn generate(
         let BuildSection { versions, variables, .. } = &scope.paas_toml.build;
         let build = BuildSection { versions: versions.clone(), variables: variables.clone(), ..Default::default() };
         let paas_toml = PaasToml { build, ..PaasToml::default() };
-        let scope = Scope::new(tree, &other.manifest, &paas_toml, scope.today)?;
+        let scope = Scope::new(tree, &other.manifest, &paas_toml, scope.today);
         let packages = SystemPackages::find(&scope)?;
         let (other_context, _) = self::context(&scope, &directory, &packages, ignore, &mut extra_files)?;
         let text = render(buildpacks, &format!("{}/{}", other.name, rule.template), &other_context)?;

@@ -255,6 +255,8 @@ impl Manifest {
             rule.when.iter().for_each(|when| when.visit(visit));
             rule.scripts.iter().for_each(|extractor| extractor.visit(visit));
         }
-        self.failures.iter().for_each(|failure| visit(Reference::Expression(&failure.output)));
+        for failure in &self.failures {
+            [&failure.output].into_iter().chain(&failure.also).for_each(|it| visit(Reference::Expression(it)));
+        }
     }
 }

@@ -7,10 +7,12 @@ use serde::Serialize;
 
 use super::{
     Buildpack, Buildpacks,
-    app_json::{self, APP_JSON},
-    dockerfile::exposed_ports,
+    app_json::{self, APP_JSON, AppJson, Scripts, Variable},
+    dockerfile::{self, exposed_ports},
     document::refused,
     generate::{BuildCommand, COMMAND, Generated, generate, versions_of, with_values},
+    lfs,
+    line_ends::{self, FlawedScript},
     manifest::ProcessRule,
     origin::{Origin, line_with, of_choice},
     paas_toml::{self, Declared, PAAS_TOML, PaasToml},
@@ -22,7 +24,7 @@ use super::{
 use crate::{
     Error, Result,
     error::SourceError,
-    model::{Invalid, ProcessSpec, ProcessType},
+    model::{EnvKey, Invalid, ProcessSpec, ProcessType},
     tree::{Added, DockerIgnore, Tree},
 };
 
@@ -60,6 +62,15 @@ pub struct BuildPlan {
     pub process_sources: Vec<ProcessSource>,
     /// The command line that is run once before a new release starts.
     pub release_command: Option<String>,
+    /// The commands that run once around a deploy, from `app.json`.
+    pub scripts: Scripts,
+    /// The variables that `app.json` describes.
+    pub variables: Vec<Variable>,
+    /// The file that says how many containers a process type has.
+    #[serde(skip)]
+    pub quantities_from: BTreeMap<ProcessType, &'static str>,
+    /// Scripts that cannot run as their files are written.
+    pub flawed_scripts: Vec<FlawedScript>,
     /// The port the web process listens on, if the source sets it.
     pub port: Option<u16>,
     /// Where the port comes from, e.g. `EXPOSE in Dockerfile`.
@@ -105,6 +116,18 @@ pub struct ProcessSource {
 }
 
 impl BuildPlan {
+    /// The same, with arguments of the build that what builds the app can read. A Dockerfile of the source declares by
+    /// itself which it reads.
+    #[must_use]
+    pub fn with_arguments(mut self, names: &[EnvKey]) -> BuildPlan {
+        let own = self.extra_files.iter_mut().find(|(path, _)| *path == self.dockerfile_path);
+        if let Some((_, bytes)) = own {
+            self.dockerfile = dockerfile::with_arguments(&self.dockerfile, names);
+            *bytes = self.dockerfile.clone().into_bytes();
+        }
+        self
+    }
+
     /// The plan in lines for the log of a push.
     pub fn describe(&self) -> Vec<String> {
         let mut lines = vec![format!("{}: {}", self.title, self.reason)];
@@ -119,11 +142,34 @@ impl BuildPlan {
         if self.release_command.is_some() {
             lines.push("Release command: runs before the new release starts".to_owned());
         }
+        let names: Vec<&str> = self.scripts.named().into_iter().map(|(name, _)| name).collect();
+        if !names.is_empty() {
+            lines.push(format!("Scripts of app.json: {}", names.join(", ")));
+        }
+        lines.extend(self.describe_variables().map(|text| format!("Variables of app.json: {text}")));
         if let (Some(port), Some(source)) = (self.port, &self.port_source) {
             lines.push(format!("Port {port}, from {source}"));
         }
         lines.extend(self.notes.iter().cloned());
         lines
+    }
+}
+
+impl BuildPlan {
+    /// The variables that `app.json` describes, and how each gets its value, in a line.
+    pub fn describe_variables(&self) -> Option<String> {
+        let described = self.variables.iter().map(|variable| {
+            let how = match variable {
+                Variable { is_synced: true, value: Some(_), .. } => "set by every deploy",
+                Variable { value: Some(_), .. } => "has a default",
+                Variable { is_generated: true, .. } => "a secret is made up",
+                Variable { is_required: true, .. } => "required",
+                _ => "optional",
+            };
+            format!("{} ({how})", variable.name)
+        });
+        let described: Vec<String> = described.collect();
+        (!described.is_empty()).then(|| described.join(", "))
     }
 }
 
@@ -133,9 +179,18 @@ impl BuildPlan {
 /// `SourceError::NothingDetected`, `SourceError::File` if a file of the source is malformed, [`Error::Source`] if
 /// the buildpack cannot continue.
 pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
+    plan_with_procfile(tree, buildpacks, PROCFILE)
+}
+
+/// The same, with another file as the Procfile, by its path.
+///
+/// # Errors
+/// As [`plan`].
+pub fn plan_with_procfile(tree: &Tree, buildpacks: &Buildpacks, procfile_path: &str) -> Result<BuildPlan> {
     let paas_toml =
         tree.read_text(PAAS_TOML)?.map_or_else(|| Ok(PaasToml::default()), |text| paas_toml::parse(&text))?;
-    let procfile = tree.read_text(PROCFILE)?.map(|text| procfile::parse(&text)).transpose()?.unwrap_or_default();
+    let procfile = tree.read_text(procfile_path)?;
+    let procfile = procfile.map(|text| procfile::parse(procfile_path, &text)).transpose()?.unwrap_or_default();
     let app_json = tree.read_text(APP_JSON)?.map(|text| app_json::parse(&text)).transpose()?.unwrap_or_default();
 
     let with_own;
@@ -148,7 +203,7 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
     };
     let (buildpack, reason) = choose(tree, buildpacks, &paas_toml)?;
     let manifest = &buildpack.manifest;
-    let scope = Scope::new(tree, manifest, &paas_toml, &buildpacks.today)?;
+    let scope = Scope::new(tree, manifest, &paas_toml, &buildpacks.today);
     let origin = chosen_at(&scope)?.changed_by("build", "buildpack", "\"NAME\"");
     check_settings(buildpacks, buildpack, &paas_toml)?;
     for refusal in &manifest.refuse {
@@ -178,7 +233,7 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
         }
     }
     let Processes { commands, release_command, source: processes_source, sources: process_sources } =
-        processes(&scope, buildpack, &paas_toml, &procfile)?;
+        processes(&scope, buildpack, &paas_toml, (&procfile, procfile_path))?;
 
     let (generated, ignore) = match &manifest.dockerfile {
         Some(default) => {
@@ -194,6 +249,7 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
             (generate(&scope, buildpacks, buildpack, &ignore, command)?, ignore)
         }
     };
+    notes.extend(lfs::check(tree, &ignore, &paas_toml)?);
     let Generated {
         path: dockerfile_path,
         text: dockerfile,
@@ -203,30 +259,53 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
         more_versions,
     } = generated;
     versions.extend(more_versions);
-    let warnings = versions.iter().flat_map(|version| version.warnings.iter().cloned()).collect();
+    let mut warnings: Vec<String> = versions.iter().flat_map(|version| version.warnings.iter().cloned()).collect();
     let (port, port_source, port_origin) = match (paas_toml.port, &manifest.dockerfile) {
         (Some(port), _) => {
             let line = line_with(&scope, PAAS_TOML, &["port =", "port="]);
             (Some(port), Some(PAAS_TOML.to_owned()), Origin::of(PAAS_TOML, line))
         }
-        (None, Some(_)) => match exposed_ports(&dockerfile).into_iter().collect::<Vec<_>>().as_slice() {
-            [port] => {
-                let line = line_with(&scope, &dockerfile_path, &["EXPOSE", "expose"]);
-                let origin = Origin::of(dockerfile_path.clone(), line);
-                (Some(*port), Some(format!("EXPOSE in {dockerfile_path}")), origin)
+        (None, Some(_)) => {
+            let exposed = exposed_ports(&dockerfile);
+            match exposed.first() {
+                Some(port) => {
+                    let line = line_with(&scope, &dockerfile_path, &["EXPOSE", "expose"]);
+                    let origin = Origin::of(dockerfile_path.clone(), line);
+                    let which = if exposed.len() > 1 { "the first EXPOSE" } else { "EXPOSE" };
+                    (Some(*port), Some(format!("{which} in {dockerfile_path}")), origin)
+                }
+                None => (None, None, Origin::default()),
             }
-            _ => (None, None, Origin::default()),
-        },
+        }
         (None, None) => (None, None, Origin::default()),
     };
     let port_origin = port_origin.changed_by("", "port", "NUMBER");
+    let mut quantities_from = BTreeMap::new();
     let processes = commands
         .into_iter()
         .map(|(process, command)| {
-            let declared = declared(&process, &paas_toml, &app_json);
+            let declared = declared(&process, &paas_toml, &app_json.processes);
+            if declared.quantity.is_some() {
+                let own = paas_toml.processes.get(&process).is_some_and(|own| own.quantity.is_some());
+                quantities_from.insert(process.clone(), if own { PAAS_TOML } else { APP_JSON });
+            }
             ProcessSpec::new(process, command, declared.quantity, declared.settings)
         })
-        .collect::<Result<_, Invalid>>()?;
+        .collect::<Result<Vec<_>, Invalid>>()?;
+    let AppJson { variables, scripts, warnings: of_app_json, .. } = app_json;
+    warnings.extend(of_app_json);
+    let release = release_command.as_deref().map(|line| (ProcessType::RELEASE, line));
+    let flawed_scripts = line_ends::check(
+        tree,
+        &ignore,
+        &line_ends::Commands {
+            processes: &processes,
+            tasks: release.into_iter().chain(scripts.named()).collect(),
+            dockerfile: &dockerfile,
+            is_own: manifest.dockerfile.is_some(),
+        },
+    )?;
+    warnings.extend(flawed_scripts.iter().filter(|script| !script.used_by.is_empty()).map(FlawedScript::warning));
 
     Ok(BuildPlan {
         buildpack: buildpack.name.clone(),
@@ -243,6 +322,10 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
         processes_source,
         process_sources,
         release_command,
+        scripts,
+        variables,
+        quantities_from,
+        flawed_scripts,
         port,
         port_source,
         port_origin,
@@ -322,7 +405,7 @@ impl Buildpack {
     /// # Errors
     /// `SourceError::File` if a file it reads does not parse.
     pub(super) fn detects(&self, tree: &Tree, paas_toml: &PaasToml, today: &str) -> Result<Option<String>> {
-        let scope = Scope::new(tree, &self.manifest, paas_toml, today)?;
+        let scope = Scope::new(tree, &self.manifest, paas_toml, today);
         for predicate in &self.manifest.detect {
             if let Some(reason) = predicate.holds(&scope)? {
                 return Ok(Some(reason));
@@ -412,7 +495,7 @@ fn processes(
     scope: &Scope<'_>,
     buildpack: &Buildpack,
     paas_toml: &PaasToml,
-    procfile: &BTreeMap<ProcessType, String>,
+    (procfile, procfile_path): (&BTreeMap<ProcessType, String>, &str),
 ) -> Result<Processes> {
     let mut declared = procfile.clone();
     let own = paas_toml.processes.iter().filter_map(|(process, own)| Some((process.clone(), own.command.clone()?)));
@@ -424,12 +507,12 @@ fn processes(
         sources.push(PAAS_TOML.to_owned());
     }
     if procfile.keys().any(|process| !is_release(process) && !own.contains_key(process)) {
-        sources.push(PROCFILE.to_owned());
+        sources.push(procfile_path.to_owned());
     }
 
     let mut origins = BTreeMap::new();
     for process in declared.keys() {
-        let file = if own.contains_key(process) { PAAS_TOML } else { PROCFILE };
+        let file = if own.contains_key(process) { PAAS_TOML } else { procfile_path };
         origins.insert(process.clone(), (file.to_owned(), declared_at(scope, file, process)));
     }
     let mut commands: Vec<(ProcessType, Option<String>)> = Vec::new();

@@ -3,6 +3,7 @@
 use std::{
     cell::{OnceCell, RefCell},
     collections::{BTreeMap, HashMap},
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     rc::Rc,
 };
@@ -33,7 +34,7 @@ pub(super) struct Scope<'a> {
     /// Today's date, as `2026-11-21`: versions reach their end of life.
     pub today: &'a str,
     /// All files except those that the buildpack ignores.
-    files: Vec<&'a Entry>,
+    files: OnceCell<Files<'a>>,
     /// Each with the limit within which it was read.
     texts: RefCell<HashMap<PathBuf, (u64, Option<Rc<str>>)>>,
     jsons: RefCell<HashMap<String, Option<Rc<serde_json::Value>>>>,
@@ -58,19 +59,13 @@ pub(super) struct Chosen {
 
 impl<'a> Scope<'a> {
     /// A source, seen by a buildpack.
-    ///
-    /// # Errors
-    /// [`Error::Source`] if a pattern in the buildpack's `ignore` is malformed.
-    pub fn new(tree: &'a Tree, manifest: &'a Manifest, paas_toml: &'a PaasToml, today: &'a str) -> Result<Scope<'a>> {
-        let ignore = DockerIgnore::parse("buildpack.toml", &manifest.ignore.join("\n"))?;
-        let mut matcher = ignore.matcher();
-        let files = tree.files().iter().filter(|entry| !matcher.excludes(&entry.path)).collect();
-        Ok(Scope {
+    pub fn new(tree: &'a Tree, manifest: &'a Manifest, paas_toml: &'a PaasToml, today: &'a str) -> Scope<'a> {
+        Scope {
             tree,
             manifest,
             paas_toml,
             today,
-            files,
+            files: OnceCell::new(),
             texts: RefCell::default(),
             jsons: RefCell::default(),
             tomls: RefCell::default(),
@@ -79,20 +74,32 @@ impl<'a> Scope<'a> {
             versions: RefCell::default(),
             values: RefCell::default(),
             dependencies: OnceCell::new(),
-        })
+        }
+    }
+
+    /// The files, read when they are first asked for: a large source has many, and most buildpacks look at few of them.
+    fn files(&self) -> Result<&Files<'a>> {
+        if let Some(files) = self.files.get() {
+            return Ok(files);
+        }
+        let ignore = DockerIgnore::parse("buildpack.toml", &self.manifest.ignore.join("\n"))?;
+        let mut matcher = ignore.matcher();
+        let files = self.tree.files().iter().filter(|entry| !matcher.excludes(&entry.path)).collect();
+        Ok(self.files.get_or_init(|| Files::new(files)))
     }
 
     /// The files that match: those of the first pattern before those of the second, and within a pattern those nearer
     /// to the root first.
     pub fn matching(&self, patterns: &Patterns) -> Result<Vec<&'a Entry>> {
+        let files = self.files()?;
         let mut matching: Vec<&Entry> = Vec::new();
         for (path, glob) in patterns.patterns()? {
             let Some(glob) = glob else {
-                let found = self.files.binary_search_by(|entry| entry.path.as_path().cmp(Path::new(path)));
-                matching.extend(found.ok().map(|index| self.files[index]));
+                matching.extend(files.at(Path::new(path)));
                 continue;
             };
-            let mut some: Vec<&Entry> = self.files.iter().copied().filter(|entry| glob.is_match(&entry.path)).collect();
+            let candidates = files.candidates(path).iter().copied();
+            let mut some: Vec<&Entry> = candidates.filter(|entry| glob.is_match(&entry.path)).collect();
             some.sort_by_key(|entry| entry.path.components().count());
             matching.extend(some);
         }
@@ -206,6 +213,59 @@ impl<'a> Scope<'a> {
     }
 }
 
+/// Files in the order of their paths, and how to find those of a name without a look at each.
+struct Files<'a> {
+    all: Vec<&'a Entry>,
+    /// By file name, and by what follows the last dot of it.
+    by_name: HashMap<&'a [u8], Vec<&'a Entry>>,
+    by_extension: HashMap<&'a [u8], Vec<&'a Entry>>,
+    /// By the number of parts of their paths.
+    by_depth: HashMap<usize, Vec<&'a Entry>>,
+}
+
+impl<'a> Files<'a> {
+    fn new(all: Vec<&'a Entry>) -> Files<'a> {
+        let (mut by_name, mut by_extension, mut by_depth) = (HashMap::new(), HashMap::new(), HashMap::new());
+        for entry in &all {
+            let name = entry.path.file_name().unwrap_or_default().as_bytes();
+            by_name.entry(name).or_insert_with(Vec::new).push(*entry);
+            if let Some(dot) = name.iter().rposition(|byte| *byte == b'.') {
+                by_extension.entry(&name[dot + 1..]).or_insert_with(Vec::new).push(*entry);
+            }
+            by_depth.entry(entry.path.components().count()).or_insert_with(Vec::new).push(*entry);
+        }
+        Files { all, by_name, by_extension, by_depth }
+    }
+
+    fn at(&self, path: &Path) -> Option<&'a Entry> {
+        self.all.binary_search_by(|entry| entry.path.as_path().cmp(path)).ok().map(|index| self.all[index])
+    }
+
+    /// The files that a pattern can match, and others: the shortest list that its text leads to.
+    fn candidates(&self, pattern: &str) -> &[&'a Entry] {
+        // Within braces there may be slashes: then neither the name nor the depth is known.
+        let in_braces = pattern.split('{').skip(1).any(|rest| rest.split('}').next().unwrap_or(rest).contains('/'));
+        if in_braces {
+            return &self.all;
+        }
+        let is_plain = |text: &str| !text.is_empty() && !text.contains(['*', '?', '[', ']', '{', '}', ',', '\\']);
+        let name = pattern.rsplit('/').next().unwrap_or(pattern);
+        let extension = name.rsplit_once('.').map(|(_, extension)| extension).filter(|text| is_plain(text));
+        let mut lists: Vec<Option<&Vec<&Entry>>> = Vec::new();
+        if is_plain(name) {
+            lists.push(self.by_name.get(name.as_bytes()));
+        } else if let Some(extension) = extension {
+            lists.push(self.by_extension.get(extension.as_bytes()));
+        }
+        if !pattern.contains("**") {
+            lists.push(self.by_depth.get(&pattern.split('/').count()));
+        }
+        // A list that there is not has no files.
+        let lists = lists.into_iter().map(|list| list.map_or(&[][..], Vec::as_slice));
+        lists.min_by_key(|list| list.len()).unwrap_or(&self.all)
+    }
+}
+
 /// The known answer under a name, or else a new one. An answer that depends on itself is an error.
 fn once<'a, T: Clone>(
     known: &RefCell<BTreeMap<&'a str, Option<T>>>,
@@ -229,4 +289,71 @@ fn unknown(what: &str, name: &str) -> Error {
 
 fn circular(what: &str, name: &str) -> Error {
     wrong_manifest(format!("the {what} {name} of a buildpack depends on itself"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::buildpack::pattern;
+
+    #[test]
+    fn no_file_that_a_pattern_matches_is_missed() {
+        let paths = [
+            ".gitignore",
+            "Dockerfile",
+            "a.py",
+            "a.b.py",
+            "package.json",
+            "x.json",
+            "apps/a/package.json",
+            "apps/a/main.py",
+            "apps/a/b/package.json",
+            "libs/package.json",
+            "libs/.npmrc",
+            "src/app/[id].ts",
+            "src/a,b.ts",
+        ];
+        let directory = tempfile::tempdir().unwrap();
+        for path in paths {
+            let path = directory.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
+        let tree = Tree::directory(directory.path()).unwrap();
+        let entries = tree.files();
+        let files = Files::new(entries.iter().collect());
+        for text in [
+            "*.py",
+            "**/*.py",
+            "*.gitignore",
+            "**/package.json",
+            "*/package.json",
+            "{apps,libs}/**/package.json",
+            "{apps/a,libs}/package.json",
+            "{apps/*/,}package.json",
+            "*",
+            "**/*",
+            "**",
+            "*.{py,json}",
+            "**/[[]id].ts",
+            "src/app/?id?.ts",
+            "apps/*/{main,app}.py",
+            "apps/**",
+            "**/.npmrc",
+            "src/*.ts",
+            "*/*.ts",
+            "[D]ockerfile",
+            "**/Dockerfile",
+            "a.*",
+            "*.nothing",
+            "no/*/where",
+        ] {
+            let glob = pattern::glob(text).unwrap();
+            let all: Vec<_> = entries.iter().filter(|entry| glob.is_match(&entry.path)).collect();
+            let found = files.candidates(text).iter().copied().filter(|entry| glob.is_match(&entry.path));
+            assert_eq!(found.collect::<Vec<_>>(), all, "{text}");
+        }
+        assert_eq!(files.candidates("**/package.json").len(), 4);
+        assert_eq!(files.candidates("libs/*").len(), 3, "those of this depth");
+    }
 }

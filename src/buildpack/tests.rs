@@ -25,7 +25,9 @@ fn the_buildpacks_of_the_binary_are_well_formed() {
         assert_eq!(other, None, "two buildpacks at one place: {}", buildpack.name);
     }
     for failure in &*buildpacks().failures {
-        failure.output.compile().unwrap();
+        for expression in [&failure.output].into_iter().chain(&failure.also) {
+            expression.compile().unwrap();
+        }
     }
 }
 
@@ -73,7 +75,8 @@ fn planned(files: &[(&str, &str)]) -> String {
     text
 }
 
-/// Each file in tests/apps/plans is a source and its expected plan: `-- PATH` begins a file, `== plan` the plan.
+/// Each file in tests/apps/plans is a source and its expected plan: `-- PATH` begins a file, `== plan` the plan. After
+/// `-- PATH (CRLF)` the lines end as on Windows, and after `(BOM)` the file begins with a byte order mark.
 /// `UPDATE=1 cargo test plans_of` writes the plans again; read what changed.
 #[test]
 fn the_plans_of_all_fixtures_are_as_they_were() {
@@ -93,6 +96,13 @@ fn the_plans_of_all_fixtures_are_as_they_were() {
                 (None, None) => assert!(line.starts_with('#'), "{}: {line:?} is in no file", case.display()),
             }
         }
+        for (path, content) in &mut files {
+            if let Some(plain) = path.strip_suffix(" (CRLF)") {
+                (*path, *content) = (plain, content.replace('\n', "\r\n"));
+            } else if let Some(plain) = path.strip_suffix(" (BOM)") {
+                (*path, *content) = (plain, format!("\u{feff}{content}"));
+            }
+        }
         let files: Vec<_> = files.iter().map(|(path, content)| (*path, content.as_str())).collect();
         let planned = format!("{}\n", planned(&files).trim_end());
         if planned != expected {
@@ -106,7 +116,8 @@ fn the_plans_of_all_fixtures_are_as_they_were() {
     assert!(update || changed.is_empty(), "{}\nhint: UPDATE=1 cargo test plans_of", changed.join("\n\n"));
 }
 
-/// Each file in tests/apps/failures is the output of a failed build and its expected cause.
+/// Each file in tests/apps/failures is the output of a failed build and its expected cause. `== built by NAME` at its
+/// head: the buildpack that built it, in place of a user's own Dockerfile.
 /// `UPDATE=1 cargo test failures_mean` writes the causes again.
 #[test]
 fn the_outputs_of_failures_mean_what_they_did() {
@@ -118,14 +129,22 @@ fn the_outputs_of_failures_mean_what_they_did() {
         let text = fs::read_to_string(&path).unwrap();
         let (output, expected) = text.split_once("== cause\n").unwrap_or((&text, ""));
         // A user's own Dockerfile can run anything, so no buildpack's rules come first.
+        let (head, output) = match output.strip_prefix("== built by ").and_then(|rest| rest.split_once('\n')) {
+            Some((name, output)) => (Some(name), output),
+            None => (None, output),
+        };
         let lines: Vec<String> = output.lines().map(str::to_owned).collect();
-        let diagnosis = buildpacks().diagnose("dockerfile", &lines);
+        let diagnosis = buildpacks().diagnose(head.unwrap_or("dockerfile"), &lines);
+        if let Some(name) = head {
+            assert!(buildpacks().list.iter().any(|buildpack| buildpack.name == name), "{name}");
+        }
+        let head = head.map(|name| format!("== built by {name}\n")).unwrap_or_default();
         let said = diagnosis.map_or("nothing\n".to_owned(), |found| format!("{}\n{}\n", found.cause, found.hint));
         causes.insert(said.lines().next().unwrap().to_owned());
         if said != expected {
             changed.push(format!("{}:\n{}", path.display(), difference(expected, &said)));
             if std::env::var_os("UPDATE").is_some() {
-                fs::write(&path, format!("{}\n== cause\n{said}", output.trim_end())).unwrap();
+                fs::write(&path, format!("{head}{}\n== cause\n{said}", output.trim_end())).unwrap();
             }
         }
     }
@@ -440,7 +459,8 @@ fn a_folder_adds_a_buildpack_and_another_overrides_one() {
 #[test]
 fn the_line_ends_of_windows_are_said() {
     let error = try_plan(&[("start.sh", "#!/bin/sh\r\necho x\r\n")]).unwrap_err();
-    assert_eq!(error.to_string(), "the script has Windows line endings, which no shell can read");
+    assert_eq!(error.to_string(), "start.sh: it has Windows line endings (CRLF), with which it cannot run");
+    assert!(error.hint().is_some_and(|hint| hint.contains("`* text=auto eol=lf`")), "{:?}", error.hint());
     assert!(try_plan(&[("start.sh", "#!/bin/sh\necho x\n")]).is_ok());
 }
 

@@ -67,10 +67,30 @@ impl ProcessSettings {
         ProcessSettings(settings)
     }
 
+    /// The same for people: masked where it is secret.
+    #[must_use]
+    pub fn masked(&self) -> ProcessSettings {
+        ProcessSettings(self.0.iter().map(|(property, value)| (*property, property.shown(value))).collect())
+    }
+
     /// What is set on the server for a process type: of each property the nearest value.
     pub fn of_overrides(overrides: &[Override], process: &ProcessType) -> ProcessSettings {
         let nearest = overrides.iter().filter_map(|row| property::nearest(overrides, row.property, Some(process)));
         ProcessSettings(nearest.map(|row| (row.property, row.value.clone())).collect())
+    }
+
+    /// Whether they say what is asked of a container, and not only how long it may take.
+    pub(super) fn say_what_is_asked(&self) -> bool {
+        let asked = [
+            &property::CHECK_TYPE,
+            &property::CHECK_PATH,
+            &property::CHECK_PORT,
+            &property::CHECK_STATUS,
+            &property::CHECK_TEXT,
+            &property::CHECK_HEADERS,
+            &property::CHECK_COMMAND,
+        ];
+        asked.iter().any(|property| self.get(property).is_some())
     }
 
     /// Fills in the defaults of a process type.
