@@ -121,9 +121,9 @@ impl BuildPlan {
     #[must_use]
     pub fn with_arguments(mut self, names: &[EnvKey]) -> BuildPlan {
         let own = self.extra_files.iter_mut().find(|(path, _)| *path == self.dockerfile_path);
-        if let Some((_, bytes)) = own {
+        if let Some((_, added)) = own {
             self.dockerfile = dockerfile::with_arguments(&self.dockerfile, names);
-            *bytes = self.dockerfile.clone().into_bytes();
+            *added = Added::Content(self.dockerfile.clone().into_bytes());
         }
         self
     }
