@@ -410,7 +410,7 @@ impl VersionRule {
         }
         let rest = self.without_name(text);
         if rest.is_empty() && !text.is_empty() {
-            return word("latest");
+            return alias("latest").map(Asked::Range).or_else(|| word("latest"));
         }
         if let Some(found) = alias(rest).map(Asked::Range).or_else(|| word(rest)) {
             return Some(found);

@@ -40,7 +40,10 @@ fn each_decides_before_the_next(name: &str, base: &[(&str, &str)], rungs: &[Rung
     let row = table.lines().find(|line| line.starts_with(&format!("| {name} |"))).unwrap();
     let mut rest = row;
     for (index, (words, file, _, version)) in rungs.iter().enumerate() {
-        let files = files_of(base, &rungs[index..]);
+        let mut files = files_of(base, &rungs[index..]);
+        if !files.iter().any(|(file, _)| file == "Procfile") {
+            files.push(("Procfile".to_owned(), "web: run\n".to_owned()));
+        }
         let files: Vec<_> = files.iter().map(|(file, text)| (file.as_str(), text.as_str())).collect();
         let plan = try_plan(&files).unwrap_or_else(|error| panic!("{name}, {words}: {}", error_text(&error)));
         let found = plan.versions.iter().find(|version| version.what == name).unwrap();
@@ -245,7 +248,7 @@ fn the_first_place_that_names_a_version_decides() {
     );
     each_decides_before_the_next(
         "Crystal",
-        &[("shard.yml", "name: x\n"), ("src/x.cr", "")],
+        &[("shard.yml", "name: x\ntargets:\n  x:\n    main: src/x.cr\n"), ("src/x.cr", "")],
         &[
             (".crystal-version", ".crystal-version", "1.17.1\n", "1.17.1"),
             (MANAGERS, ".tool-versions", "crystal 1.16.0\n", "1.16.0"),
