@@ -31,6 +31,7 @@ mod runs;
 mod scope;
 mod show;
 mod version;
+mod word;
 mod workspace;
 
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
@@ -47,6 +48,7 @@ pub use plan::{AppDirectory, BuildPlan, ProcessSource};
 use serde::Deserialize;
 pub use show::{Detected, Shown};
 use tera::Tera;
+use version::KnownVersions;
 
 use crate::{Error, Result, clock, error::SourceError, tree::Tree};
 
@@ -58,6 +60,8 @@ const SHARED: &str = "shared";
 const OWN: &str = "paas";
 /// What failures mean, in the shared folder.
 const FAILURES: &str = "failures.toml";
+/// What is known of versions that several buildpacks use, in the shared folder.
+const VERSIONS: &str = "versions.toml";
 
 /// All buildpacks, in the order in which they are tried.
 #[derive(Debug)]
@@ -65,6 +69,7 @@ pub struct Buildpacks {
     list: Vec<Arc<Buildpack>>,
     shared: Arc<BTreeMap<String, String>>,
     failures: Arc<Vec<FailureRule>>,
+    versions: Arc<BTreeMap<String, KnownVersions>>,
     tera: Tera,
     today: String,
 }
@@ -92,26 +97,24 @@ impl Buildpacks {
     /// [`Error::Source`] if a folder holds an invalid buildpack, [`Error::Host`] if it cannot be read.
     pub fn load(directory: Option<&Path>) -> Result<Buildpacks> {
         let mut buildpacks = BTreeMap::new();
-        let mut shared = BTreeMap::new();
-        for (name, files) in embedded()? {
-            if name == SHARED {
-                shared = files;
-                continue;
-            }
-            let buildpack = Buildpack::new(&name, files, &name, OWN)?;
-            buildpacks.insert(name, buildpack);
-        }
+        let mut embedded = embedded()?;
+        let mut shared = embedded.remove(SHARED).unwrap_or_default();
         let failures = shared.remove(FAILURES).unwrap_or_default();
         let Failures { failures } = toml::from_str(&failures).map_err(Error::bug)?;
+        let versions = toml::from_str(&shared.remove(VERSIONS).unwrap_or_default()).map_err(Error::bug)?;
+        for (name, files) in embedded {
+            let buildpack = Buildpack::new(&name, files, &name, OWN, &versions)?;
+            buildpacks.insert(name, buildpack);
+        }
         for (name, files) in directory.map(folders).transpose()?.unwrap_or_default() {
             let place = directory.unwrap_or(Path::new("")).join(&name).display().to_string();
-            let buildpack = Buildpack::new(&name, files, &place, &place)?;
+            let buildpack = Buildpack::new(&name, files, &place, &place, &versions)?;
             buildpacks.insert(name, buildpack);
         }
         let today = clock::rfc3339(clock::now()).chars().take(10).collect();
         let list = buildpacks.into_values().map(Arc::new).collect();
-        let (shared, failures) = (Arc::new(shared), Arc::new(failures));
-        Buildpacks { list, shared, failures, tera: Tera::new(), today }.sorted()
+        let (shared, failures, versions) = (Arc::new(shared), Arc::new(failures), Arc::new(versions));
+        Buildpacks { list, shared, failures, versions, tera: Tera::new(), today }.sorted()
     }
 
     /// The same buildpacks and one more, from a folder of a repository.
@@ -128,12 +131,12 @@ impl Buildpacks {
             }
         }
         let name = format!("./{folder}");
-        let buildpack = Buildpack::new(&name, files, &name, "the repository")?;
+        let buildpack = Buildpack::new(&name, files, &name, "the repository", &self.versions)?;
         let mut list = self.list.clone();
         list.push(Arc::new(buildpack));
-        let Buildpacks { shared, failures, today, .. } = self;
-        let (shared, failures) = (Arc::clone(shared), Arc::clone(failures));
-        Buildpacks { list, shared, failures, tera: Tera::new(), today: today.clone() }.sorted()
+        let Buildpacks { shared, failures, versions, today, .. } = self;
+        let (shared, failures, versions) = (Arc::clone(shared), Arc::clone(failures), Arc::clone(versions));
+        Buildpacks { list, shared, failures, versions, tera: Tera::new(), today: today.clone() }.sorted()
     }
 
     fn sorted(mut self) -> Result<Buildpacks> {
@@ -158,10 +161,17 @@ impl Buildpacks {
 }
 
 impl Buildpack {
-    fn new(name: &str, mut files: BTreeMap<String, String>, place: &str, origin: &str) -> Result<Buildpack> {
+    fn new(
+        name: &str,
+        mut files: BTreeMap<String, String>,
+        place: &str,
+        origin: &str,
+        versions: &BTreeMap<String, KnownVersions>,
+    ) -> Result<Buildpack> {
         let malformed = |message: String| wrong_folder(format!("the buildpack {place} is malformed: {message}"));
         let text = files.remove(MANIFEST).ok_or_else(|| malformed(format!("it has no {MANIFEST}")))?;
-        let manifest: Manifest = toml::from_str(&text).map_err(|error| malformed(error.to_string()))?;
+        let mut manifest: Manifest = toml::from_str(&text).map_err(|error| malformed(error.to_string()))?;
+        manifest.versions.iter_mut().for_each(|rule| rule.complete(versions));
         // A test checks those of the binary: compiling all their patterns would take longer than a plan.
         if origin != OWN {
             manifest.check(&files).map_err(malformed)?;

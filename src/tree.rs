@@ -29,6 +29,9 @@ use crate::{Error, Result, error::SourceError, model::CommitId};
 /// The largest file that is read as a manifest, in bytes.
 const READ_LIMIT: u64 = 1 << 20;
 
+/// The largest file that is read if a buildpack asks for it by name, in bytes: lock files can be this large.
+pub const NAMED_LIMIT: u64 = 32 << 20;
+
 /// How many symbolic links are followed for one file.
 const LINK_LIMIT: usize = 8;
 
@@ -61,6 +64,15 @@ pub enum EntryKind {
     Executable,
     /// A symbolic link.
     Symlink,
+}
+
+/// A file of the build context beside those of the source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Added {
+    /// With this content.
+    Content(Vec<u8>),
+    /// A file of the source, a second time. It is not read before the context is written.
+    Copy(PathBuf),
 }
 
 /// Where the content is.
@@ -173,16 +185,19 @@ impl Tree {
     /// The content of a file, for manifests; links that stay within the source are followed. Nothing if there is none.
     ///
     /// # Errors
-    /// `SourceError::File` if it is larger than 1 MiB, `SourceError::Unreadable` if it cannot be read.
-    pub fn read(&self, path: impl AsRef<Path>) -> Result<Option<Vec<u8>>> {
+    /// `SourceError::File` if it is larger than `limit`, in bytes; `SourceError::Unreadable` if it cannot be read.
+    pub fn read_within(&self, path: impl AsRef<Path>, limit: u64) -> Result<Option<Vec<u8>>> {
         let Some(entry) = self.resolve(path.as_ref())? else { return Ok(None) };
         let size = self.size(entry)?;
-        if size > READ_LIMIT {
+        if size > limit {
             return Err(Error::Source(SourceError::File {
                 file: entry.path.display().to_string(),
                 line: None,
-                message: format!("it has {size} bytes, more than the limit of {READ_LIMIT} for such a file"),
-                hint: "check that it is the right file, and make it smaller".to_owned(),
+                message: format!("it has {size} bytes, more than the limit of {limit} for such a file"),
+                hint:
+                    "check that it is the right file; if the app does not need it, remove it from the repository, and \
+                       otherwise make it smaller"
+                        .to_owned(),
             }));
         }
         self.content(entry).map(Some)
@@ -192,9 +207,17 @@ impl Tree {
     /// The mark is removed, and bytes that are not UTF-8 are replaced.
     ///
     /// # Errors
-    /// As [`Tree::read`].
+    /// As [`Tree::read_within`].
     pub fn read_text(&self, path: impl AsRef<Path>) -> Result<Option<String>> {
-        Ok(self.read(path)?.map(|bytes| text_of(&bytes)))
+        self.read_text_within(path, READ_LIMIT)
+    }
+
+    /// As [`Tree::read_text`], with another limit.
+    ///
+    /// # Errors
+    /// As [`Tree::read_within`].
+    pub fn read_text_within(&self, path: impl AsRef<Path>, limit: u64) -> Result<Option<String>> {
+        Ok(self.read_within(path, limit)?.map(|bytes| text_of(&bytes)))
     }
 
     /// The first bytes of a file, at most `limit`; links that stay within the source are followed. Nothing if there is
@@ -243,19 +266,32 @@ impl Tree {
     ///
     /// # Errors
     /// `SourceError::Unreadable` if an object cannot be read, [`Error::Host`] if `out` cannot be written.
-    pub fn write_tar(&self, out: impl Write, extra: &[(String, Vec<u8>)], ignore: &DockerIgnore) -> Result<()> {
+    pub fn write_tar(&self, out: impl Write, extra: &[(String, Added)], ignore: &DockerIgnore) -> Result<()> {
         let written = Error::io("write the build context");
         let mut tar = TarWriter { builder: tar::Builder::new(out), directories: BTreeSet::new(), time: 0 };
         if let Source::Git { time, .. } = *self.source {
             tar.time = time;
         }
         let result: io::Result<Result<()>> = (|| {
-            for (path, content) in extra {
-                tar.file(Path::new(path), content.len() as u64, content.as_slice(), 0o644)?;
+            for (path, added) in extra {
+                let path = Path::new(path);
+                let written = match added {
+                    Added::Content(content) => Ok(tar.file(path, content.len() as u64, content.as_slice(), 0o644)),
+                    Added::Copy(from) => self.resolve(from).and_then(|entry| {
+                        let entry =
+                            entry.ok_or_else(|| Error::bug("a file is copied that the source does not have"))?;
+                        self.read_file(entry, |size, file| tar.file(path, size, file, 0o644))
+                    }),
+                };
+                match written {
+                    Ok(written) => written?,
+                    Err(error) => return Ok(Err(error)),
+                }
             }
             let mut matcher = ignore.matcher();
+            let replaced: BTreeSet<&Path> = extra.iter().map(|(path, _)| Path::new(path)).collect();
             for entry in &self.entries {
-                if matcher.excludes(&entry.path) || extra.iter().any(|(path, _)| Path::new(path) == entry.path) {
+                if matcher.excludes(&entry.path) || replaced.contains(entry.path.as_path()) {
                     continue;
                 }
                 let written = match entry.kind {

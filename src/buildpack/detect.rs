@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::{
-    document::toml_key,
+    document::{dotted, pointed, toml_key},
     extract::Extractor,
     pattern::{Expression, Patterns, Reference},
     range::{Fit, Range},
@@ -24,7 +24,8 @@ pub(super) enum Predicate {
     File(Patterns),
     /// There is a file whose path matches one of these; `*` stays within a directory, `**` does not.
     Glob(Patterns),
-    /// A JSON file has a value at this pointer that is not null, false or empty; with `regex`, a text that matches.
+    /// A JSON file has a value at this pointer (see `document::pointed`) that is not null, false or empty; with `regex`,
+    /// a text that matches.
     Json { file: String, pointer: String, regex: Option<Expression> },
     /// A TOML file has this dotted key; with `regex`, its text matches.
     Toml { file: String, key: String, regex: Option<Expression> },
@@ -76,7 +77,7 @@ impl Predicate {
             Predicate::Json { file, pointer, regex } => {
                 let file = scope.stand_in(file);
                 let document = scope.json(file)?;
-                let value = document.as_ref().and_then(|document| document.pointer(pointer));
+                let value = document.as_ref().and_then(|document| pointed(document, pointer));
                 let there = match value {
                     None | Some(serde_json::Value::Null | serde_json::Value::Bool(false)) => false,
                     Some(serde_json::Value::String(text)) => !text.trim().is_empty(),
@@ -97,7 +98,7 @@ impl Predicate {
                 let regex = regex.compile()?;
                 let mut reason = None;
                 for entry in scope.matching(glob)? {
-                    let Some(text) = scope.text(&entry.path) else { continue };
+                    let Some(text) = scope.text_of(glob, &entry.path) else { continue };
                     if let Some(found) = regex.find(&text) {
                         let shown = found.as_str().trim().lines().next().unwrap_or_default();
                         reason = Some(format!("{shown} in {}", entry.path.display()));
@@ -216,7 +217,7 @@ impl Predicate {
             Predicate::Fact(name) => visit(Reference::Fact(name)),
             Predicate::Chosen(choices) => {
                 for (name, wanted) in choices {
-                    wanted.iter().for_each(|is| visit(Reference::Choice(name, is)));
+                    wanted.iter().for_each(|is| visit(Reference::Choice(name, Some(is))));
                 }
             }
             Predicate::Version(versions) => versions.keys().for_each(|name| visit(Reference::Version(name))),
@@ -234,9 +235,4 @@ fn matches(regex: Option<&Expression>, text: &str) -> Result<bool> {
         None => true,
         Some(regex) => regex.compile()?.is_match(text),
     })
-}
-
-/// A JSON pointer as people write it: `scripts.start`.
-fn dotted(pointer: &str) -> String {
-    pointer.trim_start_matches('/').replace('/', ".").replace("~1", "/")
 }

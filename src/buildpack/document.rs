@@ -4,7 +4,11 @@ use std::path::Path;
 
 use jsonc_parser::{ParseOptions, parse_to_serde_value};
 
-use crate::{Error, Result, error::SourceError, tree::Tree};
+use crate::{
+    Error, Result,
+    error::SourceError,
+    tree::{NAMED_LIMIT, Tree},
+};
 
 /// An error in a file of the source, and the line it is in, if that is known.
 pub(super) fn refused(
@@ -51,7 +55,7 @@ fn text(tree: &Tree, file: &str) -> Result<Option<String>> {
     if let Some([0xff, 0xfe] | [0xfe, 0xff]) = tree.read_head(file, 2)?.as_deref() {
         return Err(refused(file, None, "it is UTF-16 text", "save it as UTF-8, commit and push again"));
     }
-    tree.read_text(file)
+    tree.read_text_within(file, NAMED_LIMIT)
 }
 
 /// The line at which a document cannot be read, if known, and why.
@@ -136,6 +140,44 @@ pub(super) fn toml_key<'a>(document: &'a toml::Table, key: &str) -> Option<&'a t
     Some(value)
 }
 
+/// The value at a JSON pointer. Beside keys, a part of it can be `[KEY=TEXT]`: the object itself if its `KEY` is `TEXT`,
+/// or the first such object of a list; or `[0]`: the first item of a list, or what is no list itself. Many manifests
+/// accept both one object and a list of them.
+pub(super) fn pointed<'a>(document: &'a serde_json::Value, pointer: &str) -> Option<&'a serde_json::Value> {
+    let mut value = document;
+    for part in pointer.split('/').skip(1) {
+        let items = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+        value = match part.strip_prefix('[').and_then(|part| part.strip_suffix(']')) {
+            Some("0") => items.first()?,
+            Some(condition) => {
+                let (key, text) = condition.split_once('=')?;
+                items.iter().find(|item| item.get(key).and_then(serde_json::Value::as_str) == Some(text))?
+            }
+            None => value.get(part.replace("~1", "/").replace("~0", "~"))?,
+        };
+    }
+    Some(value)
+}
+
+/// The line of the value at a JSON pointer: that of its last key, behind the keys before it.
+pub(super) fn line_of_pointer(text: &str, pointer: &str) -> Option<usize> {
+    let mut offset = None;
+    for part in pointer.split('/').skip(1).filter(|part| *part != "[0]") {
+        let word = part.trim_end_matches(']').rsplit('=').next().filter(|_| part.starts_with('[')).unwrap_or(part);
+        let word = format!("\"{}\"", word.replace("~1", "/"));
+        let from = offset.unwrap_or(0);
+        // Within an object the keys have no order, so what chooses it can come later.
+        offset = text.get(from..).and_then(|rest| rest.find(&word)).map(|index| from + index).or(offset);
+    }
+    offset.map(|offset| line_of(text, offset))
+}
+
+/// A JSON pointer as people write it: `scripts.start`.
+pub(super) fn dotted(pointer: &str) -> String {
+    let keys = pointer.split('/').skip(1).filter(|part| !part.starts_with('['));
+    keys.map(|key| key.replace("~1", "/")).collect::<Vec<_>>().join(".")
+}
+
 /// The number of the line that a byte is in, counted from 1.
 pub(super) fn line_of(text: &str, offset: usize) -> usize {
     let before = text.as_bytes().get(..offset).unwrap_or(text.as_bytes());
@@ -145,6 +187,32 @@ pub(super) fn line_of(text: &str, offset: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pointer_chooses_among_one_object_or_a_list() {
+        let list = serde_json::json!({ "r": [{ "name": "a", "v": 1 }, { "name": "b", "v": 2 }], "x/y": { "z": 3 } });
+        let one = serde_json::json!({ "r": { "name": "a", "v": 1 } });
+        let number = |document: &serde_json::Value, pointer| pointed(document, pointer).and_then(|v| v.as_u64());
+        assert_eq!(number(&list, "/r/[name=b]/v"), Some(2));
+        assert_eq!(number(&list, "/r/[name=a]/v"), Some(1));
+        assert_eq!(number(&list, "/r/[0]/v"), Some(1));
+        assert_eq!(number(&one, "/r/[0]/v"), Some(1));
+        assert_eq!(number(&one, "/r/[name=a]/v"), Some(1));
+        assert_eq!(number(&one, "/r/[name=b]/v"), None);
+        assert_eq!(number(&list, "/x~1y/z"), Some(3));
+        assert_eq!(number(&list, "/r/0/v"), None);
+        assert_eq!(dotted("/r/[name=b]/v"), "r.v");
+    }
+
+    #[test]
+    fn the_line_of_a_pointer_is_that_of_its_last_key() {
+        let text = "{\n\"name\": 1,\n\"r\": [\n{ \"name\": \"a\",\n\"v\": 1 },\n{ \"name\": \"b\",\n\"v\": 2 }]}";
+        for (pointer, line) in [("/name", 2), ("/r", 3), ("/r/[0]/name", 4), ("/r/[name=a]/v", 5), ("/r/[name=b]/v", 7)]
+        {
+            assert_eq!(line_of_pointer(text, pointer), Some(line), "{pointer}");
+        }
+        assert_eq!(line_of_pointer(text, "/nowhere"), None);
+    }
 
     #[test]
     fn json_with_comments_is_read() {

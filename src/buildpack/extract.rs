@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::{
     detect::Predicate,
-    document::{line_of, toml_key},
+    document::{dotted, line_of, line_of_pointer, pointed, toml_key},
     paas_toml::PAAS_TOML,
     pattern::{Expression, Patterns, Reference, glob},
     scope::Scope,
@@ -19,10 +19,10 @@ use crate::Result;
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum Extractor {
-    /// The first line of a file that is neither blank nor a `#` comment.
+    /// The first line of a file that is neither blank nor a `#` comment. A comment after it is cut off.
     Line(String),
-    /// A string or number in a JSON file, by JSON pointer; with `regex`, its first group. If `file` is a pattern, it
-    /// finds nothing unless exactly one of the files has it.
+    /// A string or number in a JSON file, by a pointer (see `document::pointed`); with `regex`, its first group. If
+    /// `file` is a pattern, it finds nothing unless exactly one of the files has it.
     Json { file: Patterns, pointer: String, regex: Option<Expression> },
     /// A string or number in a TOML file, by a dotted key; with `regex`, its first group. For an array it is the
     /// first item, for a table its `version`.
@@ -62,12 +62,15 @@ pub(super) enum Extractor {
         /// Replaces the first text with the second in the result.
         replace: Option<(String, String)>,
     },
-    /// A tool's version in `.tool-versions` or `mise.toml`, under one of these names.
+    /// A tool's version in the files of version managers (`mise.toml`, `.tool-versions`, `.prototools`), under one of
+    /// these names.
     Tool(Patterns),
     /// The value of this key under `[build]` in `paas.toml`: `static`, `program`.
     Setting(String),
     /// A value of this buildpack.
     Value(String),
+    /// A choice of this buildpack.
+    Choice(String),
     /// A fixed text, if a predicate holds.
     Implied { by: Box<Predicate>, is: String },
     /// What another extractor finds, if a predicate holds.
@@ -96,8 +99,25 @@ pub(super) struct Found {
 
 /// The file in which version managers pin tools, one per line.
 const TOOL_VERSIONS: &str = ".tool-versions";
-/// The files in which mise pins tools, under `tools`.
-const MISE: [&str; 4] = ["mise.toml", ".mise.toml", "mise/config.toml", ".config/mise.toml"];
+/// The files in which mise pins tools, under `tools`, in its order. Those for one machine are not committed, but if
+/// they are, they count.
+const MISE: [&str; 11] = [
+    "mise.local.toml",
+    ".mise.local.toml",
+    "mise.toml",
+    ".mise.toml",
+    "mise/config.toml",
+    ".mise/config.toml",
+    ".config/mise.toml",
+    ".config/mise/config.toml",
+    ".config/mise/mise.toml",
+    ".rtx.toml",
+    ".config/rtx/config.toml",
+];
+/// A directory of more such files.
+const MISE_DIRECTORY: &str = ".config/mise/conf.d";
+/// The file in which proto pins tools, at its top level.
+const PROTO_TOOLS: &str = ".prototools";
 
 impl Extractor {
     /// Looks for the text; nothing if the file, the key or the match is missing or empty.
@@ -111,25 +131,19 @@ impl Extractor {
                 let first = all.next();
                 first.filter(|first| all.all(|other| other.text == first.text))
             }
-            Extractor::Line(file) => scope.text(Path::new(file)).and_then(|text| {
-                let (index, line) = text
-                    .lines()
-                    .enumerate()
-                    .map(|(index, line)| (index, line.trim()))
-                    .find(|(_, line)| !line.is_empty() && !line.starts_with('#'))?;
-                Some(Found { text: line.to_owned(), file: file.clone(), line: Some(index + 1), place: file.clone() })
-            }),
+            Extractor::Line(file) => lines(scope, file).into_iter().next(),
             Extractor::Json { file, pointer, regex } => {
-                let keys: Vec<_> = pointer.split('/').skip(1).map(|key| key.replace("~1", "/")).collect();
-                let (key, last) = (keys.join("."), keys.last().map_or("", String::as_str));
+                let key = dotted(pointer);
+                let line = |file: &str| line_of_pointer(&scope.text(Path::new(file))?, pointer);
                 let mut found = Vec::new();
                 for (file, glob) in file.patterns()? {
                     if glob.is_none() {
                         let file = scope.stand_in(file);
                         let document = scope.json(file)?;
-                        if let Some(text) = document.as_ref().and_then(|document| json_text(document.pointer(pointer)?))
+                        if let Some(text) =
+                            document.as_ref().and_then(|document| json_text(pointed(document, pointer)?))
                         {
-                            found.extend(keyed(scope, file, &key, last, text, regex.as_ref())?);
+                            found.extend(keyed(file, &key, line(file), text, regex.as_ref())?);
                         }
                     }
                 }
@@ -138,8 +152,8 @@ impl Extractor {
                     let Some(file) = entry.path.to_str().filter(|path| !is_named(path)) else { continue };
                     // A pattern can match files that are not valid JSON.
                     let Ok(Some(document)) = scope.json(file) else { continue };
-                    if let Some(text) = document.pointer(pointer).and_then(json_text) {
-                        found.extend(keyed(scope, file, &key, last, text, regex.as_ref())?);
+                    if let Some(text) = pointed(&document, pointer).and_then(json_text) {
+                        found.extend(keyed(file, &key, line(file), text, regex.as_ref())?);
                     }
                 }
                 found.pop().filter(|_| found.is_empty())
@@ -148,7 +162,7 @@ impl Extractor {
                 let Some(document) = scope.toml(file)? else { return Ok(None) };
                 let Some(text) = toml_key(&document, key).and_then(toml_text) else { return Ok(None) };
                 let last = key.rsplit('.').next().unwrap_or(key);
-                keyed(scope, file, key, last, text, regex.as_ref())?
+                keyed(file, key, line_with(scope, file, last, &text), text, regex.as_ref())?
             }
             Extractor::Within { value, regex } => match scope.value(value)? {
                 Some(found) => within(scope, &found.text, regex)?,
@@ -161,7 +175,7 @@ impl Extractor {
                 }
                 None => None,
             },
-            Extractor::Tool(names) => tool(scope, names)?,
+            Extractor::Tool(names) => tools(scope, names)?.into_iter().next(),
             Extractor::Setting(key) => scope.paas_toml.build.text(key).map(|(text, line)| Found {
                 text: text.clone(),
                 file: PAAS_TOML.to_owned(),
@@ -169,6 +183,11 @@ impl Extractor {
                 place: format!("build.{key} in {PAAS_TOML}"),
             }),
             Extractor::Value(name) => return scope.value(name),
+            Extractor::Choice(name) => {
+                let chosen = scope.choice(name)?;
+                let (file, place) = (chosen.reason.clone(), chosen.reason);
+                Some(Found { text: chosen.option, file, line: None, place })
+            }
             Extractor::Implied { by, is } => by.holds(scope)?.map(|reason| Found {
                 text: is.clone(),
                 file: reason.clone(),
@@ -213,7 +232,7 @@ impl Extractor {
                     if listed.as_ref().is_some_and(|patterns| !is_below(&entry.path, patterns)) {
                         continue;
                     }
-                    let Some(text) = scope.text(&entry.path) else { continue };
+                    let Some(text) = scope.text_of(file, &entry.path) else { continue };
                     for group in regex.captures_iter(&text).filter_map(|captures| captures.get(1)) {
                         let file = entry.path.display().to_string();
                         let line = Some(line_of(&text, group.start()));
@@ -238,7 +257,7 @@ impl Extractor {
                     let Some(group) = regex.captures(path).and_then(|captures| captures.get(1)) else { continue };
                     if let Some(expression) = text
                         && !scope
-                            .text(&entry.path)
+                            .text_of(glob, &entry.path)
                             .is_some_and(|text| expression.compile().is_ok_and(|e| e.is_match(&text)))
                     {
                         continue;
@@ -267,6 +286,23 @@ impl Extractor {
             other => all.extend(other.find(scope)?),
         }
         Ok(all)
+    }
+
+    /// All that it finds, the preferred first: a file can name several versions.
+    ///
+    /// # Errors
+    /// As [`Extractor::find`].
+    pub fn find_all(&self, scope: &Scope<'_>) -> Result<Vec<Found>> {
+        let found = match self {
+            Extractor::Line(file) => lines(scope, file),
+            Extractor::Tool(names) => tools(scope, names)?,
+            Extractor::Root(extractor) => {
+                return scope.within.as_ref().map_or(Ok(Vec::new()), |within| extractor.find_all(&within.root));
+            }
+            _ => return Ok(self.find(scope)?.into_iter().collect()),
+        };
+        let found = found.into_iter().filter(|found| !found.text.trim().is_empty());
+        Ok(found.map(|found| scope.placed(found)).collect())
     }
 
     /// Calls back with everything inside that can be malformed, to check the buildpack.
@@ -304,6 +340,7 @@ impl Extractor {
             }
             Extractor::Root(extractor) => extractor.visit(visit),
             Extractor::Value(name) => visit(Reference::Value(name)),
+            Extractor::Choice(name) => visit(Reference::Choice(name, None)),
             Extractor::Line(_) | Extractor::Tool(_) | Extractor::Setting(_) => {}
         }
     }
@@ -352,19 +389,14 @@ fn json_text(value: &serde_json::Value) -> Option<String> {
     }
 }
 
-/// What was found under a key of a document: with its line, if it can be found, and cut to a group.
+/// What was found under a key of a document, cut to a group.
 fn keyed(
-    scope: &Scope<'_>,
     file: &str,
     key: &str,
-    last: &str,
+    line: Option<usize>,
     text: String,
     regex: Option<&Expression>,
 ) -> Result<Option<Found>> {
-    let line = scope.text(Path::new(file)).and_then(|document| {
-        let first = text.lines().next().unwrap_or_default();
-        document.lines().position(|line| line.contains(last) && line.contains(first)).map(|index| index + 1)
-    });
     let text = match regex {
         None => text,
         Some(regex) => match regex.compile()?.captures(&text).and_then(|captures| captures.get(1)) {
@@ -375,28 +407,106 @@ fn keyed(
     Ok(Some(Found { text, file: file.to_owned(), line, place: format!("{key} in {file}") }))
 }
 
-/// A tool's version from the files of version managers.
-fn tool(scope: &Scope<'_>, names: &Patterns) -> Result<Option<Found>> {
-    for (index, line) in scope.text(Path::new(TOOL_VERSIONS)).iter().flat_map(|text| text.lines().enumerate()) {
-        let line = line.split('#').next().unwrap_or(line);
-        let mut words = line.split_whitespace();
-        if let (Some(name), Some(version)) = (words.next(), words.next())
-            && names.iter().any(|known| known == name)
-        {
+/// The line of a TOML file that has a key and its value, or else the key.
+fn line_with(scope: &Scope<'_>, file: &str, key: &str, value: &str) -> Option<usize> {
+    let text = scope.text(Path::new(file))?;
+    let value = value.lines().next().unwrap_or_default();
+    let whole = text.lines().position(|line| line.contains(key) && line.contains(value));
+    whole.or_else(|| text.lines().position(|line| line.contains(key))).map(|index| index + 1)
+}
+
+/// The lines of a file that are neither blank nor comments.
+fn lines(scope: &Scope<'_>, file: &str) -> Vec<Found> {
+    let Some(text) = scope.text(Path::new(file)) else { return Vec::new() };
+    let lines = text.lines().map(without_comment).enumerate().filter(|(_, line)| !line.is_empty());
+    let found = |(index, line): (usize, &str)| Found {
+        text: line.to_owned(),
+        file: file.to_owned(),
+        line: Some(index + 1),
+        place: file.to_owned(),
+    };
+    lines.map(found).collect()
+}
+
+/// A line up to a `#` that begins a word, trimmed.
+fn without_comment(line: &str) -> &str {
+    let begins = |(index, _): &(usize, &str)| line[..*index].ends_with(char::is_whitespace) || *index == 0;
+    let end = line.match_indices('#').find(begins).map_or(line.len(), |(index, _)| index);
+    line[..end].trim()
+}
+
+/// The versions of a tool in the files of version managers, the preferred first: those of the first file that has any.
+fn tools(scope: &Scope<'_>, names: &Patterns) -> Result<Vec<Found>> {
+    let directory = scope.tree.files().iter().filter(|entry| {
+        entry.path.parent() == Some(Path::new(MISE_DIRECTORY)) && entry.path.extension().is_some_and(|e| e == "toml")
+    });
+    let directory = directory.filter_map(|entry| entry.path.to_str().map(str::to_owned));
+    for file in MISE.map(str::to_owned).into_iter().chain(directory) {
+        let Some(document) = scope.toml(&file)? else { continue };
+        let found = in_table(scope, &file, document.get("tools").and_then(toml::Value::as_table), "tools.", names)?;
+        if !found.is_empty() {
+            return Ok(found);
+        }
+    }
+    let text = scope.text(Path::new(TOOL_VERSIONS));
+    for (index, line) in text.iter().flat_map(|text| text.lines().enumerate()) {
+        let mut words = without_comment(line).split_whitespace();
+        if let Some(name) = words.next().filter(|name| is_tool(name, names)) {
             let place = format!("{name} in {TOOL_VERSIONS}");
-            let file = TOOL_VERSIONS.to_owned();
-            return Ok(Some(Found { text: version.to_owned(), file, line: Some(index + 1), place }));
+            let found = |word: &str| Found {
+                text: word.to_owned(),
+                file: TOOL_VERSIONS.to_owned(),
+                line: Some(index + 1),
+                place: place.clone(),
+            };
+            return Ok(words.map(found).collect());
         }
     }
-    for file in MISE {
-        let Some(document) = scope.toml(file)? else { continue };
-        for name in names.iter() {
-            if let Some(text) = toml_key(&document, &format!("tools.{name}")).and_then(toml_text) {
-                return keyed(scope, file, &format!("tools.{name}"), name, text, None);
-            }
-        }
+    let document = scope.toml(PROTO_TOOLS)?;
+    in_table(scope, PROTO_TOOLS, document.as_deref(), "", names)
+}
+
+/// The versions of a tool in a table of tools.
+fn in_table(
+    scope: &Scope<'_>,
+    file: &str,
+    table: Option<&toml::Table>,
+    prefix: &str,
+    names: &Patterns,
+) -> Result<Vec<Found>> {
+    let Some((name, value)) = table.and_then(|table| table.iter().find(|(name, _)| is_tool(name, names))) else {
+        return Ok(Vec::new());
+    };
+    let mut found = Vec::new();
+    for text in tool_versions(value) {
+        let line = line_with(scope, file, name, &text);
+        found.extend(keyed(file, &format!("{prefix}{name}"), line, text, None)?);
     }
-    Ok(None)
+    Ok(found)
+}
+
+/// Whether a version manager's word for a tool is one of these names. The word can say where the tool is from:
+/// `core:NAME`, `aqua:OWNER/NAME`.
+fn is_tool(word: &str, names: &Patterns) -> bool {
+    let word = word.split('[').next().unwrap_or(word);
+    let name = word.rsplit([':', '/']).next().unwrap_or(word);
+    names.iter().any(|known| known == name)
+}
+
+/// The versions that a version manager's value asks for: of a text, a table or a list of these.
+fn tool_versions(value: &toml::Value) -> Vec<String> {
+    match value {
+        toml::Value::Array(items) => items.iter().flat_map(tool_versions).collect(),
+        toml::Value::Table(table) => {
+            let prefixed = |key: &str| table.get(key).and_then(toml_text).map(|text| format!("{key}:{text}"));
+            let version = table.get("version").and_then(toml_text);
+            version.or_else(|| ["prefix", "ref", "path"].into_iter().find_map(prefixed)).into_iter().collect()
+        }
+        other => toml_text(other)
+            .map(|text| if text.starts_with("{{") { format!("template:{text}") } else { text })
+            .into_iter()
+            .collect(),
+    }
 }
 
 /// A value as a text; for an array its first item, for a table its `version`.

@@ -1,6 +1,9 @@
 //! The Dockerfile of a buildpack, from its templates and what is known about a source.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use serde::Serialize;
 
@@ -15,7 +18,10 @@ use super::{
     version::Version,
     wrong_manifest,
 };
-use crate::{Error, Result, tree::DockerIgnore};
+use crate::{
+    Error, Result,
+    tree::{Added, DockerIgnore},
+};
 
 /// A command of the build, for the plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -38,7 +44,7 @@ pub(super) const COMMAND: &str = "\"COMMAND\"";
 pub(super) struct Generated {
     pub path: String,
     pub text: String,
-    pub extra_files: Vec<(String, Vec<u8>)>,
+    pub extra_files: Vec<(String, Added)>,
     pub commands: Vec<BuildCommand>,
     pub packages: SystemPackages,
     /// The versions of other buildpacks that build a part first.
@@ -111,7 +117,7 @@ pub(super) fn generate(
         })
         .ok_or_else(|| Error::bug("no free name"))?;
     let path = format!("{directory}/Dockerfile");
-    let mut extra_files = vec![(path.clone(), Vec::new())];
+    let mut extra_files = vec![(path.clone(), Added::Content(Vec::new()))];
     let mut packages = SystemPackages::find(scope)?;
     if let Some(within) = &scope.within {
         packages.add(SystemPackages::find(&within.root)?);
@@ -165,9 +171,12 @@ pub(super) fn generate(
             continue;
         }
         let template = if template.contains('/') { template.clone() } else { format!("{}/{template}", buildpack.name) };
-        extra_files.push((format!("{directory}/{file}"), render(buildpacks, &template, &context)?.into_bytes()));
+        extra_files.push((
+            format!("{directory}/{file}"),
+            Added::Content(render(buildpacks, &template, &context)?.into_bytes()),
+        ));
     }
-    extra_files[0].1 = text.clone().into_bytes();
+    extra_files[0].1 = Added::Content(text.clone().into_bytes());
     Ok(Generated { path, text, extra_files, commands, packages, more_versions, parts })
 }
 
@@ -185,7 +194,7 @@ fn context<'a>(
     directory: &str,
     packages: &SystemPackages,
     ignore: &DockerIgnore,
-    extra_files: &mut Vec<(String, Vec<u8>)>,
+    extra_files: &mut Vec<(String, Added)>,
 ) -> Result<(TemplateContext<'a>, Vec<BuildCommand>)> {
     let manifest = scope.manifest;
     let mut version = BTreeMap::new();
@@ -343,7 +352,7 @@ fn copies<'a>(
     scope: &Scope<'a>,
     directory: &str,
     ignore: &DockerIgnore,
-    extra_files: &mut Vec<(String, Vec<u8>)>,
+    extra_files: &mut Vec<(String, Added)>,
 ) -> Result<BTreeMap<&'a str, String>> {
     let mut copies = BTreeMap::new();
     for (name, rules) in &scope.manifest.copies {
@@ -369,14 +378,16 @@ fn copies<'a>(
             copies.insert(name.as_str(), names.join(", "));
             continue;
         }
+        let already: BTreeSet<String> = extra_files.iter().map(|(place, _)| place.clone()).collect();
         for (path, content) in paths {
             let content = match content {
-                Some(content) => Some(content.as_bytes().to_vec()),
-                None => scope.tree.read(path)?,
+                Some(content) => Some(Added::Content(content.as_bytes().to_vec())),
+                // Some tools keep themselves in the repository: files of any size, which only the build reads.
+                None => scope.tree.exists(path).then(|| Added::Copy(path.to_owned())),
             };
             if let (Some(text), Some(content)) = (path.to_str(), content) {
                 let place = format!("{directory}/{name}/{text}");
-                if !extra_files.iter().any(|(other, _)| *other == place) {
+                if !already.contains(&place) {
                     extra_files.push((place, content));
                 }
             }

@@ -224,7 +224,9 @@ impl Manifest {
             }
         }
         for rule in &self.versions {
-            if let Some(bad) = rule.known.keys().chain([&rule.default]).find(|version| !is_version(version)) {
+            if let Some(bad) =
+                rule.known.keys().chain(&rule.long_term).chain([&rule.default]).find(|version| !is_version(version))
+            {
                 return Err(format!("{bad:?} is not a version of {}", rule.what));
             }
         }
@@ -237,7 +239,8 @@ impl Manifest {
                 wrong.insert(format!("there is no fact {name}"));
             }
             Reference::Choice(name, is) if !self.has_option(name, is) => {
-                wrong.insert(format!("there is no choice {name} = {is}"));
+                let is = is.map_or_else(String::new, |is| format!(" = {is}"));
+                wrong.insert(format!("there is no choice {name}{is}"));
             }
             Reference::Value(name) if !self.values.contains_key(name) => {
                 wrong.insert(format!("there is no value {name}"));
@@ -254,9 +257,9 @@ impl Manifest {
         wrong.into_iter().next().map_or(Ok(()), Err)
     }
 
-    fn has_option(&self, name: &str, is: &str) -> bool {
+    fn has_option(&self, name: &str, is: Option<&str>) -> bool {
         let choice = self.choices.iter().find(|choice| choice.name == name);
-        choice.is_some_and(|choice| choice.options.iter().any(|option| option.is == is))
+        choice.is_some_and(|choice| is.is_none_or(|is| choice.options.iter().any(|option| option.is == is)))
     }
 
     /// Calls back with everything inside that can be malformed.

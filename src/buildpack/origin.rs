@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{
     detect::Predicate,
-    document::{line_of, toml_key},
+    document::{line_of, line_of_pointer, toml_key},
     extract::Found,
     paas_toml::PAAS_TOML,
     scope::Scope,
@@ -95,8 +95,8 @@ impl Predicate {
                 .map(|entry| Origin::of(scope.path(&entry.path.display().to_string()), None)),
             Predicate::Json { file, pointer, .. } => {
                 let file = scope.stand_in(file);
-                let key = pointer.rsplit('/').next().unwrap_or_default().replace("~1", "/");
-                Some(Origin::of(scope.path(file), line_with(scope, file, &[&format!("\"{key}\""), &key])))
+                let line = scope.text(Path::new(file)).and_then(|text| line_of_pointer(&text, pointer));
+                Some(Origin::of(scope.path(file), line))
             }
             Predicate::Toml { file, key, .. } => {
                 let last = key.rsplit('.').next().unwrap_or(key);
@@ -109,7 +109,7 @@ impl Predicate {
             Predicate::Text { glob, regex } => {
                 let regex = regex.compile()?;
                 scope.matching(glob)?.into_iter().find_map(|entry| {
-                    let text = scope.text(&entry.path)?;
+                    let text = scope.text_of(glob, &entry.path)?;
                     let start = regex.find(&text)?.start();
                     Some(Origin::of(scope.path(&entry.path.display().to_string()), line_of(&text, start)))
                 })

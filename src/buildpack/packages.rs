@@ -116,7 +116,7 @@ impl DependencySource {
             DependencySource::Regex { file, regex } => {
                 let regex = regex.compile()?;
                 for entry in scope.matching(file)? {
-                    let Some(text) = scope.text(&entry.path) else { continue };
+                    let Some(text) = scope.text_of(file, &entry.path) else { continue };
                     let place = entry.path.display().to_string();
                     for captures in regex.captures_iter(&text) {
                         if let Some(group) = captures.get(1) {

@@ -73,7 +73,7 @@ impl Patterns {
 }
 
 /// A regular expression in a `buildpack.toml`, where `^` and `$` match at lines. It is compiled when it is first used.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(from = "String")]
 pub(super) struct Expression {
     text: String,
@@ -109,7 +109,8 @@ pub(super) enum Reference<'a> {
     Expression(&'a Expression),
     Glob(&'a str),
     Fact(&'a str),
-    Choice(&'a str, &'a str),
+    /// A choice, and one of its options.
+    Choice(&'a str, Option<&'a str>),
     Version(&'a str),
     Value(&'a str),
 }

@@ -30,7 +30,7 @@ use crate::{
     Error, Result,
     error::SourceError,
     model::{EnvKey, Invalid, ProcessSpec, ProcessType},
-    tree::{DockerIgnore, Tree},
+    tree::{Added, DockerIgnore, Tree},
 };
 
 /// The hint for a path in `paas.toml` that does not exist in the source.
@@ -90,7 +90,7 @@ pub struct BuildPlan {
     pub dockerfile: String,
     /// Files of the build context that the source does not have, including a generated Dockerfile.
     #[serde(skip)]
-    pub extra_files: Vec<(String, Vec<u8>)>,
+    pub extra_files: Vec<(String, Added)>,
     /// Which files of the source are left out of the build context.
     #[serde(skip)]
     pub ignore: DockerIgnore,
@@ -145,9 +145,9 @@ impl BuildPlan {
     #[must_use]
     pub fn with_arguments(mut self, names: &[EnvKey]) -> BuildPlan {
         let own = self.extra_files.iter_mut().find(|(path, _)| *path == self.dockerfile_path);
-        if let Some((_, bytes)) = own {
+        if let Some((_, added)) = own {
             self.dockerfile = dockerfile::with_arguments(&self.dockerfile, names);
-            *bytes = self.dockerfile.clone().into_bytes();
+            *added = Added::Content(self.dockerfile.clone().into_bytes());
         }
         self
     }

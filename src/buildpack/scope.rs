@@ -22,8 +22,11 @@ use super::{
 };
 use crate::{
     Error, Result,
-    tree::{DockerIgnore, Entry, Tree},
+    tree::{DockerIgnore, Entry, NAMED_LIMIT, Tree},
 };
+
+/// The largest file that is read if a pattern finds it, in bytes.
+const FOUND_LIMIT: u64 = 1 << 20;
 
 /// A source as a buildpack sees it.
 pub(super) struct Scope<'a> {
@@ -40,7 +43,8 @@ pub(super) struct Scope<'a> {
     files: OnceCell<Files<'a>>,
     /// The files that match a pattern, those nearer to the root first.
     matching: RefCell<HashMap<String, Rc<[&'a Entry]>>>,
-    texts: RefCell<HashMap<PathBuf, Option<Rc<str>>>>,
+    /// Each with the limit within which it was read.
+    texts: RefCell<HashMap<PathBuf, (u64, Option<Rc<str>>)>>,
     jsons: RefCell<HashMap<String, Option<Rc<serde_json::Value>>>>,
     tomls: RefCell<HashMap<String, Option<Rc<toml::Table>>>>,
     /// By name; the inner value is missing while it is being computed.
@@ -186,18 +190,31 @@ impl<'a> Scope<'a> {
         Ok(matching)
     }
 
-    /// The content of a text file; nothing if there is none. A file that is too large counts as missing. A file that
+    /// The content of a text file; nothing if there is none. A file that is far too large counts as missing. A file that
     /// stands for a JSON file reads as JSON.
     pub fn text(&self, path: &Path) -> Option<Rc<str>> {
-        if let Some(text) = self.texts.borrow().get(path) {
+        self.text_within(path, NAMED_LIMIT)
+    }
+
+    /// The content of a text file that these patterns match. One that no pattern names as it is can be anything, a
+    /// tool of 2 MB for example, so it counts as missing if it is large.
+    pub fn text_of(&self, patterns: &Patterns, path: &Path) -> Option<Rc<str>> {
+        let named = patterns.iter().any(|word| Path::new(word) == path);
+        self.text_within(path, if named { NAMED_LIMIT } else { FOUND_LIMIT })
+    }
+
+    fn text_within(&self, path: &Path, limit: u64) -> Option<Rc<str>> {
+        if let Some((read_within, text)) = self.texts.borrow().get(path)
+            && (text.is_some() || *read_within >= limit)
+        {
             return text.clone();
         }
         let stands = |name: &&str| self.manifest.instead.values().flatten().any(|other| other == name);
         let text: Option<Rc<str>> = match path.to_str().filter(stands) {
             Some(name) => self.json(name).ok().flatten().map(|document| Rc::from(format!("{document:#}"))),
-            None => self.tree.read_text(path).ok().flatten().map(Rc::from),
+            None => self.tree.read_text_within(path, limit).ok().flatten().map(Rc::from),
         };
-        self.texts.borrow_mut().insert(path.to_owned(), text.clone());
+        self.texts.borrow_mut().insert(path.to_owned(), (limit, text.clone()));
         text
     }
 

@@ -1,7 +1,13 @@
+mod versions;
+
 use std::{fs, path::Path, sync::LazyLock};
 
 use super::{generate::BuildCommand, *};
-use crate::{model::property, tree::Tree, ui::error_text};
+use crate::{
+    model::property,
+    tree::{Added, Tree},
+    ui::error_text,
+};
 
 /// The buildpacks on a fixed day, so that it is known which versions get fixes.
 fn buildpacks() -> &'static Buildpacks {
@@ -40,6 +46,14 @@ fn try_plan_with(buildpacks: &Buildpacks, files: &[(&str, &str)]) -> Result<Buil
     plan(&Tree::directory(directory.path())?, buildpacks)
 }
 
+/// The content of a file beside those of the source.
+fn content_of<'a>(added: &'a Added, files: &[(&str, &'a str)]) -> &'a [u8] {
+    match added {
+        Added::Content(content) => content,
+        Added::Copy(from) => files.iter().find(|(path, _)| Path::new(path) == from).unwrap().1.as_bytes(),
+    }
+}
+
 /// The log and the Dockerfile of a source, or the error.
 fn planned(files: &[(&str, &str)]) -> String {
     let plan = match try_plan(files) {
@@ -54,7 +68,7 @@ fn planned(files: &[(&str, &str)]) -> String {
     }
     for (path, content) in &plan.extra_files {
         if *path != plan.dockerfile_path {
-            text.push_str(&format!("\n  + {path} ({} bytes)", content.len()));
+            text.push_str(&format!("\n  + {path} ({} bytes)", content_of(content, files).len()));
         }
     }
     text.push_str(&format!("\n\n# {}\n{}", plan.dockerfile_path, plan.dockerfile));
@@ -607,6 +621,29 @@ fn the_line_ends_of_windows_are_said() {
 }
 
 #[test]
+fn a_tool_in_the_repository_is_copied_unread_and_a_long_lock_file_is_read() {
+    let release = "// Yarn\n".repeat(400_000);
+    let lock = format!("{}\n__metadata:\n  version: 8\n", "# a long lock file\n".repeat(100_000));
+    let files = [
+        ("package.json", "{\"scripts\":{\"start\":\"node x.js\"}}"),
+        ("yarn.lock", &lock),
+        (".yarnrc.yml", "nodeLinker: node-modules\nyarnPath: .yarn/releases/yarn-4.9.2.cjs\n"),
+        (".yarn/releases/yarn-4.9.2.cjs", &release),
+        (".yarn/plugins/@yarnpkg/plugin-big.cjs", &release),
+    ];
+    let plan = try_plan(&files).unwrap();
+    assert_eq!(plan.choices[0].option, "yarn-berry");
+    assert_eq!(plan.versions[1].describe(), "Yarn 4.9.2, from .yarnrc.yml");
+    let copied: Vec<_> = plan.extra_files.iter().filter(|(_, added)| matches!(added, Added::Copy(_))).collect();
+    assert_eq!(copied.len(), files.len());
+
+    // A limit there is, and it says what to do.
+    let huge = format!("{{\"name\": \"x\", \"text\": \"{}\"}}", "y".repeat(33 << 20));
+    let error = error_text(&try_plan(&[("package.json", &huge)]).unwrap_err());
+    assert!(error.contains("package.json: it has 34603") && error.contains("hint: check that"), "{error}");
+}
+
+#[test]
 fn files_are_found_by_their_neighbors_and_copied_without_their_content() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("units")).unwrap();
@@ -634,9 +671,11 @@ source = "the one unit"
     let root = ("units.toml", "# comment\nfirst\n");
     let library = ("a/unit.toml", "name = \"a\"\n");
     let program = ("b/unit.toml", "name = \"bee\"\n");
-    let good = tried(&[root, library, program, ("b/main.unit", "secret")]).unwrap();
+    let files = [root, library, program, ("b/main.unit", "secret")];
+    let good = tried(&files).unwrap();
     assert_eq!(good.processes[0].command.as_deref(), Some("run bee first"));
-    let copied: Vec<_> = good.extra_files.iter().skip(1).map(|(path, content)| (path.as_str(), &content[..])).collect();
+    let copied: Vec<_> =
+        good.extra_files.iter().skip(1).map(|(path, added)| (path.as_str(), content_of(added, &files))).collect();
     let expected: [(&str, &[u8]); 4] = [
         (".paas/manifests/a/unit.toml", b"name = \"a\"\n"),
         (".paas/manifests/b/main.unit", b"stub"),

@@ -17,7 +17,7 @@ use crate::{
     error::{DeployError, LikelyCause, SourceError},
     lock::{self, Holder, Lock},
     model::{self, CommitId, DeployState, EnvKey, ImageId, Override, Scope, property},
-    tree::{DockerIgnore, Tree},
+    tree::{Added, DockerIgnore, Tree},
 };
 
 /// How many bytes of the context travel to the engine at a time.
@@ -183,7 +183,7 @@ async fn cap(deploy: &ActiveDeploy<'_>) -> Option<Capped> {
 }
 
 /// The context as a stream: a thread writes the tar archive from git's objects, as fast as the engine takes it.
-fn context(tree: Tree, extra: Vec<(String, Vec<u8>)>, ignore: DockerIgnore) -> crate::engine::Context {
+fn context(tree: Tree, extra: Vec<(String, Added)>, ignore: DockerIgnore) -> crate::engine::Context {
     let (sender, receiver) = mpsc::channel(CHUNKS_WAITING);
     let thread = std::thread::Builder::new().name("context".to_owned()).spawn({
         let sender = sender.clone();

@@ -93,7 +93,7 @@ fn listing(tar: &[u8]) -> String {
     lines
 }
 
-fn tar_of(tree: &Tree, extra: &[(String, Vec<u8>)], ignore: &DockerIgnore) -> Vec<u8> {
+fn tar_of(tree: &Tree, extra: &[(String, Added)], ignore: &DockerIgnore) -> Vec<u8> {
     let mut tar = Vec::new();
     tree.write_tar(&mut tar, extra, ignore).unwrap();
     tar
@@ -112,7 +112,8 @@ fn a_commit_becomes_a_tar() {
         ("100644", "secret", bare.blob(b"s")),
     ]));
     let tree = Tree::commit(bare.path(), commit, &Submodules::default()).unwrap();
-    let extra = [(".paas/Dockerfile".to_owned(), b"FROM y".to_vec()), ("Dockerfile".to_owned(), b"FROM z".to_vec())];
+    let content = |text: &str| Added::Content(text.as_bytes().to_vec());
+    let extra = [(".paas/Dockerfile".to_owned(), content("FROM y")), ("Dockerfile".to_owned(), content("FROM z"))];
     let ignore = DockerIgnore::parse(".dockerignore", "secret\n").unwrap();
     let tar = tar_of(&tree, &extra, &ignore);
     assert_eq!(tar, tar_of(&tree, &extra, &ignore), "the same commit makes the same bytes");
@@ -171,7 +172,7 @@ fn files_are_read_through_links_that_stay_within() {
     assert_eq!(tree.read_text("link").unwrap().unwrap(), "text");
     for path in ["dir/out", "loop", "root", "dir", "missing", "../a", "/a"] {
         assert!(!tree.exists(path), "{path}");
-        assert!(tree.read(path).unwrap().is_none(), "{path}");
+        assert!(tree.read_within(path, READ_LIMIT).unwrap().is_none(), "{path}");
     }
     assert!(tree.has_directory("dir"));
     assert!(!tree.has_directory("a"));
@@ -205,12 +206,29 @@ fn a_directory_is_a_source_of_its_own() {
 }
 
 #[test]
+fn a_file_of_any_size_is_in_the_context_a_second_time() {
+    let bare = Bare::new();
+    let tool = bare.tree(&[("100644", "tool.js", bare.blob(&vec![b' '; 3 * READ_LIMIT as usize]))]);
+    let commit = bare.commit(bare.tree(&[("40000", "tools", tool)]));
+    let tree = Tree::commit(bare.path(), commit, &Submodules::default()).unwrap();
+    let extra = [("first/tools/tool.js".to_owned(), Added::Copy("tools/tool.js".into()))];
+    let tar = tar_of(&tree, &extra, &DockerIgnore::parse(".dockerignore", "tools\n").unwrap());
+    insta::assert_snapshot!(listing(&tar), @r#"
+    Directory 755 0 1700000000 first ""
+    Directory 755 0 1700000000 first/tools ""
+    Regular   644 0 1700000000 first/tools/tool.js 3145728 bytes
+    "#);
+    let missing = [("x".to_owned(), Added::Copy("nowhere".into()))];
+    tree.write_tar(io::sink(), &missing, &DockerIgnore::default()).unwrap_err();
+}
+
+#[test]
 fn a_file_too_large_for_a_manifest_is_refused() {
     let bare = Bare::new();
     let large = bare.blob(&vec![b' '; 1 + READ_LIMIT as usize]);
     let commit = bare.commit(bare.tree(&[("100644", "package.json", large)]));
     let tree = Tree::commit(bare.path(), commit, &Submodules::default()).unwrap();
-    let error = tree.read("package.json").unwrap_err();
+    let error = tree.read_within("package.json", READ_LIMIT).unwrap_err();
     assert_eq!(error.to_string(), "package.json: it has 1048577 bytes, more than the limit of 1048576 for such a file");
 }
 
