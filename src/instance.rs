@@ -107,6 +107,8 @@ impl Instance {
         let mut store = Store::open(&paths.database())?;
         let id = store.read(|tables| tables.instance_id())?;
         let secrets = Secrets::open(&paths.secret_key())?;
+        let mut store = store.with_secrets(secrets.clone());
+        store.seal_what_was_clear()?;
         Ok(Instance { settings, id, secrets, store: Arc::new(Mutex::new(store)), pool: None })
     }
 
@@ -117,7 +119,8 @@ impl Instance {
     /// # Errors
     /// [`Error::Store`].
     pub fn for_daemon(self) -> Result<Instance> {
-        let reader = Arc::new(Mutex::new(Store::open(&self.settings.paths.database())?));
+        let reader = Store::open(&self.settings.paths.database())?.with_secrets(self.secrets.clone());
+        let reader = Arc::new(Mutex::new(reader));
         let pool = Pool { reader: Connection::new(reader), writer: Connection::new(Arc::clone(&self.store)) };
         Ok(Instance { pool: Some(pool), ..self })
     }

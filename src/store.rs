@@ -32,6 +32,7 @@ use crate::{
     Error, Result,
     error::{StoreError, StoreFault},
     files, lock,
+    secrets::Secrets,
 };
 
 /// How long a process waits for another's write to end, in milliseconds.
@@ -44,6 +45,7 @@ const CHECKPOINT_TIMEOUT_MS: u32 = 1_000;
 #[derive(Debug)]
 pub struct Store {
     connection: Connection,
+    secrets: Option<Secrets>,
 }
 
 /// How many rows there are of what grows with use.
@@ -61,6 +63,7 @@ pub struct RowCounts {
 #[derive(Debug)]
 pub struct Tables<'a> {
     connection: &'a Connection,
+    secrets: Option<&'a Secrets>,
 }
 
 impl Store {
@@ -91,7 +94,13 @@ impl Store {
                 files::make_private_file(&beside)?;
             }
         }
-        Ok(Store { connection })
+        Ok(Store { connection, secrets: None })
+    }
+
+    /// The same store, which opens and seals what its rows hold of secrets. Without them, they are masked.
+    #[must_use]
+    pub fn with_secrets(self, secrets: Secrets) -> Store {
+        Store { secrets: Some(secrets), ..self }
     }
 
     /// Moves what was written into the database itself and empties the log that it was written to first, so that the log
@@ -115,7 +124,7 @@ impl Store {
     /// What `work` returns, or [`Error::Store`].
     pub fn read<T>(&mut self, work: impl FnOnce(&Tables<'_>) -> Result<T>) -> Result<T> {
         let transaction = self.connection.transaction().map_err(database("be read"))?;
-        work(&Tables { connection: &transaction })
+        work(&Tables { connection: &transaction, secrets: self.secrets.as_ref() })
     }
 
     /// Reads and writes in one transaction, which is committed where `work` succeeds and undone where it fails.
@@ -127,7 +136,7 @@ impl Store {
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(database("be written"))?;
-        let result = work(&Tables { connection: &transaction })?;
+        let result = work(&Tables { connection: &transaction, secrets: self.secrets.as_ref() })?;
         transaction.commit().map_err(database("be written"))?;
         Ok(result)
     }

@@ -5,7 +5,10 @@ use std::{fs, path::Path, process::Stdio};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Server, docker, run};
+use crate::{
+    harness::{Server, docker, run},
+    secrets::files_with,
+};
 
 /// An instance with a copy of a version's database, whose daemon does not run yet; and what it held.
 fn instances() -> impl Iterator<Item = (Server, Value)> {
@@ -99,6 +102,10 @@ fn what_a_former_version_stored_is_there_and_means_the_same() {
             }
         }
         assert_eq!(found["apps"].as_object().unwrap().len(), expected["apps"].as_object().unwrap().len());
+        // A header of a check was kept in clear.
+        let mut clear = Vec::new();
+        files_with(&server.root(), "X-Probe: yes", &mut clear);
+        assert!(clear.iter().all(|path| path.contains("/backups/")) && !clear.is_empty(), "{clear:?}");
     }
 }
 

@@ -51,7 +51,7 @@ impl Watch {
 }
 
 /// The files below a directory that contain a text.
-fn files_with(directory: &Path, text: &str, found: &mut Vec<String>) {
+pub fn files_with(directory: &Path, text: &str, found: &mut Vec<String>) {
     for entry in std::fs::read_dir(directory).unwrap().flatten() {
         let path = entry.path();
         if path.is_symlink() {
@@ -70,6 +70,8 @@ fn a_config_value_is_in_the_environment_of_the_app_and_nowhere_else() {
     let server = Server::start_with(&[("PAAS_LOG", "trace")]);
     let repository = server.repository("dockerfile", "blog");
     let (here, remote) = ("value-1f8a2c-set-here", "value-9b3d7e-set-over-ssh");
+    // A header of a check is no variable, and as secret.
+    let header = "value-5c0e4d-of-a-header";
     server.paas(&["apps:create", "blog"]).expect_success();
     let mut said = String::new();
     let ran = server.paas(&["config:set", "blog", &format!("HERE={here}")]).expect_success();
@@ -78,6 +80,9 @@ fn a_config_value_is_in_the_environment_of_the_app_and_nowhere_else() {
     let watch = Watch::start(remote);
     said.push_str(&server.ssh(&format!("config:set blog REMOTE={remote}")).expect_success().to_string());
     assert_eq!(watch.stop(), None, "the arguments of a process");
+    let set = server.ssh(&format!("checks:set blog 'headers=Authorization: Bearer {header}'")).expect_success();
+    said.push_str(&set.to_string());
+    said.push_str(&server.paas(&["checks:set", "-p", "web", "blog", &format!("headers=X-Key: {header}")]).to_string());
     wait_until_over(&server, "blog");
 
     // A deploy that fails with them, and one that builds with them.
@@ -94,6 +99,12 @@ fn a_config_value_is_in_the_environment_of_the_app_and_nowhere_else() {
         &["deploys:info", "blog", "--format", "json"],
         &["deploys:output", "blog"],
         &["logs", "blog"],
+        &["checks:report", "blog"],
+        &["checks:report", "blog", "--format", "json"],
+        &["ps:report", "blog", "--format", "json"],
+        &["releases:info", "blog", "--format", "json"],
+        &["events", "--format", "json"],
+        &["operations:list", "--format", "json"],
     ] {
         said.push_str(&server.paas(arguments).expect_success().to_string());
         said.push_str(&server.ssh(&arguments.join(" ")).expect_success().to_string());
@@ -107,8 +118,8 @@ fn a_config_value_is_in_the_environment_of_the_app_and_nowhere_else() {
     let containers = server.containers();
     assert_eq!(containers.len(), 1, "{containers:?}");
     let environment = run(docker().args(["inspect", "-f", "{{json .Config.Env}}", &containers[0]])).stdout;
-    for value in [here, remote] {
-        assert!(environment.contains(value), "{environment}");
+    for value in [here, remote, header] {
+        assert_eq!(environment.contains(value), value != header, "{environment}");
         assert!(!said.contains(value), "{said}");
         assert!(!server.daemon_output().contains(value), "the daemon's log");
         let mut files = Vec::new();
@@ -186,6 +197,7 @@ fn a_rotation_that_is_killed_leaves_everything_readable() {
     let repository = server.repository("dockerfile", "blog");
     repository.push().expect_success();
     server.paas(&["config:set", "blog", "SECRET=hunter2"]).expect_success();
+    server.paas(&["checks:set", "blog", "headers=X-Key: hunter3"]).expect_success();
     wait_until_over(&server, "blog");
     let key = server.root().join("secret.key");
     let before = values(&server);
@@ -200,6 +212,8 @@ fn a_rotation_that_is_killed_leaves_everything_readable() {
         server.paas(&["cleanup"]).expect_success();
         assert_eq!(std::fs::read_to_string(&key).unwrap().lines().count(), 1, "{point}");
         assert_eq!(server.paas(&["config:get", "blog", "SECRET"]).expect_success().stdout, "hunter2\n");
+        // The header is part of the release, and opens too.
+        server.paas(&["checks:run", "blog"]).expect_success();
         server.paas(&["config:unset", "blog", "AT", "--no-restart"]).expect_success();
     }
     server.paas(&["secrets:rotate"]).expect_success();

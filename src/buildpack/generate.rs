@@ -30,7 +30,7 @@ pub struct BuildCommand {
     pub origin: Origin,
 }
 
-/// What a line that sets a command has in the place of one.
+/// What a line that sets a command has instead of one.
 pub(super) const COMMAND: &str = "\"COMMAND\"";
 
 /// A Dockerfile, and all files that are added to the build context, including itself.

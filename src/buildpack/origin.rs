@@ -30,7 +30,7 @@ impl Origin {
     }
 
     pub(super) fn found(found: &Found) -> Origin {
-        // Something that was concluded has its reason in the place of a file.
+        // Something that was concluded has its reason instead of a file.
         let file = Some(found.file.clone()).filter(|file| *file != found.place || found.line.is_some());
         Origin { file, line: found.line, change: None }
     }

@@ -51,7 +51,7 @@ pub(super) struct BuildSection {
     pub dockerfile: Option<(String, usize)>,
     /// Versions, by name.
     pub versions: BTreeMap<String, (String, usize)>,
-    /// Tools in the place of those that the buildpack would choose, by the name of the choice.
+    /// Tools instead of those that the buildpack would choose, by the name of the choice.
     pub tools: BTreeMap<String, (String, usize)>,
     /// The command that installs the dependencies; empty turns it off.
     pub install: Option<(String, usize)>,

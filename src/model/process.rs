@@ -76,6 +76,13 @@ impl ProcessSpec {
         Ok(ProcessSpec { run, ..self.clone() })
     }
 
+    /// The same for people and for tables that anybody may read: values that may be secret are masked.
+    #[must_use]
+    pub fn masked(&self) -> ProcessSpec {
+        let run = RunSettings { check: self.run.check.masked(), ..self.run.clone() };
+        ProcessSpec { declared: self.declared.masked(), run, ..self.clone() }
+    }
+
     /// How many containers it is meant to have: as many as it is scaled to, as many as its source asks for if nobody
     /// scaled it, or one. The first entry of a type counts.
     pub fn count(&self, scaled: &[(ProcessType, u32)]) -> u32 {

@@ -67,6 +67,12 @@ impl ProcessSettings {
         ProcessSettings(settings)
     }
 
+    /// The same for people: masked where it is secret.
+    #[must_use]
+    pub fn masked(&self) -> ProcessSettings {
+        ProcessSettings(self.0.iter().map(|(property, value)| (*property, property.shown(value))).collect())
+    }
+
     /// What is set on the server for a process type: of each property the nearest value.
     pub fn of_overrides(overrides: &[Override], process: &ProcessType) -> ProcessSettings {
         let nearest = overrides.iter().filter_map(|row| property::nearest(overrides, row.property, Some(process)));

@@ -11,12 +11,13 @@ use crate::{
 };
 
 /// The migrations, in order: number N brings the database to `user_version` N. Never change one that was released.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("migrations/001_first.sql"),
     include_str!("migrations/002_callers.sql"),
     include_str!("migrations/003_operations.sql"),
     include_str!("migrations/004_jobs.sql"),
     include_str!("migrations/005_properties.sql"),
+    include_str!("migrations/006_sealed.sql"),
 ];
 
 /// How many databases of before a migration are kept.

@@ -10,7 +10,7 @@ impl Tables<'_> {
     /// What is set for all apps and, where one is given, for an app and its process types. The nearest comes last.
     pub fn properties(&self, app_id: Option<AppId>) -> Result<Vec<PropertyRow>> {
         let mut rows = self.all(
-            "SELECT scope, process, noun, name, value, actor, set_at FROM properties
+            "SELECT scope, process, noun, name, value, sealed, actor, set_at FROM properties
              WHERE coalesce(app_id, 0) IN (0, ?1)",
             [app_id],
             |row| {
@@ -20,12 +20,13 @@ impl Tables<'_> {
                 let (noun, name): (String, String) = (row.get("noun")?, row.get("name")?);
                 let property = Noun::ALL.into_iter().find(|known| known.as_str() == noun);
                 let property = property.and_then(|noun| Property::find(noun, &name));
+                let opened = self.unseal(row.get::<_, Option<Vec<u8>>>("sealed")?.as_deref()).map_err(corrupt)?;
                 Ok(PropertyRow {
                     set: Override {
                         scope: Scope::parse(&row.get::<_, String>("scope")?, process).map_err(corrupt)?,
                         property: property
                             .ok_or_else(|| corrupt(Error::bug(format!("there is no property {noun}.{name}"))))?,
-                        value: row.get("value")?,
+                        value: opened.map_or_else(|| row.get("value"), Ok)?,
                     },
                     actor: row.get("actor")?,
                     set_at: row.get("set_at")?,
@@ -45,25 +46,33 @@ impl Tables<'_> {
     /// Sets and clears properties, those of an app where one is given. A value that is set already stays as it is,
     /// with who set it.
     pub fn change_properties(&self, app_id: Option<AppId>, changes: &[PropertyChange], actor: &Actor) -> Result<()> {
+        let before = self.properties(app_id)?;
         for PropertyChange { scope, property, value } in changes {
+            let is_set = |row: &PropertyRow| {
+                row.set.scope == *scope && row.set.property == *property && Some(&row.set.value) == value.as_ref()
+            };
+            if before.iter().any(is_set) {
+                continue;
+            }
             let app_id = app_id.filter(|_| matches!(scope, Scope::App | Scope::Process(_)));
             let process = scope.process().map_or("", ProcessType::as_str);
             match value {
                 Some(value) => self.execute(
-                    "INSERT INTO properties (scope, app_id, process, noun, name, value, actor, set_at)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+                    "INSERT INTO properties (scope, app_id, process, noun, name, value, actor, set_at, sealed)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
                      ON CONFLICT (coalesce(app_id, 0), process, noun, name) DO UPDATE
-                     SET value = excluded.value, actor = excluded.actor, set_at = excluded.set_at
-                     WHERE value <> excluded.value",
+                     SET value = excluded.value, sealed = excluded.sealed, actor = excluded.actor,
+                         set_at = excluded.set_at",
                     params![
                         scope.as_str(),
                         app_id,
                         process,
                         property.noun.as_str(),
                         property.name,
-                        value,
+                        property.shown(value),
                         actor,
                         clock::now(),
+                        if property.secret { self.seal(value)? } else { None },
                     ],
                 )?,
                 None => self.execute(
@@ -72,6 +81,32 @@ impl Tables<'_> {
                     params![app_id, process, property.noun.as_str(), property.name],
                 )?,
             };
+        }
+        Ok(())
+    }
+}
+
+impl Tables<'_> {
+    /// Seals the values of secret properties that are kept in clear.
+    pub(super) fn seal_properties(&self) -> Result<()> {
+        let clear = self.all("SELECT id, noun, name, value FROM properties WHERE sealed IS NULL", [], |row| {
+            Ok((
+                row.get::<_, i64>("id")?,
+                row.get::<_, String>("noun")?,
+                row.get::<_, String>("name")?,
+                row.get("value")?,
+            ))
+        })?;
+        for (id, noun, name, value) in clear {
+            let value: String = value;
+            let noun = Noun::ALL.into_iter().find(|known| known.as_str() == noun);
+            if let Some(property) = noun.and_then(|noun| Property::find(noun, &name)).filter(|property| property.secret)
+            {
+                self.execute(
+                    "UPDATE properties SET value = ?2, sealed = ?3 WHERE id = ?1",
+                    params![id, property.shown(&value), self.seal(&value)?],
+                )?;
+            }
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 use std::collections::HashSet;
 
 use rusqlite::{Row, params};
+use serde::{Deserialize, Serialize};
 
 use super::{Tables, corrupt};
 use crate::{
@@ -33,32 +34,47 @@ pub struct NewRelease<'a> {
 }
 
 const COLUMNS: &str = "id, version, image, processes, port, commit_id, reason, created_at, overrides, \
-                       declared_port, actor, status";
+                       declared_port, actor, status, sealed_run";
+
+/// How a release runs, as its row keeps it.
+struct Kept {
+    processes: String,
+    overrides: String,
+    /// Both, if they hold a secret: then they are masked.
+    sealed: Option<Vec<u8>>,
+}
+
+/// How a release runs, as it is sealed.
+#[derive(Serialize, Deserialize)]
+struct Run {
+    processes: Vec<ProcessSpec>,
+    overrides: Vec<Override>,
+}
 
 impl Tables<'_> {
     /// Cuts the next release of an app, pending until it serves.
     pub fn cut_release(&self, app_id: AppId, new: &NewRelease<'_>) -> Result<Release> {
         self.execute("UPDATE apps SET last_version = last_version + 1 WHERE id = ?1", [app_id])?;
-        let processes = serde_json::to_string(new.processes).map_err(Error::bug)?;
-        let overrides = serde_json::to_string(new.overrides).map_err(Error::bug)?;
+        let how = self.kept(new.processes, new.overrides)?;
         let id = ReleaseId(self.insert(
             "INSERT INTO releases
                  (app_id, version, status, image, sealed_config, processes, overrides, port, declared_port, commit_id,
-                  reason, actor, created_at)
+                  reason, actor, created_at, sealed_run)
              VALUES (?1, (SELECT last_version FROM apps WHERE id = ?1), 'pending', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10,
-                     ?11)",
+                     ?11, ?12)",
             params![
                 app_id,
                 new.image,
                 new.sealed_config,
-                processes,
-                overrides,
+                how.processes,
+                how.overrides,
                 new.port,
                 new.declared_port,
                 new.commit,
                 new.reason,
                 new.actor,
                 clock::now(),
+                how.sealed,
             ],
         )?);
         self.release(id)
@@ -66,7 +82,7 @@ impl Tables<'_> {
 
     /// The release of that row.
     pub fn release(&self, id: ReleaseId) -> Result<Release> {
-        self.one(&format!("SELECT {COLUMNS} FROM releases WHERE id = ?1"), [id], release)
+        self.one(&format!("SELECT {COLUMNS} FROM releases WHERE id = ?1"), [id], |row| self.release_of(row))
     }
 
     /// The release that serves an app, if one does.
@@ -74,7 +90,7 @@ impl Tables<'_> {
         self.maybe_one(
             &format!("SELECT {COLUMNS} FROM releases WHERE id = (SELECT current_release_id FROM apps WHERE id = ?1)"),
             [app_id],
-            release,
+            |row| self.release_of(row),
         )
     }
 
@@ -92,7 +108,7 @@ impl Tables<'_> {
         self.all(
             &format!("SELECT {COLUMNS} FROM releases WHERE app_id = ?1 ORDER BY version DESC LIMIT ?2"),
             params![app_id, limit],
-            release,
+            |row| self.release_of(row),
         )
     }
 
@@ -101,7 +117,7 @@ impl Tables<'_> {
         self.maybe_one(
             &format!("SELECT {COLUMNS} FROM releases WHERE app_id = ?1 AND version = ?2"),
             params![app_id, version],
-            release,
+            |row| self.release_of(row),
         )
     }
 
@@ -115,7 +131,7 @@ impl Tables<'_> {
                  ORDER BY version DESC LIMIT 1"
             ),
             [app_id],
-            release,
+            |row| self.release_of(row),
         )
     }
 
@@ -177,6 +193,50 @@ impl Tables<'_> {
             removed += self.execute("DELETE FROM releases WHERE id = ?1", [id])? as u64;
         }
         Ok(removed)
+    }
+}
+
+impl Tables<'_> {
+    fn kept(&self, processes: &[ProcessSpec], overrides: &[Override]) -> Result<Kept> {
+        let masked = Run {
+            processes: processes.iter().map(ProcessSpec::masked).collect(),
+            overrides: overrides.iter().map(Override::masked).collect(),
+        };
+        let sealed = if masked.processes == processes && masked.overrides == overrides {
+            None
+        } else {
+            let run = Run { processes: processes.to_vec(), overrides: overrides.to_vec() };
+            self.seal(&serde_json::to_string(&run).map_err(Error::bug)?)?
+        };
+        Ok(Kept {
+            processes: serde_json::to_string(&masked.processes).map_err(Error::bug)?,
+            overrides: serde_json::to_string(&masked.overrides).map_err(Error::bug)?,
+            sealed,
+        })
+    }
+
+    /// Seals how releases run that hold a secret in clear.
+    pub(super) fn seal_releases(&self) -> Result<()> {
+        let clear = self
+            .all(&format!("SELECT {COLUMNS} FROM releases WHERE sealed_run IS NULL"), [], |row| self.release_of(row))?;
+        for release in clear {
+            let how = self.kept(&release.processes, &release.overrides)?;
+            if how.sealed.is_some() {
+                self.execute(
+                    "UPDATE releases SET processes = ?2, overrides = ?3, sealed_run = ?4 WHERE id = ?1",
+                    params![release.id, how.processes, how.overrides, how.sealed],
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    fn release_of(&self, row: &Row<'_>) -> rusqlite::Result<Release> {
+        let release = release(row)?;
+        let sealed: Option<Vec<u8>> = row.get("sealed_run")?;
+        let Some(run) = self.unseal(sealed.as_deref()).map_err(corrupt)? else { return Ok(release) };
+        let Run { processes, overrides } = serde_json::from_str(&run).map_err(corrupt)?;
+        Ok(Release { processes, overrides, ..release })
     }
 }
 

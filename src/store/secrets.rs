@@ -1,12 +1,45 @@
 use rusqlite::params;
 
-use super::Tables;
+use super::{Store, Tables, database};
 use crate::{
-    Result, clock,
+    Error, Result, clock,
     model::{Actor, AppId, EnvKey},
 };
 
+/// Under which name the database keeps that nothing in it is clear that should be sealed.
+const SEALED: &str = "sealed_properties";
+
+impl Store {
+    /// Seals what an earlier version kept in clear. Does nothing, and writes nothing, if that was done.
+    ///
+    /// # Errors
+    /// [`crate::Error::Store`].
+    pub fn seal_what_was_clear(&mut self) -> Result<()> {
+        if self.read(|tables| tables.meta(SEALED))?.is_some() {
+            return Ok(());
+        }
+        // What is no longer part of a row must not stay in the file.
+        self.connection.pragma_update(None, "secure_delete", true).map_err(database("be written"))?;
+        self.write(|tables| {
+            tables.seal_properties()?;
+            tables.seal_releases()?;
+            tables.set_meta(SEALED, "yes")
+        })
+    }
+}
+
 impl Tables<'_> {
+    /// Seals a text that a row keeps, if there is what seals it.
+    pub(super) fn seal(&self, clear: &str) -> Result<Option<Vec<u8>>> {
+        self.secrets.map(|secrets| secrets.seal(self, clear.as_bytes())).transpose()
+    }
+
+    /// Opens what [`Tables::seal`] made; nothing if there is nothing, or nothing to open it with.
+    pub(super) fn unseal(&self, sealed: Option<&[u8]>) -> Result<Option<String>> {
+        let (Some(secrets), Some(sealed)) = (self.secrets, sealed) else { return Ok(None) };
+        String::from_utf8(secrets.unseal(sealed)?).map(Some).map_err(Error::bug)
+    }
+
     /// An app's variables with their sealed values, by name.
     pub fn config(&self, app_id: AppId) -> Result<Vec<(EnvKey, Vec<u8>)>> {
         self.all(
@@ -42,6 +75,16 @@ impl Tables<'_> {
     pub fn reseal(&self, mut reseal: impl FnMut(&[u8]) -> Result<Vec<u8>>) -> Result<u64> {
         let mut count = 0;
         for (ids, read, write) in [
+            (
+                "SELECT id FROM properties WHERE sealed IS NOT NULL",
+                "SELECT sealed FROM properties WHERE id = ?1",
+                "UPDATE properties SET sealed = ?2 WHERE id = ?1",
+            ),
+            (
+                "SELECT id FROM releases WHERE sealed_run IS NOT NULL",
+                "SELECT sealed_run FROM releases WHERE id = ?1",
+                "UPDATE releases SET sealed_run = ?2 WHERE id = ?1",
+            ),
             (
                 "SELECT id FROM secrets",
                 "SELECT sealed FROM secrets WHERE id = ?1",

@@ -2,7 +2,7 @@
 //! a push of the same commit to a bare repository, then the same Dockerfile through the engine's build, run and first
 //! good answer, by a script that does nothing else. Interleaved, in one run, because machines are shared and noisy:
 //! only the ratio means something. Prints as well what the daemon and the resolver take of memory, how long
-//! `apps:list` of 1,000 apps takes, and the binary's size.
+//! `apps:list` of 1,000 apps and a plan of 50,000 files take, and the binary's size.
 
 #![expect(
     clippy::unwrap_used,
@@ -80,6 +80,12 @@ fn main() {
     println!("memory (PSS): daemon {:.1} MB idle, {:.1} MB after 20 deploys", idle.0, after.0);
     println!("memory (PSS): resolver {:.1} MB idle, {:.1} MB after 20 deploys", idle.1, after.1);
     println!("apps:list with 1,000 apps: {:.1} ms (median of 20, with the start of the process)", apps_list());
+    let (took, bare, peak) = large_plan();
+    println!(
+        "plan of 50,000 files: {took:.2} s, {peak:.0} MB at its peak; {:.1} of a bare walk through them, {bare:.2} s \
+         (medians of 5)",
+        took / bare
+    );
     let size = std::fs::metadata(PAAS).unwrap().len();
     println!("binary: {:.1} MB", size as f64 / 1e6);
 }
@@ -160,6 +166,42 @@ fn proportional_set_size(process: u32) -> f64 {
     let rollup = std::fs::read_to_string(Path::new("/proc").join(process.to_string()).join("smaps_rollup")).unwrap();
     let line = rollup.lines().find(|line| line.starts_with("Pss:")).unwrap();
     line.split_ascii_whitespace().nth(1).unwrap().parse::<f64>().unwrap() * 1024.0 / 1e6
+}
+
+/// The seconds that `paas plan` takes for 50,000 files, those that `find` takes to stat them, and the most memory that
+/// the plan held, in MB.
+fn large_plan() -> (f64, f64, f64) {
+    let directory = tempfile::tempdir().unwrap();
+    for part in 0..500 {
+        let folder = directory.path().join(format!("src/module-{}/part-{part}", part % 20));
+        std::fs::create_dir_all(&folder).unwrap();
+        for number in 0..100 {
+            let extension = ["ts", "py", "rs", "go", "json", "md"][number % 6];
+            std::fs::write(folder.join(format!("file-{number}.{extension}")), "x = 1\n").unwrap();
+        }
+    }
+    let package = r#"{ "scripts": { "start": "node server.js" }, "dependencies": { "express": "4" } }"#;
+    std::fs::write(directory.path().join("package.json"), package).unwrap();
+    let (mut took, mut bare, mut peak) = (Vec::new(), Vec::new(), 0.0_f64);
+    for _ in 0..5 {
+        let begun = Instant::now();
+        let mut plan = Command::new(PAAS).arg("plan").arg(directory.path()).stdout(Stdio::null()).spawn().unwrap();
+        let status = Path::new("/proc").join(plan.id().to_string()).join("status");
+        while plan.try_wait().unwrap().is_none() {
+            let status = std::fs::read_to_string(&status).unwrap_or_default();
+            let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+            let kilobytes = line.and_then(|line| line.split_ascii_whitespace().nth(1)?.parse::<f64>().ok());
+            peak = peak.max(kilobytes.unwrap_or(0.0) * 1024.0 / 1e6);
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        assert!(plan.wait().unwrap().success());
+        took.push(begun.elapsed().as_secs_f64());
+        let begun = Instant::now();
+        let find = Command::new("find").arg(directory.path()).args(["-type", "f", "-perm", "-111"]).status().unwrap();
+        assert!(find.success());
+        bare.push(begun.elapsed().as_secs_f64());
+    }
+    (median(took), median(bare), peak)
 }
 
 /// Milliseconds that `paas apps:list` takes where there are 1,000 apps.
