@@ -3,6 +3,8 @@ use std::{fs, path::Path, sync::LazyLock};
 use super::{generate::BuildCommand, *};
 use crate::{model::property, tree::Tree, ui::error_text};
 
+mod corpus;
+
 /// The buildpacks on a fixed day, so that it is known which versions get fixes.
 fn buildpacks() -> &'static Buildpacks {
     static BUILDPACKS: LazyLock<Buildpacks> =
