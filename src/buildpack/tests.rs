@@ -42,10 +42,11 @@ fn try_plan_with(buildpacks: &Buildpacks, files: &[(&str, &str)]) -> Result<Buil
 
 /// The log and the Dockerfile of a source, or the error.
 fn planned(files: &[(&str, &str)]) -> String {
-    let plan = match try_plan(files) {
-        Ok(plan) => plan,
-        Err(error) => return error_text(&error),
-    };
+    try_plan(files).map_or_else(|error| error_text(&error), |plan| shown(&plan))
+}
+
+/// The log and the Dockerfile of a plan.
+fn shown(plan: &BuildPlan) -> String {
     let mut text = plan.describe().join("\n");
     text.extend(plan.warnings.iter().map(|warning| format!("\nwarning: {warning}")));
     text.extend(plan.commands.iter().map(|BuildCommand { name, command, .. }| format!("\n  {name}: {command}")));
