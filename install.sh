@@ -19,6 +19,8 @@ usage() {
 		  --demo               push a sample app at the end, and show its response
 		  --domain DOMAIN      apps are at APP.DOMAIN, with HTTPS for a public domain     [localhost]
 		  --key FILE           a public key that may push       [the keys of the user who runs this]
+		  --release FILE|URL   install this packed release (tests/release makes one) instead of building with cargo
+		  --sha256 CHECKSUM    the release's checksum           [what FILE.sha256 or URL.sha256 says]
 		  --binary FILE        install this binary instead of building one with cargo
 		  --root DIR           database, repositories, logs     [/var/lib/paas]
 		  --prefix DIR         directory for the binary         [/usr/local]
@@ -44,6 +46,7 @@ main() {
 		return
 	fi
 	settle_settings
+	[ -z "$release" ] || open_release
 	install_packages
 	check_ports
 	find_binary
@@ -64,7 +67,7 @@ main() {
 # --- Options
 
 demo=no uninstall=no purge=no demo_key=no
-domain='' key='' binary='' root='' prefix=/usr/local ssh_port='' http_port='' https_port=''
+domain='' key='' binary='' release='' sha256='' root='' prefix=/usr/local ssh_port='' http_port='' https_port=''
 
 read_options() {
 	local option
@@ -77,7 +80,7 @@ read_options() {
 		--purge) purge=yes ;;
 		-h | --help) usage && exit 0 ;;
 		--*=*) set -- "${option%%=*}" "${option#*=}" "$@" ;;
-		--domain | --key | --binary | --root | --prefix | --ssh-port | --http-port | --https-port)
+		--domain | --key | --binary | --release | --sha256 | --root | --prefix | --ssh-port | --http-port | --https-port)
 			[ $# -gt 0 ] || usage_error "$option needs a value"
 			set_option "$option" "$1"
 			shift
@@ -85,6 +88,8 @@ read_options() {
 		*) usage_error "there is no option $option" ;;
 		esac
 	done
+	[ -z "$release" ] || [ -z "$binary" ] || usage_error "--release and --binary exclude each other"
+	[ -z "$sha256" ] || [ -n "$release" ] || usage_error "--sha256 goes with --release"
 	[ "$purge" = no ] || [ "$uninstall" = yes ] || usage_error "--purge goes with --uninstall"
 }
 
@@ -96,6 +101,16 @@ set_option() {
 		;;
 	--key) key=$(existing_file "$1" "$2") ;;
 	--binary) binary=$(existing_file "$1" "$2") ;;
+	--release)
+		case $2 in
+		https://* | http://*) release=$2 ;;
+		*) release=$(existing_file "$1" "$2") ;;
+		esac
+		;;
+	--sha256)
+		[[ $2 =~ ^[0-9a-f]{64}$ ]] || usage_error "--sha256: '$2' does not have 64 hexadecimal digits"
+		sha256=$2
+		;;
 	--root) root=$(absolute_path "$1" "$2") ;;
 	--prefix) prefix=$(absolute_path "$1" "$2") ;;
 	--ssh-port) ssh_port=$(port "$1" "$2") ;;
@@ -155,7 +170,51 @@ answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
 # --- The binary
 
+# Checks a packed release and unpacks it, before anything of it is installed.
+open_release() {
+	local archive=$release found made_for
+	case $release in
+	https://* | http://*)
+		install_missing curl:curl sha256sum:coreutils
+		[ -d /etc/ssl/certs ] || install_missing update-ca-certificates:ca-certificates
+		say "fetching $release"
+		archive=$work/release.tar.gz
+		fetch "$release" "$archive"
+		[ -n "$sha256" ] || fetch "$release.sha256" "$archive.sha256"
+		;;
+	esac
+	if [ -z "$sha256" ]; then
+		[ -f "$archive.sha256" ] || die "$release has no checksum beside it" \
+			"put $(basename "$release").sha256 beside it, or give it: --sha256 CHECKSUM"
+		sha256=$(cut -d ' ' -f 1 "$archive.sha256" | head -n 1)
+	fi
+	found=$(sha256sum "$archive" | cut -d ' ' -f 1)
+	[ "$found" = "$sha256" ] || die "$release does not match its checksum: it has $found, not $sha256" \
+		"get it again; if that does not help, do not trust it"
+	mkdir "$work/release"
+	quietly "$release cannot be unpacked" tar -xzf "$archive" -C "$work/release" --strip-components=1 --no-same-owner
+	if [ ! -x "$work/release/paas" ] || [ ! -f "$work/release/ARCHITECTURE" ]; then
+		die "$release is not a release of paas" "$0 --release FILE    (tests/release makes one)"
+	fi
+	made_for=$(cat "$work/release/ARCHITECTURE")
+	[ "$made_for" = "$(uname -m)" ] || die "$release is for $made_for, and this machine is $(uname -m)" \
+		"get the release for $(uname -m)"
+	# Its man pages, completions and sample app belong to it.
+	HERE=$work/release
+	binary=$HERE/paas
+}
+
+# fetch URL FILE
+fetch() {
+	curl -fsSL --max-time 600 --output "$2" "$1" 2>"$work/curl" ||
+		die "cannot fetch $1: $(cat "$work/curl")" "check the address, or download it by hand: $0 --release FILE"
+}
+
 find_binary() {
+	# Beside this script, if it was unpacked from a release by hand.
+	if [ -z "$binary" ] && [ -x "$HERE/paas" ]; then
+		binary=$HERE/paas
+	fi
 	if [ -z "$binary" ]; then
 		build_binary
 		binary=$HERE/target/release/paas
@@ -165,30 +224,81 @@ find_binary() {
 }
 
 build_binary() {
-	local needed builder=() cargo version found=
+	local needed builder=() home cargo
 	needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$HERE/Cargo.toml")
+	home=$(home_of "${SUDO_USER:-root}")
 	# Under sudo, the toolchain and the source tree usually belong to the invoking user.
 	if [ -n "${SUDO_USER-}" ] && [ "$(stat -c %U "$HERE")" = "$SUDO_USER" ]; then
-		builder=(runuser -u "$SUDO_USER" -- env "HOME=$(home_of "$SUDO_USER")")
+		builder=(runuser -u "$SUDO_USER" -- env "HOME=$home")
 	fi
-	for cargo in cargo "$(home_of "${SUDO_USER:-root}")/.cargo/bin/cargo"; do
+	if ! find_cargo; then
+		install_toolchain
+		find_cargo || die "building paas needs cargo $needed or newer, and there is still none" \
+			"$0 --release FILE    (tests/release makes one on another machine)"
+	fi
+	install_missing cc:build-essential
+	say "building paas with $("${builder[@]}" "$cargo" --version) (some minutes the first time)"
+	# With a PATH, because cargo looks for rustc there.
+	"${builder[@]}" env "PATH=$(dirname "$(command -v "$cargo")"):$PATH" \
+		"$cargo" build --release --locked --manifest-path "$HERE/Cargo.toml" --target-dir "$HERE/target" ||
+		die "paas could not be built, see cargo's message above" \
+			"$0 --binary FILE    (with a binary built elsewhere)"
+}
+
+# Sets cargo to one that is new enough.
+find_cargo() {
+	local version
+	for cargo in cargo "$home/.cargo/bin/cargo"; do
 		version=$("${builder[@]}" "$cargo" --version 2>/dev/null | cut -d ' ' -f 2) || continue
-		found=" (found $version)"
-		if at_least "$version" "$needed"; then
-			install_missing cc:build-essential
-			say "building paas with cargo $version (some minutes the first time)"
-			# With a PATH, because cargo looks for rustc there.
-			"${builder[@]}" env "PATH=$(dirname "$(command -v "$cargo")"):$PATH" \
-				"$cargo" build --release --locked --manifest-path "$HERE/Cargo.toml" --target-dir "$HERE/target" ||
-				die "paas could not be built, see cargo's message above" \
-					"$0 --binary FILE    (with a binary built elsewhere)"
+		if [ -n "$version" ] && at_least "$version" "$needed"; then
 			return
 		fi
 	done
-	die "building paas needs cargo $needed or newer$found" \
-		"curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal
-      . ~/.cargo/env && $0
-  or, with a binary built elsewhere: $0 --binary FILE"
+	return 1
+}
+
+# rustup-init, where the distribution has no rustup: its version, and its checksums.
+RUSTUP=1.28.2
+rustup_checksum() {
+	case $1 in
+	x86_64) echo 20a06e644b0d9bd2fbdbfd52d42540bdde820ea7df86e92e533c073da0cdd43c ;;
+	aarch64) echo e3853c5a252fca15252d07cb23a1bdd9377a8c6f3efa01531109281ae47f841c ;;
+	esac
+}
+
+# There is no toolchain that is new enough: gets one for the user who builds, and says so.
+install_toolchain() {
+	say "building paas needs cargo $needed or newer, which is not here: getting a toolchain with rustup"
+	install_missing curl:curl update-ca-certificates:ca-certificates
+	if ! command -v rustup >/dev/null && command -v apt-get >/dev/null; then
+		apt-get update >/dev/null 2>&1 || true
+		# Debian 13 and Ubuntu 24.04 have it, Debian 12 has not.
+		if apt-cache show rustup >/dev/null 2>&1; then
+			install_missing rustup:rustup
+		fi
+	fi
+	if command -v rustup >/dev/null; then
+		say "rustup toolchain install stable --profile minimal"
+		if "${builder[@]}" rustup toolchain install stable --profile minimal >&2; then
+			"${builder[@]}" rustup default stable >&2 && return
+		fi
+		die "rustup could not install a toolchain, see its message above" \
+			"$0 --release FILE    (tests/release makes one on another machine)"
+	fi
+	local machine checksum url
+	machine=$(uname -m)
+	checksum=$(rustup_checksum "$machine")
+	[ -n "$checksum" ] || die "building paas needs cargo $needed or newer, and there is no rustup for $machine here" \
+		"install it by hand, or: $0 --release FILE    (tests/release makes one on another machine)"
+	url=https://static.rust-lang.org/rustup/archive/$RUSTUP/$machine-unknown-linux-gnu/rustup-init
+	say "fetching $url"
+	fetch "$url" "$work/rustup-init"
+	echo "$checksum  $work/rustup-init" | sha256sum --check --status ||
+		die "$url does not match its checksum $checksum" "do not run it; try again, or: $0 --release FILE"
+	chmod 755 "$work" "$work/rustup-init"
+	say "rustup-init -y --no-modify-path --profile minimal    (into $home/.cargo and $home/.rustup)"
+	"${builder[@]}" "$work/rustup-init" -y --quiet --no-modify-path --profile minimal --default-toolchain stable >&2 ||
+		die "rustup-init failed, see its message above" "$0 --release FILE    (tests/release makes one on another machine)"
 }
 
 # at_least VERSION NEEDED

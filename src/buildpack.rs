@@ -15,6 +15,8 @@ mod dockerfile;
 mod document;
 mod extract;
 mod generate;
+mod lfs;
+mod line_ends;
 mod manifest;
 mod origin;
 mod paas_toml;
@@ -24,18 +26,21 @@ mod plan;
 mod procfile;
 mod range;
 mod render;
+mod runs;
 mod scope;
 mod show;
 mod version;
 
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
+pub use app_json::{Scripts, Variable};
 use diagnose::FailureRule;
 #[cfg(not(test))]
 use include_dir::{Dir, include_dir};
+pub use line_ends::{FlawedScript, culprit};
 use manifest::Manifest;
 pub use origin::Origin;
-pub use plan::{BuildPlan, ProcessSource, plan};
+pub use plan::{BuildPlan, ProcessSource, plan, plan_with_procfile};
 use serde::Deserialize;
 pub use show::{Detected, Shown};
 use tera::Tera;

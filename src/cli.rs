@@ -240,15 +240,9 @@ pub fn run(arguments: &[OsString]) -> u8 {
 fn run_session(command: &str) -> u8 {
     // What was begun goes on without its viewer, whether that had a terminal or pipes.
     crate::exec::outlive_terminal();
-    let words = match shell_words::split(command) {
+    let words = match session_words(command) {
         Ok(words) => words,
-        Err(_) => {
-            let error = Error::usage(
-                "a quote is not closed in this command".to_owned(),
-                "`paas --help` lists the commands".to_owned(),
-            );
-            return fail(&error, Ui::default());
-        }
+        Err(error) => return fail(&error, Ui::default()),
     };
     match words.split_first() {
         Some((first, [path])) if git::Service::of(first).is_some() => {
@@ -259,6 +253,10 @@ fn run_session(command: &str) -> u8 {
             });
             finish(served, Ui::default())
         }
+        Some((first, _)) if git::lfs_refusal(first).is_some() => {
+            Ui::default().talk(git::lfs_refusal(first).unwrap_or_default());
+            Kind::Conflict.exit_code()
+        }
         // Nothing, or `paas ...` as on the server, or the command alone.
         _ => {
             let words = words.strip_prefix(&["paas".to_owned()]).unwrap_or(&words);
@@ -266,6 +264,20 @@ fn run_session(command: &str) -> u8 {
             let arguments = std::iter::once("paas").chain(words.iter().map(String::as_str)).map(OsString::from);
             execute(&arguments.collect::<Vec<_>>(), Door::Ssh)
         }
+    }
+}
+
+/// The words of what an SSH client asked for. A long line comes on standard input.
+fn session_words(command: &str) -> Result<Vec<String>> {
+    let split = |line: &str| {
+        shell_words::split(line).map_err(|_| {
+            Error::usage("a quote is not closed in this command", "`paas --help` lists the commands".to_owned())
+        })
+    };
+    let words = split(command)?;
+    match remote::line_on_stdin(&words, std::io::stdin().lock())? {
+        Some(line) => split(&line),
+        None => Ok(words),
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use chrono::{Datelike, Timelike};
+
 /// Milliseconds since 1970 (UTC).
 pub fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_millis() as i64)
@@ -24,9 +26,13 @@ pub fn since(then: i64) -> Duration {
 
 /// A stored time as RFC 3339 in UTC, to the second: `2026-11-21T11:22:27Z`.
 pub fn rfc3339(milliseconds: i64) -> String {
-    chrono::DateTime::from_timestamp_millis(milliseconds)
-        .map(|time| time.format("%Y-%m-%dT%H:%M:%SZ").to_string())
-        .unwrap_or_default()
+    // Not by a pattern, which would be read anew for each row of a long list.
+    let written = chrono::DateTime::from_timestamp_millis(milliseconds).map(|time| {
+        let (year, month, day) = (time.year(), time.month(), time.day());
+        let (hour, minute, second) = (time.hour(), time.minute(), time.second());
+        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    });
+    written.unwrap_or_default()
 }
 
 /// Reads a time of RFC 3339 as others write it; nothing where it is none, or before 1970.
@@ -50,5 +56,23 @@ pub fn ago(milliseconds: i64) -> String {
         60..3600 => format!("{} min ago", seconds / 60),
         3600..172_800 => format!("{} h ago", seconds / 3600),
         _ => format!("{} days ago", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_written_and_read_in_one_form() {
+        for (milliseconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (1_763_724_147_999, "2025-11-21T11:22:27Z"),
+            (-1_000, "1969-12-31T23:59:59Z"),
+            (i64::MAX, ""),
+        ] {
+            assert_eq!(rfc3339(milliseconds), text);
+        }
+        assert_eq!(parse_rfc3339("2025-11-21T12:22:27+01:00"), Some(1_763_724_147_000));
     }
 }

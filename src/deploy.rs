@@ -9,6 +9,7 @@ mod container;
 mod deployment;
 mod edited;
 mod former_log;
+mod given;
 mod health;
 mod preflight;
 mod probe;
@@ -19,6 +20,7 @@ mod retire;
 mod rollout;
 mod scheduler;
 mod source;
+mod tasks;
 #[cfg(test)]
 mod tests;
 
@@ -30,8 +32,10 @@ use queue::{Request, begin};
 pub use queue::{hold, refuse_locked};
 pub use recover::recover;
 use release::Changes;
+pub use release::DEFAULT_PORT;
 pub use retire::{apps_to_retire, retire_app};
 use rollout::Reuse;
+use tasks::{After, Tasks};
 
 use serde::{Deserialize, Serialize};
 
@@ -160,7 +164,8 @@ fn request<'a>(context: &Context<'a>, app: &'a AppName, action: &'a Action) -> R
 /// Makes the new containers and proves them healthy: all that can be undone.
 ///
 /// `commit`: what is built, for the actions that build.
-async fn prove(deploy: &ActiveDeploy<'_>, action: &Action, commit: Option<CommitId>) -> Result<rollout::Healthy> {
+async fn prove(deploy: &ActiveDeploy<'_>, action: &Action, commit: Option<CommitId>) -> Result<Proven> {
+    let mut after = None;
     let (release, reuse) = match action {
         Action::Push(_) | Action::Rebuild => {
             let commit = commit.ok_or_else(|| Error::bug("a build without a commit"))?;
@@ -172,10 +177,19 @@ async fn prove(deploy: &ActiveDeploy<'_>, action: &Action, commit: Option<Commit
                 source::check_branch(deploy, push)?;
             }
             let source = source::checkout(deploy, commit, &origin).await?;
-            let plan = build::plan(deploy, source)?;
-            let image = build::image(deploy, plan).await?;
-            let release = release::cut(deploy, image, commit, &reason)?;
-            (release::run_command(deploy, release).await?, Reuse::None)
+            let planned = build::plan(deploy, source, commit)?;
+            let given = given::variables(deploy, &planned.plan.variables)?;
+            let mut built = build::image(deploy, planned).await?;
+            let tasks = Tasks {
+                scripts: std::mem::take(&mut built.plan.scripts),
+                flawed: std::mem::take(&mut built.plan.flawed_scripts),
+            };
+            let release = release::cut(deploy, built, commit, &reason, given)?;
+            let release = tasks::predeploy(deploy, release, &tasks).await?;
+            let release = tasks::release_command(deploy, release, &tasks).await?;
+            rollout::say_what_waits(deploy, &release)?;
+            after = Some(After::new(&release, tasks));
+            (release, Reuse::None)
         }
         Action::Edit(edit) => (release::cut_edited(deploy, edit)?, Reuse::Unchanged),
         Action::Rollback(version) => {
@@ -194,7 +208,19 @@ async fn prove(deploy: &ActiveDeploy<'_>, action: &Action, commit: Option<Commit
         Action::Restart(None) | Action::Start => (release::reuse_or_cut(deploy)?, Reuse::None),
     };
     let candidate = rollout::start(deploy, release, &reuse).await?;
-    rollout::wait_healthy(deploy, candidate).await
+    match rollout::wait_healthy(deploy, candidate).await {
+        Ok(healthy) => Ok(Proven { healthy, after }),
+        Err(error) => Err(match after {
+            Some(after) => after.explained(error),
+            None => error,
+        }),
+    }
+}
+
+/// What is ready for the switch, and what runs after it.
+struct Proven {
+    healthy: rollout::Healthy,
+    after: Option<After>,
 }
 
 /// A formation as it is typed: `web=2 worker=1`.
@@ -204,13 +230,16 @@ fn words(formation: &[(ProcessType, u32)]) -> String {
 }
 
 /// Switches to what was proven, or undoes everything.
-async fn conclude(deploy: &ActiveDeploy<'_>, proven: Result<rollout::Healthy>) -> Result<Deployed> {
+async fn conclude(deploy: &ActiveDeploy<'_>, proven: Result<Proven>) -> Result<Deployed> {
     let committed = match proven {
-        Ok(healthy) => rollout::switch(deploy, healthy).await,
+        Ok(Proven { healthy, after }) => rollout::switch(deploy, healthy).await.map(|live| (live, after)),
         Err(error) => Err(error),
     };
     match committed {
-        Ok(live) => {
+        Ok((live, after)) => {
+            if let Some(after) = after {
+                tasks::after_switch(deploy, &after).await;
+            }
             rollout::announce(deploy, &live);
             retire::hand_over(deploy).await;
             Ok(live)

@@ -6,8 +6,11 @@ mod caps;
 mod facts;
 mod fault;
 mod helper;
+mod image_config;
 mod images;
+mod layer;
 mod listen;
+mod log;
 mod spec;
 mod usage;
 
@@ -15,7 +18,6 @@ use std::{collections::HashMap, time::Duration};
 
 use bollard::{
     Docker,
-    container::LogOutput,
     exec::StartExecResults,
     models::{ContainerUpdateBody, EndpointIpamConfig, ExecConfig, Ipam, IpamConfig, NetworkCreateRequest},
     query_parameters as query,
@@ -25,7 +27,10 @@ pub use caps::Capped;
 pub use facts::Facts;
 use fault::failed;
 use futures_util::{Stream, StreamExt, TryStreamExt};
+pub use image_config::ImageFacts;
 pub use images::Image;
+pub use listen::Listening;
+pub use log::LogLine;
 pub use spec::{ContainerSpec, Labels};
 pub use usage::Usage;
 
@@ -102,22 +107,6 @@ pub struct Event {
     pub container: String,
     /// What happened, in the engine's words: `start`, `die`, `oom`, ...
     pub action: String,
-}
-
-/// A line of a container's output.
-#[derive(Clone, Debug)]
-pub struct LogLine {
-    /// When, in RFC 3339 with nanoseconds.
-    pub time: String,
-    /// What.
-    pub text: String,
-}
-
-impl LogLine {
-    /// As people see it: `2026-11-21T11:22:27.123456789Z app[web.1]: text`.
-    pub fn of(&self, label: &str) -> String {
-        format!("{} app[{label}]: {}", self.time, self.text)
-    }
 }
 
 /// How long after it was made a container may take to be started.
@@ -297,7 +286,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Engine`].
-    pub async fn exec(&self, name: &str, arguments: [String; 3]) -> Result<(i64, String)> {
+    pub async fn exec(&self, name: &str, arguments: &[String]) -> Result<(i64, String)> {
         let failed = || failed(format!("run a command in the container {name}"));
         let config = ExecConfig {
             cmd: Some(arguments.to_vec()),
@@ -331,6 +320,23 @@ impl Engine {
             Err(error) if is_status(&error, 404) => Ok(false),
             Err(error) => Err(failed(format!("inspect the image {image}"))(error)),
         }
+    }
+
+    /// What an image says about how it is run.
+    ///
+    /// # Errors
+    /// [`Error::Engine`].
+    pub async fn image_facts(&self, image: &ImageId) -> Result<ImageFacts> {
+        let inspected = self.docker.inspect_image(&image.0).await;
+        let inspected = inspected.map_err(failed(format!("inspect the image {image}")))?;
+        Ok(image_config::facts(inspected.config.unwrap_or_default()))
+    }
+
+    /// The TCP ports that a container says it listens on, by EXPOSE of its image, the lowest first.
+    pub async fn exposed(&self, name: &str) -> Vec<u16> {
+        let inspected = self.docker.inspect_container(name, None::<query::InspectContainerOptions>).await;
+        let config = inspected.ok().and_then(|inspected| inspected.config);
+        image_config::tcp_ports(&config.and_then(|config| config.exposed_ports).unwrap_or_default())
     }
 
     /// Sets whether the engine starts a container again when it ends. One that is gone or going is fine.
@@ -451,41 +457,9 @@ impl Engine {
         })
     }
 
-    /// A container's output: the last `tail` lines (all where none is given), then what follows if `follow`.
-    pub fn logs(&self, name: &str, tail: Option<u32>, follow: bool) -> impl Stream<Item = Result<LogLine>> + use<> {
-        let options = query::LogsOptions {
-            follow,
-            stdout: true,
-            stderr: true,
-            timestamps: true,
-            tail: tail.map_or_else(|| "all".to_owned(), |lines| lines.to_string()),
-            ..Default::default()
-        };
-        self.docker.logs(name, Some(options)).map_err(failed(format!("read the log of {name}"))).map_ok(|output| {
-            let message = match &output {
-                LogOutput::StdErr { message }
-                | LogOutput::StdOut { message }
-                | LogOutput::StdIn { message }
-                | LogOutput::Console { message } => String::from_utf8_lossy(message),
-            };
-            let (time, text) = message.split_once(' ').unwrap_or((&message, ""));
-            LogLine { time: time.to_owned(), text: text.trim_end_matches(['\r', '\n']).to_owned() }
-        })
-    }
-
-    /// The last lines a container printed, as one text; empty where there are none or the container is gone.
-    pub async fn last_output(&self, name: &str, lines: u32) -> String {
-        let mut lines: Vec<LogLine> =
-            self.logs(name, Some(lines), false).filter_map(|line| async { line.ok() }).collect().await;
-        // What came over stderr and over stdout at nearly the same time is not always in order.
-        lines.sort_by(|left, right| left.time.cmp(&right.time));
-        let lines: Vec<String> = lines.into_iter().map(|line| line.text).collect();
-        lines.join("\n")
-    }
-
     /// The ports a running container listens on, in the words of `listen`; none where the host cannot
     /// tell, because the engine is not on it.
-    pub async fn listening(&self, name: &str) -> Option<listen::Listening> {
+    pub async fn listening(&self, name: &str) -> Option<Listening> {
         let inspected = self.docker.inspect_container(name, None::<query::InspectContainerOptions>).await.ok()?;
         listen::of_process(inspected.state?.pid?)
     }

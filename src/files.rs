@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, ErrorKind, Write},
+    io::{self, ErrorKind, Seek, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
@@ -141,6 +141,18 @@ fn write_synced(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
 /// A new name is on the disk only once its directory is.
 fn sync_directory_of(path: &Path) -> io::Result<()> {
     File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+}
+
+/// A file that is in memory only and has no name for others, with its content, to be read from its beginning.
+///
+/// # Errors
+/// [`Error::Host`].
+pub fn in_memory(what: &str, content: &[u8]) -> Result<File> {
+    let action = || format!("keep the {what} in memory");
+    let file = rustix::fs::memfd_create(what, rustix::fs::MemfdFlags::CLOEXEC);
+    let mut file = File::from(file.map_err(|errno| Error::io(action())(errno.into()))?);
+    file.write_all(content).and_then(|()| file.rewind()).map_err(Error::io(action()))?;
+    Ok(file)
 }
 
 #[cfg(test)]

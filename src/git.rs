@@ -1,9 +1,11 @@
 //! Bare repositories, their references, and the hooks git runs in a push.
 
+mod incoming;
 mod receive;
 
 use std::{os::unix::fs::symlink, path::Path};
 
+pub use incoming::Incoming;
 pub use receive::{ProcReceive, RefUpdate, read_updates, refuse_service};
 
 use crate::{
@@ -47,6 +49,18 @@ impl Service {
             Service::Archive => "upload-archive",
         }
     }
+}
+
+/// The words by which Git LFS asks for large files over SSH (git-lfs-authenticate, and git-lfs-transfer in newer ones).
+const LFS_WORDS: [&str; 2] = ["git-lfs-authenticate", "git-lfs-transfer"];
+
+/// What is said to Git LFS in place of the service that it asks for, in the one line that it shows; nothing if the first
+/// word of a session's command is another.
+pub fn lfs_refusal(word: &str) -> Option<&'static str> {
+    LFS_WORDS.contains(&word).then_some(
+        "Git LFS is not served here: take the files out of it with `git lfs migrate export --everything \
+         --include=PATTERN`, or list them in .dockerignore and push with `git push --no-verify`",
+    )
 }
 
 /// Makes an app's bare repository where it is missing, set up so that a push of a branch is a deploy.
@@ -156,6 +170,26 @@ pub fn moved_away(
     }
     let follows = repository.graph_descendant_of(new.oid(), current.oid()).map_err(|error| failed(&error))?;
     Ok((!follows).then_some(current))
+}
+
+/// The commit that an object is, or that it is a tag of; none where it is something else.
+///
+/// # Errors
+/// `SourceError::Unreadable`.
+pub fn commit_of(path: &Path, object: CommitId) -> Result<Option<CommitId>> {
+    incoming::commit_of(&open(path)?, object)
+}
+
+/// Whether there is a branch of that name.
+///
+/// # Errors
+/// `SourceError::Unreadable`.
+pub fn has_branch(path: &Path, branch: &BranchName) -> Result<bool> {
+    match open(path)?.refname_to_id(&branch.reference()) {
+        Ok(_) => Ok(true),
+        Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(false),
+        Err(error) => Err(failed(&error)),
+    }
 }
 
 fn pin_name(deployment: DeployId) -> String {

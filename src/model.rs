@@ -32,9 +32,12 @@ pub use access::{Access, Caller, Door, Grant, Needed, Refusal, Right, Role, allo
 pub use actor::Actor;
 pub use app::{App, AppLock, AppName, AppState};
 pub use caps::BuildCaps;
-pub use check::{Check, CheckMode, HttpProbe, Probe};
+pub use check::{Check, CheckMode, HttpProbe, ImageCheck, Probe};
 pub use command_line::shell_arguments;
-pub use config::{ConfigMap, EnvKey, MASK, check_variable, edits_between, port_of};
+pub use config::{
+    ConfigMap, EnvKey, MASK, check_environment, check_variable, edits_between, port_of, rev_names, rev_variables,
+    size_of,
+};
 pub use deployment::{DeployState, Deployment, DeploymentKind, Phase, Stop};
 pub use edit::Edit;
 pub use event::{Change, Event, EventFilter, Outcome, Subject};
@@ -48,9 +51,9 @@ pub use key::PublicKey;
 pub(crate) use names::words;
 pub use names::{BranchName, CommitId, KeyName};
 pub use operation::{Operation, OperationKind, OperationState};
-pub use process::{ProcessSpec, ProcessType};
+pub use process::{ProcessSpec, ProcessType, Which};
 pub use process_settings::{ProcessSettings, RestartPolicy, RunSettings};
 pub use property::{Effect, Noun, Override, Property, PropertyChange, PropertyRow, Scope};
-pub use release::{ImageId, Release, ReleaseStatus, ReleaseVersion, formation};
+pub use release::{ImageId, Release, ReleaseStatus, ReleaseVersion, formation, process_types};
 pub use scheduler::Scheduler;
 pub use status::{Condition, Status, app_status};

@@ -14,6 +14,19 @@ use crate::{Error, Result, error::StoreError, files, model::ConfigMap, settings,
 /// Under which name the database keeps the public half of the identity that everything in it is sealed to.
 const SEALED_TO: &str = "sealed_to";
 
+/// Makes up a secret: 64 hexadecimal digits from the kernel's random numbers.
+///
+/// # Errors
+/// [`Error::Host`].
+pub fn made_up() -> Result<String> {
+    let mut bytes = [0_u8; 32];
+    let filled = rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty());
+    match filled.map_err(|error| Error::io("get random numbers")(error.into()))? {
+        filled if filled == bytes.len() => Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect()),
+        filled => Err(Error::bug(format!("{filled} random bytes"))),
+    }
+}
+
 /// The instance's identity, which seals and opens. The database says which one seals; the file may hold the next one
 /// beside it while it is rotated, and this value keeps those that it knew, so that nothing read before is lost on it.
 #[derive(Clone)]

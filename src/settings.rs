@@ -498,7 +498,7 @@ pub struct Session {
     /// From where they come.
     pub address: Option<std::net::IpAddr>,
     /// The command line the client sent. It travels in the environment, not in argv, because it may hold a secret
-    /// and argv is for everybody to read.
+    /// and argv is for everybody to read. One that is longer than a variable can be is in several.
     pub command: Option<String>,
 }
 
@@ -506,8 +506,37 @@ pub struct Session {
 pub const ACTOR_VARIABLE: &str = "PAAS_ACTOR";
 /// The variable of [`Session::address`].
 pub const ADDRESS_VARIABLE: &str = "PAAS_ADDRESS";
-/// The variable of [`Session::command`].
-pub const COMMAND_VARIABLE: &str = "PAAS_SSH_COMMAND";
+/// The first variable of [`Session::command`]. The others have a number behind it, from 2.
+const COMMAND_VARIABLE: &str = "PAAS_SSH_COMMAND";
+/// How much of a command line is in one variable: Linux takes 131,071 bytes with its name (execve(2)).
+const COMMAND_PIECE: usize = 100_000;
+
+/// The variables that a command line travels in.
+pub fn command_variables(mut command: &str) -> Vec<(String, &str)> {
+    let mut variables = Vec::new();
+    while variables.is_empty() || !command.is_empty() {
+        let mut end = COMMAND_PIECE.min(command.len());
+        while !command.is_char_boundary(end) {
+            end -= 1;
+        }
+        let (piece, rest) = command.split_at(end);
+        variables.push((command_variable(variables.len()), piece));
+        command = rest;
+    }
+    variables
+}
+
+fn command_variable(index: usize) -> String {
+    if index == 0 { COMMAND_VARIABLE.to_owned() } else { format!("{COMMAND_VARIABLE}_{}", index + 1) }
+}
+
+/// Reads a command line from the variables that it travelled in.
+fn command(variable: impl Fn(&str) -> Option<String>) -> Option<String> {
+    let mut command = variable(COMMAND_VARIABLE)?;
+    let more = (1..).map_while(|index| variable(&command_variable(index)));
+    more.for_each(|piece| command.push_str(&piece));
+    Some(command)
+}
 
 impl Session {
     /// What the daemon said, if it started this process.
@@ -516,7 +545,7 @@ impl Session {
             // An empty one, and one that is no text, says something too: that this is not the owner.
             actor: std::env::var_os(ACTOR_VARIABLE).map(|actor| actor.to_string_lossy().into_owned()),
             address: variable(ADDRESS_VARIABLE).and_then(|text| text.parse().ok()),
-            command: std::env::var(COMMAND_VARIABLE).ok(),
+            command: command(|name| std::env::var(name).ok()),
         }
     }
 }
@@ -647,5 +676,16 @@ mod tests {
         variables.dedup();
         assert_eq!(variables.len(), all);
         assert!(variables.contains(&"DOCKER_HOST".to_owned()) && variables.contains(&"PAAS_KEEP_IMAGES".to_owned()));
+    }
+
+    #[test]
+    fn a_command_line_of_any_length_travels_in_variables_that_each_can_be() {
+        for text in ["", "apps:list", &"x".repeat(COMMAND_PIECE), &"ü\u{1f680}a".repeat(COMMAND_PIECE / 3)] {
+            let variables = command_variables(text);
+            assert!(variables.iter().all(|(_, piece)| piece.len() <= COMMAND_PIECE));
+            let find = |name: &str| variables.iter().find(|(known, _)| known == name).map(|(_, it)| (*it).to_owned());
+            assert_eq!(command(find).as_deref(), Some(text));
+        }
+        assert_eq!(command(|_| None), None);
     }
 }

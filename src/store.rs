@@ -7,6 +7,7 @@ mod containers;
 mod deployments;
 mod events;
 mod formation;
+mod given_variables;
 mod jobs;
 mod keys;
 mod migrate;

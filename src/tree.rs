@@ -11,6 +11,7 @@ use std::{
     ffi::OsStr,
     fs,
     io::{self, Read, Write},
+    ops::Range,
     os::unix::{
         ffi::{OsStrExt, OsStringExt},
         fs::PermissionsExt,
@@ -171,15 +172,40 @@ impl Tree {
         self.content(entry).map(Some)
     }
 
-    /// The content of a text file; bytes that are not UTF-8 are replaced, and a byte order mark is removed.
+    /// The content of a text file: in UTF-8, or in UTF-16 with a byte order mark, which some editors and shells write.
+    /// The mark is removed, and bytes that are not UTF-8 are replaced.
     ///
     /// # Errors
     /// As [`Tree::read`].
     pub fn read_text(&self, path: impl AsRef<Path>) -> Result<Option<String>> {
-        Ok(self.read(path)?.map(|bytes| {
-            let text = String::from_utf8_lossy(&bytes);
-            text.trim_start_matches('\u{feff}').to_owned()
-        }))
+        Ok(self.read(path)?.map(|bytes| text_of(&bytes)))
+    }
+
+    /// The first bytes of a file, at most `limit`; links that stay within the source are followed. Nothing if there is
+    /// none, or if it is too large to be a script or a manifest.
+    ///
+    /// # Errors
+    /// `SourceError::Unreadable` if it cannot be read.
+    pub fn read_head(&self, path: impl AsRef<Path>, limit: usize) -> Result<Option<Vec<u8>>> {
+        let Some(entry) = self.resolve(path.as_ref())? else { return Ok(None) };
+        if self.size(entry)? > READ_LIMIT {
+            return Ok(None);
+        }
+        let mut head = self.content(entry)?;
+        head.truncate(limit);
+        Ok(Some(head))
+    }
+
+    /// Whether a file has a size within a range and begins with one of these bytes. Only files of such a size are read.
+    ///
+    /// # Errors
+    /// `SourceError::Unreadable` if it cannot be read.
+    pub fn begins_with(&self, entry: &Entry, sizes: &Range<u64>, beginnings: &[&[u8]]) -> Result<bool> {
+        if entry.kind == EntryKind::Symlink || !sizes.contains(&self.size(entry)?) {
+            return Ok(false);
+        }
+        let content = self.content(entry)?;
+        Ok(beginnings.iter().any(|beginning| content.starts_with(beginning)))
     }
 
     /// The names at the root, directories with a slash at the end.
@@ -422,6 +448,19 @@ fn checked_name(name: &[u8]) -> Result<&OsStr> {
 
 fn is_dot_git(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b".git")
+}
+
+/// The text of a file, without a byte order mark.
+fn text_of(bytes: &[u8]) -> String {
+    let units = |pair_of: fn([u8; 2]) -> u16| -> Vec<u16> {
+        bytes[2..].as_chunks::<2>().0.iter().map(|pair| pair_of(*pair)).collect()
+    };
+    let text = match bytes {
+        [0xff, 0xfe, ..] => String::from_utf16_lossy(&units(u16::from_le_bytes)),
+        [0xfe, 0xff, ..] => String::from_utf16_lossy(&units(u16::from_be_bytes)),
+        _ => String::from_utf8_lossy(bytes).into_owned(),
+    };
+    text.trim_start_matches('\u{feff}').to_owned()
 }
 
 /// A link's target as a path from the root of the source, or nothing if it leads out of the source.

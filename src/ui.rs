@@ -1,6 +1,7 @@
 //! The only code that prints. Data goes to stdout; talk goes to stderr; no cursor is moved where stderr is no terminal.
 
 mod deploy_log;
+pub mod escapes;
 mod table;
 
 use std::{
@@ -61,8 +62,9 @@ impl Text {
             Text::Line(text) => text.clone(),
             // A header over nothing says nothing.
             Text::Table { rows, .. } if rows.is_empty() => String::new(),
-            Text::Table { header, rows } => table::table(header, rows),
-            Text::Facts(facts) => table::facts(facts),
+            // Errors of apps, messages of other users: what is in them is not for the terminal to obey.
+            Text::Table { header, rows } => escapes::harmless(&table::table(header, rows)).into_owned(),
+            Text::Facts(facts) => escapes::harmless(&table::facts(facts)).into_owned(),
             Text::Parts(parts) => {
                 let parts = parts.iter().map(Text::render).filter(|part| !part.is_empty());
                 parts.map(|part| part.trim_end_matches('\n').to_owned()).collect::<Vec<_>>().join("\n\n")
@@ -135,14 +137,32 @@ impl Ui {
         })
     }
 
-    /// Writes a line of a log to stdout; an empty one only looks whether anybody still reads.
+    /// Writes a line of a log to stdout. Where it may reach a terminal, it gives that no orders: only a file gets it as
+    /// it is.
     ///
     /// # Errors
     /// As [`Ui::raw`].
     pub fn log_line(self, line: &str) -> Result<()> {
-        if !line.is_empty() {
-            return self.raw(format!("{line}\n").as_bytes());
-        }
+        let is_file = rustix::fs::fstat(std::io::stdout())
+            .is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file());
+        let line = if is_file { Cow::Borrowed(line) } else { escapes::harmless(line) };
+        self.raw(format!("{line}\n").as_bytes())
+    }
+
+    /// Writes a JSON document to stdout, in a line.
+    ///
+    /// # Errors
+    /// As [`Ui::raw`].
+    pub fn record(self, record: &impl Serialize) -> Result<()> {
+        let line = serde_json::to_string(record).map_err(Error::bug)?;
+        self.raw(format!("{line}\n").as_bytes())
+    }
+
+    /// Looks whether anybody still reads stdout.
+    ///
+    /// # Errors
+    /// A silent one where nobody does, to end what would go on.
+    pub fn is_read(self) -> Result<()> {
         let stdout = std::io::stdout();
         let mut polled = [rustix::event::PollFd::new(&stdout, rustix::event::PollFlags::empty())];
         let gone = rustix::event::PollFlags::ERR | rustix::event::PollFlags::HUP;
@@ -187,7 +207,8 @@ impl Ui {
     /// Says what went wrong, why, and what to type; as a JSON document for programs.
     pub fn error(self, error: &Error) {
         match self.format {
-            Format::Text => to_stderr(&error_text(error)),
+            // It may have the last lines of an app.
+            Format::Text => to_stderr(&escapes::harmless(&error_text(error))),
             Format::Json => to_stderr(&error_json(error)),
         }
     }

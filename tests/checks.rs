@@ -169,3 +169,95 @@ fn checks_can_be_skipped_and_the_old_stopped_first() {
     let report = server.json(&["checks:report", "shop"]);
     assert_eq!(report["processes"][0]["mode"], json!("enabled"));
 }
+
+#[test]
+fn an_app_that_warms_up_is_told_nothing_of_addresses_and_one_that_never_listens_is_told_so() {
+    let server = Server::start();
+    let repository = server.empty_repository("shop");
+    let dockerfile = |command: &str| format!("FROM busybox:stable\nEXPOSE 5000\nCMD {command}\n");
+    // A port of its own, on its own address, is no sign of a mistake while there is time left.
+    let warm = "(httpd -f -p 127.0.0.1:9229 &); sleep 8; exec httpd -f -p 5000 -h /etc";
+    repository.write("Dockerfile", &dockerfile(warm)).commit("warm");
+    let pushed = repository.push().expect_success();
+    let talk = pushed.talk();
+    assert!(
+        talk.contains("is not healthy yet, waiting up to 1 min 0 s: it does not listen on port 5000 yet"),
+        "{talk}"
+    );
+    assert!(!talk.contains("it listens on"), "{talk}");
+
+    server.paas(&["checks:set", "shop", "timeout=7s", "--no-restart"]).expect_success();
+    repository.write("Dockerfile", &dockerfile("sleep 1000")).commit("never");
+    let pushed = repository.push().expect_code(1).says("it listens on no port at all yet");
+    pushed.says("did not become healthy within 7.0 s: it listens on no port at all");
+}
+
+#[test]
+fn an_app_that_knows_nothing_of_port_is_found_where_expose_says() {
+    let server = Server::start();
+    let repository = server.empty_repository("shop");
+    // The first EXPOSE is what it is told.
+    let dockerfile = "FROM busybox:stable\nEXPOSE 3003 3000\nCMD exec httpd -f -p 3003 -h /etc\n";
+    repository.write("Dockerfile", dockerfile).commit("first");
+    let pushed = repository.push().expect_success().says("Port 3003, from the first EXPOSE in Dockerfile");
+    assert!(!pushed.talk().contains("requests go there"), "{pushed}");
+    assert_eq!(server.get("shop", "/hostname").status, 200);
+
+    // One that listens on another of them is found before the time is over, and the release says so.
+    repository.replace("Dockerfile", "-p 3003", "-p 3000").commit("second");
+    let begun = std::time::Instant::now();
+    let pushed = repository.push().expect_success();
+    pushed.says("web.1 does not listen on port 3003").says("EXPOSE names port 3000, so its requests go there");
+    assert!(begun.elapsed().as_secs() < 40, "the whole time was waited");
+    assert_eq!(server.get("shop", "/hostname").status, 200);
+    assert_eq!(server.json(&["releases:info", "shop"])["port"], 3000);
+    wait_until_over(&server, "shop");
+    let containers = server.containers();
+    // What comes after knows it, and keeps what runs.
+    server.paas(&["checks:set", "shop", "interval=9s"]).expect_success();
+    assert_eq!(server.containers(), containers);
+    let ran = server.paas(&["config:set", "shop", "A=1"]).expect_success();
+    assert!(!ran.talk().contains("does not listen"), "{}", ran.talk());
+    assert_eq!(server.get("shop", "/hostname").status, 200);
+
+    // A config that says another port is no hindrance either; a check that names its port means that one.
+    server.paas(&["config:set", "shop", "PORT=4000"]).expect_success().says("EXPOSE names port 3000");
+    assert_eq!(server.get("shop", "/hostname").status, 200);
+    server.paas(&["checks:set", "shop", "port=4000", "timeout=2s"]).expect_code(1).says("not on port 4000");
+}
+
+#[test]
+fn the_healthcheck_of_an_image_is_the_check_where_none_is_given() {
+    let server = Server::start();
+    let repository = server.empty_repository("shop");
+    let health = "HEALTHCHECK --interval=7s --retries=2 CMD test -e /tmp/well || { echo not well; exit 1; }";
+    let dockerfile = |command: &str| format!("FROM busybox:stable\n{health}\nCMD {command}\n");
+    let well = "(sleep 2; touch /tmp/well) & exec httpd -f -p $PORT -h /etc";
+    repository.write("Dockerfile", &dockerfile(well)).commit("first");
+    let pushed = repository.push().expect_success();
+    let line = "test -e /tmp/well || { echo not well; exit 1; }";
+    pushed
+        .says(&format!("web is checked by the HEALTHCHECK of its image: {line}"))
+        .says("the HEALTHCHECK of its image exited with 0, and port 5000 is open");
+    let check = || server.json(&["checks:report", "shop"])["processes"][0].clone();
+    assert_eq!(check()["probe"]["image"], json!(["/bin/sh", "-c", line]));
+    assert_eq!((&check()["interval_seconds"], &check()["attempts"]), (&json!(7), &json!(2)));
+    let report = server.paas(&["checks:report", "shop"]).expect_success().stdout;
+    assert!(report.contains(&format!("HEALTHCHECK of the image: {line}")), "{report}");
+    server.paas(&["checks:run", "shop"]).expect_success();
+
+    // It is asked from the inside, and requests come from the outside: the port counts too.
+    let before = Untouched::before(&server, &repository, "shop");
+    server.paas(&["checks:set", "shop", "timeout=3s", "--no-restart"]).expect_success();
+    repository.write("Dockerfile", &dockerfile("touch /tmp/well; exec httpd -f -p 127.0.0.1:5000")).commit("inside");
+    repository.push().expect_code(1).says("it listens on 127.0.0.1:5000 only");
+    repository.write("Dockerfile", &dockerfile("exec httpd -f -p $PORT -h /etc")).commit("sick");
+    let pushed = repository.push().expect_code(1).says("the HEALTHCHECK of its image exited with 1: not well");
+    pushed.says("`paas checks:set shop type=http --no-restart` asks over HTTP instead");
+    drop(before);
+
+    // What somebody sets goes before it.
+    server.paas(&["checks:set", "shop", "type=http", "--no-restart"]).expect_success();
+    repository.push().expect_success().says("answered 404");
+    assert_eq!(check()["probe"]["http"]["path"], json!(null));
+}

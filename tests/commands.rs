@@ -311,6 +311,10 @@ fn a_laptop_has_the_same_commands_in_a_clone_with_a_remote() {
     run(command(&by_name).args(["apps:exists", "nope"])).expect_code(3);
     run(command(&by_name).args(["config:set", "blog", "A=it's  \"so\" $HOME"])).expect_success();
     assert_eq!(server.json(&["config:get", "blog", "A"])["A"], "it's  \"so\" $HOME");
+    // A line longer than a word for ssh, or a request of it, can be.
+    let values = ["B", "C", "D"].map(|key| format!("{key}={}", "'".repeat(90_000)));
+    run(command(&by_name).args(["config:set", "blog"]).args(&values)).expect_success();
+    assert_eq!(server.json(&["config:get", "blog", "D"])["D"], "'".repeat(90_000));
     run_with_input(command(&by_name).args(["apps:destroy", "blog"]), "blog\n")
         .expect_success()
         .says("blog is destroyed");

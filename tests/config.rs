@@ -1,6 +1,6 @@
 //! Config: what may be set, what is shown to whom, and what a running app gets of it.
 
-use crate::harness::{Repository, Server};
+use crate::harness::{Repository, Server, command, run};
 
 /// A page that says the app's environment, listening where `PORT` says; and an app that ends at once where told to.
 const DOCKERFILE: &str = r#"FROM busybox:stable
@@ -80,7 +80,7 @@ fn values_are_kept_whole_and_shown_only_to_who_asks() {
     }
 
     // Sealed: it is in no file of the instance.
-    let files = crate::harness::run(crate::harness::command("grep").args(["-raF", secret]).arg(server.root()));
+    let files = run(command("grep").args(["-raF", secret]).arg(server.root()));
     assert_eq!((files.code, files.stdout.as_str()), (1, ""), "{files}");
 
     server.paas(&["config:unset", "web", "EMPTY", "NOPE"]).expect_code(3).says("web has no config variable NOPE");
@@ -202,4 +202,54 @@ two""#,
     server.paas(&["ps:stop", "web"]).expect_success();
     server.paas(&["config:set", "web", "ASLEEP=1"]).expect_success().says("the next deploy or restart applies it");
     assert_eq!(server.get("web", "/").status, 503);
+}
+
+#[test]
+fn what_no_process_could_be_started_with_is_refused_when_it_is_set() {
+    let server = Server::start();
+    let repository = repository(&server);
+    server.paas(&["apps:create", "web"]).expect_success();
+    let value = |length: usize| "x".repeat(length);
+    // More over ssh than one variable of the environment can hold.
+    // Of the client's own words none may be longer than that either, so a value comes in pieces.
+    let over_ssh = |words: &[String]| {
+        run(server.ssh_command(&server.key()).args(["config:set", "web", "--no-restart"]).args(words))
+    };
+    let pair = |key: &str, length: usize| format!("{key}={}", value(length));
+    over_ssh(&[pair("A", 80_000), pair("B", 80_000), pair("C", 80_000)]).expect_success().says("saved");
+    assert_eq!(server.json(&["config:get", "web", "B"])["B"], value(80_000));
+    let long = |length: usize| over_ssh(&[format!("LONG='{}", value(60_000)), format!("{}'", value(length - 60_001))]);
+    let refused = long(131_067).expect_code(2);
+    let refused = refused.says("\"LONG\" is not a valid variable of the config: it has 131072 bytes with its name");
+    assert!(!refused.stderr.contains("xxx"), "a value is shown");
+    long(131_066).expect_success();
+
+    // As large as can be, and it starts; larger, and it is refused with the sizes.
+    let keys: Vec<String> = (10..24).map(|index| format!("V{index}")).collect();
+    for pair in keys.chunks(2) {
+        let words: Vec<String> = pair.iter().map(|key| format!("{key}={}", value(120_000))).collect();
+        over_ssh(&words).expect_success();
+    }
+    let most = 2_093_056
+        - server
+            .json(&["config:show", "web", "--reveal"])
+            .as_object()
+            .unwrap()
+            .iter()
+            .fold(0, |sum, (key, value)| sum + key.len() + value.as_str().unwrap().len() + 1 + 9);
+    let set = |length: usize| server.paas(&["config:set", "web", &format!("LAST={}", value(length)), "--no-restart"]);
+    let refused = set(most - 13).expect_code(2).says("2093057 bytes in 19 variables").says("2093056 at most");
+    refused.says("the largest here: LONG with 131071, V23 with 120004");
+    set(most - 14 - 1000).expect_success();
+    repository.push().expect_success();
+    assert_eq!(server.get("web", "/index.html").status, 404, "it runs");
+
+    // A release is refused too, where its image or its command is what is too much.
+    set(most - 14).expect_success();
+    let before = server.json(&["releases:list", "web"]);
+    repository.write("Procfile", &format!("web: : {}; exec httpd -f -p $PORT -h /www\n", value(3000))).commit("second");
+    repository.push().expect_code(1).says("is not a valid environment").says("2093056 at most");
+    assert_eq!(server.json(&["releases:list", "web"]), before);
+    // What is too large becomes smaller step by step.
+    server.paas(&["config:unset", "web", "LAST", "--no-restart"]).expect_success();
 }

@@ -95,6 +95,44 @@ fn what_cannot_be_built_changes_nothing() {
 }
 
 #[test]
+fn a_script_that_cannot_run_is_named() {
+    let served = Served::start();
+    let script = "#!/bin/sh\r\nexec httpd -f -p $PORT\r\n";
+    let dockerfile = |rest: &str| format!("FROM busybox:stable\nCOPY run /opt/run\nRUN chmod +x /opt/run\n{rest}\n");
+    let hint = "write `* text=auto eol=lf` (or `*.sh text eol=lf`) in a file named .gitattributes, then `git add \
+                --renormalize .`, commit and push again";
+    let flaw = "run has Windows line endings (CRLF), with which it cannot run";
+    let mut step = "web.1 exited with code 127, ".to_owned();
+    for rest in [
+        "CMD [\"/opt/run\"]",
+        "ENTRYPOINT [\"/opt/run\"]",
+        "CMD exec /opt/run",
+        "CMD [\"sh\", \"/opt/run\"]",
+        "CMD [\"httpd\", \"-f\", \"-p\", \"5000\"]",
+    ] {
+        let mut files = vec![("Dockerfile", dockerfile(rest)), ("run", script.to_owned())];
+        if rest.contains("httpd") {
+            files.push(("Procfile", "release: /opt/run\nweb: httpd -f -p $PORT\n".to_owned()));
+            step = "the release command exited with code 127: ".to_owned();
+        }
+        let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
+        let pushed = served.push(&files).expect_code(1).says(flaw).says(&format!("hint: {hint}"));
+        assert!(rest.contains("sh\"") || pushed.talk().contains(&step), "{rest}: {pushed}");
+        served.before.check(&served.server, &served.repository);
+    }
+    // A step of the build, and a script that another one runs.
+    let dockerfile = dockerfile("RUN /opt/run");
+    served.push(&[("Dockerfile", &dockerfile), ("run", script)]).expect_code(1).says(flaw).says(hint);
+    let dockerfile = "FROM busybox:stable\nCOPY . /app\nRUN chmod +x /app/*\nWORKDIR /app\nCMD [\"/app/start\"]\n";
+    let start = "#!/bin/sh\nset -e\n./inner\n";
+    served
+        .push(&[("Dockerfile", dockerfile), ("start", start), ("inner", script)])
+        .expect_code(1)
+        .says("inner has Windows line endings (CRLF)");
+    served.unchanged("inner has Windows line endings (CRLF)");
+}
+
+#[test]
 fn what_does_not_start_changes_nothing() {
     let served = Served::start();
 
@@ -111,9 +149,14 @@ fn what_does_not_start_changes_nothing() {
     served.unchanged("the release command exited with code 3");
 
     // A worker that ends fails the deploy, though web is well.
-    let files = [("Dockerfile", WITHOUT_CAUSE), ("Procfile", "web: httpd -f -p 5000\nworker: echo no queue; exit 4\n")];
+    let files = [
+        ("Dockerfile", WITHOUT_CAUSE),
+        ("Procfile", "web: httpd -f -p 5000\nworker: echo no queue; exit 4\n"),
+        ("paas.toml", "[processes.worker]\nscale = 1\n"),
+    ];
     let pushed = served.push(&files).says("worker.1 exited with code 4").says("no queue");
-    assert_refused(pushed, "the app exited: v1 still serves", hint);
+    let kept_out = format!("{hint}; a task that is started by hand is kept out by `paas ps:scale APP worker=0`");
+    assert_refused(pushed, "the app exited: v1 still serves", &kept_out);
     served.unchanged("worker.1 exited with code 4");
 
     // A command that is not in the image.

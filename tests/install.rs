@@ -116,6 +116,90 @@ fn installs_and_goes_away() {
     install(&machine, &["--uninstall", "--purge"]).expect_success();
 }
 
+/// Packs the binary under test as a release, into a directory of the machine, and returns the archive's path.
+fn pack_release(machine: &Machine) -> String {
+    let out = machine.directory.path().join("release");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/release");
+    let packed = run(command(script).arg("--binary").arg(machine.paas()).arg("--out").arg(&out)).expect_success();
+    let archive = packed.stdout.trim().to_owned();
+    assert!(Path::new(&format!("{archive}.sha256")).is_file(), "{packed}");
+    archive
+}
+
+#[test]
+fn a_packed_release_installs_without_a_clone_and_a_toolchain() {
+    let name = "install::a_packed_release_installs_without_a_clone_and_a_toolchain";
+    with_private_engine(name, |_engine| {
+        let machine = Machine::new(&["root"]);
+        let path = |name: &str| machine.directory.path().join(name).display().to_string();
+        let archive = pack_release(&machine);
+        // The script alone, where no clone is beside it.
+        std::fs::create_dir(path("alone")).unwrap();
+        std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("install.sh"), path("alone/install.sh")).unwrap();
+        let (root, public) = (path("root"), path("key.pub"));
+        let install = |script: &str, arguments: &[&str]| {
+            let usual = ["--root", &root, "--key", &public, "--http-port", "8080", "--https-port", "8443"];
+            run(machine.command(script).args(["--prefix", &path("prefix")]).args(usual).args(arguments))
+        };
+        let first = install(&path("alone/install.sh"), &["--demo", "--release", &archive]).expect_success();
+        assert!(first.stdout.contains("Hello from a Dockerfile"), "{first}");
+        let installed = files(&machine, &path("prefix"));
+        for file in ["bin/paas", "share/man/man1/paas.1", "share/bash-completion/completions/paas"] {
+            assert!(installed.iter().any(|path| path.ends_with(file)), "{file}: {installed:?}");
+        }
+
+        // Unpacked by hand, it needs no option.
+        run(command("tar").args(["-xzf", &archive, "-C", &path("alone"), "--strip-components=1"])).expect_success();
+        install(&path("alone/install.sh"), &["--demo"]).expect_success();
+        run(machine.command(path("alone/install.sh")).args(["--prefix", &path("prefix"), "--uninstall", "--purge"]))
+            .expect_success();
+    });
+}
+
+#[test]
+fn a_release_that_is_not_what_it_should_be_changes_nothing() {
+    with_private_network("install::a_release_that_is_not_what_it_should_be_changes_nothing", || {
+        let machine = Machine::new(&[]);
+        let archive = pack_release(&machine);
+        let refused = |arguments: &[&str], said: &str| {
+            let ran = install(&machine, &[&["--root", "/nonexistent/root"], arguments].concat()).expect_code(1);
+            ran.says(said).says("hint: ");
+            assert_eq!(files(&machine, "/etc/paas"), [""; 0]);
+        };
+        let checksum = format!("{archive}.sha256");
+        refused(&["--release", &archive, "--sha256", &"0".repeat(64)], "does not match its checksum");
+        let right = std::fs::read_to_string(&checksum).unwrap();
+        std::fs::write(&checksum, right.replace(char::is_numeric, "0")).unwrap();
+        refused(&["--release", &archive], "does not match its checksum");
+        std::fs::remove_file(&checksum).unwrap();
+        refused(&["--release", &archive], "has no checksum beside it");
+        refused(&["--release", "http://127.0.0.1:1/paas.tar.gz"], "cannot fetch http://127.0.0.1:1/paas.tar.gz");
+
+        // What is right but not for this machine, or no release at all.
+        let pack = |name: &str, directory: &Path| -> Vec<String> {
+            let path = machine.directory.path().join(name);
+            let mut tar = command("tar");
+            run(tar
+                .args(["-czf", path.to_str().unwrap(), "-C"])
+                .arg(directory.parent().unwrap())
+                .arg(directory.file_name().unwrap()))
+            .expect_success();
+            let sum = run(command("sha256sum").arg(&path)).expect_success().stdout;
+            ["--release", path.to_str().unwrap(), "--sha256", &sum[..64]].map(str::to_owned).to_vec()
+        };
+        let words = |arguments: &[String], said: &str| {
+            refused(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), said);
+        };
+        run(command("tar").args(["-xzf", &archive, "-C"]).arg(machine.directory.path())).expect_success();
+        let unpacked = Path::new(&archive).file_name().unwrap().to_str().unwrap().trim_end_matches(".tar.gz");
+        let unpacked = machine.directory.path().join(unpacked);
+        std::fs::write(unpacked.join("ARCHITECTURE"), "z80\n").unwrap();
+        words(&pack("other.tar.gz", &unpacked), "is for z80, and this machine is");
+        std::fs::remove_file(unpacked.join("paas")).unwrap();
+        words(&pack("none.tar.gz", &unpacked), "is not a release of paas");
+    });
+}
+
 #[test]
 fn what_install_refuses_it_says_with_what_to_do() {
     with_private_network("install::what_install_refuses_it_says_with_what_to_do", refuses);
@@ -134,6 +218,9 @@ fn refuses() {
         (["--binary", "/nonexistent"], "there is no file /nonexistent"),
         (["--key", "/nonexistent"], "there is no file /nonexistent"),
         (["--purge", "--demo"], "--purge goes with --uninstall"),
+        (["--release", "/nonexistent"], "there is no file /nonexistent"),
+        (["--sha256", "abc"], "does not have 64 hexadecimal digits"),
+        (["--release=/etc/hostname", "--binary=/etc/hostname"], "--release and --binary exclude each other"),
     ] {
         install(&machine, &arguments).expect_code(2).says(message).says("hint: ");
     }

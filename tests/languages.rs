@@ -281,6 +281,21 @@ fn python_with_nothing_beside_it() {
 }
 
 #[test]
+fn python_with_a_package_that_is_compiled_here() {
+    let server = Server::start();
+    let repository = server.repository("python-none", "app");
+    let main = fs::read_to_string(repository.path.join("main.py")).unwrap();
+    repository.write("main.py", &format!("import psycopg2\n{main}"));
+    // It is published as source alone, and needs the headers of Python and of PostgreSQL's library.
+    repository.write("requirements.txt", "psycopg2==2.9.10\n").commit("a package in C");
+    repository.push().expect_success();
+    assert_eq!(server.get("app", "/").body, "Hello from Python alone v1\n");
+    let containers = server.containers();
+    let gcc = run(docker().args(["exec", &containers[0], "sh", "-c", "command -v gcc"]));
+    assert_ne!(gcc.code, 0, "the compiler stays in the build: {gcc}");
+}
+
+#[test]
 fn django_with_a_front_end() {
     let server = Server::start();
     server.paas(&["apps:create", "app"]).expect_success();

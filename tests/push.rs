@@ -316,6 +316,95 @@ fn tags_several_branches_and_deletions() {
 }
 
 #[test]
+fn a_tag_that_is_pushed_to_a_branch_deploys_its_commit() {
+    for annotated in [true, false] {
+        let server = Server::start();
+        let repository = server.repository("dockerfile", "blog");
+        let tag: &[&str] = if annotated { &["tag", "-a", "-m", "one", "v1"] } else { &["tag", "v1"] };
+        repository.git(tag).expect_success();
+        let first = repository.git(&["rev-parse", "HEAD"]).expect_success().stdout;
+        repository.replace("www/index.html", "v1", "v2").commit("second");
+        let place =
+            |name: &str| repository.git(&["ls-remote", "paas", name]).stdout.split('\t').next().unwrap().to_owned();
+
+        // There is no branch main yet, so git sends a tag of that name.
+        repository.git(&["push", "paas", "v1:main"]).expect_success().says("v1 is live");
+        assert!(server.get("blog", "/").body.contains("v1"));
+        assert_eq!(branches(&repository), ["refs/heads/main"]);
+        assert_eq!(place("main"), first.trim());
+        assert_eq!(server.json(&["releases:info", "blog"])["commit"], first.trim());
+        repository.push().expect_success();
+        server.wait_for("the second version", PATIENCE, || server.get("blog", "/").body.contains("v2"));
+
+        // Now there is one, and what is pushed to it is the tag's own object, if it has one.
+        repository.git(&["push", "--force", "paas", "v1:main"]).expect_success();
+        server.wait_for("the first version", PATIENCE, || server.get("blog", "/").body.contains("v1"));
+        assert_eq!(place("main"), first.trim());
+        repository.git(&["push", "paas", "v1:refs/tags/main"]).expect_failure().says("pushing a tag does not deploy");
+        repository.git(&["push", "paas", "main", "v1:refs/tags/main"]).expect_success();
+        assert_eq!(branches(&repository), ["refs/heads/main", "refs/tags/main"]);
+        server.wait_for("the second version", PATIENCE, || server.get("blog", "/").body.contains("v2"));
+    }
+}
+
+#[test]
+fn a_push_from_a_shallow_clone_says_how_to_get_the_rest() {
+    let server = Server::start();
+    let origin = server.repository("dockerfile", "blog");
+    origin.replace("www/index.html", "v1", "v2").commit("second");
+    let shallow = |depth: &str| {
+        let clone = server.empty_repository("blog");
+        let origin = format!("file://{}", origin.path.display());
+        clone.git(&["remote", "add", "origin", &origin]).expect_success();
+        clone.git(&["fetch", "-q", "--depth", depth, "origin", "main"]).expect_success();
+        clone.git(&["reset", "-q", "--hard", "FETCH_HEAD"]).expect_success();
+        clone
+    };
+    let refused = |clone: &Repository| {
+        let refused = clone.push().expect_failure().says("this clone is shallow");
+        assert_eq!(commands_in_hint(&refused)[0], ["git", "fetch", "--unshallow"]);
+        refused
+    };
+    let clone = shallow("1");
+    refused(&clone);
+    assert_eq!(server.paas(&["apps:list"]).expect_success().stdout, "");
+    clone.git(&["tag", "v2"]).expect_success();
+    clone.git(&["push", "paas", "v2:main"]).expect_failure().says("git fetch --unshallow");
+    clone.git(&["fetch", "--unshallow", "origin"]).expect_success();
+    clone.push().expect_success();
+    assert!(server.get("blog", "/").body.contains("v2"));
+
+    // With an app that exists, and history between that it does not have.
+    origin.replace("www/index.html", "v2", "v3").commit("third");
+    origin.replace("www/index.html", "v3", "v4").commit("fourth");
+    let clone = shallow("1");
+    let said = clone.git(&["push", "--force", "paas", "main"]).expect_failure().says("git fetch --unshallow");
+    assert!(said.talk().contains("[remote rejected]"), "{said}");
+    assert!(server.get("blog", "/").body.contains("v2"));
+    // What reaches back to what is there already lacks nothing.
+    shallow("3").push().expect_success();
+    server.wait_for("the fourth version", PATIENCE, || server.get("blog", "/").body.contains("v4"));
+}
+
+#[test]
+fn git_lfs_is_told_that_it_is_not_served() {
+    let server = Server::start();
+    let repository = server.repository("dockerfile", "blog");
+    for words in ["git-lfs-authenticate blog upload", "git-lfs-transfer 'blog' download"] {
+        let refused = server.ssh(words).expect_code(4);
+        assert_eq!(refused.stdout, "");
+        let talk: Vec<&str> = refused.stderr.lines().collect();
+        assert!(talk.len() == 1 && talk[0].starts_with("Git LFS is not served here: "), "{refused}");
+    }
+    let pointer = format!("version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize 12345\n", "0".repeat(64));
+    repository.write("www/a.jpg", &pointer).commit("a picture");
+    repository.push().expect_failure().says("www/a.jpg is a pointer of Git LFS").says("lfs = \"ignore\"");
+    repository.write("paas.toml", "[build]\nlfs = \"ignore\"\n").commit("as it is");
+    repository.push().expect_success().says("Git LFS: these are deployed as pointers, as paas.toml says: www/a.jpg");
+    assert_eq!(server.get("blog", "/a.jpg").body, pointer);
+}
+
+#[test]
 fn an_empty_repository_leaves_nothing() {
     let server = Server::start();
     let repository = server.empty_repository("blog");
@@ -566,7 +655,7 @@ fn branches(repository: &Repository) -> Vec<String> {
 }
 
 /// Gathers what a process writes while it runs.
-fn gather(mut output: impl Read + Send + 'static) -> Arc<Mutex<String>> {
+pub fn gather(mut output: impl Read + Send + 'static) -> Arc<Mutex<String>> {
     let gathered = Arc::new(Mutex::new(String::new()));
     let into = Arc::clone(&gathered);
     std::thread::spawn(move || {

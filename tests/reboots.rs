@@ -39,7 +39,7 @@ impl Machine {
         server.paas(&["ps:stop", "idle"]).expect_success();
         repository.write("Procfile", PROCFILE).commit("crew");
         server.paas(&["apps:create", "crew"]).expect_success();
-        server.paas(&["ps:scale", "crew", "web=2"]).expect_success();
+        server.paas(&["ps:scale", "crew", "web=2", "worker=1", "keeper=1", "once=1"]).expect_success();
         for process in ["once", "keeper"] {
             server.paas(&["ps:set", "crew", "restart=no", "--process", process]).expect_success();
         }

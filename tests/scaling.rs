@@ -38,6 +38,12 @@ fn labels(server: &Server) -> Vec<String> {
     live(server).into_keys().collect()
 }
 
+/// Makes the app, with numbers of containers for its first deploy.
+fn scaled_first(server: &Server, numbers: &[&str]) {
+    server.paas(&["apps:create", "shop"]).expect_success();
+    server.paas(&[&["ps:scale", "shop"], numbers].concat()).expect_success();
+}
+
 fn inspect(container: &str, path: &str) -> String {
     let ran = run(docker().args(["inspect", "--format", &format!("{{{{json {path}}}}}"), container]));
     ran.expect_success().stdout.trim().to_owned()
@@ -98,9 +104,70 @@ fn scaling_starts_and_stops_only_what_it_must() {
 }
 
 #[test]
+fn at_first_sight_web_alone_runs_and_what_is_set_is_seen_before() {
+    let server = Server::start();
+    let repository = repository(&server);
+    server.paas(&["apps:create", "shop"]).expect_success();
+    // What will be, as far as it can be told without the source.
+    assert_eq!(server.json(&["ps:scale", "shop"]), json!([{"process": "web", "quantity": 1}]));
+    server.paas(&["ps:set", "shop", "restart=on-failure:5", "memory=64m"]).expect_success();
+    server.paas(&["checks:set", "shop", "path=/index.html"]).expect_success();
+    server.paas(&["checks:skip", "shop", "clock"]).expect_success();
+    let report = server.json(&["ps:report", "shop"]);
+    let types = report["processes"].as_array().unwrap();
+    let seen: Vec<_> = types.iter().map(|it| (&it["process"], &it["quantity"], &it["restart"])).collect();
+    let policy = json!("on-failure:5");
+    assert_eq!(seen, [(&json!("web"), &json!(1), &policy), (&json!("clock"), &json!(0), &policy)]);
+    assert_eq!(types[0]["memory_bytes"], 64 << 20);
+    let checks = server.json(&["checks:report", "shop"]);
+    assert_eq!(checks["processes"][0]["probe"]["http"]["path"], "/index.html");
+    assert_eq!(checks["processes"][1]["mode"], "skipped");
+    // What cannot hold is refused now, and not by the first push.
+    server.paas(&["checks:set", "shop", "-p", "clock", "type=tcp"]).expect_code(2).says("clock has no port");
+
+    let pushed = repository.push().expect_success();
+    pushed.says("worker has no container yet: `paas ps:scale shop worker=1` starts one");
+    assert_eq!(labels(&server), ["web.1"]);
+    server.paas(&["ps:scale", "shop", "worker=1"]).expect_success();
+    // A number that was given stays, through a push and a rollback.
+    repository.write("index.html", "two").commit("two");
+    let pushed = repository.push().expect_success();
+    assert!(!pushed.talk().contains("no container yet"), "{pushed}");
+    server.paas(&["releases:rollback", "shop", "v1"]).expect_success();
+    assert_eq!(labels(&server), ["web.1", "worker.1"]);
+    server.paas(&["ps:scale", "shop", "worker=2"]).expect_success();
+
+    // Checks: lists, single containers, and all.
+    let checked = |only: &[&str]| -> Vec<String> {
+        let verdicts = server.json(&[&["checks:run", "shop"], only].concat());
+        let names = verdicts.as_array().unwrap().iter().map(|it| it["container"].as_str().unwrap().to_owned());
+        names.collect()
+    };
+    assert_eq!(checked(&[]), ["web.1", "worker.1", "worker.2"]);
+    assert_eq!(checked(&["web,worker"]), ["web.1", "worker.1", "worker.2"]);
+    assert_eq!(checked(&["worker.2"]), ["worker.2"]);
+    assert_eq!(checked(&["-p", "worker"]), ["worker.1", "worker.2"]);
+    server.paas(&["checks:run", "shop", "worker.3"]).expect_code(3).says("live containers: web.1, worker.1, worker.2");
+    server.paas(&["checks:run", "shop", "clock"]).expect_code(3).says("process types: web, worker");
+    server.paas(&["checks:disable", "shop", "web,worker"]).expect_success();
+    let modes = || {
+        let report = server.json(&["checks:report", "shop"]);
+        let modes = report["processes"].as_array().unwrap().iter().map(|it| it["mode"].as_str().unwrap().to_owned());
+        modes.collect::<Vec<_>>()
+    };
+    assert_eq!(modes(), ["disabled", "disabled"]);
+    server.paas(&["checks:skip", "shop"]).expect_success();
+    assert_eq!(modes(), ["skipped", "skipped"]);
+    server.paas(&["checks:enable", "shop", "worker"]).expect_success();
+    assert_eq!(modes(), ["skipped", "enabled"]);
+    server.paas(&["checks:disable", "shop", "web,clock"]).expect_code(3).says("has no process type clock");
+}
+
+#[test]
 fn only_what_changed_is_restarted() {
     let server = Server::start();
     let repository = repository(&server);
+    scaled_first(&server, &["worker=1"]);
     repository.push().expect_success();
     let first = live(&server);
 
@@ -157,6 +224,7 @@ fn only_what_changed_is_restarted() {
 fn a_deploy_is_atomic_over_all_types() {
     let server = Server::start();
     let repository = repository(&server);
+    scaled_first(&server, &["worker=1"]);
     repository.push().expect_success();
     let before = Untouched::before(&server, &repository, "shop");
     repository
@@ -202,7 +270,7 @@ fn a_crash_loop_is_shown_as_one_and_the_others_go_on() {
     let worker =
         "worker: if [ -e /tmp/old ]; then exit 9; fi; touch /tmp/old; sleep 5; exit 9\nonce: sleep 5; exit 0\n";
     repository.write("Procfile", &format!("web: httpd -f -p $PORT -h /www\n{worker}")).commit("crashing");
-    server.paas(&["apps:create", "shop"]).expect_success();
+    scaled_first(&server, &["worker=1", "once=1"]);
     server.paas(&["ps:set", "shop", "-p", "once", "restart=no"]).expect_success();
     repository.push().expect_success();
     let state = |label: &str| {

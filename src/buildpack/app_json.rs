@@ -1,16 +1,17 @@
-//! The parts of `app.json` that say how processes run: Heroku's `formation`, Dokku's `healthchecks`
+//! `app.json`: Heroku's `env`, `formation` and `scripts`, Dokku's `healthchecks` and `scripts.dokku`
 //! (<https://devcenter.heroku.com/articles/app-json-schema>,
-//! <https://dokku.com/docs/appendices/file-formats/app-json/>). Other tools also use a file of this name, so any other
-//! key in it is ignored.
+//! <https://dokku.com/docs/appendices/file-formats/app-json/>). What else these two read in it is named, because users
+//! would look for the effect. Other tools also have a file of this name: their keys are passed over.
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use super::{document::refused, paas_toml::Declared, procfile::process_type};
+use super::{did_you_mean, document::refused, paas_toml::Declared, procfile::process_type};
 use crate::{
     Result,
-    model::{ProcessSettings, ProcessType, Property, property},
+    model::{EnvKey, Invalid, ProcessSettings, ProcessType, Property, check_variable, property},
 };
 
 /// The file's name.
@@ -21,12 +22,16 @@ pub(super) const APP_JSON: &str = "app.json";
 struct Document {
     formation: BTreeMap<String, Formation>,
     healthchecks: BTreeMap<String, Vec<HealthCheck>>,
+    env: BTreeMap<String, Value>,
+    scripts: Value,
+    cron: Value,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Formation {
     quantity: Option<u32>,
+    command: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -55,15 +60,99 @@ struct Header {
     value: String,
 }
 
-/// Reads how processes run from an `app.json`. All other keys are ignored.
+/// What an `app.json` says.
+#[derive(Default)]
+pub(super) struct AppJson {
+    /// How processes run.
+    pub processes: BTreeMap<ProcessType, Declared>,
+    /// The variables of the app's config.
+    pub variables: Vec<Variable>,
+    /// The commands that run around a deploy.
+    pub scripts: Scripts,
+    /// What of it has no effect, in sentences.
+    pub warnings: Vec<String>,
+}
+
+/// A variable of the app's config, as `env` of an `app.json` describes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Variable {
+    /// Its name.
+    pub name: EnvKey,
+    /// What it is for.
+    pub description: Option<String>,
+    /// The value that it gets once. It becomes config, so nothing shows it.
+    #[serde(skip)]
+    pub value: Option<String>,
+    /// Whether it gets a secret that is made up once.
+    pub is_generated: bool,
+    /// Whether the app cannot be deployed without it.
+    pub is_required: bool,
+    /// Whether every deploy sets it to its value (Dokku's `sync`).
+    pub is_synced: bool,
+}
+
+/// The commands that run once around a deploy, each in a container of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Scripts {
+    /// `scripts.dokku.predeploy`: in the image that was built. The files that it writes become a part of the image.
+    pub predeploy: Option<String>,
+    /// `scripts.dokku.postdeploy`: after the switch.
+    pub postdeploy: Option<String>,
+    /// `scripts.postdeploy`: after the switch of the first deploy alone.
+    pub first_postdeploy: Option<String>,
+}
+
+impl Scripts {
+    /// Those that there are, in the order in which they run, with their keys.
+    pub fn named(&self) -> Vec<(&'static str, &str)> {
+        let Scripts { predeploy, postdeploy, first_postdeploy } = self;
+        let all = [
+            ("scripts.dokku.predeploy", predeploy),
+            ("scripts.dokku.postdeploy", postdeploy),
+            ("scripts.postdeploy", first_postdeploy),
+        ];
+        all.into_iter().filter_map(|(name, line)| Some((name, line.as_deref()?))).collect()
+    }
+}
+
+/// The keys of this file that Heroku or Dokku act on.
+const KEYS: [&str; 10] =
+    ["addons", "buildpacks", "cron", "env", "environments", "formation", "healthchecks", "image", "scripts", "stack"];
+/// Those that only describe the app.
+const DESCRIPTIVE: [&str; 8] =
+    ["$schema", "name", "description", "keywords", "website", "repository", "logo", "success_url"];
+/// What is read of a health check.
+const OF_CHECKS: [&str; 14] = [
+    "type",
+    "name",
+    "description",
+    "path",
+    "port",
+    "content",
+    "command",
+    "attempts",
+    "timeout",
+    "wait",
+    "initialDelay",
+    "httpHeaders",
+    "listening",
+    "uptime",
+];
+/// What is read of a variable.
+const OF_VARIABLES: [&str; 5] = ["description", "value", "required", "generator", "sync"];
+
+/// Reads an `app.json`.
 ///
 /// # Errors
-/// `SourceError::File` if one of these keys has an invalid value.
-pub(super) fn parse(text: &str) -> Result<BTreeMap<ProcessType, Declared>> {
-    let document: Document = serde_json::from_str(text).map_err(|error| {
-        let hint = "paas reads `formation` and `healthchecks` from it: write them as for Dokku, or remove them";
-        refused(APP_JSON, error.line(), error.to_string(), hint)
-    })?;
+/// `SourceError::File` if a key that is read has an invalid value.
+pub(super) fn parse(text: &str) -> Result<AppJson> {
+    let malformed = |error: serde_json::Error| {
+        let hint = "paas reads `env`, `formation`, `healthchecks` and `scripts` from it: write them as for Heroku or \
+                    Dokku, or remove them";
+        refused(APP_JSON, Some(error.line()).filter(|line| *line > 0), error.to_string(), hint)
+    };
+    let document: Document = serde_json::from_str(text).map_err(malformed)?;
+    let whole: Map<String, Value> = serde_json::from_str(text).map_err(malformed)?;
     let refused = |message: String, hint: &str| refused(APP_JSON, None, message, hint);
     let mut processes: BTreeMap<ProcessType, Declared> = BTreeMap::new();
     let named = |name: &str| process_type(name).map_err(|(message, hint)| refused(message, &hint));
@@ -77,18 +166,172 @@ pub(super) fn parse(text: &str) -> Result<BTreeMap<ProcessType, Declared>> {
             }
             processes.entry(named(&name)?).or_default().quantity = Some(quantity);
         }
+        let command = formation.command.as_deref().map(str::trim).filter(|command| !command.is_empty());
+        if let Some(command) = command {
+            if command.contains('\0') {
+                return Err(refused(format!("the command of {name} contains a NUL character"), "remove it"));
+            }
+            processes.entry(named(&name)?).or_default().command = Some(command.to_owned());
+        }
     }
     for (name, checks) in document.healthchecks {
         let process = named(&name)?;
-        // The startup check proves a new container. One that only runs after the deploy is second choice.
-        let startup = checks.iter().find(|check| check.kind.as_deref().unwrap_or("startup") == "startup");
-        let Some(check) = startup.or_else(|| checks.first()) else { continue };
+        let Some(check) = startup(&checks).and_then(|place| checks.get(place)) else { continue };
         let settings = settings(check)
             .and_then(|settings| Ok(settings.resolve(&process).map(|_| settings)?))
             .map_err(|error| refused(format!("the health check of {process}: {error}"), "correct it, or remove it"))?;
         processes.entry(process).or_default().settings = settings;
     }
-    Ok(processes)
+    let variables = document.env.into_iter().map(|(name, value)| variable(&name, &value)).collect::<Result<_>>()?;
+    let scripts = scripts(&document.scripts)?;
+    let mut warnings = Vec::new();
+    if let Some(jobs) = document.cron.as_array().filter(|jobs| !jobs.is_empty()) {
+        let jobs = match jobs.len() {
+            1 => "1 cron job, which does".to_owned(),
+            several => format!("{several} cron jobs, which do"),
+        };
+        warnings.push(format!("app.json asks for {jobs} not run: paas has no cron yet"));
+    }
+    let idle = without_effect(&whole);
+    if !idle.is_empty() {
+        warnings.push(format!("app.json: paas does nothing about {}", idle.join(", ")));
+    }
+    Ok(AppJson { processes, variables, scripts, warnings })
+}
+
+/// The place of the check that counts. The startup check proves a new container; one that only runs after the deploy is
+/// second choice.
+fn startup(checks: &[HealthCheck]) -> Option<usize> {
+    let startup = checks.iter().position(|check| check.kind.as_deref().unwrap_or("startup") == "startup");
+    startup.or((!checks.is_empty()).then_some(0))
+}
+
+/// Reads an entry of `env`: a value, or a table about it.
+fn variable(name: &str, value: &Value) -> Result<Variable> {
+    let refused = |message: String, hint: &str| refused(APP_JSON, None, message, hint);
+    let key: EnvKey =
+        name.parse().map_err(|error: Invalid| refused(format!("env: {error}"), "write a name such as `SECRET_KEY`"))?;
+    let hint = "write a text, or a table with `value`, `generator`, `required` and `description`";
+    let text_of = |value: &Value| match value {
+        Value::String(text) => Ok(text.clone()),
+        Value::Number(number) => Ok(number.to_string()),
+        Value::Bool(flag) => Ok(flag.to_string()),
+        _ => Err(refused(format!("env: the value of {key} is not a text"), hint)),
+    };
+    let flag = |table: &Map<String, Value>, word: &str, default: bool| match table.get(word) {
+        None | Some(Value::Null) => Ok(default),
+        Some(Value::Bool(flag)) => Ok(*flag),
+        Some(_) => Err(refused(format!("env: `{word}` of {key} is neither true nor false"), hint)),
+    };
+    let variable = match value {
+        Value::Object(table) => {
+            let given = table.get("value").filter(|value| !value.is_null());
+            Variable {
+                description: table.get("description").and_then(Value::as_str).map(str::to_owned),
+                value: given.map(text_of).transpose()?,
+                is_generated: table.get("generator").and_then(Value::as_str) == Some("secret"),
+                is_required: flag(table, "required", true)?,
+                is_synced: flag(table, "sync", false)?,
+                name: key.clone(),
+            }
+        }
+        text => Variable {
+            description: None,
+            value: Some(text_of(text)?),
+            is_generated: false,
+            is_required: true,
+            is_synced: false,
+            name: key.clone(),
+        },
+    };
+    if let Some(value) = &variable.value {
+        check_variable(&key, value).map_err(|error| refused(format!("env: {error}"), "correct it, or remove it"))?;
+    }
+    Ok(variable)
+}
+
+fn scripts(scripts: &Value) -> Result<Scripts> {
+    let script = |path: &str| match scripts.pointer(path) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(line)) if !line.contains('\0') => {
+            Ok(Some(line.trim().to_owned()).filter(|line| !line.is_empty()))
+        }
+        Some(_) => {
+            let name = path.replace('/', ".");
+            Err(refused(APP_JSON, None, format!("scripts{name} is not a command"), "write it as one line of text"))
+        }
+    };
+    Ok(Scripts {
+        predeploy: script("/dokku/predeploy")?,
+        postdeploy: script("/dokku/postdeploy")?,
+        first_postdeploy: script("/postdeploy")?,
+    })
+}
+
+/// The keys that have no effect here, though Heroku or Dokku may act on them; with those nobody knows, unless the file is
+/// another tool's.
+fn without_effect(whole: &Map<String, Value>) -> Vec<String> {
+    let is_known = |key: &str| KEYS.contains(&key);
+    let is_ours = whole.keys().any(|key| is_known(key));
+    let mut idle = Vec::new();
+    for (key, value) in whole {
+        match key.as_str() {
+            "formation" => {
+                idle.extend(others(value, 1, &["quantity", "command"]).map(|name| format!("formation.{name}")))
+            }
+            "env" => idle.extend(others(value, 1, &OF_VARIABLES).map(|name| format!("env.{name}"))),
+            "scripts" => {
+                let all = others(value, 0, &["dokku", "postdeploy"]).map(|name| format!("scripts.{name}"));
+                idle.extend(all);
+                let of_dokku = value.get("dokku").unwrap_or(&Value::Null);
+                idle.extend(
+                    others(of_dokku, 0, &["predeploy", "postdeploy"]).map(|name| format!("scripts.dokku.{name}")),
+                );
+            }
+            "healthchecks" => {
+                for (process, checks) in value.as_object().into_iter().flatten() {
+                    let counts = Vec::deserialize(checks).ok().and_then(|checks: Vec<HealthCheck>| startup(&checks));
+                    for (place, check) in checks.as_array().into_iter().flatten().enumerate() {
+                        let name = format!("healthchecks.{process}[{place}]");
+                        if Some(place) == counts {
+                            idle.extend(others(check, 0, &OF_CHECKS).map(|key| format!("{name}.{key}")));
+                        } else {
+                            idle.push(name);
+                        }
+                    }
+                }
+            }
+            // A warning of its own.
+            "cron" => {}
+            _ if DESCRIPTIVE.contains(&key.as_str()) => {}
+            _ if is_ours || did_you_mean(key, KEYS).is_some() => idle.push(key.clone()),
+            _ => {}
+        }
+    }
+    // A generator that only Heroku's own platform had.
+    for (name, variable) in whole.get("env").and_then(Value::as_object).into_iter().flatten() {
+        if variable.get("generator").is_some_and(|generator| generator != "secret") {
+            idle.push(format!("env.{name}.generator"));
+        }
+    }
+    idle
+}
+
+/// The keys of a table that are none of `known`; or, at a depth, those of the tables in it, with their places.
+fn others<'a>(value: &'a Value, depth: usize, known: &'a [&str]) -> impl Iterator<Item = String> + 'a {
+    let mut found = Vec::new();
+    let mut pending = vec![(String::new(), value, depth)];
+    while let Some((place, value, depth)) = pending.pop() {
+        for (key, value) in value.as_object().into_iter().flatten() {
+            if depth > 0 {
+                pending.push((format!("{place}{key}."), value, depth - 1));
+            } else if !known.contains(&key.as_str()) {
+                found.push(format!("{place}{key}"));
+            }
+        }
+    }
+    found.sort();
+    found.into_iter()
 }
 
 fn settings(check: &HealthCheck) -> Result<ProcessSettings> {
@@ -130,7 +373,7 @@ mod tests {
 
     #[test]
     fn formation_and_checks_are_read_and_all_else_is_left_alone() -> Result<()> {
-        let processes = parse(
+        let AppJson { processes, .. } = parse(
             r#"{
                 "name": "x", "expo": {"slug": "y"}, "scripts": {"postdeploy": "z"},
                 "formation": {"web": {"quantity": 2, "max_parallel": 1}, "worker": {"quantity": 0}},
@@ -159,8 +402,72 @@ mod tests {
             r#"{"formation": {"My_Web": {"quantity": 1}}}"#,
             r#"{"healthchecks": {"web": [{"path": "up"}]}}"#,
             r#"{"healthchecks": {"worker": [{"path": "/up"}]}}"#,
+            r#"{"env": {"A-B": "x"}}"#,
+            r#"{"env": {"A": []}}"#,
+            r#"{"env": {"A": {"value": {}}}}"#,
+            r#"{"env": {"A": {"required": "yes"}}}"#,
+            r#"{"env": {"PAAS_APP": "x"}}"#,
+            r#"{"env": {"PORT": "x"}}"#,
+            r#"{"scripts": {"dokku": {"predeploy": ["x"]}}}"#,
         ] {
             assert!(parse(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn variables_are_values_or_tables() -> Result<()> {
+        let json = parse(
+            r#"{"env": {
+                "A": "x", "B": 5, "C": true, "D": {"value": ""}, "E": {"generator": "secret"},
+                "F": {"description": "what it is for"}, "G": {"required": false}, "H": {"value": "y", "sync": true}
+            }}"#,
+        )?;
+        let told: Vec<String> = json
+            .variables
+            .iter()
+            .map(|it| {
+                let flags = [(it.is_generated, "generated"), (it.is_required, "required"), (it.is_synced, "synced")];
+                let flags: Vec<&str> = flags.iter().filter(|(is, _)| *is).map(|(_, word)| *word).collect();
+                format!("{}={:?} {}", it.name, it.value, flags.join(" "))
+            })
+            .collect();
+        insta::assert_snapshot!(told.join("\n"), @r#"
+        A=Some("x") required
+        B=Some("5") required
+        C=Some("true") required
+        D=Some("") required
+        E=None generated required
+        F=None required
+        G=None 
+        H=Some("y") required synced
+        "#);
+        assert_eq!(json.variables[5].description.as_deref(), Some("what it is for"));
+        Ok(())
+    }
+
+    #[test]
+    fn what_has_no_effect_is_named() -> Result<()> {
+        let warnings = |text: &str| Ok::<_, crate::Error>(parse(text)?.warnings.join("\n"));
+        insta::assert_snapshot!(warnings(
+            r#"{
+                "name": "x", "keywords": ["y"], "addons": ["postgres"], "stack": "heroku-24", "own": 1,
+                "cron": [{"command": "a", "schedule": "@daily"}, {"command": "b", "schedule": "@daily"}],
+                "env": {"A": {"value": "x", "secret": true}, "B": {"generator": "echo 5"}},
+                "formation": {"web": {"quantity": 1, "size": "standard-1x"}, "worker": {"max_parallel": 2}},
+                "scripts": {"test": "x", "postdeploy": "y", "dokku": {"predeploy": "z", "other": "w"}},
+                "healthchecks": {"web": [{"type": "liveness", "path": "/a"}, {"path": "/b", "warn": true}]}
+            }"#
+        )?, @r"
+        app.json asks for 2 cron jobs, which do not run: paas has no cron yet
+        app.json: paas does nothing about addons, env.A.secret, formation.web.size, formation.worker.max_parallel, healthchecks.web[0], healthchecks.web[1].warn, own, scripts.test, scripts.dokku.other, stack, env.B.generator
+        ");
+        assert_eq!(
+            warnings(r#"{"cron": [{"command": "a"}]}"#)?,
+            "app.json asks for 1 cron job, which does not run: paas has no cron yet"
+        );
+        // Another tool's file of the same name, and what is almost a key of this one.
+        assert_eq!(warnings(r#"{"expo": {"name": "x"}, "displayName": "x"}"#)?, "");
+        assert_eq!(warnings(r#"{"formatoin": {}}"#)?, "app.json: paas does nothing about formatoin");
+        Ok(())
     }
 }

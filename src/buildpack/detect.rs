@@ -40,8 +40,12 @@ pub(super) enum Predicate {
     Chosen(BTreeMap<String, Patterns>),
     /// The version of something is in a range, e.g. `{ node = ">=25" }`.
     Version(BTreeMap<String, String>),
-    /// `paas.toml` has one of these keys below `[build]`: `install`, `build`, `static`.
+    /// `paas.toml` has one of these keys below `[build]`: `install`, `build`, `static`, `program`.
     Set(Patterns),
+    /// A command line that the source sets runs a command that matches. `of` says which lines: `web` (its last command,
+    /// which stays), `processes` (all of them, and the release command), `build`, or `another`: all lines of a source
+    /// of another buildpack, for which this one only builds a part.
+    Command { of: Patterns, regex: Expression },
     /// All of these hold.
     All(Vec<Predicate>),
     /// One of these holds.
@@ -57,13 +61,16 @@ impl Predicate {
     /// `SourceError::File` if a file it reads does not parse.
     pub fn holds(&self, scope: &Scope<'_>) -> Result<Answer> {
         Ok(match self {
-            Predicate::File(paths) => {
-                paths.iter().find(|path| scope.tree.exists(path)).map(|path| format!("{path} found"))
-            }
+            Predicate::File(paths) => paths
+                .iter()
+                .map(|path| scope.stand_in(path))
+                .find(|path| scope.tree.exists(path))
+                .map(|path| format!("{path} found")),
             Predicate::Glob(patterns) => {
                 scope.matching(patterns)?.first().map(|entry| format!("{} found", entry.path.display()))
             }
             Predicate::Json { file, pointer, regex } => {
+                let file = scope.stand_in(file);
                 let document = scope.json(file)?;
                 let value = document.as_ref().and_then(|document| document.pointer(pointer));
                 let there = match value {
@@ -128,6 +135,10 @@ impl Predicate {
                 .iter()
                 .find(|key| scope.paas_toml.build.text(key).is_some())
                 .map(|key| format!("build.{key} in paas.toml")),
+            Predicate::Command { of, regex } => {
+                let regex = regex.compile()?;
+                scope.command(of, |command| regex.is_match(command)).map(|(reason, _)| reason)
+            }
             Predicate::All(predicates) => {
                 let mut reasons = Vec::new();
                 for predicate in predicates {
@@ -170,6 +181,7 @@ impl Predicate {
             | Predicate::Found(_)
             | Predicate::Chosen(_)
             | Predicate::Version(_)
+            | Predicate::Command { .. }
             | Predicate::Set(_) => String::new(),
         }
     }
@@ -181,6 +193,7 @@ impl Predicate {
             Predicate::Json { regex, .. } | Predicate::Toml { regex, .. } => {
                 regex.iter().for_each(|regex| visit(Reference::Expression(regex)));
             }
+            Predicate::Command { regex, .. } => visit(Reference::Expression(regex)),
             Predicate::Text { glob, regex } => {
                 visit(Reference::Expression(regex));
                 glob.iter().for_each(|pattern| visit(Reference::Glob(pattern)));

@@ -1,5 +1,7 @@
 //! Files of a source as documents (JSON, TOML), and errors in files of a source, with their lines.
 
+use std::path::Path;
+
 use jsonc_parser::{ParseOptions, parse_to_serde_value};
 
 use crate::{Error, Result, error::SourceError, tree::Tree};
@@ -15,13 +17,30 @@ pub(super) fn refused(
     Error::Source(SourceError::File { file, line, message: message.into(), hint: hint.into() })
 }
 
-/// A JSON file, or nothing if there is none. A file whose name ends in `.jsonc` may have comments and trailing commas.
+/// A JSON file, or nothing if there is none. A file whose name ends in `.jsonc` may have comments and trailing commas;
+/// JSON5 and YAML are read too.
 pub(super) fn json(tree: &Tree, file: &str) -> Result<Option<serde_json::Value>> {
-    let Some(text) = tree.read_text(file)? else { return Ok(None) };
-    let parsed = if file.ends_with(".jsonc") { with_comments(&text) } else { plain(&text) };
+    let Some(text) = text(tree, file)? else { return Ok(None) };
+    let (what, parsed) = match Path::new(file).extension().and_then(|extension| extension.to_str()) {
+        Some("jsonc") => ("JSON", with_comments(&text)),
+        Some("json5") => ("JSON5", json5(&text)),
+        Some("yaml" | "yml") => ("YAML", yaml(&text)),
+        _ => ("JSON", plain(&text)),
+    };
     parsed.map(Some).map_err(|(line, message)| {
-        refused(file, line, format!("invalid JSON: {message}"), format!("correct {file}, commit and push again"))
+        refused(file, line, format!("invalid {what}: {message}"), format!("correct {file}, commit and push again"))
     })
+}
+
+/// The text of a document that the tools of the build read too, or nothing if there is none.
+///
+/// # Errors
+/// `SourceError::File` if it is in UTF-16: we could read it, they cannot.
+fn text(tree: &Tree, file: &str) -> Result<Option<String>> {
+    if let Some([0xff, 0xfe] | [0xfe, 0xff]) = tree.read_head(file, 2)?.as_deref() {
+        return Err(refused(file, None, "it is UTF-16 text", "save it as UTF-8, commit and push again"));
+    }
+    tree.read_text(file)
 }
 
 /// The line at which a document cannot be read, if known, and why.
@@ -49,14 +68,42 @@ fn with_comments(text: &str) -> Result<serde_json::Value, Fault> {
         allow_non_finite_numbers: false,
         allow_extended_string_escapes: false,
     };
-    let document: Option<serde_json::Value> = parse_to_serde_value(text, &options)
+    relaxed(text, &options)
+}
+
+fn json5(text: &str) -> Result<serde_json::Value, Fault> {
+    let options = ParseOptions {
+        allow_comments: true,
+        allow_trailing_commas: true,
+        allow_loose_object_property_names: true,
+        allow_missing_commas: false,
+        allow_single_quoted_strings: true,
+        allow_hexadecimal_numbers: true,
+        allow_unary_plus_numbers: true,
+        allow_bare_decimal_point_numbers: true,
+        allow_non_finite_numbers: false,
+        allow_extended_string_escapes: true,
+    };
+    relaxed(text, &options)
+}
+
+fn yaml(text: &str) -> Result<serde_json::Value, Fault> {
+    serde_yaml_ng::from_str(text).map_err(|error| {
+        let message = error.to_string();
+        let message = message.split(" at line ").next().unwrap_or(&message).to_owned();
+        (error.location().map(|location| location.line()), message)
+    })
+}
+
+fn relaxed(text: &str, options: &ParseOptions) -> Result<serde_json::Value, Fault> {
+    let document: Option<serde_json::Value> = parse_to_serde_value(text, options)
         .map_err(|error| (Some(error.line_display()), error.kind().to_string().to_lowercase()))?;
     document.ok_or_else(|| (None, "the file is empty".to_owned()))
 }
 
 /// A TOML file, or nothing if there is none.
 pub(super) fn toml(tree: &Tree, file: &str) -> Result<Option<toml::Table>> {
-    let Some(text) = tree.read_text(file)? else { return Ok(None) };
+    let Some(text) = text(tree, file)? else { return Ok(None) };
     text.parse().map(Some).map_err(|error: toml::de::Error| {
         let line = error.span().map(|span| line_of(&text, span.start));
         refused(
@@ -141,6 +188,12 @@ mod tests {
         let tree = Tree::directory(directory.path())?;
         assert_eq!(json(&tree, "a.json")?, json(&tree, "a.jsonc")?);
         assert!(toml(&tree, "a.toml")?.is_some_and(|table| table.contains_key("b")));
+        // As some shells write it. What only we read is read past it.
+        let wide: Vec<u8> = "\u{feff}{}".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        std::fs::write(directory.path().join("b.json"), wide).map_err(Error::bug)?;
+        let tree = Tree::directory(directory.path())?;
+        assert!(json(&tree, "b.json").is_err_and(|error| error.to_string() == "b.json: it is UTF-16 text"));
+        assert_eq!(tree.read_text("b.json")?.as_deref(), Some("{}"));
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ use super::{
     origin::Origin,
     paas_toml::{BuildSection, PAAS_TOML, PaasToml},
     packages::SystemPackages,
+    plan::Choice,
     render::{chain_form, command_instruction, quoted, quoted_variables, render, shell_form},
     scope::Scope,
     version::Version,
@@ -42,6 +43,8 @@ pub(super) struct Generated {
     pub packages: SystemPackages,
     /// The versions of other buildpacks that build a part first.
     pub more_versions: Vec<Version>,
+    /// What they build, and why.
+    pub parts: Vec<Choice>,
 }
 
 /// What a template can write.
@@ -67,6 +70,8 @@ struct TemplateContext<'a> {
     image: BTreeMap<String, String>,
     /// The texts of other buildpacks, by their names.
     before: BTreeMap<String, String>,
+    /// Whether the processes or the build need those languages too.
+    beside: BTreeMap<String, bool>,
     /// The directory of the plan's own files in the build context.
     directory: String,
 }
@@ -95,11 +100,8 @@ pub(super) fn generate(
     let packages = SystemPackages::find(scope)?;
     let (mut context, commands) = context(scope, &directory, &packages, ignore, &mut extra_files)?;
 
-    let mut more_versions = Vec::new();
+    let (mut more_versions, mut parts) = (Vec::new(), Vec::new());
     for rule in &scope.manifest.before {
-        if rule.when.holds(scope)?.is_none() {
-            continue;
-        }
         let missing = || format!("{} needs the buildpack {}, which does not exist", buildpack.name, rule.buildpack);
         let other = buildpacks.find(&rule.buildpack).ok_or_else(|| wrong_manifest(missing()))?;
         // The build settings of paas.toml are for the chosen buildpack; only versions and variables apply to others
@@ -107,11 +109,29 @@ pub(super) fn generate(
         let BuildSection { versions, variables, .. } = &scope.paas_toml.build;
         let build = BuildSection { versions: versions.clone(), variables: variables.clone(), ..Default::default() };
         let paas_toml = PaasToml { build, ..PaasToml::default() };
-        let scope = Scope::new(tree, &other.manifest, &paas_toml, scope.today);
+        let when = rule.when.holds(scope)?;
+        let other_scope = scope.beside(&other.manifest, &paas_toml);
+        let needed = other.manifest.beside.as_ref().map_or(Ok(None), |beside| beside.holds(&other_scope))?;
+        let title = &other.manifest.title;
+        match (&when, &needed) {
+            (None, None) => continue,
+            (_, Some(reason)) => {
+                let origin = other.manifest.beside.as_ref().map_or(Ok(None), |beside| beside.origin(&other_scope))?;
+                let (what, source) = ("Beside it".to_owned(), reason.clone());
+                parts.push(Choice { what, option: title.clone(), source, origin: origin.unwrap_or_default() });
+            }
+            _ => {}
+        }
+        if let (Some(what), Some(source)) = (&rule.what, when) {
+            let origin = rule.when.origin(scope)?.unwrap_or_default();
+            parts.push(Choice { what: what.clone(), option: title.clone(), source, origin });
+        }
+        let scope = other_scope;
         let packages = SystemPackages::find(&scope)?;
         let (other_context, _) = self::context(&scope, &directory, &packages, ignore, &mut extra_files)?;
         let text = render(buildpacks, &format!("{}/{}", other.name, rule.template), &other_context)?;
         context.before.insert(other.name.clone(), text);
+        context.beside.insert(other.name.clone(), needed.is_some());
         more_versions.extend(versions_of(&scope)?);
     }
 
@@ -128,7 +148,7 @@ pub(super) fn generate(
         extra_files.push((format!("{directory}/{file}"), render(buildpacks, &template, &context)?.into_bytes()));
     }
     extra_files[0].1 = text.clone().into_bytes();
-    Ok(Generated { path, text, extra_files, commands, packages, more_versions })
+    Ok(Generated { path, text, extra_files, commands, packages, more_versions, parts })
 }
 
 /// All versions that a source needs.
@@ -177,9 +197,21 @@ fn context<'a>(
     let packages = BTreeMap::from([("build", names(&packages.build)), ("run", names(&packages.run))]);
     let copy = copies(scope, directory, ignore, extra_files)?;
     let image = BTreeMap::new();
-    let (before, directory) = (BTreeMap::new(), directory.to_owned());
-    let mut context =
-        TemplateContext { version, has, choice, value, command, copy, packages, variables, image, before, directory };
+    let (before, beside, directory) = (BTreeMap::new(), BTreeMap::new(), directory.to_owned());
+    let mut context = TemplateContext {
+        version,
+        has,
+        choice,
+        value,
+        command,
+        copy,
+        packages,
+        variables,
+        image,
+        before,
+        beside,
+        directory,
+    };
     for (name, template) in &manifest.images {
         let image = match build.images.get(name) {
             Some((image, _)) => image.clone(),

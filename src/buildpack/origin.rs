@@ -85,12 +85,14 @@ impl Predicate {
     pub(super) fn origin(&self, scope: &Scope<'_>) -> Result<Option<Origin>> {
         Ok(match self {
             Predicate::File(paths) => {
-                paths.iter().find(|path| scope.tree.exists(path)).map(|path| Origin::of(path, None))
+                let mut paths = paths.iter().map(|path| scope.stand_in(path));
+                paths.find(|path| scope.tree.exists(path)).map(|path| Origin::of(path, None))
             }
             Predicate::Glob(patterns) => {
                 scope.matching(patterns)?.first().map(|entry| Origin::of(entry.path.display().to_string(), None))
             }
             Predicate::Json { file, pointer, .. } => {
+                let file = scope.stand_in(file);
                 let key = pointer.rsplit('/').next().unwrap_or_default().replace("~1", "/");
                 Some(Origin::of(file, line_with(scope, file, &[&format!("\"{key}\""), &key])))
             }
@@ -136,6 +138,10 @@ impl Predicate {
             Predicate::Set(keys) => {
                 let line = keys.iter().find_map(|key| scope.paas_toml.build.text(key)).map(|(_, line)| *line);
                 line.map(|line| Origin::of(PAAS_TOML, line))
+            }
+            Predicate::Command { of, regex } => {
+                let regex = regex.compile()?;
+                scope.command(of, |command| regex.is_match(command)).map(|(_, origin)| origin)
             }
             // A line says more than a file.
             Predicate::All(predicates) => {

@@ -6,7 +6,7 @@ use toml::Spanned;
 use super::{
     document::{line_of, refused},
     packages::is_package,
-    procfile::{known_words, process_type},
+    procfile::{PROCFILE, known_words, process_type},
 };
 use crate::{
     Error, Result,
@@ -29,6 +29,15 @@ pub(super) struct PaasToml {
     pub port: Option<u16>,
     /// How the web process is checked.
     pub checks: ProcessSettings,
+    /// The path of the Procfile, if a setting of the app names one: not of this file, but read along with it.
+    pub procfile: Option<String>,
+}
+
+impl PaasToml {
+    /// The path of the Procfile.
+    pub fn procfile_path(&self) -> &str {
+        self.procfile.as_deref().unwrap_or(PROCFILE)
+    }
 }
 
 /// The settings of a process type in a file of the source.
@@ -65,6 +74,10 @@ pub(super) struct BuildSection {
     pub images: BTreeMap<String, (String, usize)>,
     /// The directory that is served as static files after the build.
     pub static_root: Option<(String, usize)>,
+    /// Whether pointers of Git LFS are deployed as they are.
+    pub ignores_lfs: bool,
+    /// The program that serves requests, where the repository has several.
+    pub program: Option<(String, usize)>,
     /// The first line of the table.
     pub first_line: Option<usize>,
 }
@@ -76,6 +89,7 @@ impl BuildSection {
             "install" => self.install.as_ref(),
             "build" => self.build.as_ref(),
             "static" => self.static_root.as_ref(),
+            "program" => self.program.as_ref(),
             _ => None,
         }
     }
@@ -114,6 +128,8 @@ struct Build {
     images: BTreeMap<Spanned<String>, Spanned<String>>,
     #[serde(rename = "static")]
     static_root: Option<Spanned<String>>,
+    lfs: Option<Spanned<String>>,
+    program: Option<Spanned<String>>,
 }
 
 /// Reads a `paas.toml`.
@@ -159,7 +175,7 @@ pub(super) fn parse(text: &str) -> Result<PaasToml> {
     };
 
     let variables = variables(text, document.variables)?;
-    Ok(PaasToml { build: build_section(text, document.build)?, variables, processes, port, checks })
+    Ok(PaasToml { build: build_section(text, document.build)?, variables, processes, port, checks, procfile: None })
 }
 
 /// An error in this file, at a byte of it.
@@ -221,6 +237,12 @@ fn build_section(text: &str, build: Build) -> Result<BuildSection> {
             return Err(refused(root.span().start, message, "write its path from the root, such as \"dist\""));
         }
     }
+    if let Some(lfs) = &build.lfs
+        && lfs.get_ref() != "ignore"
+    {
+        let message = format!("{:?} is not a way to deploy files of Git LFS", lfs.get_ref());
+        return Err(refused(lfs.span().start, message, "write `lfs = \"ignore\"`, or remove the key"));
+    }
     let variables = variables(text, build.variables)?;
     let first_line = text.lines().position(|line| line.trim_start().starts_with("[build")).map(|index| index + 1);
     Ok(BuildSection {
@@ -234,6 +256,8 @@ fn build_section(text: &str, build: Build) -> Result<BuildSection> {
         variables,
         images,
         static_root: build.static_root.map(placed),
+        ignores_lfs: build.lfs.is_some(),
+        program: build.program.map(placed),
         first_line,
     })
 }
@@ -319,8 +343,9 @@ fn command(process: &ProcessType, line: &str) -> Result<String, (String, String)
 
 /// Sets a setting to a value of a TOML file. The error is a message and a hint.
 fn set(settings: &mut ProcessSettings, noun: Noun, name: &str, value: &toml::Value) -> Result<(), (String, String)> {
-    let Some(property) = Property::find(noun, name) else {
-        let mut known = noun.properties().map(|property| property.name).collect::<Vec<_>>();
+    let of_a_process = |property: &&'static Property| property.scopes.process;
+    let Some(property) = Property::find(noun, name).filter(of_a_process) else {
+        let mut known = noun.properties().filter(of_a_process).map(|property| property.name).collect::<Vec<_>>();
         if noun == Noun::Ps {
             known.extend(["command", "scale", "checks"]);
         }
@@ -436,6 +461,7 @@ interval = 30
             "[build.versions]\n\nnode = 3.1",
             "[build]\npackages = [\"ffmpeg\", \"x; rm -rf /\"]",
             "[build]\nstatic = \"../..\"",
+            "[build]\nlfs = \"fetch\"",
             "[build.images]\nrun = \"node:22\\nRUN x\"",
             "[build.variables]\nA-B = \"x\"",
             "[variables]\nKEY = \"one\\ntwo\"",
@@ -446,10 +472,10 @@ interval = 30
         insta::assert_snapshot!(said, @r#"
         paas.toml, line 2: unknown field `biuld`, expected one of `build`, `variables`, `processes`, `port`, `checks`
           did you mean `build`?
-        paas.toml, line 2: unknown field `buildpak`, expected one of `buildpack`, `dockerfile`, `versions`, `tools`, `install`, `build`, `packages`, `variables`, `images`, `static`
+        paas.toml, line 2: unknown field `buildpak`, expected one of `buildpack`, `dockerfile`, `versions`, `tools`, `install`, `build`, `packages`, `variables`, `images`, `static`, `lfs`
           did you mean `buildpack`?
-        paas.toml, line 2: unknown field `speed`, expected one of `buildpack`, `dockerfile`, `versions`, `tools`, `install`, `build`, `packages`, `variables`, `images`, `static`
-          known here: buildpack, dockerfile, versions, tools, install, build, packages, variables, images, static
+        paas.toml, line 2: unknown field `speed`, expected one of `buildpack`, `dockerfile`, `versions`, `tools`, `install`, `build`, `packages`, `variables`, `images`, `static`, `lfs`
+          known here: buildpack, dockerfile, versions, tools, install, build, packages, variables, images, static, lfs
         paas.toml, line 2: invalid basic string, expected `"`
           docs/reference.md describes the file; check it on your machine with `paas plan`
         paas.toml, line 2: "My_Worker" is not a valid process type: it takes 1 to 40 lower-case letters, digits and dashes, and begins and ends with no dash
@@ -476,6 +502,8 @@ interval = 30
           write names such as "ffmpeg" and "libpq-dev"
         paas.toml, line 2: "../.." is not a directory of the repository
           write its path from the root, such as "dist"
+        paas.toml, line 2: "fetch" is not a way to deploy files of Git LFS
+          write `lfs = "ignore"`, or remove the key
         paas.toml, line 2: "node:22\nRUN x" is not the name of an image
           write a name such as "debian:bookworm-slim"
         paas.toml, line 2: "A-B" is not a valid variable name: it takes letters, digits and underscores, and does not begin with a digit

@@ -7,22 +7,26 @@ use serde::Serialize;
 
 use super::{
     Buildpack, Buildpacks,
-    app_json::{self, APP_JSON},
-    dockerfile::exposed_ports,
+    app_json::{self, APP_JSON, AppJson, Scripts, Variable},
+    dockerfile::{self, exposed_ports},
     document::refused,
+    extract::Found,
     generate::{BuildCommand, COMMAND, Generated, generate, versions_of, with_values},
+    lfs,
+    line_ends::{self, FlawedScript},
     manifest::ProcessRule,
     origin::{Origin, line_with, of_choice},
     paas_toml::{self, Declared, PAAS_TOML, PaasToml},
     packages::SystemPackages,
     procfile::{self, PROCFILE, known_words},
+    runs::Lines,
     scope::Scope,
     version::Version,
 };
 use crate::{
     Error, Result,
     error::SourceError,
-    model::{Invalid, ProcessSpec, ProcessType},
+    model::{EnvKey, Invalid, ProcessSpec, ProcessType},
     tree::{DockerIgnore, Tree},
 };
 
@@ -60,6 +64,15 @@ pub struct BuildPlan {
     pub process_sources: Vec<ProcessSource>,
     /// The command line that is run once before a new release starts.
     pub release_command: Option<String>,
+    /// The commands that run once around a deploy, from `app.json`.
+    pub scripts: Scripts,
+    /// The variables that `app.json` describes.
+    pub variables: Vec<Variable>,
+    /// The file that says how many containers a process type has.
+    #[serde(skip)]
+    pub quantities_from: BTreeMap<ProcessType, &'static str>,
+    /// Scripts that cannot run as their files are written.
+    pub flawed_scripts: Vec<FlawedScript>,
     /// The port the web process listens on, if the source sets it.
     pub port: Option<u16>,
     /// Where the port comes from, e.g. `EXPOSE in Dockerfile`.
@@ -105,6 +118,18 @@ pub struct ProcessSource {
 }
 
 impl BuildPlan {
+    /// The same, with arguments of the build that what builds the app can read. A Dockerfile of the source declares by
+    /// itself which it reads.
+    #[must_use]
+    pub fn with_arguments(mut self, names: &[EnvKey]) -> BuildPlan {
+        let own = self.extra_files.iter_mut().find(|(path, _)| *path == self.dockerfile_path);
+        if let Some((_, bytes)) = own {
+            self.dockerfile = dockerfile::with_arguments(&self.dockerfile, names);
+            *bytes = self.dockerfile.clone().into_bytes();
+        }
+        self
+    }
+
     /// The plan in lines for the log of a push.
     pub fn describe(&self) -> Vec<String> {
         let mut lines = vec![format!("{}: {}", self.title, self.reason)];
@@ -119,11 +144,34 @@ impl BuildPlan {
         if self.release_command.is_some() {
             lines.push("Release command: runs before the new release starts".to_owned());
         }
+        let names: Vec<&str> = self.scripts.named().into_iter().map(|(name, _)| name).collect();
+        if !names.is_empty() {
+            lines.push(format!("Scripts of app.json: {}", names.join(", ")));
+        }
+        lines.extend(self.describe_variables().map(|text| format!("Variables of app.json: {text}")));
         if let (Some(port), Some(source)) = (self.port, &self.port_source) {
             lines.push(format!("Port {port}, from {source}"));
         }
         lines.extend(self.notes.iter().cloned());
         lines
+    }
+}
+
+impl BuildPlan {
+    /// The variables that `app.json` describes, and how each gets its value, in a line.
+    pub fn describe_variables(&self) -> Option<String> {
+        let described = self.variables.iter().map(|variable| {
+            let how = match variable {
+                Variable { is_synced: true, value: Some(_), .. } => "set by every deploy",
+                Variable { value: Some(_), .. } => "has a default",
+                Variable { is_generated: true, .. } => "a secret is made up",
+                Variable { is_required: true, .. } => "required",
+                _ => "optional",
+            };
+            format!("{} ({how})", variable.name)
+        });
+        let described: Vec<String> = described.collect();
+        (!described.is_empty()).then(|| described.join(", "))
     }
 }
 
@@ -133,9 +181,19 @@ impl BuildPlan {
 /// `SourceError::NothingDetected`, `SourceError::File` if a file of the source is malformed, [`Error::Source`] if
 /// the buildpack cannot continue.
 pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
+    plan_with_procfile(tree, buildpacks, PROCFILE)
+}
+
+/// The same, with another file as the Procfile, by its path.
+///
+/// # Errors
+/// As [`plan`].
+pub fn plan_with_procfile(tree: &Tree, buildpacks: &Buildpacks, procfile_path: &str) -> Result<BuildPlan> {
     let paas_toml =
         tree.read_text(PAAS_TOML)?.map_or_else(|| Ok(PaasToml::default()), |text| paas_toml::parse(&text))?;
-    let procfile = tree.read_text(PROCFILE)?.map(|text| procfile::parse(&text)).transpose()?.unwrap_or_default();
+    let paas_toml = PaasToml { procfile: Some(procfile_path.to_owned()), ..paas_toml };
+    let procfile = tree.read_text(procfile_path)?;
+    let procfile = procfile.map(|text| procfile::parse(procfile_path, &text)).transpose()?.unwrap_or_default();
     let app_json = tree.read_text(APP_JSON)?.map(|text| app_json::parse(&text)).transpose()?.unwrap_or_default();
 
     let with_own;
@@ -149,8 +207,8 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
     let (buildpack, reason) = choose(tree, buildpacks, &paas_toml)?;
     let manifest = &buildpack.manifest;
     let scope = Scope::new(tree, manifest, &paas_toml, &buildpacks.today);
-    let origin = chosen_at(&scope)?.changed_by("build", "buildpack", "\"NAME\"");
-    check_settings(buildpacks, buildpack, &paas_toml)?;
+    let origin = chosen_at(&scope, &reason)?.changed_by("build", "buildpack", "\"NAME\"");
+    check_settings(&scope, buildpacks, buildpack)?;
     for refusal in &manifest.refuse {
         if refusal.when.holds(&scope)?.is_some() {
             let (message, hint) = (refusal.message.clone(), refusal.hint.clone());
@@ -177,16 +235,16 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
             choices.push(Choice { what, option: chosen.option, source: chosen.reason, origin });
         }
     }
-    let Processes { commands, release_command, source: processes_source, sources: process_sources } =
-        processes(&scope, buildpack, &paas_toml, &procfile)?;
+    let Processes { commands, release_command, source: processes_source, sources: process_sources, port: own_port } =
+        processes(&scope, buildpack, &paas_toml, (&procfile, procfile_path), &app_json.processes)?;
 
     let (generated, ignore) = match &manifest.dockerfile {
         Some(default) => {
             let (path, text) = own_dockerfile(tree, &paas_toml, default)?;
             let ignore = ignore(tree, buildpack, &path)?;
-            let (extra_files, commands, more_versions) = (Vec::new(), Vec::new(), Vec::new());
+            let (extra_files, commands, more_versions, parts) = Default::default();
             let packages = SystemPackages::default();
-            (Generated { path, text, extra_files, commands, packages, more_versions }, ignore)
+            (Generated { path, text, extra_files, commands, packages, more_versions, parts }, ignore)
         }
         None => {
             let ignore = ignore(tree, buildpack, "")?;
@@ -194,6 +252,7 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
             (generate(&scope, buildpacks, buildpack, &ignore, command)?, ignore)
         }
     };
+    notes.extend(lfs::check(tree, &ignore, &paas_toml)?);
     let Generated {
         path: dockerfile_path,
         text: dockerfile,
@@ -201,32 +260,60 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
         commands: build_commands,
         packages,
         more_versions,
+        parts,
     } = generated;
     versions.extend(more_versions);
-    let warnings = versions.iter().flat_map(|version| version.warnings.iter().cloned()).collect();
+    choices.extend(parts);
+    let mut warnings: Vec<String> = versions.iter().flat_map(|version| version.warnings.iter().cloned()).collect();
     let (port, port_source, port_origin) = match (paas_toml.port, &manifest.dockerfile) {
         (Some(port), _) => {
             let line = line_with(&scope, PAAS_TOML, &["port =", "port="]);
             (Some(port), Some(PAAS_TOML.to_owned()), Origin::of(PAAS_TOML, line))
         }
-        (None, Some(_)) => match exposed_ports(&dockerfile).into_iter().collect::<Vec<_>>().as_slice() {
-            [port] => {
-                let line = line_with(&scope, &dockerfile_path, &["EXPOSE", "expose"]);
-                let origin = Origin::of(dockerfile_path.clone(), line);
-                (Some(*port), Some(format!("EXPOSE in {dockerfile_path}")), origin)
+        (None, Some(_)) => {
+            let exposed = exposed_ports(&dockerfile);
+            match exposed.first() {
+                Some(port) => {
+                    let line = line_with(&scope, &dockerfile_path, &["EXPOSE", "expose"]);
+                    let origin = Origin::of(dockerfile_path.clone(), line);
+                    let which = if exposed.len() > 1 { "the first EXPOSE" } else { "EXPOSE" };
+                    (Some(*port), Some(format!("{which} in {dockerfile_path}")), origin)
+                }
+                None => (None, None, Origin::default()),
             }
-            _ => (None, None, Origin::default()),
+        }
+        (None, None) => match own_port {
+            Some(found) => (found.text.parse().ok(), Some(found.file.replace(" found", "")), Origin::found(&found)),
+            None => (None, None, Origin::default()),
         },
-        (None, None) => (None, None, Origin::default()),
     };
     let port_origin = port_origin.changed_by("", "port", "NUMBER");
+    let mut quantities_from = BTreeMap::new();
     let processes = commands
         .into_iter()
         .map(|(process, command)| {
-            let declared = declared(&process, &paas_toml, &app_json);
+            let declared = declared(&process, &paas_toml, &app_json.processes);
+            if declared.quantity.is_some() {
+                let own = paas_toml.processes.get(&process).is_some_and(|own| own.quantity.is_some());
+                quantities_from.insert(process.clone(), if own { PAAS_TOML } else { APP_JSON });
+            }
             ProcessSpec::new(process, command, declared.quantity, declared.settings)
         })
-        .collect::<Result<_, Invalid>>()?;
+        .collect::<Result<Vec<_>, Invalid>>()?;
+    let AppJson { variables, scripts, warnings: of_app_json, .. } = app_json;
+    warnings.extend(of_app_json);
+    let release = release_command.as_deref().map(|line| (ProcessType::RELEASE, line));
+    let flawed_scripts = line_ends::check(
+        tree,
+        &ignore,
+        &line_ends::Commands {
+            processes: &processes,
+            tasks: release.into_iter().chain(scripts.named()).collect(),
+            dockerfile: &dockerfile,
+            is_own: manifest.dockerfile.is_some(),
+        },
+    )?;
+    warnings.extend(flawed_scripts.iter().filter(|script| !script.used_by.is_empty()).map(FlawedScript::warning));
 
     Ok(BuildPlan {
         buildpack: buildpack.name.clone(),
@@ -243,6 +330,10 @@ pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
         processes_source,
         process_sources,
         release_command,
+        scripts,
+        variables,
+        quantities_from,
+        flawed_scripts,
         port,
         port_source,
         port_origin,
@@ -274,10 +365,8 @@ fn choose<'a>(tree: &Tree, buildpacks: &'a Buildpacks, paas_toml: &PaasToml) -> 
         let buildpack = buildpack.ok_or_else(|| Error::bug("no buildpack builds a Dockerfile"))?;
         return Ok((buildpack, format!("set in {PAAS_TOML}")));
     }
-    for buildpack in &buildpacks.list {
-        if let Some(reason) = buildpack.detects(tree, paas_toml, &buildpacks.today)? {
-            return Ok((buildpack, reason));
-        }
+    if let Some(found) = buildpacks.first_match(tree, paas_toml)? {
+        return Ok(found);
     }
     let looked_for = buildpacks.list.iter().map(|buildpack| {
         let Buildpack { name, manifest, .. } = &**buildpack;
@@ -293,6 +382,38 @@ fn choose<'a>(tree: &Tree, buildpacks: &'a Buildpacks, paas_toml: &PaasToml) -> 
         looked_for: looked_for.collect::<Vec<_>>().join("\n"),
         found: if found.is_empty() { "no files at all".to_owned() } else { found.join(", ") },
     }))
+}
+
+impl Buildpacks {
+    /// The first that matches, and why. One that matches and whose language the command of the web process is in goes
+    /// before all others, but a repository's own Dockerfile stays the first.
+    ///
+    /// # Errors
+    /// `SourceError::File` if a file of the source does not parse.
+    pub(super) fn first_match(&self, tree: &Tree, paas_toml: &PaasToml) -> Result<Option<(&Buildpack, String)>> {
+        let web = Lines::read(tree, paas_toml).web.is_some();
+        let mut first = None;
+        for buildpack in &self.list {
+            let found = match buildpack.detects_and_runs(tree, paas_toml, &self.today, web) {
+                // A file that the first match does not read may be malformed.
+                Err(_) if first.is_some() => continue,
+                found => found?,
+            };
+            match (found, &first) {
+                (None, _) => {}
+                (Some((reason, runs)), None) => {
+                    let settled = !web || runs.is_some() || buildpack.manifest.dockerfile.is_some();
+                    first = Some((&**buildpack, reason));
+                    if settled {
+                        break;
+                    }
+                }
+                (Some((_, Some(reason))), Some(_)) => return Ok(Some((buildpack, reason))),
+                (Some((_, None)), Some(_)) => {}
+            }
+        }
+        Ok(first)
+    }
 }
 
 /// The settings of a process type in the source: `paas.toml` before `app.json`.
@@ -314,6 +435,8 @@ struct Processes {
     release_command: Option<String>,
     source: String,
     sources: Vec<ProcessSource>,
+    /// The port of the web process, if it listens on one of its own.
+    port: Option<Found>,
 }
 
 impl Buildpack {
@@ -322,10 +445,22 @@ impl Buildpack {
     /// # Errors
     /// `SourceError::File` if a file it reads does not parse.
     pub(super) fn detects(&self, tree: &Tree, paas_toml: &PaasToml, today: &str) -> Result<Option<String>> {
+        Ok(self.detects_and_runs(tree, paas_toml, today, false)?.map(|(reason, _)| reason))
+    }
+
+    /// Why it matches a source, and with `runs` why what the source says to run is of its language.
+    fn detects_and_runs(
+        &self,
+        tree: &Tree,
+        paas_toml: &PaasToml,
+        today: &str,
+        runs: bool,
+    ) -> Result<Option<(String, Option<String>)>> {
         let scope = Scope::new(tree, &self.manifest, paas_toml, today);
         for predicate in &self.manifest.detect {
             if let Some(reason) = predicate.holds(&scope)? {
-                return Ok(Some(reason));
+                let runs = self.manifest.runs.as_ref().filter(|_| runs);
+                return Ok(Some((reason, runs.map(|runs| runs.holds(&scope)).transpose()?.flatten())));
             }
         }
         Ok(None)
@@ -348,11 +483,15 @@ fn own_buildpack(tree: &Tree, buildpacks: &Buildpacks, folder: &str, line: usize
 
 /// Refuses keys of `[build]` that the buildpack does not support. If they were ignored, users would look for the
 /// effect.
-fn check_settings(buildpacks: &Buildpacks, buildpack: &Buildpack, paas_toml: &PaasToml) -> Result<()> {
+fn check_settings(scope: &Scope<'_>, buildpacks: &Buildpacks, buildpack: &Buildpack) -> Result<()> {
+    let paas_toml = scope.paas_toml;
     let (build, manifest) = (&paas_toml.build, &buildpack.manifest);
     let refused = |line: usize, message: String, hint: String| Err(refused(PAAS_TOML, line, message, hint));
     if manifest.dockerfile.is_some() {
-        let lines = [&build.install, &build.build, &build.static_root].into_iter().flatten().map(|(_, line)| *line);
+        let lines = [&build.install, &build.build, &build.static_root, &build.program]
+            .into_iter()
+            .flatten()
+            .map(|(_, line)| *line);
         let lines = lines.chain(build.packages.iter().map(|(_, line)| *line));
         let tables = build.versions.values().chain(build.images.values()).chain(build.tools.values());
         let lines = lines.chain(tables.map(|(_, line)| *line));
@@ -362,6 +501,18 @@ fn check_settings(buildpacks: &Buildpacks, buildpack: &Buildpack, paas_toml: &Pa
         return line.map_or(Ok(()), |line| {
             refused(line, "a Dockerfile is built unchanged, so this has no effect".to_owned(), hint)
         });
+    }
+    if let Some((program, line)) = &build.program {
+        if manifest.candidates.iter().all(|rule| rule.choose.is_some()) {
+            let message = format!("the buildpack {} does not choose between programs", buildpack.name);
+            return refused(*line, message, "remove `program`, and name the command in a Procfile".to_owned());
+        }
+        let candidates = candidates(scope)?;
+        if !candidates.iter().any(|(name, _)| name == program) {
+            let names: Vec<&str> = candidates.iter().map(|(name, _)| name.as_str()).collect();
+            let message = format!("there is no program {program:?} in the repository");
+            return refused(*line, message, known_words(program, &names));
+        }
     }
     if let Some((_, line)) = &build.static_root
         && !manifest.serves_static
@@ -412,9 +563,13 @@ fn processes(
     scope: &Scope<'_>,
     buildpack: &Buildpack,
     paas_toml: &PaasToml,
-    procfile: &BTreeMap<ProcessType, String>,
+    (procfile, procfile_path): (&BTreeMap<ProcessType, String>, &str),
+    app_json: &BTreeMap<ProcessType, Declared>,
 ) -> Result<Processes> {
-    let mut declared = procfile.clone();
+    let of_app_json = app_json.iter().filter_map(|(process, own)| Some((process.clone(), own.command.clone()?)));
+    let mut declared: BTreeMap<ProcessType, String> = of_app_json.collect();
+    let from_app_json = declared.keys().any(|process| !procfile.contains_key(process));
+    declared.extend(procfile.clone());
     let own = paas_toml.processes.iter().filter_map(|(process, own)| Some((process.clone(), own.command.clone()?)));
     let own: BTreeMap<ProcessType, String> = own.collect();
     declared.extend(own.clone());
@@ -424,12 +579,20 @@ fn processes(
         sources.push(PAAS_TOML.to_owned());
     }
     if procfile.keys().any(|process| !is_release(process) && !own.contains_key(process)) {
-        sources.push(PROCFILE.to_owned());
+        sources.push(procfile_path.to_owned());
+    }
+    if from_app_json {
+        sources.push(APP_JSON.to_owned());
     }
 
+    let mut port = None;
     let mut origins = BTreeMap::new();
     for process in declared.keys() {
-        let file = if own.contains_key(process) { PAAS_TOML } else { PROCFILE };
+        let file = match process {
+            process if own.contains_key(process) => PAAS_TOML,
+            process if procfile.contains_key(process) => procfile_path,
+            _ => APP_JSON,
+        };
         origins.insert(process.clone(), (file.to_owned(), declared_at(scope, file, process)));
     }
     let mut commands: Vec<(ProcessType, Option<String>)> = Vec::new();
@@ -450,10 +613,19 @@ fn processes(
                 commands.push((rule.name.clone(), command));
                 sources.push(rule.source.clone());
                 origins.insert(rule.name.clone(), (rule.source.clone(), rule_at(scope, rule)?));
+                if let Some(name) = &rule.port {
+                    port = scope.value(name)?;
+                }
             }
         }
     }
     if commands.is_empty() {
+        let candidates = candidates(scope)?;
+        if let Some((_, choose)) = candidates.first().filter(|_| candidates.len() > 1) {
+            let names: Vec<&str> = candidates.iter().map(|(name, _)| name.as_str()).collect();
+            let message = format!("several programs could serve the requests: {}", listed(&names));
+            return Err(Error::Source(SourceError::Unbuildable { message, hint: format!("choose one: {choose}") }));
+        }
         let why = buildpack.manifest.no_process.clone().unwrap_or_else(|| "nothing says what to run".to_owned());
         let message = format!("nothing to run: {why}");
         let hint = "write a file named Procfile with a line such as `web: COMMAND`, where COMMAND listens on $PORT";
@@ -476,7 +648,7 @@ fn processes(
         ProcessSource { process: process.clone(), source, origin }
     });
     let described = described.collect();
-    Ok(Processes { commands, release_command, source: sources.join(" and "), sources: described })
+    Ok(Processes { commands, release_command, source: sources.join(" and "), sources: described, port })
 }
 
 /// Where a file names a process type.
@@ -512,11 +684,16 @@ fn rule_at(scope: &Scope<'_>, rule: &ProcessRule) -> Result<Origin> {
     Ok(origin.unwrap_or_default())
 }
 
-/// What chose the buildpack: a line of `paas.toml`, or the first rule of it that holds.
-fn chosen_at(scope: &Scope<'_>) -> Result<Origin> {
+/// What chose the buildpack: a line of `paas.toml`, what the source runs, or the first rule of it that holds.
+fn chosen_at(scope: &Scope<'_>, reason: &str) -> Result<Origin> {
     let build = &scope.paas_toml.build;
     if let Some((_, line)) = build.buildpack.as_ref().or(build.dockerfile.as_ref()) {
         return Ok(Origin::of(PAAS_TOML, *line));
+    }
+    if let Some(runs) = &scope.manifest.runs
+        && runs.holds(scope)?.as_deref() == Some(reason)
+    {
+        return Ok(runs.origin(scope)?.unwrap_or_default());
     }
     for predicate in &scope.manifest.detect {
         if predicate.holds(scope)?.is_some() {
@@ -524,6 +701,32 @@ fn chosen_at(scope: &Scope<'_>) -> Result<Origin> {
         }
     }
     Ok(Origin::default())
+}
+
+/// The programs to choose from, each with what chooses it.
+fn candidates(scope: &Scope<'_>) -> Result<Vec<(String, String)>> {
+    let mut candidates: Vec<(String, String)> = Vec::new();
+    for rule in &scope.manifest.candidates {
+        for found in rule.find.all(scope)? {
+            if !candidates.iter().any(|(name, _)| *name == found.text) {
+                let choose = match &rule.choose {
+                    Some(line) => line.replacen("{}", &found.text, 1),
+                    None => format!("add `program = \"{}\"` to [build] in {PAAS_TOML}", found.text),
+                };
+                candidates.push((found.text, choose));
+            }
+        }
+    }
+    Ok(candidates)
+}
+
+/// The first words of a list, for a message.
+fn listed(words: &[&str]) -> String {
+    const SHOWN: usize = 12;
+    match words.len().checked_sub(SHOWN) {
+        Some(more) if more > 0 => format!("{} and {more} more", words[..SHOWN].join(", ")),
+        _ => words.join(", "),
+    }
 }
 
 /// The command of a rule, or nothing if the rule does not hold. Without a command, the image's own runs.

@@ -13,14 +13,19 @@ pub(super) const PROCFILE: &str = "Procfile";
 ///
 /// # Errors
 /// `SourceError::File` with the line.
-pub(super) fn parse(text: &str) -> Result<BTreeMap<ProcessType, String>> {
+pub(super) fn parse(path: &str, text: &str) -> Result<BTreeMap<ProcessType, String>> {
     let mut processes = BTreeMap::new();
     for (index, line) in text.lines().enumerate() {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let malformed = |message: String, hint: String| refused(PROCFILE, index + 1, message, hint);
+        let malformed = |message: String, hint: String| refused(path, index + 1, message, hint);
+        if is_merge_marker(line) {
+            let message = format!("{line:?} is a marker of a merge that was not finished");
+            let hint = "keep one of the two versions, remove the lines that git put around them, and commit";
+            return Err(malformed(message, hint.to_owned()));
+        }
         let Some((name, command)) = line.split_once(':') else {
             let hint = match line.split_once(char::is_whitespace) {
                 Some((name, command)) => format!("write `{name}: {}`", command.trim()),
@@ -49,6 +54,13 @@ pub(super) fn parse(text: &str) -> Result<BTreeMap<ProcessType, String>> {
     Ok(processes)
 }
 
+/// Whether git wrote this line around a conflict.
+fn is_merge_marker(line: &str) -> bool {
+    ["<<<<<<<", "|||||||", "=======", ">>>>>>>"]
+        .iter()
+        .any(|marker| line.strip_prefix(marker).is_some_and(|rest| rest.is_empty() || rest.starts_with(' ')))
+}
+
 /// Reads the name of a process type. The error is a message and a hint.
 pub(super) fn process_type(name: &str) -> Result<ProcessType, (String, String)> {
     name.parse().map_err(|error: Invalid| {
@@ -75,10 +87,26 @@ mod tests {
 
     #[test]
     fn a_procfile_is_names_and_commands() -> Result<()> {
-        let processes = parse("# comment\n\nweb: node web.js --url http://x:1 # no comment\r\nworker:  sleep 1\n")?;
+        let processes =
+            parse(PROCFILE, "# comment\n\nweb: node web.js --url http://x:1 # no comment\r\nworker:  sleep 1\n")?;
         let lines: Vec<_> = processes.iter().map(|(name, command)| format!("{name}={command}")).collect();
         assert_eq!(lines, ["web=node web.js --url http://x:1 # no comment", "worker=sleep 1"]);
         Ok(())
+    }
+
+    #[test]
+    fn a_marker_of_a_merge_is_called_one() {
+        for (text, line) in [
+            ("<<<<<<< HEAD\nweb: a\n=======\nweb: b\n>>>>>>> theirs\n", 1),
+            ("web: a\n=======\nweb: b", 2),
+            ("web: a\n||||||| 1234567", 2),
+            ("web: a\n>>>>>>> 1234567 (say: so)\r\n", 2),
+        ] {
+            let error = parse(PROCFILE, text).unwrap_err();
+            assert!(error.to_string().starts_with(&format!("Procfile, line {line}: \"")), "{error}");
+            assert!(error.to_string().ends_with("is a marker of a merge that was not finished"), "{error}");
+            assert!(error.hint().unwrap().starts_with("keep one of the two versions"));
+        }
     }
 
     #[test]
@@ -100,7 +128,7 @@ mod tests {
                 "call it `my-worker`",
             ),
         ] {
-            let error = parse(text).unwrap_err();
+            let error = parse(PROCFILE, text).unwrap_err();
             assert_eq!(error.to_string(), format!("Procfile, line {line}: {message}"));
             assert_eq!(error.hint().unwrap(), hint);
         }

@@ -12,9 +12,11 @@ use super::{
     document::{json, toml},
     extract::Found,
     manifest::Manifest,
+    origin::Origin,
     paas_toml::{PAAS_TOML, PaasToml},
     packages::Dependencies,
     pattern::Patterns,
+    runs::{Line, Lines},
     version::Version,
     wrong_manifest,
 };
@@ -32,6 +34,8 @@ pub(super) struct Scope<'a> {
     pub today: &'a str,
     /// All files except those that the buildpack ignores.
     files: OnceCell<Files<'a>>,
+    /// The files that match a pattern, those nearer to the root first.
+    matching: RefCell<HashMap<String, Rc<[&'a Entry]>>>,
     texts: RefCell<HashMap<PathBuf, Option<Rc<str>>>>,
     jsons: RefCell<HashMap<String, Option<Rc<serde_json::Value>>>>,
     tomls: RefCell<HashMap<String, Option<Rc<toml::Table>>>>,
@@ -41,6 +45,9 @@ pub(super) struct Scope<'a> {
     versions: RefCell<BTreeMap<&'a str, Option<Option<Rc<Version>>>>>,
     values: RefCell<BTreeMap<&'a str, Option<Option<Found>>>>,
     dependencies: OnceCell<Dependencies>,
+    lines: OnceCell<Rc<Lines>>,
+    /// Those of the source, if this buildpack only builds a part of it for another.
+    another: Option<Rc<Lines>>,
 }
 
 /// Why something holds; `None` if it does not.
@@ -62,6 +69,7 @@ impl<'a> Scope<'a> {
             paas_toml,
             today,
             files: OnceCell::new(),
+            matching: RefCell::default(),
             texts: RefCell::default(),
             jsons: RefCell::default(),
             tomls: RefCell::default(),
@@ -70,6 +78,8 @@ impl<'a> Scope<'a> {
             versions: RefCell::default(),
             values: RefCell::default(),
             dependencies: OnceCell::new(),
+            lines: OnceCell::new(),
+            another: None,
         }
     }
 
@@ -84,6 +94,54 @@ impl<'a> Scope<'a> {
         Ok(self.files.get_or_init(|| Files::new(files)))
     }
 
+    /// The same source, seen by a buildpack that builds a part of it for this one.
+    pub fn beside<'b>(&self, manifest: &'b Manifest, paas_toml: &'b PaasToml) -> Scope<'b>
+    where
+        'a: 'b,
+    {
+        let another = Some(Rc::clone(self.lines()));
+        Scope {
+            lines: OnceCell::from(Rc::new(Lines::default())),
+            another,
+            ..Scope::new(self.tree, manifest, paas_toml, self.today)
+        }
+    }
+
+    /// The command lines that the source sets itself.
+    fn lines(&self) -> &Rc<Lines> {
+        self.lines.get_or_init(|| Rc::new(Lines::read(self.tree, self.paas_toml)))
+    }
+
+    /// Why a command of these lines fulfils a condition: `web`, `processes`, `build` or `another`.
+    pub fn command(&self, of: &Patterns, condition: impl Fn(&str) -> bool) -> Option<(String, Origin)> {
+        let lines = self.lines();
+        let any = |line: &Line| {
+            let commands = line.commands(self.tree);
+            commands.iter().find(|command| condition(command)).map(|command| line.describe(command))
+        };
+        of.iter().find_map(|of| match of {
+            "web" => lines.web.as_ref().and_then(|line| {
+                line.serving(self.tree).filter(|command| condition(command)).map(|command| line.describe(&command))
+            }),
+            "processes" => lines.processes.iter().find_map(any),
+            "build" => lines.build.iter().find_map(any),
+            _ => {
+                let another = self.another.as_ref()?;
+                another.processes.iter().chain(&another.build).find_map(any)
+            }
+        })
+    }
+
+    /// The file that stands for another: itself, if it is there.
+    pub fn stand_in<'s>(&'s self, file: &'s str) -> &'s str {
+        match self.manifest.instead.get(file) {
+            Some(others) if !self.tree.exists(file) => {
+                others.iter().map(String::as_str).find(|other| self.tree.exists(other)).unwrap_or(file)
+            }
+            _ => file,
+        }
+    }
+
     /// The files that match: those of the first pattern before those of the second, and within a pattern those nearer
     /// to the root first.
     pub fn matching(&self, patterns: &Patterns) -> Result<Vec<&'a Entry>> {
@@ -91,25 +149,36 @@ impl<'a> Scope<'a> {
         let mut matching: Vec<&Entry> = Vec::new();
         for (path, glob) in patterns.patterns()? {
             let Some(glob) = glob else {
-                matching.extend(files.at(Path::new(path)));
+                matching.extend(files.at(Path::new(self.stand_in(path))));
                 continue;
             };
-            let candidates = files.candidates(path).iter().copied();
-            let mut some: Vec<&Entry> = candidates.filter(|entry| glob.is_match(&entry.path)).collect();
-            some.sort_by_key(|entry| entry.path.components().count());
-            matching.extend(some);
+            let known = self.matching.borrow().get(path).cloned();
+            let some = known.unwrap_or_else(|| {
+                let candidates = files.candidates(path).iter().copied();
+                let mut some: Vec<&Entry> = candidates.filter(|entry| glob.is_match(&entry.path)).collect();
+                some.sort_by_key(|entry| entry.path.components().count());
+                let some: Rc<[&Entry]> = some.into();
+                self.matching.borrow_mut().insert(path.to_owned(), Rc::clone(&some));
+                some
+            });
+            matching.extend(some.iter());
         }
         let mut seen = std::collections::HashSet::new();
         matching.retain(|entry| seen.insert(&entry.path));
         Ok(matching)
     }
 
-    /// The content of a text file; nothing if there is none. A file that is too large counts as missing.
+    /// The content of a text file; nothing if there is none. A file that is too large counts as missing. A file that
+    /// stands for a JSON file reads as JSON.
     pub fn text(&self, path: &Path) -> Option<Rc<str>> {
         if let Some(text) = self.texts.borrow().get(path) {
             return text.clone();
         }
-        let text: Option<Rc<str>> = self.tree.read_text(path).ok().flatten().map(Rc::from);
+        let stands = |name: &&str| self.manifest.instead.values().flatten().any(|other| other == name);
+        let text: Option<Rc<str>> = match path.to_str().filter(stands) {
+            Some(name) => self.json(name).ok().flatten().map(|document| Rc::from(format!("{document:#}"))),
+            None => self.tree.read_text(path).ok().flatten().map(Rc::from),
+        };
         self.texts.borrow_mut().insert(path.to_owned(), text.clone());
         text
     }
@@ -119,6 +188,7 @@ impl<'a> Scope<'a> {
     /// # Errors
     /// `SourceError::File` if it does not parse.
     pub fn json(&self, file: &str) -> Result<Option<Rc<serde_json::Value>>> {
+        let file = self.stand_in(file);
         if let Some(document) = self.jsons.borrow().get(file) {
             return Ok(document.clone());
         }

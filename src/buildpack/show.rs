@@ -99,7 +99,8 @@ impl Buildpacks {
         table
     }
 
-    /// Which of them match a source, in the order in which they are tried: the first that does would build it.
+    /// Which of them match a source, in the order in which they are tried: the first that does would build it. One that
+    /// goes before others for what the source runs is the first of all.
     ///
     /// # Errors
     /// `SourceError::File` if a file of the source is malformed.
@@ -108,6 +109,13 @@ impl Buildpacks {
         let detected = self.list.iter().map(|buildpack| {
             Ok(Detected { name: buildpack.name.clone(), reason: buildpack.detects(tree, &paas_toml, &self.today)? })
         });
-        detected.collect()
+        let mut detected: Vec<Detected> = detected.collect::<Result<_>>()?;
+        if let Some((first, reason)) = self.first_match(tree, &paas_toml)?
+            && let Some(place) = detected.iter().position(|detected| detected.name == first.name)
+        {
+            let chosen = detected.remove(place);
+            detected.insert(0, Detected { reason: Some(reason), ..chosen });
+        }
+        Ok(detected)
     }
 }

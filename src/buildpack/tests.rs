@@ -21,7 +21,9 @@ fn the_buildpacks_of_the_binary_are_well_formed() {
         assert_eq!(other, None, "two buildpacks at one place: {}", buildpack.name);
     }
     for failure in &*buildpacks().failures {
-        failure.output.compile().unwrap();
+        for expression in [&failure.output].into_iter().chain(&failure.also) {
+            expression.compile().unwrap();
+        }
     }
 }
 
@@ -62,7 +64,8 @@ fn shown(plan: &BuildPlan) -> String {
     text
 }
 
-/// Each file in tests/apps/plans is a source and its expected plan: `-- PATH` begins a file, `== plan` the plan.
+/// Each file in tests/apps/plans is a source and its expected plan: `-- PATH` begins a file, `== plan` the plan. After
+/// `-- PATH (CRLF)` the lines end as on Windows, and after `(BOM)` the file begins with a byte order mark.
 /// `UPDATE=1 cargo test plans_of` writes the plans again; read what changed.
 #[test]
 fn the_plans_of_all_fixtures_are_as_they_were() {
@@ -82,6 +85,13 @@ fn the_plans_of_all_fixtures_are_as_they_were() {
                 (None, None) => assert!(line.starts_with('#'), "{}: {line:?} is in no file", case.display()),
             }
         }
+        for (path, content) in &mut files {
+            if let Some(plain) = path.strip_suffix(" (CRLF)") {
+                (*path, *content) = (plain, content.replace('\n', "\r\n"));
+            } else if let Some(plain) = path.strip_suffix(" (BOM)") {
+                (*path, *content) = (plain, format!("\u{feff}{content}"));
+            }
+        }
         let files: Vec<_> = files.iter().map(|(path, content)| (*path, content.as_str())).collect();
         let planned = format!("{}\n", planned(&files).trim_end());
         if planned != expected {
@@ -95,7 +105,33 @@ fn the_plans_of_all_fixtures_are_as_they_were() {
     assert!(update || changed.is_empty(), "{}\nhint: UPDATE=1 cargo test plans_of", changed.join("\n\n"));
 }
 
-/// Each file in tests/apps/failures is the output of a failed build and its expected cause.
+/// The table of two languages in the reference: each row has a fixture, and the fixture builds as the row says.
+#[test]
+fn each_row_of_the_table_of_two_languages_has_a_fixture() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let reference = fs::read_to_string(root.join("docs/reference.md")).unwrap();
+    let mut rows = std::collections::BTreeSet::new();
+    for row in reference.lines().filter(|line| line.contains("| `pair-")) {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [_, _, builds, name] = cells[..] else { panic!("{row}") };
+        let name = name.trim_matches('`');
+        let fixture = fs::read_to_string(root.join(format!("tests/apps/plans/{name}.txt"))).unwrap();
+        let (_, plan) = fixture.split_once("== plan\n").unwrap();
+        let (title, tool) = builds.split_once(", with ").unwrap_or((builds, ""));
+        assert!(plan.starts_with(&format!("{title}: ")), "{row}\n{plan}");
+        assert!(plan.contains(&format!("Build tool: {}", tool.to_lowercase())) || tool.is_empty(), "{row}\n{plan}");
+        assert!(rows.insert(name.to_owned()), "{name} is in two rows");
+    }
+    assert!(rows.len() >= 30, "{rows:?}");
+    for entry in fs::read_dir(root.join("tests/apps/plans")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let name = name.trim_end_matches(".txt");
+        assert!(!name.starts_with("pair-") || rows.contains(name), "{name} is in no row");
+    }
+}
+
+/// Each file in tests/apps/failures is the output of a failed build and its expected cause. `== built by NAME` at its
+/// head: the buildpack that built it, in place of a user's own Dockerfile.
 /// `UPDATE=1 cargo test failures_mean` writes the causes again.
 #[test]
 fn the_outputs_of_failures_mean_what_they_did() {
@@ -107,14 +143,22 @@ fn the_outputs_of_failures_mean_what_they_did() {
         let text = fs::read_to_string(&path).unwrap();
         let (output, expected) = text.split_once("== cause\n").unwrap_or((&text, ""));
         // A user's own Dockerfile can run anything, so no buildpack's rules come first.
+        let (head, output) = match output.strip_prefix("== built by ").and_then(|rest| rest.split_once('\n')) {
+            Some((name, output)) => (Some(name), output),
+            None => (None, output),
+        };
         let lines: Vec<String> = output.lines().map(str::to_owned).collect();
-        let diagnosis = buildpacks().diagnose("dockerfile", &lines);
+        let diagnosis = buildpacks().diagnose(head.unwrap_or("dockerfile"), &lines);
+        if let Some(name) = head {
+            assert!(buildpacks().list.iter().any(|buildpack| buildpack.name == name), "{name}");
+        }
+        let head = head.map(|name| format!("== built by {name}\n")).unwrap_or_default();
         let said = diagnosis.map_or("nothing\n".to_owned(), |found| format!("{}\n{}\n", found.cause, found.hint));
         causes.insert(said.lines().next().unwrap().to_owned());
         if said != expected {
             changed.push(format!("{}:\n{}", path.display(), difference(expected, &said)));
             if std::env::var_os("UPDATE").is_some() {
-                fs::write(&path, format!("{}\n== cause\n{said}", output.trim_end())).unwrap();
+                fs::write(&path, format!("{head}{}\n== cause\n{said}", output.trim_end())).unwrap();
             }
         }
     }
@@ -206,7 +250,7 @@ fn mistakes_say_what_to_do() {
 
     looked for:
         dockerfile  Dockerfile
-        go          go.mod, go.work
+        go          go.mod, go.work, main.go, .godir
         php         composer.json, index.php, public/index.php, artisan
         rust        Cargo.toml
         ruby        Gemfile, config.ru, app.rb, main.rb
@@ -237,7 +281,7 @@ fn mistakes_say_what_to_do() {
 
     looked for:
         dockerfile  Dockerfile
-        go          go.mod, go.work
+        go          go.mod, go.work, main.go, .godir
         php         composer.json, index.php, public/index.php, artisan
         rust        Cargo.toml
         ruby        Gemfile, config.ru, app.rb, main.rb
@@ -397,6 +441,21 @@ fn nothing_of_a_repository_becomes_an_instruction() {
 }
 
 #[test]
+fn the_first_that_is_detected_is_the_one_that_builds() {
+    let directory = tempfile::tempdir().unwrap();
+    for (path, content) in [PACKAGE, ("app.rb", ""), ("Procfile", "web: cd . && exec ruby app.rb\n")] {
+        fs::write(directory.path().join(path), content).unwrap();
+    }
+    let tree = Tree::directory(directory.path()).unwrap();
+    let detected = buildpacks().detect(&tree).unwrap();
+    assert_eq!(detected[0].name, "ruby");
+    assert_eq!(detected[0].reason.as_deref(), Some("`ruby app.rb` in Procfile, line 1"));
+    assert_eq!(plan(&tree, buildpacks()).unwrap().buildpack, "ruby");
+    assert!(detected.iter().any(|other| other.name == "node" && other.reason.is_some()));
+    assert_eq!(detected.len(), buildpacks().names().len());
+}
+
+#[test]
 fn a_folder_adds_a_buildpack_and_another_overrides_one() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, file: &str, text: &str| {
@@ -429,7 +488,8 @@ fn a_folder_adds_a_buildpack_and_another_overrides_one() {
 #[test]
 fn the_line_ends_of_windows_are_said() {
     let error = try_plan(&[("start.sh", "#!/bin/sh\r\necho x\r\n")]).unwrap_err();
-    assert_eq!(error.to_string(), "the script has Windows line endings, which no shell can read");
+    assert_eq!(error.to_string(), "start.sh: it has Windows line endings (CRLF), with which it cannot run");
+    assert!(error.hint().is_some_and(|hint| hint.contains("`* text=auto eol=lf`")), "{:?}", error.hint());
     assert!(try_plan(&[("start.sh", "#!/bin/sh\necho x\n")]).is_ok());
 }
 

@@ -8,7 +8,7 @@ use crate::{
     Result,
     context::Context,
     error::DeployError,
-    model::{Access, CheckMode, DeploymentKind, Edit, Noun, ProcessType, PropertyChange, Right, Scope, property},
+    model::{Access, CheckMode, Noun, ProcessType, Right, Which},
     ops,
     ui::Ui,
 };
@@ -77,30 +77,26 @@ pub(super) struct Set {
 struct Mode {
     #[command(flatten)]
     app: AppArgument,
-    /// The process type
-    #[arg(short, long, value_name = "TYPE", default_value = ProcessType::WEB)]
-    process: ProcessType,
+    /// The process types, such as web,worker; none are all
+    #[arg(value_name = "TYPE", value_delimiter = ',')]
+    types: Vec<ProcessType>,
+    /// The same as an option
+    #[arg(short, long, value_name = "TYPE", value_delimiter = ',', conflicts_with = "types")]
+    process: Vec<ProcessType>,
 }
 
 impl Mode {
     async fn set(self, context: &Context<'_>, ui: Ui, action: &str, mode: CheckMode) -> Result<()> {
-        let scope = Scope::Process(self.process.clone());
-        let value = Some(mode.as_str().to_owned());
-        let edit = Edit {
-            kind: DeploymentKind::Settings,
-            action: action.to_owned(),
-            reason: format!("checks of {} {}", self.process, mode.as_str()),
-            config: Vec::new(),
-            properties: vec![PropertyChange { scope, property: &property::CHECK_MODE, value }],
-        };
+        let types = [self.types, self.process].concat();
+        let edit = ops::checks::mode_edit(context, &self.app.app, action, &types, mode)?;
         apply_edit(context, ui, &self.app.app, &edit, true).await
     }
 }
 
 /// Check nothing: new containers get their traffic as soon as they run
 ///
-/// A broken release may then reach the app's users, and a container that hangs later is not noticed. `checks:enable` turns
-/// the checks on again.
+/// Of the process types that are named, else of all. A broken release may then reach the app's users, and a container
+/// that hangs later is not noticed. `checks:enable` turns the checks on again.
 #[derive(Debug, Args)]
 pub(super) struct Skip {
     #[command(flatten)]
@@ -109,7 +105,7 @@ pub(super) struct Skip {
 
 /// Stop old containers before new ones start, for apps that cannot run twice
 ///
-/// Its address does not answer in between. The new containers are still checked, and if they fail, the old ones are
+/// Of the process types that are named, else of all. The address of web does not answer in between. The new containers are still checked, and if they fail, the old ones are
 /// started again. `checks:enable` undoes this.
 #[derive(Debug, Args)]
 pub(super) struct Disable {
@@ -118,6 +114,8 @@ pub(super) struct Disable {
 }
 
 /// Check new containers before traffic moves to them, which is the default
+///
+/// Of the process types that are named, else of all.
 #[derive(Debug, Args)]
 pub(super) struct Enable {
     #[command(flatten)]
@@ -133,19 +131,23 @@ pub(super) struct Report {
 
 /// Check an app's containers now
 ///
+/// `checks:run blog` checks all, `checks:run blog web,worker` those of two process types, `checks:run blog worker.1` one.
 /// Exits with 1 where one of them does not pass. Nothing is done to them.
 #[derive(Debug, Args)]
 pub(super) struct Run {
     #[command(flatten)]
     app: AppArgument,
-    /// Only the containers of this process type
-    #[arg(short, long, value_name = "TYPE")]
-    process: Option<ProcessType>,
+    /// Only these process types and containers, such as web,worker or worker.1
+    #[arg(value_name = "TYPE[.NUMBER]", value_delimiter = ',')]
+    only: Vec<Which>,
+    /// The same as an option
+    #[arg(short, long, value_name = "TYPE", value_delimiter = ',', conflicts_with = "only")]
+    process: Vec<Which>,
 }
 
 impl Run {
     pub(super) async fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
-        let results = ops::checks::run(context, &self.app.app, self.process.as_ref()).await?;
+        let results = ops::checks::run(context, &self.app.app, &[self.only, self.process].concat()).await?;
         ui.show(&results)?;
         let failed = results.0.iter().filter(|result| !result.passed).count();
         if failed > 0 {

@@ -1,6 +1,6 @@
 //! The git services of an SSH session: they run git itself on an app's repository.
 
-pub(super) use crate::git::Service;
+pub(super) use crate::git::{Service, lfs_refusal};
 use crate::{
     Error, Kind, Result,
     context::Context,
@@ -59,6 +59,13 @@ pub(super) async fn serve(context: &Context<'_>, service: Service, path: &str) -
     // An app made by a process that died before it made the repository.
     crate::git::create_repository(&instance.settings.paths, &app)?;
     let mut command = exec::command("git");
+    if service == Service::Receive {
+        // Git refuses a shallow push before any hook, in three words; our hook refuses it with what to do.
+        command.args(["-c", "receive.shallowUpdate=true"]);
+        for tag in ops::push::tags_for_branches(instance, &app)? {
+            command.args(["-c", &format!("receive.procReceiveRefs=a:{tag}")]);
+        }
+    }
     command
         .arg(service.command())
         .arg(&repository)

@@ -59,10 +59,20 @@ async fn proc_receive(context: &Context<'_>, app: &AppName) -> Result<()> {
     let log = DeployLog::to_stderr(Ui::default());
     let updates = conversation.updates.clone();
     for update in &updates {
-        let deployed = ops::push::deploy(context, app, update, &conversation.options, &log).await;
+        let deployed = match ops::push::deployable(context.instance, app, &updates, update) {
+            Ok(None) => {
+                drop(conversation.fall_through(&update.name));
+                continue;
+            }
+            Ok(Some(branch)) => {
+                ops::push::deploy(context, app, &branch, &conversation.options, &log).await.map(|_| branch)
+            }
+            Err(error) => Err(error),
+        };
         // The deploy is over, and its outcome stands, whether or not anybody is left to hear of it.
         drop(match deployed {
-            Ok(_) => conversation.ok(&update.name),
+            Ok(branch) if branch == *update => conversation.ok(&update.name),
+            Ok(branch) => conversation.ok_as(&update.name, &branch),
             Err(error) => {
                 if !error.is_told() {
                     log.error(&error);

@@ -5,13 +5,18 @@ use crate::{
     Result,
     context::Context,
     model::{Access, ProcessType, Right},
-    ops::{self, logs::Selection},
-    ui::Ui,
+    ops::{
+        self,
+        logs::{Printed, Selection},
+    },
+    ui::{Format, Ui},
 };
 
 /// Print what an app's processes print
 ///
-/// The lines of containers that are gone are kept, up to a limit, so logs span deploys.
+/// The lines of containers that are gone are kept, up to a limit, so logs span deploys. A line longer than 1 MiB is cut.
+/// Control characters and escape sequences, except colours, are shown as text (`^[` for ESC) unless the output goes to a
+/// file. With `--format json`, each line is a document, with the text as it was printed.
 #[derive(Debug, Args)]
 pub(super) struct Logs {
     #[command(flatten)]
@@ -34,6 +39,11 @@ impl Logs {
 
     pub(super) async fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
         let selection = Selection { lines: self.lines, follow: self.follow, process: self.process };
-        ops::logs::show(context, &self.app.app, &selection, |line| ui.log_line(line)).await
+        let print = |line: Option<&Printed>| match line {
+            Some(line) if ui.format == Format::Json => ui.record(line),
+            Some(line) => ui.log_line(&line.line()),
+            None => ui.is_read(),
+        };
+        ops::logs::show(context, &self.app.app, &selection, print).await
     }
 }

@@ -1,11 +1,41 @@
 //! The laptop's door: in a clone with a remote named `paas`, and with no instance on this machine, a command line goes
 //! to the server over SSH as it is.
 
-use std::{ffi::OsString, net::Ipv6Addr};
+use std::{ffi::OsString, io::Read, net::Ipv6Addr};
 
 use url::Url;
 
-use crate::{Error, exec, model::AppName, ui};
+use crate::{Error, Result, error::UsageError, exec, files, model::AppName, ui};
+
+/// The longest command line that is a word for ssh. A word has 131,071 bytes at most (execve(2)), and OpenSSH sends no
+/// request beyond 256 kB.
+const LONGEST_LINE: usize = 100_000;
+/// What is sent in place of a longer command line, with its length: the line itself comes on standard input.
+const LINE_ON_STDIN: &str = "line-on-stdin";
+/// The longest command line that is read from standard input: as long as the arguments of a process can be.
+const LONGEST_READ: usize = 2 << 20;
+
+/// Reads the command line that a client sent on standard input, if its words say so.
+///
+/// # Errors
+/// [`Error::Usage`] where it is too long, is cut short, or is no text.
+pub(super) fn line_on_stdin(words: &[String], stdin: impl Read) -> Result<Option<String>> {
+    let length = match words {
+        [word, length] if word == LINE_ON_STDIN => length.parse::<usize>().ok().filter(|it| *it <= LONGEST_READ),
+        _ => return Ok(None),
+    };
+    let bad = |why: &str| {
+        let (message, hint) = (format!("the command line {why}"), "`paas --help` lists the commands".to_owned());
+        Error::Usage(UsageError::Command { message, hint })
+    };
+    let length = length.ok_or_else(|| bad(&format!("on standard input is longer than {LONGEST_READ} bytes")))?;
+    let mut line = Vec::with_capacity(length);
+    stdin.take(length as u64).read_to_end(&mut line).map_err(Error::io("read the command line"))?;
+    if line.len() < length {
+        return Err(bad("on standard input is cut short"));
+    }
+    String::from_utf8(line).map(Some).map_err(|_| bad("is not valid UTF-8"))
+}
 
 /// The server behind the remote `paas` of the clone we are in.
 #[derive(Debug, PartialEq, Eq)]
@@ -61,13 +91,24 @@ impl Server {
     /// `input`: what the command reads in place of our own standard input.
     pub(super) fn run(&self, arguments: &[OsString], input: Option<std::fs::File>) -> Error {
         let mut command = exec::command_of_user("ssh");
+        let typed = arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned());
+        let mut line = shell_words::join(typed);
+        let mut input = input;
+        if line.len() > LONGEST_LINE && input.is_none() {
+            let words = format!("{LINE_ON_STDIN} {}", line.len());
+            input = match files::in_memory("command line", line.as_bytes()) {
+                Ok(file) => Some(file),
+                Err(error) => return error,
+            };
+            line = words;
+        }
         // Over a terminal the streams are one: if one of them were a file or a pipe, it would get what is for the others.
-        command.args(self.ssh_arguments(arguments, input.is_none() && ui::is_at_terminal()));
+        command.args(self.ssh_arguments(line, input.is_none() && ui::is_at_terminal()));
         exec::replace(command, input.map_or_else(std::process::Stdio::inherit, std::process::Stdio::from))
     }
 
     /// What ssh is called with. With a terminal, questions and the spinner are there as on the server.
-    fn ssh_arguments(&self, arguments: &[OsString], terminal: bool) -> Vec<String> {
+    fn ssh_arguments(&self, line: String, terminal: bool) -> Vec<String> {
         let mut words = Vec::new();
         if terminal {
             // Without the second, ssh says at the end of each command that the connection is closed.
@@ -76,8 +117,7 @@ impl Server {
         if let Some(port) = self.port {
             words.extend(["-p".to_owned(), port.to_string()]);
         }
-        let typed = arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned());
-        words.extend([format!("{}@{}", self.user, self.host), "--".to_owned(), shell_words::join(typed)]);
+        words.extend([format!("{}@{}", self.user, self.host), "--".to_owned(), line]);
         words
     }
 }
@@ -168,11 +208,25 @@ mod tests {
 
     #[test]
     fn ssh_is_given_words_and_a_terminal_where_somebody_sits_at_one() {
-        let typed: Vec<OsString> = ["paas", "config:set", "A=it's \"so\" $HOME"].map(OsString::from).into();
+        let line = shell_words::join(["config:set", "A=it's \"so\" $HOME"]);
+        assert_eq!(line, r#"config:set 'A=it'\''s "so" $HOME'"#);
         let by_url = Server::parse("ssh://paas@[::1]:2222/blog").unwrap();
-        let line = r#"config:set 'A=it'\''s "so" $HOME'"#;
-        assert_eq!(by_url.ssh_arguments(&typed, false), ["-p", "2222", "paas@::1", "--", line]);
+        assert_eq!(by_url.ssh_arguments(line.clone(), false), ["-p", "2222", "paas@::1", "--", &line]);
         let by_name = Server::parse("paas@box:blog").unwrap();
-        assert_eq!(by_name.ssh_arguments(&typed, true), ["-t", "-o", "LogLevel=ERROR", "paas@box", "--", line]);
+        assert_eq!(by_name.ssh_arguments(line.clone(), true), ["-t", "-o", "LogLevel=ERROR", "paas@box", "--", &line]);
+    }
+
+    #[test]
+    fn a_long_command_line_is_read_from_standard_input_and_the_rest_is_left_there() {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let mut stdin = "config:set blog A=1 and the rest".as_bytes();
+        let line = line_on_stdin(&words(&[LINE_ON_STDIN, "19"]), &mut stdin).unwrap();
+        assert_eq!((line.as_deref(), stdin), (Some("config:set blog A=1"), " and the rest".as_bytes()));
+        assert_eq!(line_on_stdin(&words(&["apps:list"]), stdin).unwrap(), None);
+        for (length, said) in [("40", "cut short"), ("4000000", "longer than"), ("x", "longer than")] {
+            let error = line_on_stdin(&words(&[LINE_ON_STDIN, length]), "short".as_bytes()).unwrap_err();
+            assert!(error.to_string().contains(said), "{error}");
+        }
+        assert!(line_on_stdin(&words(&[LINE_ON_STDIN, "1"]), &[0xff][..]).is_err());
     }
 }

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 
 use super::operations::{Detach, operate};
 use crate::{
-    Error, Result, clock,
+    Result, clock,
     context::Context,
     model::{Access, Age, AppName, EventFilter, Outcome, Right},
     ops::{self, operations::Action},
@@ -94,9 +94,9 @@ impl Events {
         }
         let print = |event: &ops::events::EventInfo| match ui.format {
             Format::Text => ui.log_line(&event.line()),
-            Format::Json => ui.log_line(&serde_json::to_string(event).map_err(Error::bug)?),
+            Format::Json => ui.record(event),
         };
-        ops::events::follow(context, &filter, self.number, print, || ui.log_line("")).await
+        ops::events::follow(context, &filter, self.number, print, || ui.is_read()).await
     }
 }
 

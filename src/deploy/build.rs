@@ -13,10 +13,10 @@ use crate::{
     Error, Result,
     buildpack::{self, BuildPlan, Buildpacks},
     clock,
-    engine::{BuildEvent, BuildSpec, Capped},
-    error::{DeployError, LikelyCause},
+    engine::{BuildEvent, BuildSpec, Capped, ImageFacts},
+    error::{DeployError, LikelyCause, SourceError},
     lock::{self, Holder, Lock},
-    model::{self, DeployState, ImageId},
+    model::{self, CommitId, DeployState, EnvKey, ImageId, Override, Scope, property},
     tree::{DockerIgnore, Tree},
 };
 
@@ -33,21 +33,31 @@ const CAPPED: &str = "builds_capped";
 /// A project and how to build it.
 pub(super) struct Planned {
     tree: Tree,
-    plan: BuildPlan,
+    pub plan: BuildPlan,
     buildpacks: Buildpacks,
+    /// The variables that hold the commit.
+    commit: Vec<(EnvKey, String)>,
 }
 
 /// An image and what is to be run of it.
 pub(super) struct Built {
     pub image: ImageId,
+    pub facts: ImageFacts,
     pub plan: BuildPlan,
 }
 
 /// Finds out what kind of project it is. The files that configure the build are read here, and only here.
-pub(super) fn plan(deploy: &ActiveDeploy<'_>, source: Source) -> Result<Planned> {
+///
+/// `commit`: what is built, which the build can read in its variables.
+pub(super) fn plan(deploy: &ActiveDeploy<'_>, source: Source, commit: CommitId) -> Result<Planned> {
     let user_buildpacks = deploy.instance.settings.paths.buildpacks();
     let buildpacks = Buildpacks::load(Some(&user_buildpacks))?;
-    let plan = buildpack::plan(&source.tree, &buildpacks)?;
+    let rows = deploy.instance.read(|tables| tables.properties(Some(deploy.app.id)))?;
+    let set: Vec<Override> = rows.into_iter().map(|row| row.set).collect();
+    let commit = model::rev_variables(&set, Some(commit))?;
+    let procfile = procfile(deploy, &source.tree, &set)?;
+    let names: Vec<EnvKey> = commit.iter().map(|(key, _)| key.clone()).collect();
+    let plan = buildpack::plan_with_procfile(&source.tree, &buildpacks, &procfile)?.with_arguments(&names);
     let mut lines = plan.describe().into_iter();
     if let Some(first) = lines.next() {
         deploy.log.step(&first);
@@ -58,7 +68,25 @@ pub(super) fn plan(deploy: &ActiveDeploy<'_>, source: Source) -> Result<Planned>
     for warning in &plan.warnings {
         deploy.log.warn(warning);
     }
-    Ok(Planned { tree: source.tree, plan, buildpacks })
+    Ok(Planned { tree: source.tree, plan, buildpacks, commit })
+}
+
+/// The path of the Procfile. One that is set for the app must be there; one that is set for all apps may not be for each.
+fn procfile(deploy: &ActiveDeploy<'_>, tree: &Tree, set: &[Override]) -> Result<String> {
+    let Some(row) = property::nearest(set, &property::PROCFILE_PATH, None) else {
+        return Ok(property::PROCFILE_PATH.default.words().to_owned());
+    };
+    let path = row.value.strip_prefix("./").unwrap_or(&row.value);
+    if row.scope == Scope::App && tree.read_text(path)?.is_none() {
+        return Err(Error::Source(SourceError::Unbuildable {
+            message: format!("there is no file {path} in the repository, which procfile-path names"),
+            hint: format!(
+                "commit it, or `paas ps:set {} procfile-path` reads the file Procfile again",
+                deploy.app.name
+            ),
+        }));
+    }
+    Ok(path.to_owned())
 }
 
 /// Builds the image. What the build prints goes to the log as it comes.
@@ -67,12 +95,13 @@ pub(super) async fn image(deploy: &ActiveDeploy<'_>, planned: Planned) -> Result
     deploy.enter(DeployState::Building)?;
     deploy.log.step("Building");
     let begun = clock::instant();
-    let Planned { tree, plan, buildpacks } = planned;
+    let Planned { tree, plan, buildpacks, commit } = planned;
     let spec = BuildSpec {
         tag: image_tag(&deploy.instance.id, deploy.app.name.as_str(), deploy.id),
         labels: deploy.image_labels(),
         dockerfile: plan.dockerfile_path.clone(),
         session: format!("paas-{}-{}", deploy.instance.id, deploy.id),
+        arguments: commit,
     };
     let context = context(tree, plan.extra_files.clone(), plan.ignore.clone());
     let mut output = VecDeque::new();
@@ -92,14 +121,24 @@ pub(super) async fn image(deploy: &ActiveDeploy<'_>, planned: Planned) -> Result
     let image = match built {
         Err(Error::Deploy(DeployError::Build { message, is_killed, .. })) => {
             output.push_back(message.clone());
-            let diagnosis = buildpacks.diagnose(&plan.buildpack, output.make_contiguous());
-            let likely = diagnosis.map(|found| LikelyCause { cause: found.cause, hint: found.hint });
+            let said = output.make_contiguous();
+            // A script that cannot run says what misleads the rules.
+            let script = buildpack::culprit(&plan.flawed_scripts, "", &said.join("\n"));
+            let of_script = script.map(|script| LikelyCause {
+                cause: format!("{} {}", script.file, script.flaw),
+                hint: script.hint.clone(),
+            });
+            let likely = of_script.or_else(|| {
+                let found = buildpacks.diagnose(&plan.buildpack, said)?;
+                Some(LikelyCause { cause: found.cause, hint: found.hint })
+            });
             return Err(Error::Deploy(DeployError::Build { message, is_killed, likely }));
         }
         built => built?,
     };
     deploy.log.detail(&format!("built in {}", model::seconds(begun.elapsed())));
-    Ok(Built { image, plan })
+    let facts = deploy.engine.image_facts(&image).await?;
+    Ok(Built { image, facts, plan })
 }
 
 /// Waits until fewer builds run than may: a small machine has the memory for one. The turn ends when the lock is dropped.

@@ -40,16 +40,21 @@ pub(super) fn name(deploy: &ActiveDeploy<'_>, process: &ProcessType, position: u
 }
 
 /// What a container is made from.
-pub(super) fn spec(instance: &Instance, container: &Container, program: &Program<'_>) -> ContainerSpec {
+///
+/// # Errors
+/// [`Error::Invalid`] for what the release says and cannot be.
+pub(super) fn spec(instance: &Instance, container: &Container, program: &Program<'_>) -> Result<ContainerSpec> {
     let Program { release, config, run, arguments, restart } = program;
+    let commit = release.rev_variables(config)?;
     let mut environment: Vec<(String, String)> =
         config.iter().map(|(key, value)| (key.to_string(), value.clone())).collect();
     environment.retain(|(key, _)| key != "PORT");
+    environment.extend(commit.into_iter().map(|(key, value)| (key.to_string(), value)));
     environment.push(("PORT".to_owned(), release.port.to_string()));
     environment.push(("PAAS_APP".to_owned(), container.app.to_string()));
     environment.push(("PAAS_RELEASE".to_owned(), release.version.to_string()));
     environment.push(("PAAS_PROCESS".to_owned(), container.label()));
-    ContainerSpec {
+    Ok(ContainerSpec {
         name: container.name.clone(),
         labels: Labels {
             instance: instance.id.clone(),
@@ -65,7 +70,7 @@ pub(super) fn spec(instance: &Instance, container: &Container, program: &Program
         restart: *restart,
         memory_mib: run.memory_mib,
         cpu_millis: run.cpu_millis,
-    }
+    })
 }
 
 /// Makes and starts a container, and returns it as it is then. If its address is taken, by a container that somebody
@@ -151,7 +156,7 @@ pub(super) async fn remake(instance: &Instance, engine: &Engine, container: &Con
         arguments: process.arguments(),
         restart: container.restart,
     };
-    let spec = spec(instance, container, &program);
+    let spec = spec(instance, container, &program)?;
     engine.ensure_network(&instance.id, instance.settings.subnet).await?;
     engine.destroy(&container.name).await?;
     let started = start(instance, engine, container.clone(), spec).await?;

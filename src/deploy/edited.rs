@@ -16,11 +16,12 @@ use crate::{
 pub fn edited(instance: &Instance, app: &App, edit: &Edit) -> Result<(ConfigMap, Vec<Override>)> {
     let (overrides, current) =
         instance.read(|tables| Ok((tables.overrides(app.id)?, tables.current_release(app.id)?)))?;
-    let config = edited_config(instance.config(app.id)?, app, &edit.config)?;
+    let config = edited_config(&instance.config(app.id)?, app, &edit.config)?;
     Ok((config, edited_overrides(overrides, app, current.as_ref(), &edit.properties)?))
 }
 
-fn edited_config(mut config: ConfigMap, app: &App, edits: &[(EnvKey, Option<String>)]) -> Result<ConfigMap> {
+fn edited_config(before: &ConfigMap, app: &App, edits: &[(EnvKey, Option<String>)]) -> Result<ConfigMap> {
+    let mut config = before.clone();
     for (key, value) in edits {
         match value {
             Some(value) => {
@@ -33,6 +34,10 @@ fn edited_config(mut config: ConfigMap, app: &App, edits: &[(EnvKey, Option<Stri
                     .ok_or_else(|| Error::NotFound(Thing::ConfigVariable(app.name.clone()), key.to_string()))?;
             }
         }
+    }
+    // One that is too large already may become smaller step by step.
+    if model::size_of(&config) > model::size_of(before) {
+        model::check_environment(&config, [])?;
     }
     Ok(config)
 }
@@ -54,7 +59,7 @@ fn edited_overrides(
         changes.iter().filter(|change| change.property.is_of_release()).cloned().collect();
     let overrides = property::changed(before, &of_release);
     // What does not fit together is refused here, not by the next deploy.
-    for spec in current.iter().flat_map(|current| &current.processes) {
+    for spec in model::process_types(current, &[], &overrides)? {
         spec.with_overrides(&overrides)?;
     }
     Ok(overrides)

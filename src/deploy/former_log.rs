@@ -2,7 +2,6 @@
 
 use std::{fs::OpenOptions, io::Write, path::Path};
 
-use futures_util::StreamExt;
 use tracing::warn;
 
 use crate::{
@@ -24,8 +23,7 @@ pub(super) async fn keep_log_of(instance: &Instance, engine: &Engine, container:
             Ok((number(&property::KEEP_FORMER_LINES)?, number(&property::KEEP_FORMER_LOG)?))
         });
         let (lines, bound) = numbers.await?;
-        let lines = engine.logs(&container.name, Some(u32::try_from(lines).unwrap_or(u32::MAX)), false);
-        let lines: Vec<_> = lines.filter_map(|line| async { line.ok() }).collect().await;
+        let lines = engine.last_lines(&container.name, u32::try_from(lines).unwrap_or(u32::MAX)).await?;
         keep(&instance.settings.paths.former_logs(&container.app), &container.label(), &lines, bound)
     };
     if let Err(error) = kept.await {
@@ -55,7 +53,11 @@ mod tests {
         let directory = tempfile::tempdir().map_err(Error::io("make a directory"))?;
         let path = directory.path().join("app/former.log");
         let lines: Vec<LogLine> = (0..3000)
-            .map(|number| LogLine { time: format!("2026-01-01T00:00:00.{number:09}Z"), text: "x".repeat(1000) })
+            .map(|number| LogLine {
+                time: format!("2026-01-01T00:00:00.{number:09}Z"),
+                text: "x".repeat(1000),
+                is_ended: true,
+            })
             .collect();
         keep(&path, "web.1", &lines, 4_000_000)?;
         keep(&path, "worker.1", &lines, 4_000_000)?;

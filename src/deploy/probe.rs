@@ -62,7 +62,16 @@ pub async fn probe(engine: &Engine, target: &Target, check: &Check) -> Result<St
                 let port = port.unwrap_or(target.port);
                 connect(target.address, port).await.map(|_| format!("port {port} takes connections"))
             }
-            Probe::Command(line) => command(engine, target, line).await,
+            Probe::Command(line) => {
+                run(engine, target, &shell_arguments(line)).await.map(|()| "its check command exited with 0".to_owned())
+            }
+            // The command asks from the inside, where an address is reachable that is not from here.
+            Probe::Image(arguments) => {
+                connect(target.address, target.port).await?;
+                let said = run(engine, target, arguments).await;
+                said.map(|()| format!("the HEALTHCHECK of its image exited with 0, and port {} is open", target.port))
+                    .map_err(|reason| reason.replacen("its check command", "the HEALTHCHECK of its image", 1))
+            }
             Probe::Up => match engine.status(&target.name).await {
                 Ok(Status::Running) => Ok("it is up".to_owned()),
                 Ok(status) => Err(format!("it is {}", status.word())),
@@ -123,9 +132,10 @@ async fn ask(target: &Target, question: &HttpProbe) -> Result<String, String> {
     Ok(said)
 }
 
-async fn command(engine: &Engine, target: &Target, line: &str) -> Result<String, String> {
-    match engine.exec(&target.name, shell_arguments(line)).await {
-        Ok((0, _)) => Ok("its check command exited with 0".to_owned()),
+/// Runs a command in a container that is to exit with 0.
+async fn run(engine: &Engine, target: &Target, arguments: &[String]) -> Result<(), String> {
+    match engine.exec(&target.name, arguments).await {
+        Ok((0, _)) => Ok(()),
         Ok((code, output)) => {
             let last = output.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
             let said = if last.is_empty() { String::new() } else { format!(": {}", last.trim()) };

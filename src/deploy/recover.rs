@@ -151,6 +151,13 @@ async fn finish(instance: &Instance, engine: &Engine, deployment: &Deployment) -
             git::move_branch(&repository, branch, commit)?;
         }
         git::unpin(&repository, deployment.id)?;
+        // Of a command that was to run after the switch: it is not begun again.
+        let begun = containers.iter().filter(|it| it.deployment_id == id && it.state == ContainerState::Candidate);
+        for container in begun {
+            Scheduler::Local.remove(engine, &container.name).await?;
+            let row = container.id;
+            instance.writing(move |tables| tables.remove_container(row)).await?;
+        }
         for container in containers.iter().filter(|container| container.is_live()) {
             Scheduler::Local.keep_running(engine, container, container.restart).await?;
         }

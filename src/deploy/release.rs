@@ -1,33 +1,30 @@
-//! Cutting a release: image, config snapshot, process types. One transaction; never changed after it. And the release
-//! command, which runs once for a new image before anything of it starts.
-
-use futures_util::StreamExt;
+//! Cutting a release: image, config snapshot, process types. One transaction; never changed after it.
 
 use super::{
     build::Built,
-    container::{self, Program},
     deployment::ActiveDeploy,
     edited::edited,
+    given::{self, Given},
 };
 use crate::{
     Error, Result, clock,
     error::{DeployError, Thing},
     model::{
-        self, CommitId, ConfigMap, DeployState, Edit, EnvKey, ImageId, Override, ProcessSettings, ProcessSpec,
-        ProcessType, PropertyChange, Release, ReleaseStatus, ReleaseVersion, RestartPolicy, Scope, property,
+        self, CheckMode, CommitId, ConfigMap, DeployState, Edit, EnvKey, ImageCheck, ImageId, Override, Probe,
+        ProcessSpec, ProcessType, PropertyChange, Release, ReleaseStatus, ReleaseVersion, Scope, property,
     },
-    store::{NewContainer, NewRelease},
+    store::NewRelease,
 };
 
 /// The port where nothing says another.
-const DEFAULT_PORT: u16 = 5000;
+pub const DEFAULT_PORT: u16 = 5000;
 
 /// A release that exists, with its config in clear.
 pub(super) struct Prepared {
     pub release: Release,
     pub config: ConfigMap,
     pub changes: Changes,
-    release_command: Option<String>,
+    pub release_command: Option<String>,
 }
 
 /// What changes with the switch, in the same commit, beside the release that serves.
@@ -39,17 +36,49 @@ pub(super) struct Changes {
     pub properties: Vec<PropertyChange>,
     /// Process types that are scaled.
     pub formation: Vec<(ProcessType, u32)>,
+    /// Variables that the source has given their values once.
+    pub given: Vec<EnvKey>,
+    /// Variables that the source may give a value again.
+    pub forgotten: Vec<EnvKey>,
 }
 
-/// Cuts a release of a new image, with the app's config as it is now.
-pub(super) fn cut(deploy: &ActiveDeploy<'_>, built: Built, commit: CommitId, reason: &str) -> Result<Prepared> {
-    let (config, overrides) = pending_config(deploy)?;
-    let Built { image, plan } = built;
+/// Cuts a release of a new image, with the app's config as it is now and what its source gives it.
+pub(super) fn cut(
+    deploy: &ActiveDeploy<'_>,
+    built: Built,
+    commit: CommitId,
+    reason: &str,
+    given: Given,
+) -> Result<Prepared> {
+    let (mut config, overrides) = pending_config(deploy)?;
+    let Built { image, facts, plan } = built;
+    let changes = Changes {
+        config: given.values.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect(),
+        formation: given::formation(deploy, &plan.processes, &plan.quantities_from)?,
+        given: given.once,
+        ..Changes::default()
+    };
+    config.extend(given.values);
     let release_command = plan.release_command;
-    let from = From { image, processes: plan.processes, declared_port: plan.port, commit: Some(commit) };
+    let mut processes = plan.processes;
+    for spec in processes.iter_mut().filter(|spec| spec.process.is_web()) {
+        spec.image_check = facts.check.clone();
+    }
+    let commands = processes.iter().filter_map(|spec| spec.command.as_deref()).chain(release_command.as_deref());
+    let command = commands.max_by_key(|command| command.len());
+    model::check_environment(&config, facts.environment.iter().map(String::as_str).chain(command))?;
+    let from = From { image, processes, declared_port: plan.port, commit: Some(commit) };
     let prepared = write(deploy, &from, config, &overrides, reason)?;
     deploy.log.step(&format!("Releasing {}", prepared.release.version));
-    Ok(Prepared { release_command, ..prepared })
+    for spec in &prepared.release.processes {
+        if let (CheckMode::Enabled | CheckMode::Disabled, Probe::Image(arguments)) =
+            (spec.run.check.mode, &spec.run.check.probe)
+        {
+            let line = ImageCheck::words(arguments);
+            deploy.log.detail(&format!("{} is checked by the HEALTHCHECK of its image: {line}", spec.process));
+        }
+    }
+    Ok(Prepared { release_command, changes, ..prepared })
 }
 
 /// Cuts a release of the image that serves, with the app's config and settings edited.
@@ -63,7 +92,7 @@ pub(super) fn cut_edited(deploy: &ActiveDeploy<'_>, edit: &Edit) -> Result<Prepa
     }
     let instance = deploy.instance;
     let (config, overrides) = edited(instance, &deploy.app, edit)?;
-    let changes = Changes { config: edit.config.clone(), properties: edit.properties.clone(), formation: Vec::new() };
+    let changes = Changes { config: edit.config.clone(), properties: edit.properties.clone(), ..Changes::default() };
     let prepared = write(deploy, &From::release(&current), config, &overrides, &edit.reason)?;
     deploy.log.step(&format!("Releasing {} ({})", prepared.release.version, edit.reason));
     Ok(Prepared { changes, ..prepared })
@@ -79,10 +108,13 @@ pub(super) fn cut_copy(deploy: &ActiveDeploy<'_>, target: &Release) -> Result<Pr
     let is_own = |entry: &&Override| matches!(entry.scope, Scope::App | Scope::Process(_));
     let for_all = overrides_now.iter().filter(|entry| !is_own(entry));
     let overrides: Vec<Override> = for_all.chain(target.overrides.iter().filter(is_own)).cloned().collect();
+    let edits = model::edits_between(&config_now, &config);
     let changes = Changes {
-        config: model::edits_between(&config_now, &config),
+        // What the release did not have yet, its source will give again when it does.
+        forgotten: edits.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| name.clone()).collect(),
+        config: edits,
         properties: property::changes_between(&overrides_now, &overrides),
-        formation: Vec::new(),
+        ..Changes::default()
     };
     let reason = format!("rollback to {}", target.version);
     let prepared = write(deploy, &From::release(target), config, &overrides, &reason)?;
@@ -168,56 +200,6 @@ fn pending_config(deploy: &ActiveDeploy<'_>) -> Result<(ConfigMap, Vec<Override>
     Ok((config, overrides))
 }
 
-/// Runs the release command, if there is one, in a container of its own with the release's config. What it prints goes
-/// to the log as it comes.
-///
-/// # Errors
-/// `DeployError::ReleaseCommand` where it exits other than with 0.
-pub(super) async fn run_command(deploy: &ActiveDeploy<'_>, prepared: Prepared) -> Result<Prepared> {
-    let Some(command) = &prepared.release_command else { return Ok(prepared) };
-    deploy.log.step("Running the release command");
-    let begun = clock::instant();
-    let instance = deploy.instance;
-    deploy.engine.ensure_network(&instance.id, instance.settings.subnet).await?;
-    let process: ProcessType = ProcessType::RELEASE.parse()?;
-    let name = container::name(deploy, &process, 1);
-    let run = ProcessSettings::of_overrides(&prepared.release.overrides, &process).resolve(&process)?;
-    let container = instance.write(|tables| {
-        let new = NewContainer {
-            app_id: deploy.app.id,
-            release_id: prepared.release.id,
-            deployment_id: deploy.id,
-            process: &process,
-            run: &run,
-            position: 1,
-            name: &name,
-            port: prepared.release.port,
-        };
-        tables.add_container(instance.settings.subnet, &new)
-    })?;
-    let program = Program {
-        release: &prepared.release,
-        config: &prepared.config,
-        run: &run,
-        arguments: Some(model::shell_arguments(command)),
-        restart: RestartPolicy::No,
-    };
-    let spec = container::spec(instance, &container, &program);
-    let container = container::start(instance, &deploy.engine, container, spec).await?;
-    let mut lines = std::pin::pin!(deploy.engine.logs(&name, None, true));
-    while let Some(line) = lines.next().await {
-        deploy.log.detail(&line?.text);
-    }
-    let code = deploy.engine.wait(&name).await?;
-    if code != 0 {
-        return Err(Error::Deploy(DeployError::ReleaseCommand { code }));
-    }
-    container::remove(&deploy.engine, &name).await?;
-    instance.write(|tables| tables.remove_container(container.id))?;
-    deploy.log.detail(&format!("done in {}", model::seconds(begun.elapsed())));
-    Ok(prepared)
-}
-
 /// What a release is made from, beside config and settings.
 struct From {
     image: ImageId,
@@ -245,6 +227,7 @@ fn write(
     overrides: &[Override],
     reason: &str,
 ) -> Result<Prepared> {
+    model::check_environment(&config, from.processes.iter().filter_map(|spec| spec.command.as_deref()).max())?;
     deploy.enter(DeployState::Releasing)?;
     let processes: Vec<ProcessSpec> =
         from.processes.iter().map(|spec| spec.with_overrides(overrides)).collect::<Result<_, model::Invalid>>()?;

@@ -7,17 +7,18 @@ use futures_util::future::try_join_all;
 use super::{
     Deployed, container,
     deployment::ActiveDeploy,
+    health::Proof,
     release::{Changes, Prepared},
     retire,
 };
 use crate::{
     Error, Result, clock, git,
     model::{
-        self, CheckMode, ConfigMap, ContainerId, DeployState, ProcessSpec, ProcessType, PropertyChange, Release,
-        ReleaseId, Scope, property,
+        self, AppName, CheckMode, ConfigMap, ContainerId, DeployState, ProcessSpec, ProcessType, PropertyChange,
+        Release, ReleaseId, Scope, property,
     },
     proxy,
-    store::{Container, ContainerState, NewContainer},
+    store::{Container, ContainerState, NewContainer, Standing},
 };
 
 /// Which containers that serve may go on serving.
@@ -109,9 +110,12 @@ pub(super) async fn wait_healthy(deploy: &ActiveDeploy<'_>, candidate: Candidate
             return Ok(());
         }
         let begun = clock::instant();
-        let proof = deploy.scheduler.prove(deploy, container, process).await?;
+        let Proof { said, port } = deploy.scheduler.prove(deploy, container, process).await?;
         let took = model::seconds(begun.elapsed());
-        deploy.log.detail(&format!("{} is healthy after {took}: {proof}", container.label()));
+        deploy.log.detail(&format!("{} is healthy after {took}: {said}", container.label()));
+        if let Some(port) = port {
+            listen_on(deploy, container, port)?;
+        }
         Ok::<_, Error>(())
     }))
     .await?;
@@ -119,6 +123,22 @@ pub(super) async fn wait_healthy(deploy: &ActiveDeploy<'_>, candidate: Candidate
     proxy::ready(deploy.instance).await?;
     retire::wait_until_drained(deploy).await?;
     Ok(Healthy { release, changes, started, kept })
+}
+
+/// Sends a container its requests on a port that it was not told, and that it listens on. Its release, which is not yet
+/// one that served, says so from now on.
+fn listen_on(deploy: &ActiveDeploy<'_>, container: &Container, port: u16) -> Result<()> {
+    deploy.instance.write(|tables| {
+        tables.set_container_port(container.id, port)?;
+        tables.set_pending_port(container.release_id, port)
+    })?;
+    deploy.log.detail(&format!(
+        "{} does not listen on port {}, which the variable PORT says; EXPOSE names port {port}, so its requests go there. \
+         `port = {port}` in paas.toml makes the next deploy quicker",
+        container.label(),
+        container.port
+    ));
+    Ok(())
 }
 
 /// The point of no return: one commit makes the new containers the ones that serve, and then the proxy is seen to
@@ -140,6 +160,12 @@ pub(super) async fn switch(deploy: &ActiveDeploy<'_>, healthy: Healthy) -> Resul
         tables.change_properties(Some(app_id), &changes.properties, &deploy.caller.actor)?;
         for (process, quantity) in &changes.formation {
             tables.scale(app_id, process, *quantity)?;
+        }
+        for name in &changes.forgotten {
+            tables.forget_variable(app_id, name)?;
+        }
+        for name in &changes.given {
+            tables.give_variable(app_id, name)?;
         }
         tables.set_live(deploy.id)?;
         let deployment = tables.deployment(deploy.id)?;
@@ -181,16 +207,38 @@ pub(super) async fn switch(deploy: &ActiveDeploy<'_>, healthy: Healthy) -> Resul
     Ok(Deployed { deployment: deploy.id, release: release.version })
 }
 
-/// Says where the app is now.
+/// Says where the app is now, if it is anywhere.
 pub(super) fn announce(deploy: &ActiveDeploy<'_>, live: &Deployed) {
-    deploy.log.section(&deploy.instance.settings.app_url(&deploy.app.name));
-    deploy.log.detail(&format!(
-        "{} {} is live, deployed in {}",
-        deploy.app.name,
-        live.release,
-        model::seconds(deploy.started.elapsed())
-    ));
-    deploy.log.flush();
+    let (app, log, url) = (&deploy.app.name, &deploy.log, deploy.instance.settings.app_url(&deploy.app.name));
+    let took = model::seconds(deploy.started.elapsed());
+    match not_at_a_url(deploy, &url) {
+        // What cannot be read is no reason to doubt the usual.
+        Ok(None) | Err(_) => log.section(&url),
+        Ok(Some(why)) => log.section(&why),
+    }
+    log.detail(&format!("{app} {} is live, deployed in {took}", live.release));
+    log.flush();
+}
+
+/// Why nothing of the app answers at its URL, and what to type, if that is so.
+fn not_at_a_url(deploy: &ActiveDeploy<'_>, url: &str) -> Result<Option<String>> {
+    let app = &deploy.app;
+    let (standing, release, containers) = deploy.instance.read(|tables| {
+        Ok((tables.standing(&app.name)?, tables.current_release(app.id)?, tables.containers_of_app(app.id)?))
+    })?;
+    if standing != Some(Standing::WithoutWeb) {
+        return Ok(None);
+    }
+    let mut processes = release.iter().flat_map(|release| &release.processes).map(|spec| &spec.process);
+    let scale = |process: &ProcessType| format!("`paas ps:scale {} {process}=1` starts one", app.name);
+    if let Some(web) = processes.clone().find(|process| process.is_web()) {
+        return Ok(Some(format!("no web process runs, so nothing answers at {url}: {}", scale(web))));
+    }
+    let runs = containers.iter().any(|container| container.state == ContainerState::Live);
+    Ok(Some(match processes.next().filter(|_| !runs) {
+        Some(process) => format!("{} has no web process, and no other runs: {}", app.name, scale(process)),
+        None => format!("{} has no web process, so it has no URL", app.name),
+    }))
 }
 
 /// The containers that a release is to have. What this deploy scales counts before what was scaled earlier.
@@ -199,6 +247,30 @@ fn formation(deploy: &ActiveDeploy<'_>, prepared: &Prepared) -> Result<Vec<(Proc
     scaled.extend(deploy.instance.read(|tables| tables.formation(deploy.app.id))?);
     let specs = prepared.release.processes.iter();
     Ok(specs.flat_map(|spec| (1..=spec.count(&scaled)).map(move |position| (spec.clone(), position))).collect())
+}
+
+/// Says which process types have no container because nobody asked for one: they may be meant to run.
+pub(super) fn say_what_waits(deploy: &ActiveDeploy<'_>, prepared: &Prepared) -> Result<()> {
+    let scaled = deploy.instance.read(|tables| tables.formation(deploy.app.id))?;
+    let types = prepared.release.processes.iter();
+    let waits = types.filter(|spec| spec.asked(&scaled).is_none() && spec.process.usual_count() == 0);
+    let waits: Vec<&str> = waits.map(|spec| spec.process.as_str()).collect();
+    if let Some(words) = unscaled(&deploy.app.name, &waits) {
+        deploy.log.detail(&words);
+    }
+    Ok(())
+}
+
+/// What to say about process types that have no container because nobody asked for one.
+fn unscaled(app: &AppName, types: &[&str]) -> Option<String> {
+    let command = types.iter().map(|process| format!("{process}=1")).collect::<Vec<_>>().join(" ");
+    let (verb, object) = match types {
+        [] => return None,
+        [_] => ("has", "one"),
+        [..] => ("have", "one of each"),
+    };
+    let names = types.join(", ");
+    Some(format!("{names} {verb} no container yet: `paas ps:scale {app} {command}` starts {object}"))
 }
 
 /// The live containers that go on serving.
@@ -239,6 +311,7 @@ fn kept(
         let same = release.image == prepared.release.image
             && release.port == prepared.release.port
             && *config == prepared.config
+            && release.rev_variables(config)? == prepared.release.rev_variables(config)?
             && spec.runs_like(former);
         if same {
             let (now, then) = (&spec.run.check, &former.run.check);
@@ -278,4 +351,20 @@ async fn stop_for_recreate(deploy: &ActiveDeploy<'_>, release: &Release, kept: &
     try_join_all(in_the_way.iter().map(|container| deploy.scheduler.suspend(instance, &deploy.engine, container)))
         .await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_that_nobody_asked_for_are_named_with_the_command_that_starts_them() -> Result<()> {
+        let app = "blog".parse()?;
+        assert_eq!(unscaled(&app, &[]), None);
+        let one = "worker has no container yet: `paas ps:scale blog worker=1` starts one";
+        assert_eq!(unscaled(&app, &["worker"]).as_deref(), Some(one));
+        let two = "clock, worker have no container yet: `paas ps:scale blog clock=1 worker=1` starts one of each";
+        assert_eq!(unscaled(&app, &["clock", "worker"]).as_deref(), Some(two));
+        Ok(())
+    }
 }

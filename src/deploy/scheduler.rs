@@ -6,7 +6,8 @@ use futures_util::future::try_join_all;
 use super::{
     container::{self, Program},
     deployment::ActiveDeploy,
-    former_log, health,
+    former_log,
+    health::{self, Proof},
 };
 use crate::{
     Error, Result,
@@ -44,7 +45,7 @@ impl Scheduler {
                         arguments: process.arguments(),
                         restart: RestartPolicy::No,
                     };
-                    let spec = container::spec(deploy.instance, &container, &program);
+                    let spec = container::spec(deploy.instance, &container, &program)?;
                     let container = container::start(deploy.instance, &deploy.engine, container, spec).await?;
                     Ok::<_, Error>((container, process))
                 });
@@ -59,7 +60,7 @@ impl Scheduler {
         deploy: &ActiveDeploy<'_>,
         container: &Container,
         process: &ProcessSpec,
-    ) -> Result<String> {
+    ) -> Result<Proof> {
         match self {
             Scheduler::Local => health::prove(deploy, container, process).await,
         }

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     Error, Result,
     error::{DeployError, EngineError},
-    model::ImageId,
+    model::{EnvKey, ImageId},
 };
 
 /// The exit code of a step that was killed: 128 and SIGKILL.
@@ -34,6 +34,8 @@ pub struct BuildSpec {
     pub dockerfile: String,
     /// A name that no other build of this engine has at this time.
     pub session: String,
+    /// The arguments of the build, for a Dockerfile that declares them by `ARG`.
+    pub arguments: Vec<(EnvKey, String)>,
 }
 
 /// The build's context: a tar archive in pieces.
@@ -73,6 +75,7 @@ impl Engine {
             labels: Some(spec.labels.to_map()),
             version: BuilderVersion::BuilderBuildKit,
             session: Some(spec.session.clone()),
+            buildargs: Some(spec.arguments.iter().map(|(key, value)| (key.to_string(), value.clone())).collect()),
             rm: true,
             forcerm: true,
             ..BuildImageOptions::default()

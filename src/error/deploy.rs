@@ -1,5 +1,8 @@
 use super::{Advice, Kind};
-use crate::model::{AppName, DeployId, ReleaseVersion, Stop};
+use crate::model::{AppName, DeployId, EnvKey, ProcessType, ReleaseVersion, Stop};
+
+/// What the engine's init prints where an environment is larger than the kernel takes (execve(2), E2BIG).
+const TOO_LONG: &str = "argument list too long";
 
 /// The likely cause of a failed build.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +43,30 @@ pub enum DeployError {
     ReleaseCommand {
         /// Its exit code.
         code: i64,
+    },
+    /// A script of app.json failed.
+    #[error("{name} of app.json exited with code {code}")]
+    Script {
+        /// Its key: `scripts.dokku.predeploy`.
+        name: String,
+        /// Its exit code.
+        code: i64,
+    },
+    /// Variables that app.json requires have no value.
+    #[error("app.json requires variables that have no value: {}", names(missing))]
+    VariablesMissing {
+        /// The app.
+        app: AppName,
+        /// Their names, each with what it is for.
+        missing: Vec<(EnvKey, Option<String>)>,
+    },
+    /// Something failed, and a script in the repository is the likely cause.
+    #[error("{failure}: {}", likely.cause)]
+    Explained {
+        /// What failed.
+        failure: Box<DeployError>,
+        /// Why, and what to do about it.
+        likely: LikelyCause,
     },
     /// A container that never became healthy.
     #[error(transparent)]
@@ -121,6 +148,10 @@ pub enum DeployError {
     NothingDeployed,
 }
 
+fn names(variables: &[(EnvKey, Option<String>)]) -> String {
+    variables.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
 /// A container that never became healthy.
 #[derive(Debug, thiserror::Error)]
 #[error("{container} did not become healthy within {timeout}: {reason}")]
@@ -157,13 +188,37 @@ impl DeployError {
                 "the command is not in the image, or may not be run: see CMD in the Dockerfile, or the Procfile",
             )
             .short("the app exited"),
-            DeployError::AppExited { .. } => Advice::new(
+            DeployError::AppExited { output, .. } if output.contains(TOO_LONG) => Advice::new(
                 Kind::App,
-                "the process must stay in the foreground; run the same command on your machine, fix it and push again",
+                "its variables and its command are together more than a process can take on this machine: \
+                 `paas config:show APP` lists the variables",
             )
             .short("the app exited"),
+            DeployError::AppExited { container, .. } => {
+                let stay = "the process must stay in the foreground; run the same command on your machine, fix it and \
+                            push again";
+                let hint = match container.rsplit_once('.') {
+                    Some((process, _)) if process != ProcessType::WEB => {
+                        format!("{stay}; a task that is started by hand is kept out by `paas ps:scale APP {process}=0`")
+                    }
+                    _ => stay.to_owned(),
+                };
+                Advice::new(Kind::App, hint).short("the app exited")
+            }
             DeployError::ReleaseCommand { .. } => {
                 Advice::new(Kind::App, "its output is above; fix it and push again").short("the release command failed")
+            }
+            DeployError::Script { name, .. } => {
+                Advice::new(Kind::App, "its output is above; fix it and push again").short(format!("{name} failed"))
+            }
+            DeployError::VariablesMissing { app, missing } => {
+                let pairs: Vec<String> = missing.iter().map(|(name, _)| format!("{name}=VALUE")).collect();
+                Advice::new(Kind::App, format!("`paas config:set {app} {}`, then push again", pairs.join(" ")))
+                    .short("variables are missing")
+            }
+            DeployError::Explained { failure, likely } => {
+                let short = failure.advice().short.unwrap_or_else(|| failure.to_string().into());
+                Advice::new(Kind::App, &likely.hint).short(short)
             }
             DeployError::NeverHealthy(it) => Advice::new(Kind::App, &it.hint).short("the app is not healthy"),
             DeployError::Busy { app, .. } => Advice::new(
@@ -214,6 +269,11 @@ impl DeployError {
         let output = match self {
             DeployError::AppExited { output, .. } => output,
             DeployError::NeverHealthy(it) => &it.output,
+            DeployError::Explained { failure, .. } => return failure.detail(),
+            DeployError::VariablesMissing { missing, .. } => {
+                let lines = missing.iter().filter_map(|(name, about)| Some(format!("    {name}: {}", about.as_ref()?)));
+                return Some(lines.collect::<Vec<_>>().join("\n")).filter(|lines| !lines.is_empty());
+            }
             _ => return None,
         };
         let lines: Vec<String> = output.lines().map(|line| format!("    {line}")).collect();

@@ -22,12 +22,12 @@ macro_rules! variants {
 
 variants! {
     Error: NotFound Exists Invalid Usage Access Push Source Deploy Engine Proxy Store Host Bug Interrupted Told Silent;
-    Thing: App Key Fingerprint ConfigVariable Release Deploy Operation ProcessType Buildpack;
+    Thing: App Key Fingerprint ConfigVariable Release Deploy Operation ProcessType Container Buildpack;
     UsageError: Command Settings NotConfirmed KeyMalformed KeyPrivate;
     AccessError: Unknown Lacks OnlyHere;
     PushError: WrongBranch Refused NoApp;
     SourceError: Unreadable Submodule File NothingDetected Unbuildable Buildpack BuildpackFolder;
-    DeployError: Build AppExited ReleaseCommand NeverHealthy Busy AppLocked Stopped Died NoWayBack NoFormerRelease
+    DeployError: Build AppExited ReleaseCommand Script VariablesMissing Explained NeverHealthy Busy AppLocked Stopped Died NoWayBack NoFormerRelease
         NotRunning ChecksFailed NotCancelable NotStarted NeverDeployed NothingDeployed;
     EngineError: Unavailable Lost NoSpace Failed SubnetTaken AddressTaken Unsupported ImagePull;
     ProxyError: Unavailable Refused;
@@ -84,6 +84,7 @@ fn missing_and_there() -> Vec<Error> {
         (Thing::Deploy, "12"),
         (Thing::Operation, "12"),
         (Thing::ProcessType { app: app(), known }, "clock"),
+        (Thing::Container { app: app(), known: "web.1".to_owned() }, "web.2"),
         (Thing::Buildpack { known: "go, static".to_owned() }, "cobol"),
     ];
     let there = [(Thing::App, "blog"), (Thing::Key, "laptop"), (Thing::Fingerprint, "SHA256:abc, named laptop")];
@@ -133,7 +134,7 @@ fn of_source() -> [SourceError; 8] {
     ]
 }
 
-fn of_deploys() -> [DeployError; 20] {
+fn of_deploys() -> [DeployError; 23] {
     let build = |is_killed, likely| DeployError::Build { message: "[2/3] RUN x failed".into(), is_killed, likely };
     let exited = |code| DeployError::AppExited {
         container: "web.1".into(),
@@ -148,6 +149,18 @@ fn of_deploys() -> [DeployError; 20] {
         exited(1),
         exited(127),
         DeployError::ReleaseCommand { code: 1 },
+        DeployError::Script { name: "scripts.dokku.predeploy".into(), code: 1 },
+        DeployError::VariablesMissing {
+            app: app(),
+            missing: vec![
+                ("TOKEN".parse().unwrap(), Some("of the mail service".into())),
+                ("URL".parse().unwrap(), None),
+            ],
+        },
+        DeployError::Explained {
+            failure: Box::new(exited(127)),
+            likely: LikelyCause { cause: "run has Windows line endings".into(), hint: "mend them".into() },
+        },
         DeployError::NeverHealthy(Box::new(NeverHealthy {
             container: "web.1".into(),
             timeout: "60 s".into(),

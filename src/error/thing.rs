@@ -25,6 +25,13 @@ pub enum Thing {
         /// The process types that it has.
         known: String,
     },
+    /// A live container of an app.
+    Container {
+        /// The app.
+        app: AppName,
+        /// The containers that it has.
+        known: String,
+    },
     /// A buildpack.
     Buildpack {
         /// The buildpacks there are.
@@ -44,6 +51,7 @@ impl Thing {
             Thing::Deploy => "deploy",
             Thing::Operation => "operation",
             Thing::ProcessType { .. } => "process type",
+            Thing::Container { .. } => "live container",
             Thing::Buildpack { .. } => "buildpack",
         }
     }
@@ -58,6 +66,7 @@ impl Thing {
             Thing::Deploy => "`paas deploys:list APP` lists the deploys of an app".into(),
             Thing::Operation => "`paas operations:list` lists the operations".into(),
             Thing::ProcessType { known, .. } => format!("process types: {known}"),
+            Thing::Container { known, .. } => format!("live containers: {known}"),
             Thing::Buildpack { known } => format!("buildpacks: {known}"),
         }
     }
@@ -65,7 +74,10 @@ impl Thing {
     /// The app that it belongs to.
     fn app(&self) -> Option<&AppName> {
         match self {
-            Thing::ConfigVariable(app) | Thing::Release(app) | Thing::ProcessType { app, .. } => Some(app),
+            Thing::ConfigVariable(app)
+            | Thing::Release(app)
+            | Thing::ProcessType { app, .. }
+            | Thing::Container { app, .. } => Some(app),
             Thing::App
             | Thing::Key
             | Thing::Fingerprint

@@ -25,6 +25,11 @@ impl RefUpdate {
         self.name.strip_prefix("refs/heads/")?.parse().ok()
     }
 
+    /// The tag's name, if it is a tag.
+    pub fn tag(&self) -> Option<&str> {
+        self.name.strip_prefix("refs/tags/")
+    }
+
     fn parse(line: &str) -> Result<RefUpdate> {
         let mut words = line.trim_end_matches('\n').splitn(3, ' ');
         let mut next = || words.next().ok_or_else(|| Error::bug(format!("git sent {line:?}")));
@@ -78,6 +83,29 @@ impl<R: Read, W: Write> ProcReceive<R, W> {
     /// [`Error::Host`].
     pub fn ok(&mut self, name: &str) -> Result<()> {
         write_packet(&mut self.output, &format!("ok {name}\n"))
+    }
+
+    /// Says that in place of a reference that was pushed another was moved, or the same one to another object.
+    ///
+    /// # Errors
+    /// [`Error::Host`].
+    pub fn ok_as(&mut self, name: &str, moved: &RefUpdate) -> Result<()> {
+        self.ok(name)?;
+        for option in
+            [format!("refname {}", moved.name), format!("old-oid {}", moved.old), format!("new-oid {}", moved.new)]
+        {
+            write_packet(&mut self.output, &format!("option {option}\n"))?;
+        }
+        Ok(())
+    }
+
+    /// Leaves a reference to git.
+    ///
+    /// # Errors
+    /// [`Error::Host`].
+    pub fn fall_through(&mut self, name: &str) -> Result<()> {
+        self.ok(name)?;
+        write_packet(&mut self.output, "option fall-through\n")
     }
 
     /// Says that a reference was not moved, and why, in one line.
@@ -167,9 +195,14 @@ mod tests {
         assert!(conversation.updates[0].old.is_zero());
         conversation.ok("refs/heads/main")?;
         conversation.refuse("refs/heads/x", "two\nlines")?;
+        conversation.fall_through("refs/tags/v1")?;
         conversation.end()?;
         let text = String::from_utf8(output).map_err(Error::bug)?;
-        assert_eq!(text, "001bversion=1\0push-options\n00000017ok refs/heads/main\n001dng refs/heads/x twolines\n0000");
+        assert_eq!(
+            text,
+            "001bversion=1\0push-options\n00000017ok refs/heads/main\n001dng refs/heads/x twolines\n\
+             0014ok refs/tags/v1\n0018option fall-through\n0000"
+        );
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::MASK;
+use super::{MASK, ProcessSettings, property};
 
 /// How a process is proven healthy: before traffic moves to it, and then for as long as it runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +69,9 @@ pub enum Probe {
     },
     /// A command line for `/bin/sh -c` inside the container that exits with 0.
     Command(String),
+    /// The HEALTHCHECK of the image: arguments that are run inside the container and exit with 0. The port of the web
+    /// process takes connections besides, because the command asks from the inside.
+    Image(Vec<String>),
     /// That it stays up.
     Up,
 }
@@ -81,6 +84,49 @@ impl Probe {
             Probe::Http(HttpProbe { path: None, status: None, text: None, port, .. }) => Probe::Tcp { port: *port },
             probe => probe.clone(),
         }
+    }
+}
+
+/// The HEALTHCHECK of an image: how the web process is checked where nobody said it otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageCheck {
+    /// What is run inside the container.
+    pub arguments: Vec<String>,
+    /// The time between two checks, in seconds, where the image says it; so for the others.
+    pub interval_seconds: Option<u32>,
+    /// How long one may take.
+    pub timeout_seconds: Option<u32>,
+    /// How long the program may take to start, before failures count.
+    pub start_seconds: Option<u32>,
+    /// How many failures in a row count.
+    pub attempts: Option<u32>,
+}
+
+impl ImageCheck {
+    /// What is run, in a line for people.
+    pub fn words(arguments: &[String]) -> String {
+        match arguments {
+            [shell, option, line] if shell.ends_with("sh") && option == "-c" => line.clone(),
+            arguments => shell_words::join(arguments),
+        }
+    }
+
+    /// The check with what the image says, for all that nobody set.
+    pub(super) fn fill(&self, check: &mut Check, set: &ProcessSettings) {
+        let longest = |seconds: u32| seconds.min(3600);
+        if set.get(&property::CHECK_TIMEOUT).is_none() {
+            check.timeout_seconds = longest(check.timeout_seconds.saturating_add(self.start_seconds.unwrap_or(0)));
+        }
+        for (property, value, place) in [
+            (&property::CHECK_TRY_TIMEOUT, self.timeout_seconds, &mut check.try_timeout_seconds),
+            (&property::CHECK_INTERVAL, self.interval_seconds, &mut check.interval_seconds),
+            (&property::CHECK_ATTEMPTS, self.attempts.map(|attempts| attempts.min(100)), &mut check.attempts),
+        ] {
+            if let (None, Some(value)) = (set.get(property), value) {
+                *place = longest(value).max(1);
+            }
+        }
+        check.probe = Probe::Image(self.arguments.clone());
     }
 }
 

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use super::{Invalid, Result, names::checked_string};
+use super::{CommitId, Invalid, Override, Result, names::checked_string, property};
 
 /// The variables that every container has from paas itself, beside `PORT`.
 const GIVEN: [&str; 3] = ["PAAS_APP", "PAAS_PROCESS", "PAAS_RELEASE"];
@@ -33,10 +33,56 @@ pub fn port_of(config: &ConfigMap) -> Result<Option<u16>> {
     config.get(&key).map(|text| parse_port(text)).transpose()
 }
 
+/// The most bytes of a variable, with its name and the `=` between: more Linux gives to no process (`MAX_ARG_STRLEN` in
+/// execve(2), less the NUL at its end).
+const LONGEST_VARIABLE: usize = (128 << 10) - 1;
+/// The most bytes of a process's variables and arguments together: a quarter of its stack, which has 8 MiB (execve(2)).
+const MOST_BYTES: usize = 2 << 20;
+/// What each variable and argument takes of that beside its bytes: a NUL, and its place in a list.
+const OF_EACH: usize = 1 + 8;
+/// What is kept of it for the variables that paas and the engine set, and for the arguments of the engine's init.
+const KEPT: usize = 4096;
+
+/// Checks that a process can be started with a config, and with what it gets besides: its arguments, and the variables
+/// of its image.
+///
+/// # Errors
+/// [`Invalid`] with the sizes.
+pub fn check_environment<'a>(config: &ConfigMap, besides: impl IntoIterator<Item = &'a str>) -> Result<()> {
+    let besides: usize = besides.into_iter().map(|text| text.len() + OF_EACH).sum();
+    let bytes = size_of(config) + besides;
+    let most = MOST_BYTES - KEPT;
+    if bytes <= most {
+        return Ok(());
+    }
+    let mut sizes: Vec<(usize, &EnvKey)> = config.iter().map(|(key, value)| (length_of(key, value), key)).collect();
+    sizes.sort_by(|left, right| right.cmp(left));
+    let largest: Vec<String> = sizes.iter().take(3).map(|(size, key)| format!("{key} with {size}")).collect();
+    Err(Invalid::new(
+        "environment",
+        format!("{bytes} bytes in {} variables", config.len()),
+        format!(
+            "a process takes {most} at most, {OF_EACH} for each variable included; the largest here: {}",
+            largest.join(", ")
+        ),
+    ))
+}
+
+/// What a config takes of the bytes that a process can have.
+pub fn size_of(config: &ConfigMap) -> usize {
+    config.iter().map(|(key, value)| length_of(key, value) + OF_EACH).sum()
+}
+
+/// The bytes of `KEY=VALUE`.
+fn length_of(key: &EnvKey, value: &str) -> usize {
+    key.as_str().len() + 1 + value.len()
+}
+
 /// Checks a variable that is to be set.
 ///
 /// # Errors
-/// [`Invalid`] for a `PORT` that is no port, a value with a NUL, or a variable that paas sets itself.
+/// [`Invalid`] for a `PORT` that is no port, a value with a NUL or one that is too long, or a variable that paas sets
+/// itself.
 pub fn check_variable(key: &EnvKey, value: &str) -> Result<()> {
     if key.as_str() == "PORT" {
         parse_port(value)?;
@@ -48,6 +94,12 @@ pub fn check_variable(key: &EnvKey, value: &str) -> Result<()> {
             rule: "paas sets it itself".to_owned(),
         });
     }
+    let length = length_of(key, value);
+    if length > LONGEST_VARIABLE {
+        let rule =
+            format!("it has {length} bytes with its name, and {LONGEST_VARIABLE} are the most that a process takes");
+        return Err(Invalid::new("variable of the config", key.to_string(), rule));
+    }
     if value.contains('\0') {
         return Err(Invalid {
             what: "value",
@@ -56,6 +108,41 @@ pub fn check_variable(key: &EnvKey, value: &str) -> Result<()> {
         });
     }
     Ok(())
+}
+
+/// Reads names of variables for the commit: a list with commas, or `none`.
+///
+/// # Errors
+/// [`Invalid`] for what is no name, or one that paas needs for something else.
+pub fn rev_names(text: &str) -> Result<Vec<EnvKey>> {
+    if text.trim() == "none" {
+        return Ok(Vec::new());
+    }
+    let mut names = Vec::new();
+    for name in text.split(',') {
+        let key: EnvKey = name.trim().parse()?;
+        if key.as_str() == "PORT" || GIVEN.contains(&key.as_str()) {
+            return Err(Invalid::new("variable", key.to_string(), "paas sets it to something else"));
+        }
+        if !names.contains(&key) {
+            names.push(key);
+        }
+    }
+    Ok(names)
+}
+
+/// The variables that hold the commit of an app, by what is set.
+///
+/// # Errors
+/// [`Invalid`] for a value that is stored and cannot be.
+pub fn rev_variables<'a>(
+    overrides: impl IntoIterator<Item = &'a Override>,
+    commit: Option<CommitId>,
+) -> Result<Vec<(EnvKey, String)>> {
+    let set = property::nearest(overrides, &property::REV_ENV_VAR, None).map(|row| row.value.as_str());
+    let names = rev_names(set.unwrap_or_else(|| property::REV_ENV_VAR.default.words()))?;
+    let Some(commit) = commit else { return Ok(Vec::new()) };
+    Ok(names.into_iter().map(|key| (key, commit.to_string())).collect())
 }
 
 /// The edits that make of a config another.
@@ -76,6 +163,7 @@ fn parse_port(text: &str) -> Result<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Scope;
 
     #[test]
     fn a_variable_is_no_port_out_of_range_and_none_that_paas_sets_itself() {
@@ -96,5 +184,48 @@ mod tests {
         for bad in ["", "1A", "A-B", "A B", "A=B", "A\n"] {
             assert!(bad.parse::<EnvKey>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn the_commit_is_in_the_variables_that_are_named_and_the_nearest_name_counts() -> Result<()> {
+        let commit: CommitId = "0123456789abcdef0123456789abcdef01234567".parse()?;
+        let set = |scope, value: &str| Override { scope, property: &property::REV_ENV_VAR, value: value.to_owned() };
+        let names = |overrides: &[Override]| -> Result<Vec<String>> {
+            let variables = rev_variables(overrides, Some(commit))?;
+            assert!(variables.iter().all(|(_, value)| *value == commit.to_string()));
+            Ok(variables.into_iter().map(|(key, _)| key.to_string()).collect())
+        };
+        assert_eq!(names(&[])?, ["GIT_REV", "SOURCE_VERSION"]);
+        assert_eq!(names(&[set(Scope::Global, "REVISION")])?, ["REVISION"]);
+        assert_eq!(names(&[set(Scope::Global, "REVISION"), set(Scope::App, "A, B,A")])?, ["A", "B"]);
+        assert_eq!(names(&[set(Scope::App, "none")])?, [""; 0]);
+        assert!(rev_variables(&[], None)?.is_empty(), "without a commit there is nothing to say");
+        for bad in ["", "1A", "A,,B", "A B", "PORT", "PAAS_APP", "none,A-B"] {
+            assert!(rev_names(bad).is_err(), "{bad:?}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_no_process_could_be_started_with_is_refused_with_its_size() {
+        let key = |name: &str| name.parse::<EnvKey>().unwrap();
+        assert!(check_variable(&key("KEY"), &"x".repeat(131_067)).is_ok());
+        let error = check_variable(&key("KEY"), &"x".repeat(131_068)).unwrap_err().to_string();
+        assert!(error.contains("it has 131072 bytes with its name, and 131071 are the most"), "{error}");
+        assert!(!error.contains("xxx"), "{error}");
+
+        let many = |count: usize| -> ConfigMap {
+            (0..count).map(|index| (key(&format!("V{index:02}")), "x".repeat(100_000))).collect()
+        };
+        assert!(check_environment(&many(20), ["a command"]).is_ok());
+        let error = check_environment(&many(21), []).unwrap_err().to_string();
+        for said in ["2100273 bytes in 21 variables", "2093056 at most", "V20 with 100004"] {
+            assert!(error.contains(said), "{error}");
+        }
+        let long = "x".repeat(100_000);
+        assert!(check_environment(&many(20), [&*long]).is_err(), "a command takes of it too");
+        // Many small ones: each has its place in a list.
+        let small: ConfigMap = (0..120_000).map(|index| (key(&format!("V{index:06}")), "x".to_owned())).collect();
+        assert!(check_environment(&small, []).is_err());
     }
 }

@@ -1,8 +1,10 @@
+use std::{fmt, str::FromStr};
+
 use serde::{Deserialize, Serialize};
 
 use super::Result;
 use super::{
-    Override, ProcessSettings, RunSettings,
+    ImageCheck, Invalid, Override, ProcessSettings, RunSettings,
     command_line::shell_arguments,
     names::{checked_string, is_dns_label},
 };
@@ -33,6 +35,46 @@ impl ProcessType {
     pub fn is_web(&self) -> bool {
         self.as_str() == Self::WEB
     }
+
+    /// How many containers a type has that nobody gave a number. Other types than `web` may be tasks that somebody starts
+    /// by hand, so they wait for one, as on Dokku and Heroku.
+    pub fn usual_count(&self) -> u32 {
+        u32::from(self.is_web())
+    }
+}
+
+/// A process type, or one of its containers, as somebody names it: `worker` or `worker.1`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Which {
+    /// The process type.
+    pub process: ProcessType,
+    /// The container's number within its type; none: all of them.
+    pub position: Option<u32>,
+}
+
+impl FromStr for Which {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Which> {
+        let Some((process, position)) = text.split_once('.') else {
+            return Ok(Which { process: text.parse()?, position: None });
+        };
+        let position = position.parse().ok().filter(|position| *position > 0).ok_or_else(|| Invalid {
+            what: "container",
+            value: text.to_owned(),
+            rule: "it is TYPE.NUMBER, such as worker.1".to_owned(),
+        })?;
+        Ok(Which { process: process.parse()?, position: Some(position) })
+    }
+}
+
+impl fmt::Display for Which {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.position {
+            Some(position) => write!(formatter, "{}.{position}", self.process),
+            None => write!(formatter, "{}", self.process),
+        }
+    }
 }
 
 /// A process type of a release: what it runs, and how.
@@ -46,7 +88,10 @@ pub struct ProcessSpec {
     pub quantity: Option<u32>,
     /// What the source says about how it runs.
     pub declared: ProcessSettings,
-    /// How it runs: what the server was told, over what the source says, over the defaults.
+    /// How the image checks itself, where it is the web process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_check: Option<ImageCheck>,
+    /// How it runs: what the server was told, over what the source says, over what the image says, over the defaults.
     pub run: RunSettings,
 }
 
@@ -63,7 +108,7 @@ impl ProcessSpec {
         declared: ProcessSettings,
     ) -> Result<ProcessSpec> {
         let run = declared.resolve(&process)?;
-        Ok(ProcessSpec { process, command, quantity, declared, run })
+        Ok(ProcessSpec { process, command, quantity, declared, image_check: None, run })
     }
 
     /// The same, run as the server was told now.
@@ -72,7 +117,14 @@ impl ProcessSpec {
     /// As [`ProcessSpec::new`].
     pub fn with_overrides(&self, overrides: &[Override]) -> Result<ProcessSpec> {
         let told = ProcessSettings::of_overrides(overrides, &self.process);
-        let run = told.over(&self.declared).resolve(&self.process)?;
+        let settings = told.over(&self.declared);
+        let mut run = settings.resolve(&self.process)?;
+        if let Some(image) = &self.image_check
+            && self.process.is_web()
+            && !settings.say_what_is_asked()
+        {
+            image.fill(&mut run.check, &settings);
+        }
         Ok(ProcessSpec { run, ..self.clone() })
     }
 
@@ -84,10 +136,15 @@ impl ProcessSpec {
     }
 
     /// How many containers it is meant to have: as many as it is scaled to, as many as its source asks for if nobody
-    /// scaled it, or one. The first entry of a type counts.
+    /// scaled it; else `web` has one, and any other type none. The first entry of a type counts.
     pub fn count(&self, scaled: &[(ProcessType, u32)]) -> u32 {
+        self.asked(scaled).unwrap_or_else(|| self.process.usual_count())
+    }
+
+    /// How many containers somebody asked for, on the server or in the source.
+    pub fn asked(&self, scaled: &[(ProcessType, u32)]) -> Option<u32> {
         let scaled = scaled.iter().find(|(process, _)| *process == self.process);
-        scaled.map(|(_, count)| *count).or(self.quantity).unwrap_or(1)
+        scaled.map(|(_, count)| *count).or(self.quantity)
     }
 
     /// The arguments that start its command inside the container; none: the image's own command.
@@ -108,14 +165,65 @@ impl ProcessSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Probe, Scope, property};
 
     #[test]
     fn a_type_has_as_many_containers_as_it_is_scaled_to_then_as_its_source_asks_for() -> Result<()> {
         let worker: ProcessType = "worker".parse()?;
         let spec = |quantity| ProcessSpec::new(worker.clone(), None, quantity, ProcessSettings::default());
-        assert_eq!(spec(None)?.count(&[]), 1);
+        assert_eq!(spec(None)?.count(&[]), 0, "a type that nobody asked for may be a task");
+        assert_eq!(spec(None)?.count(&[(worker.clone(), 2)]), 2);
+        assert_eq!(ProcessSpec::new(ProcessType::web(), None, None, ProcessSettings::default())?.count(&[]), 1);
         assert_eq!(spec(Some(3))?.count(&[(ProcessType::web(), 2)]), 3);
         assert_eq!(spec(Some(3))?.count(&[(worker.clone(), 0)]), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn a_type_or_one_of_its_containers_is_named() -> Result<()> {
+        for text in ["web", "my-worker.12"] {
+            assert_eq!(text.parse::<Which>()?.to_string(), text);
+        }
+        for bad in ["", "web.", "web.0", "web.x", ".1", "Web", "web.1.2"] {
+            assert!(bad.parse::<Which>().is_err(), "{bad:?}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_image_says_how_web_is_checked_where_nobody_else_does() -> Result<()> {
+        let image_check = Some(ImageCheck {
+            arguments: vec!["up".to_owned()],
+            interval_seconds: Some(20),
+            timeout_seconds: None,
+            start_seconds: Some(30),
+            attempts: Some(5),
+        });
+        let spec = |process: &str| {
+            let spec = ProcessSpec::new(process.parse()?, None, None, ProcessSettings::default())?;
+            Ok(ProcessSpec { image_check: image_check.clone(), ..spec })
+        };
+        let set = |property, value: &str| {
+            let scope = Scope::Process(ProcessType::web());
+            [Override { scope, property, value: value.to_owned() }]
+        };
+        let image = Probe::Image(vec!["up".to_owned()]);
+        let check = spec("web")?.with_overrides(&[])?.run.check;
+        assert_eq!(check.probe, image);
+        assert_eq!((check.timeout_seconds, check.try_timeout_seconds), (90, 5));
+        assert_eq!((check.interval_seconds, check.attempts), (20, 5));
+        assert_eq!(spec("worker")?.with_overrides(&[])?.run.check.probe, Probe::Up);
+        let check = spec("web")?.with_overrides(&set(&property::CHECK_TIMEOUT, "10s"))?.run.check;
+        assert_eq!((&check.probe, check.timeout_seconds), (&image, 10), "a time says nothing of what is asked");
+        for (property, value) in [
+            (&property::CHECK_TYPE, "http"),
+            (&property::CHECK_PATH, "/up"),
+            (&property::CHECK_PORT, "9000"),
+            (&property::CHECK_COMMAND, "true"),
+        ] {
+            let check = spec("web")?.with_overrides(&set(property, value))?.run.check;
+            assert!(!matches!(check.probe, Probe::Image(_)) && check.timeout_seconds == 60, "{property}");
+        }
         Ok(())
     }
 }

@@ -79,6 +79,20 @@ impl ProcessSettings {
         ProcessSettings(nearest.map(|row| (row.property, row.value.clone())).collect())
     }
 
+    /// Whether they say what is asked of a container, and not only how long it may take.
+    pub(super) fn say_what_is_asked(&self) -> bool {
+        let asked = [
+            &property::CHECK_TYPE,
+            &property::CHECK_PATH,
+            &property::CHECK_PORT,
+            &property::CHECK_STATUS,
+            &property::CHECK_TEXT,
+            &property::CHECK_HEADERS,
+            &property::CHECK_COMMAND,
+        ];
+        asked.iter().any(|property| self.get(property).is_some())
+    }
+
     /// Fills in the defaults of a process type.
     ///
     /// # Errors

@@ -221,6 +221,15 @@ properties! {
         parse: value::branch,
         ..OF_APP
     };
+    /// The variables that hold the commit.
+    REV_ENV_VAR = Property {
+        name: "rev-env-var",
+        default: Default::Is("GIT_REV,SOURCE_VERSION"),
+        about: "the variables that hold the commit while an app is built and while it runs; or none",
+        parse: value::variables,
+        effect: Effect::Restart,
+        ..OF_APP
+    };
     /// Releases that keep their image.
     KEEP_IMAGES = Property {
         name: "keep.images",
@@ -379,6 +388,16 @@ properties! {
         ..OF_CHECK
     };
 
+    /// The file that names the process types.
+    PROCFILE_PATH = Property {
+        name: "procfile-path",
+        scopes: APPS,
+        default: Default::Is("Procfile"),
+        about: "the file of the repository that is read as its Procfile",
+        parse: value::file,
+        effect: Effect::Build,
+        ..OF_PROCESS
+    };
     /// Time between SIGTERM and SIGKILL.
     STOP_TIMEOUT = Property {
         name: "stop-timeout",

@@ -2,7 +2,10 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Actor, CommitId, Invalid, Override, ProcessSpec, ProcessType, ReleaseId, Result, names::words};
+use super::{
+    Actor, CommitId, ConfigMap, EnvKey, Invalid, Override, ProcessSettings, ProcessSpec, ProcessType, ReleaseId,
+    Result, config, names::words,
+};
 
 /// The number of a release within its app, counted from 1 and shown as `v1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -85,6 +88,16 @@ impl Release {
         self.processes.iter().find(|spec| spec.process == *process)
     }
 
+    /// The variables that hold its commit, but for those that its config sets to something else.
+    ///
+    /// # Errors
+    /// [`Invalid`] for a name that is stored and cannot be.
+    pub fn rev_variables(&self, config: &ConfigMap) -> Result<Vec<(EnvKey, String)>> {
+        let mut variables = config::rev_variables(&self.overrides, self.commit)?;
+        variables.retain(|(key, _)| !config.contains_key(key));
+        Ok(variables)
+    }
+
     /// The names of its process types, in a list for people.
     pub fn process_names(&self) -> String {
         let names: Vec<&str> = self.processes.iter().map(|spec| spec.process.as_str()).collect();
@@ -92,9 +105,58 @@ impl Release {
     }
 }
 
-/// How many containers each process type of an app is meant to have: the types of the release that serves, or those
-/// that were scaled before the first deploy.
-pub fn formation(current: Option<&Release>, scaled: &[(ProcessType, u32)]) -> Vec<(ProcessType, u32)> {
-    let Some(current) = current else { return scaled.to_vec() };
-    current.processes.iter().map(|spec| (spec.process.clone(), spec.count(scaled))).collect()
+/// How many containers each of some process types is meant to have.
+pub fn formation(processes: &[ProcessSpec], scaled: &[(ProcessType, u32)]) -> Vec<(ProcessType, u32)> {
+    processes.iter().map(|spec| (spec.process.clone(), spec.count(scaled))).collect()
+}
+
+/// The process types of an app: those of the release that serves. Before the first deploy they are `web` and each type
+/// that something was set for, as far as it can be told without the source.
+///
+/// # Errors
+/// [`Invalid`] where settings do not fit together.
+pub fn process_types(
+    current: Option<&Release>,
+    scaled: &[(ProcessType, u32)],
+    overrides: &[Override],
+) -> Result<Vec<ProcessSpec>> {
+    if let Some(current) = current {
+        return Ok(current.processes.clone());
+    }
+    let set = overrides.iter().filter_map(|entry| entry.scope.process());
+    let mut types: Vec<&ProcessType> = scaled.iter().map(|(process, _)| process).chain(set).collect();
+    let web = ProcessType::web();
+    types.push(&web);
+    types.retain(|process| process.as_str() != ProcessType::RELEASE);
+    types.sort_by_key(|process| (!process.is_web(), process.as_str()));
+    types.dedup();
+    let spec = |process: &ProcessType| {
+        ProcessSpec::new(process.clone(), None, None, ProcessSettings::default())?.with_overrides(overrides)
+    };
+    types.into_iter().map(spec).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Scope, property};
+
+    #[test]
+    fn before_the_first_deploy_the_types_are_web_and_those_that_something_was_set_for() -> Result<()> {
+        let of = |process: &str| process.parse::<ProcessType>();
+        let memory = |scope, value: &str| Override { scope, property: &property::MEMORY, value: value.to_owned() };
+        let overrides = [
+            memory(Scope::App, "64m"),
+            memory(Scope::Process(of("worker")?), "128m"),
+            memory(Scope::Process(of("release")?), "1g"),
+        ];
+        let scaled = [(of("clock")?, 2)];
+        let types = process_types(None, &scaled, &overrides)?;
+        let memory: Vec<_> = types.iter().map(|spec| (spec.process.as_str(), spec.run.memory_mib)).collect();
+        assert_eq!(memory, [("web", Some(64)), ("clock", Some(64)), ("worker", Some(128))]);
+        let counts: Vec<u32> = formation(&types, &scaled).into_iter().map(|(_, count)| count).collect();
+        assert_eq!(counts, [1, 2, 0]);
+        assert_eq!(process_types(None, &[], &[])?.len(), 1);
+        Ok(())
+    }
 }

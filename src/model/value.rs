@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::{BranchName, RestartPolicy, property::Value};
+use super::{BranchName, RestartPolicy, config, property::Value};
 
 /// The longest time a property can say, in seconds.
 const LONGEST: u64 = 3600;
@@ -81,6 +81,25 @@ pub(super) fn status(text: &str) -> Result<Value, String> {
 pub(super) fn branch(text: &str) -> Result<Value, String> {
     let branch = text.parse::<BranchName>();
     branch.map(|_| Value::Text(text.to_owned())).map_err(|_| "it is a branch name such as main".to_owned())
+}
+
+/// A file of a repository, by its path from the root.
+pub(super) fn file(text: &str) -> Result<Value, String> {
+    let path = text.strip_prefix("./").unwrap_or(text);
+    let good = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.chars().any(char::is_control);
+    if path.len() <= 1000 && path.split('/').all(good) {
+        Ok(Value::Text(path.to_owned()))
+    } else {
+        Err("it is the path of a file from the root of the repository, such as deploy/Procfile".to_owned())
+    }
+}
+
+/// Names of variables, in a list with commas, or none.
+pub(super) fn variables(text: &str) -> Result<Value, String> {
+    match config::rev_names(text) {
+        Ok(_) => Ok(Value::Text(text.to_owned())),
+        Err(error) => Err(format!("it is one or more names of variables, such as GIT_REV, or none: {}", error.rule)),
+    }
 }
 
 /// A restart policy.

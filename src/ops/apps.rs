@@ -1,5 +1,7 @@
 //! Apps: make, look at, lock, destroy.
 
+use std::collections::HashSet;
+
 use serde::Serialize;
 
 use super::operations::Active;
@@ -17,7 +19,7 @@ use crate::{
         Scheduler, Scope, Status, Subject, app_status,
     },
     proxy,
-    store::Container,
+    store::{Container, Standing},
     ui::{Show, Text, or_dash},
 };
 
@@ -31,8 +33,8 @@ pub struct AppSummary {
     pub status: Status,
     /// The number of the release that serves.
     pub release: Option<u32>,
-    /// Its address for people.
-    pub url: String,
+    /// Its address for people; none if it runs without a web process.
+    pub url: Option<String>,
     /// When it was made, in RFC 3339.
     pub created_at: String,
 }
@@ -48,7 +50,7 @@ impl Show for AppList {
             ["NAME", "STATUS", "RELEASE", "URL"],
             self.0.iter().map(|app| {
                 let release = or_dash(app.release.map(|release| format!("v{release}")));
-                [app.app.to_string(), app.status.words(), release, app.url.clone()]
+                [app.app.to_string(), app.status.words(), release, or_dash(app.url.as_ref())]
             }),
         )
     }
@@ -59,23 +61,26 @@ impl Show for AppList {
 /// # Errors
 /// [`Error::Store`].
 pub fn list(context: &Context<'_>) -> Result<AppList> {
-    let (apps, health) = context.instance.read(|tables| Ok((tables.apps()?, tables.health_of_apps()?)))?;
+    let (apps, health, with_web) = context.instance.read(|tables| {
+        let with_web: HashSet<AppName> = tables.fallbacks()?.into_iter().map(|route| route.app).collect();
+        Ok((tables.apps()?, tables.health_of_apps()?, with_web))
+    })?;
     let seen = apps.iter().filter(|app| context.sees(&app.name));
     Ok(AppList(
         seen.map(|app| {
             let (all, healthy) = health.get(&app.id).copied().unwrap_or_default();
-            summary(context.instance, app, app_status(app.state, all, healthy))
+            summary(context.instance, app, app_status(app.state, all, healthy), with_web.contains(&app.name))
         })
         .collect(),
     ))
 }
 
-fn summary(instance: &Instance, app: &App, status: Status) -> AppSummary {
+fn summary(instance: &Instance, app: &App, status: Status, has_web: bool) -> AppSummary {
     AppSummary {
         app: app.name.clone(),
         status,
         release: app.current_release.map(|release| release.0),
-        url: instance.settings.app_url(&app.name),
+        url: (has_web || !app.is_running()).then(|| instance.settings.app_url(&app.name)),
         created_at: clock::rfc3339(app.created_at),
     }
 }
@@ -148,7 +153,7 @@ impl Show for AppInfo {
         });
         Text::facts(vec![
             ("app", self.app.app.to_string()),
-            ("url", self.app.url.clone()),
+            ("url", or_dash(self.app.url.as_ref())),
             ("status", self.app.status.words()),
             ("release", or_dash(self.app.release.map(|release| format!("v{release}")))),
             ("commit", or_dash(self.commit.as_ref())),
@@ -169,19 +174,25 @@ pub const IMAGE_COMMAND: &str = "(the image's own command)";
 /// # Errors
 /// [`Error::NotFound`].
 pub fn info(context: &Context<'_>, name: &AppName) -> Result<AppInfo> {
-    let (app, release, containers, health) = context.instance.read(|tables| {
+    let (app, release, containers, health, standing) = context.instance.read(|tables| {
         let app = tables.app(name)?;
+        let standing = tables.standing(name)?;
         let release = tables.current_release(app.id)?;
         let containers = tables.containers_of_app(app.id)?;
         let health = tables.health_of_apps()?.get(&app.id).copied().unwrap_or_default();
-        Ok((app, release, containers, health))
+        Ok((app, release, containers, health, standing))
     })?;
     let command_of = |container: &Container| {
         let processes = release.iter().flat_map(|release| &release.processes);
         processes.filter(|spec| spec.process == container.process).find_map(|spec| spec.command.clone())
     };
     Ok(AppInfo {
-        app: summary(context.instance, &app, app_status(app.state, health.0, health.1)),
+        app: summary(
+            context.instance,
+            &app,
+            app_status(app.state, health.0, health.1),
+            standing != Some(Standing::WithoutWeb),
+        ),
         deploy_branch: app.deploy_branch.clone(),
         lock: LockInfo::of(&app),
         commit: release.as_ref().and_then(|release| release.commit).map(|commit| commit.to_string()),

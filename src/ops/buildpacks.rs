@@ -9,6 +9,7 @@ use crate::{
     buildpack::{self, BuildPlan, Buildpacks, Detected, Origin, ProcessSource, Shown},
     context::Context,
     error::Thing,
+    model::{self, property},
     tree::Tree,
     ui::{Show, Text},
 };
@@ -115,7 +116,8 @@ pub fn detect(directory: &Path, user_buildpacks: &Path) -> Result<Detection> {
 /// [`Error::Usage`] where there is no such directory; what reading and planning it says.
 pub fn plan(directory: &Path, user_buildpacks: &Path) -> Result<BuildPlan> {
     check_directory(directory, "plan")?;
-    buildpack::plan(&Tree::directory(directory)?, &Buildpacks::load(Some(user_buildpacks))?)
+    let plan = buildpack::plan(&Tree::directory(directory)?, &Buildpacks::load(Some(user_buildpacks))?)?;
+    Ok(plan.with_arguments(&model::rev_names(property::REV_ENV_VAR.default.words())?))
 }
 
 fn check_directory(directory: &Path, command: &str) -> Result<()> {
@@ -171,6 +173,8 @@ impl Show for BuildPlan {
         );
         let mut facts: Vec<(String, String)> = Vec::new();
         facts.extend(self.release_command.iter().map(|command| ("Release".to_owned(), command.clone())));
+        facts.extend(self.scripts.named().into_iter().map(|(name, command)| (name.to_owned(), command.to_owned())));
+        facts.extend(self.describe_variables().map(|text| ("Variables".to_owned(), text)));
         let packages = self.packages.describe();
         let packages = packages.as_deref().and_then(|text| text.split_once(": "));
         facts.extend(packages.map(|(_, packages)| ("System packages".to_owned(), packages.to_owned())));

@@ -3,14 +3,21 @@
 use futures_util::future::try_join_all;
 use serde::Serialize;
 
-use super::properties::{self, PropertyLines};
+use super::{
+    processes::process_types,
+    properties::{self, PropertyLines},
+};
 use crate::{
     Error, Result,
     context::Context,
     deploy::{self, Target},
     engine::Engine,
-    error::DeployError,
-    model::{AppName, Check, Noun, Probe, ProcessType},
+    error::{DeployError, Thing},
+    model::{
+        self, AppName, Check, CheckMode, DeploymentKind, Edit, ImageCheck, Noun, Override, Probe, ProcessType,
+        PropertyChange, Scope, Which, property,
+    },
+    store::Container,
     ui::{Show, Text},
 };
 
@@ -68,7 +75,8 @@ pub struct ContainerHealth {
 /// How the process types of an app are checked, and what is set about it.
 #[derive(Clone, Debug, Serialize)]
 pub struct CheckReports {
-    /// How each process type of the release that serves is checked; none where the app was never deployed.
+    /// How each process type of the release that serves is checked. Before the first deploy it is each that can be told
+    /// by what is set.
     pub processes: Vec<CheckReport>,
     /// What is set.
     pub properties: PropertyLines,
@@ -109,6 +117,7 @@ fn describe(probe: &Probe, web_port: u16) -> String {
         }
         Probe::Tcp { port } => format!("port {} takes connections", port.unwrap_or(web_port)),
         Probe::Command(line) => format!("command: {line}"),
+        Probe::Image(arguments) => format!("HEALTHCHECK of the image: {}", ImageCheck::words(arguments)),
         Probe::Up => "stays up".to_owned(),
     }
 }
@@ -118,12 +127,17 @@ fn describe(probe: &Probe, web_port: u16) -> String {
 /// # Errors
 /// [`Error::NotFound`].
 pub fn report(context: &Context<'_>, name: &AppName) -> Result<CheckReports> {
-    let (release, containers) = context.instance.read(|tables| {
+    let instance = context.instance;
+    let (app, release, containers) = instance.read(|tables| {
         let app = tables.app(name)?;
-        Ok((tables.current_release(app.id)?, tables.containers_of_app(app.id)?))
+        Ok((app.clone(), tables.current_release(app.id)?, tables.containers_of_app(app.id)?))
     })?;
-    let specs = release.iter().flat_map(|release| release.processes.iter().map(|spec| (spec, release.port)));
-    let reports = specs.map(|(spec, web_port)| CheckReport {
+    let (types, _) = process_types(instance, &app)?;
+    let web_port = match release {
+        Some(release) => release.port,
+        None => model::port_of(&instance.config(app.id)?)?.unwrap_or(deploy::DEFAULT_PORT),
+    };
+    let reports = types.iter().map(|spec| CheckReport {
         process: spec.process.clone(),
         check: spec.run.check.masked(),
         containers: containers
@@ -137,11 +151,54 @@ pub fn report(context: &Context<'_>, name: &AppName) -> Result<CheckReports> {
     Ok(CheckReports { processes: reports.collect(), properties })
 }
 
-/// Checks an app's live containers now, each once; of one process type, or all.
+/// The edit that sets what part the checks play in a deploy: of some process types, or of all, whatever was set for one
+/// of them before.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::Store`].
+pub fn mode_edit(
+    context: &Context<'_>,
+    name: &AppName,
+    action: &str,
+    types: &[ProcessType],
+    mode: CheckMode,
+) -> Result<Edit> {
+    let rows = context.instance.read(|tables| {
+        let app = tables.app(name)?;
+        tables.overrides(app.id)
+    })?;
+    let mut types = types.to_vec();
+    types.sort();
+    types.dedup();
+    let names: Vec<&str> = types.iter().map(ProcessType::as_str).collect();
+    let of = if types.is_empty() { "all process types".to_owned() } else { names.join(", ") };
+    Ok(Edit {
+        kind: DeploymentKind::Settings,
+        action: action.to_owned(),
+        reason: format!("checks of {of} {}", mode.as_str()),
+        config: Vec::new(),
+        properties: mode_changes(&rows, &types, mode),
+    })
+}
+
+/// Without a type it is set for the app, and what is set for single types goes: the nearest would win.
+fn mode_changes(rows: &[Override], types: &[ProcessType], mode: CheckMode) -> Vec<PropertyChange> {
+    let change = |scope, value| PropertyChange { scope, property: &property::CHECK_MODE, value };
+    let value = || Some(mode.as_str().to_owned());
+    if !types.is_empty() {
+        return types.iter().map(|process| change(Scope::Process(process.clone()), value())).collect();
+    }
+    let own = rows.iter().filter(|row| *row.property == property::CHECK_MODE && row.scope.process().is_some());
+    let cleared = own.map(|row| change(row.scope.clone(), None));
+    cleared.chain([change(Scope::App, value())]).collect()
+}
+
+/// Checks an app's live containers now, each once: those that are named, by their process type or by themselves; else
+/// all.
 ///
 /// # Errors
 /// [`DeployError::NeverDeployed`], [`DeployError::NotRunning`], `Error::NotFound`, `Error::Engine`.
-pub async fn run(context: &Context<'_>, name: &AppName, process: Option<&ProcessType>) -> Result<Verdicts> {
+pub async fn run(context: &Context<'_>, name: &AppName, only: &[Which]) -> Result<Verdicts> {
     let instance = context.instance;
     let (app, release, containers) = instance.read(|tables| {
         let app = tables.app(name)?;
@@ -150,13 +207,17 @@ pub async fn run(context: &Context<'_>, name: &AppName, process: Option<&Process
     if !app.is_running() {
         return Err(Error::Deploy(DeployError::NotRunning { app: app.name }));
     }
-    if let Some(process) = process {
-        release.require(name, process)?;
+    let live: Vec<&Container> = containers.iter().filter(|container| container.is_live()).collect();
+    for which in only {
+        release.require(name, &which.process)?;
+        if which.position.is_some() && !live.iter().any(|container| which.is(container)) {
+            let labels: Vec<String> = live.iter().map(|container| container.label()).collect();
+            let known = if labels.is_empty() { "none".to_owned() } else { labels.join(", ") };
+            return Err(Error::NotFound(Thing::Container { app: name.clone(), known }, which.to_string()));
+        }
     }
     let engine = Engine::connect(&instance.settings).await?;
-    let live = containers
-        .iter()
-        .filter(|container| container.is_live() && process.is_none_or(|process| container.process == *process));
+    let live = live.into_iter().filter(|container| only.is_empty() || only.iter().any(|which| which.is(container)));
     try_join_all(live.map(async |container| {
         let spec = release
             .process(&container.process)
@@ -168,4 +229,35 @@ pub async fn run(context: &Context<'_>, name: &AppName, process: Option<&Process
     }))
     .await
     .map(Verdicts)
+}
+
+impl Which {
+    /// Whether a container is meant.
+    fn is(&self, container: &Container) -> bool {
+        self.process == container.process && self.position.is_none_or(|position| position == container.position)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_type_the_mode_is_set_for_all_whatever_was_set_for_one() -> Result<()> {
+        let (web, worker) = (Scope::Process(ProcessType::web()), Scope::Process("worker".parse()?));
+        let row = |scope: &Scope, property, value: &str| {
+            let (scope, value) = (scope.clone(), value.to_owned());
+            Override { scope, property, value }
+        };
+        let rows = vec![row(&web, &property::CHECK_MODE, "disabled"), row(&worker, &property::CHECK_PATH, "/up")];
+        let all = property::changed(rows.clone(), &mode_changes(&rows, &[], CheckMode::Skipped));
+        assert_eq!(
+            all,
+            [row(&Scope::App, &property::CHECK_MODE, "skipped"), row(&worker, &property::CHECK_PATH, "/up")]
+        );
+        let one = property::changed(rows.clone(), &mode_changes(&rows, &["worker".parse()?], CheckMode::Skipped));
+        assert!(one.contains(&row(&web, &property::CHECK_MODE, "disabled")));
+        assert!(one.contains(&row(&worker, &property::CHECK_MODE, "skipped")));
+        Ok(())
+    }
 }

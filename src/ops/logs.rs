@@ -8,19 +8,20 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
+use serde::Serialize;
 
 use crate::{
     Error, Result,
     context::Context,
-    engine::Engine,
+    engine::{Engine, LogLine},
     files,
     instance::Instance,
     model::{App, AppName, ContainerId, ProcessType},
     store::Container,
 };
 
-/// How many lines of the past a follower asks for, to find where it stopped.
-const LINES_BACK: u32 = 2000;
+/// How many frames of the past a follower asks for, to find where it stopped.
+const FRAMES_BACK: u32 = 2000;
 /// How often a follower looks for new containers.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -35,7 +36,37 @@ pub struct Selection {
     pub process: Option<ProcessType>,
 }
 
-/// Gives an app's log to `out`, line by line, oldest first; with `follow`, until `out` fails.
+/// A line of an app's log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Printed {
+    /// When it was printed, in RFC 3339 with nanoseconds.
+    pub printed_at: String,
+    /// The container: `web.1`.
+    pub container: String,
+    /// What it printed, as it is but for bytes that are not UTF-8.
+    pub message: String,
+}
+
+impl Printed {
+    fn new(line: LogLine, container: &Container) -> Printed {
+        Printed { printed_at: line.time, container: container.label(), message: line.text }
+    }
+
+    /// Reads a line of the file of former lines, which [`LogLine::of`] wrote.
+    fn parse(line: &str) -> Option<Printed> {
+        let (time, rest) = line.split_once(' ')?;
+        let (container, message) = rest.strip_prefix("app[")?.split_once("]: ")?;
+        Some(Printed { printed_at: time.to_owned(), container: container.to_owned(), message: message.to_owned() })
+    }
+
+    /// As people see it: `2026-11-21T11:22:27.123456789Z app[web.1]: text`.
+    pub fn line(&self) -> String {
+        format!("{} app[{}]: {}", self.printed_at, self.container, self.message)
+    }
+}
+
+/// Gives an app's log to `out`, line by line, oldest first; with `follow`, until `out` fails. `out` gets nothing from
+/// time to time, to look whether anybody still reads.
 ///
 /// # Errors
 /// `EngineError::Unavailable`, [`Error::Host`], and what `out` returns.
@@ -43,7 +74,7 @@ pub async fn show(
     context: &Context<'_>,
     name: &AppName,
     selection: &Selection,
-    mut out: impl FnMut(&str) -> Result<()>,
+    mut out: impl FnMut(Option<&Printed>) -> Result<()>,
 ) -> Result<()> {
     let instance = context.instance;
     let app = &instance.read(|tables| tables.app(name))?;
@@ -55,23 +86,21 @@ pub async fn show(
     let mut lines = former(&instance.settings.paths.former_logs(&app.name), selection.process.as_ref())?;
     let mut seen = HashMap::new();
     for container in &containers {
-        let mut stream = std::pin::pin!(engine.logs(&container.name, Some(selection.lines.max(1)), false));
-        while let Some(line) = stream.next().await {
-            match line {
-                Ok(line) => {
-                    lines.push(line.of(&container.label()));
-                    seen.insert(container.id, line.time);
-                }
-                // It went while it was read: what it said is with the former ones next time.
-                Err(_) => break,
+        // One that is gone by now said it all to the former ones.
+        for line in engine.last_lines(&container.name, selection.lines.max(1)).await.unwrap_or_default() {
+            // What follows has the whole of it.
+            if selection.follow && !line.is_ended {
+                continue;
             }
+            seen.insert(container.id, line.time.clone());
+            lines.push(Printed::new(line, container));
         }
     }
-    // Each line begins with its time, in a form that sorts.
-    lines.sort_by(|left, right| time_of(left).cmp(time_of(right)));
+    // Times are of a form that sorts.
+    lines.sort_by(|left, right| left.printed_at.cmp(&right.printed_at));
     let skip = lines.len().saturating_sub(selection.lines as usize);
     for line in &lines[skip..] {
-        out(line)?;
+        out(Some(line))?;
     }
     if selection.follow { follow(instance, &engine, app, wanted, seen, out).await } else { Ok(()) }
 }
@@ -84,7 +113,7 @@ async fn follow(
     app: &App,
     wanted: impl Fn(&Container) -> bool,
     mut seen: HashMap<ContainerId, String>,
-    mut out: impl FnMut(&str) -> Result<()>,
+    mut out: impl FnMut(Option<&Printed>) -> Result<()>,
 ) -> Result<()> {
     let (sender, mut receiver) = tokio::sync::mpsc::channel(64);
     let mut readers = FuturesUnordered::new();
@@ -93,13 +122,13 @@ async fn follow(
         let sender = sender.clone();
         async move {
             let mut last = after.clone();
-            let mut stream = std::pin::pin!(engine.logs(&container.name, after.as_ref().map(|_| LINES_BACK), true));
+            let mut stream = std::pin::pin!(engine.logs(&container.name, after.as_ref().map(|_| FRAMES_BACK), true));
             while let Some(Ok(line)) = stream.next().await {
                 if after.as_ref().is_some_and(|after| line.time <= *after) {
                     continue;
                 }
                 last = Some(line.time.clone());
-                if sender.send(line.of(&container.label())).await.is_err() {
+                if sender.send(Printed::new(line, &container)).await.is_err() {
                     break;
                 }
             }
@@ -109,7 +138,7 @@ async fn follow(
     let mut look = tokio::time::interval(LOOK_AGAIN);
     loop {
         tokio::select! {
-            Some(line) = receiver.recv() => out(&line)?,
+            Some(line) = receiver.recv() => out(Some(&line))?,
             // A log ends where its container does, and also where that was not made or not started yet: whatever is
             // still there is read on from where this ended.
             Some((id, last)) = readers.next() => {
@@ -126,29 +155,19 @@ async fn follow(
                     }
                 }
                 // Somebody who went away is noticed though the app is silent.
-                out("")?;
+                out(None)?;
             }
         }
     }
 }
 
-fn former(path: &Path, process: Option<&ProcessType>) -> Result<Vec<String>> {
+fn former(path: &Path, process: Option<&ProcessType>) -> Result<Vec<Printed>> {
     let Some(mut file) = files::open_optional(path)? else { return Ok(Vec::new()) };
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).map_err(Error::io(format!("read {}", path.display())))?;
-    let text = String::from_utf8_lossy(&bytes);
-    let of_process = |line: &&str| {
-        process.is_none_or(|process| {
-            line.split(' ').nth(1).is_some_and(|label| {
-                label.strip_prefix("app[").and_then(|label| label.split('.').next()) == Some(process.as_str())
-            })
-        })
-    };
-    Ok(text.lines().filter(of_process).map(str::to_owned).collect())
-}
-
-fn time_of(line: &str) -> &str {
-    line.split(' ').next().unwrap_or_default()
+    let of_process =
+        |line: &Printed| process.is_none_or(|process| line.container.split('.').next() == Some(process.as_str()));
+    Ok(String::from_utf8_lossy(&bytes).split('\n').filter_map(Printed::parse).filter(of_process).collect())
 }
 
 #[cfg(test)]
@@ -163,7 +182,9 @@ mod tests {
         let text = "2026-01-01T00:00:01Z app[web.1]: one\n2026-01-01T00:00:02Z app[worker.2]: two\n";
         std::fs::write(&path, text).map_err(Error::io("write"))?;
         assert_eq!(former(&path, None)?.len(), 2);
-        assert_eq!(former(&path, Some(&"worker".parse()?))?, ["2026-01-01T00:00:02Z app[worker.2]: two"]);
+        let of_worker = former(&path, Some(&"worker".parse()?))?;
+        let lines: Vec<_> = of_worker.iter().map(Printed::line).collect();
+        assert_eq!(lines, ["2026-01-01T00:00:02Z app[worker.2]: two"]);
         assert!(former(&path, Some(&"work".parse()?))?.is_empty());
         Ok(())
     }

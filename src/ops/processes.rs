@@ -168,8 +168,22 @@ async fn scale_for_later(
 /// # Errors
 /// [`crate::Error::NotFound`], [`crate::Error::Store`].
 pub fn formation(instance: &Instance, app: &App) -> Result<Vec<(ProcessType, u32)>> {
-    let (release, scaled) = instance.read(|tables| Ok((tables.current_release(app.id)?, tables.formation(app.id)?)))?;
-    Ok(model::formation(release.as_ref(), &scaled))
+    let (types, scaled) = process_types(instance, app)?;
+    Ok(model::formation(&types, &scaled))
+}
+
+/// The numbers of containers that process types are scaled to.
+type Scaled = Vec<(ProcessType, u32)>;
+
+/// The process types of an app, and the numbers that they are scaled to. Before the first deploy they are those that can
+/// be told by what is set.
+///
+/// # Errors
+/// [`crate::Error::Store`]; [`crate::Error::Invalid`] where settings do not fit together.
+pub(super) fn process_types(instance: &Instance, app: &App) -> Result<(Vec<ProcessSpec>, Scaled)> {
+    let (release, scaled, overrides) = instance
+        .read(|tables| Ok((tables.current_release(app.id)?, tables.formation(app.id)?, tables.overrides(app.id)?)))?;
+    Ok((model::process_types(release.as_ref(), &scaled, &overrides)?, scaled))
 }
 
 /// An app's processes: how each container is, and how each type is run.
@@ -184,7 +198,7 @@ pub struct Report {
     pub release: Option<u32>,
     /// Who locked it on purpose, if somebody did.
     pub lock: Option<LockInfo>,
-    /// Its process types.
+    /// Its process types; before the first deploy those that can be told by what is set.
     pub processes: Vec<TypeReport>,
     /// Its containers.
     pub containers: Vec<ContainerReport>,
@@ -294,17 +308,13 @@ impl Show for Report {
 /// [`crate::Error::NotFound`], [`crate::Error::Store`].
 pub async fn report(context: &Context<'_>, name: &AppName) -> Result<Report> {
     let instance = context.instance;
-    let (app, release, containers, health) = instance.read(|tables| {
+    let (app, containers, health) = instance.read(|tables| {
         let app = tables.app(name)?;
-        let release = tables.current_release(app.id)?;
         let containers = tables.containers_of_app(app.id)?;
         let health = tables.health_of_apps()?.get(&app.id).copied().unwrap_or_default();
-        Ok((app, release, containers, health))
+        Ok((app, containers, health))
     })?;
-    let formation = formation(instance, &app)?;
-    let quantity_of = |process: &ProcessType| {
-        formation.iter().find(|(known, _)| known == process).map_or(0, |(_, quantity)| *quantity)
-    };
+    let (types, scaled) = process_types(instance, &app)?;
     let engine = Engine::connect(&instance.settings).await.ok();
     let mut reports = Vec::new();
     for container in &containers {
@@ -323,13 +333,13 @@ pub async fn report(context: &Context<'_>, name: &AppName) -> Result<Report> {
             started: running.as_ref().and_then(|running| running.started_at),
         });
     }
-    let specs = release.iter().flat_map(|release| &release.processes);
+    let types = types.iter().map(|spec| TypeReport { run: spec.into(), quantity: spec.count(&scaled) });
     Ok(Report {
         app: app.name.clone(),
         status: app_status(app.state, health.0, health.1),
         release: app.current_release.map(|release| release.0),
         lock: LockInfo::of(&app),
-        processes: specs.map(|spec| TypeReport { run: spec.into(), quantity: quantity_of(&spec.process) }).collect(),
+        processes: types.collect(),
         containers: reports,
         properties: properties::report(context, Noun::Ps, Some(name), None)?,
     })

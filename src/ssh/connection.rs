@@ -33,7 +33,7 @@ use crate::{
     Result, clock, exec, git,
     model::Actor,
     public_key,
-    settings::{ACTOR_VARIABLE, ADDRESS_VARIABLE, COMMAND_VARIABLE},
+    settings::{ACTOR_VARIABLE, ADDRESS_VARIABLE, command_variables},
     store::StoredKey,
 };
 
@@ -251,7 +251,7 @@ impl Connection {
             .envs(self.shared.instance.settings.child_environment())
             .env(ACTOR_VARIABLE, actor.to_string())
             .env(ADDRESS_VARIABLE, self.peer.ip().to_string())
-            .env(COMMAND_VARIABLE, typed);
+            .envs(command_variables(typed));
         tokio::spawn(bridge::run(command, terminal, chunks, client_gone, outlet));
         Ok(())
     }

@@ -9,10 +9,12 @@ use crate::{
     model::{App, AppId, AppLock, AppName, AppState},
 };
 
+// The one for all apps is looked up once, and that of an app by the index of properties, without sorting.
 const COLUMNS: &str = "apps.id, apps.name, apps.state, \
-                       (SELECT value FROM properties WHERE coalesce(app_id, 0) IN (apps.id, 0) AND process = '' AND \
-                               noun = 'apps' AND properties.name = 'deploy-branch' ORDER BY app_id DESC LIMIT 1) \
-                               AS deploy_branch, \
+                       coalesce((SELECT value FROM properties WHERE coalesce(app_id, 0) = apps.id AND process = '' AND \
+                                        noun = 'apps' AND properties.name = 'deploy-branch'), \
+                                (SELECT value FROM properties WHERE coalesce(app_id, 0) = 0 AND process = '' AND \
+                                        noun = 'apps' AND properties.name = 'deploy-branch')) AS deploy_branch, \
                        releases.version AS current_release, apps.created_at, apps.freeze";
 const FROM: &str = "FROM apps LEFT JOIN releases ON releases.id = apps.current_release_id";
 

@@ -221,6 +221,11 @@ impl Tables<'_> {
         .map(drop)
     }
 
+    /// Sends a container its requests on another port.
+    pub fn set_container_port(&self, id: ContainerId, port: u16) -> Result<()> {
+        self.execute("UPDATE containers SET port = ?2 WHERE id = ?1", params![id, port]).map(drop)
+    }
+
     /// Says whether a container may get requests.
     pub fn set_healthy(&self, id: ContainerId, healthy: bool) -> Result<()> {
         self.execute("UPDATE containers SET healthy = ?2 WHERE id = ?1", params![id, healthy]).map(drop)

@@ -8,7 +8,7 @@ use crate::{
 
 impl Tables<'_> {
     /// How many containers of each process type an app is scaled to. A type that is not in it is not scaled: its
-    /// source says how many, or it has one.
+    /// source says how many, or it has the usual number.
     pub fn formation(&self, app_id: AppId) -> Result<Vec<(ProcessType, u32)>> {
         self.all("SELECT process, quantity FROM formation WHERE app_id = ?1 ORDER BY process", [app_id], |row| {
             Ok((row.get("process")?, row.get("quantity")?))

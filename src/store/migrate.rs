@@ -11,13 +11,15 @@ use crate::{
 };
 
 /// The migrations, in order: number N brings the database to `user_version` N. Never change one that was released.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("migrations/001_first.sql"),
     include_str!("migrations/002_callers.sql"),
     include_str!("migrations/003_operations.sql"),
     include_str!("migrations/004_jobs.sql"),
     include_str!("migrations/005_properties.sql"),
     include_str!("migrations/006_sealed.sql"),
+    include_str!("migrations/007_given_variables.sql"),
+    include_str!("migrations/008_formation.sql"),
 ];
 
 /// How many databases of before a migration are kept.
@@ -118,7 +120,7 @@ fn oldest(found: Vec<PathBuf>) -> Vec<PathBuf> {
 mod tests {
     use super::*;
     use crate::{
-        model::{AppId, ProcessType, Scope, property},
+        model::{AppId, ProcessSettings, ProcessType, Scope, property},
         store::Store,
     };
 
@@ -223,6 +225,65 @@ mod tests {
             let overrides: Vec<_> = release.into_iter().flat_map(|release| release.overrides).collect();
             assert_eq!(overrides[0].property, &property::CHECK_PATH);
             assert_eq!((&overrides[1].scope, overrides[1].property), (&Scope::App, &property::STOP_TIMEOUT));
+            Ok(())
+        })
+    }
+
+    #[test]
+    fn an_app_that_was_deployed_keeps_the_numbers_that_it_runs() -> Result<()> {
+        let directory = tempfile::tempdir().map_err(Error::io("make a directory"))?;
+        let path = directory.path().join("db");
+        let old = Connection::open(&path).map_err(database("be opened"))?;
+        let run =
+            serde_json::to_string(&ProcessSettings::default().resolve(&"worker".parse()?)?).map_err(Error::bug)?;
+        let spec = |process: &str, quantity: &str| {
+            format!(
+                r#"{{"process":"{process}","command":"a \"b\" 'c'","quantity":{quantity},"declared":{{}},"run":{run}}}"#
+            )
+        };
+        let releases = [
+            (1, "good", vec![spec("web", "null"), spec("clock", "null"), spec("gone", "null"), spec("task", "null")]),
+            (2, "good", vec![spec("web", "null"), spec("clock", "2"), spec("task", "null"), spec("worker", "null")]),
+            (3, "failed", vec![spec("never", "null")]),
+        ];
+        for migration in &MIGRATIONS[..5] {
+            old.execute_batch(migration).map_err(database("be migrated"))?;
+        }
+        old.execute_batch(
+            "PRAGMA user_version = 5;
+            INSERT INTO meta VALUES ('instance', '0a1b2c3d');
+            INSERT INTO apps (id, name, state, last_version, created_at)
+            VALUES (7, 'blog', 'running', 3, 1), (8, 'shop', 'new', 0, 1);
+            INSERT INTO formation VALUES (7, 'task', 0);",
+        )
+        .map_err(database("be migrated"))?;
+        for (version, status, processes) in releases {
+            old.execute(
+                "INSERT INTO releases (app_id, version, status, image, sealed_config, processes, overrides, port, reason,
+                                       actor, created_at)
+                 VALUES (7, ?1, ?2, 'sha256:1', x'03', ?3, '[]', 5000, 'push', 'key:ann', 1)",
+                rusqlite::params![version, status, format!("[{}]", processes.join(","))],
+            )
+            .map_err(database("be migrated"))?;
+        }
+        drop(old);
+
+        let mut store = Store::open(&path)?;
+        store.read(|tables| {
+            let scaled = tables.formation(AppId(7))?;
+            let words: Vec<String> = scaled.iter().map(|(process, count)| format!("{process}={count}")).collect();
+            assert_eq!(words, ["gone=1", "task=0", "worker=1"], "a number in the source stays the source's");
+            assert!(tables.formation(AppId(8))?.is_empty());
+            let counts = |version| -> Result<Vec<String>> {
+                let release = tables.find_release(AppId(7), crate::model::ReleaseVersion(version))?;
+                let specs = release.into_iter().flat_map(|release| release.processes);
+                Ok(specs
+                    .inspect(|spec| assert_eq!(spec.command.as_deref(), Some("a \"b\" 'c'")))
+                    .map(|spec| format!("{}={}", spec.process, spec.count(&scaled)))
+                    .collect())
+            };
+            assert_eq!(counts(1)?, ["web=1", "clock=1", "gone=1", "task=0"]);
+            assert_eq!(counts(2)?, ["web=1", "clock=2", "task=0", "worker=1"]);
             Ok(())
         })
     }

@@ -135,9 +135,24 @@ impl Tables<'_> {
         )
     }
 
+    /// Gives a release that has not served yet another image: what was done to its own before anything of it started.
+    pub fn set_release_image(&self, id: ReleaseId, image: &ImageId) -> Result<Release> {
+        self.execute("UPDATE releases SET image = ?2 WHERE id = ?1 AND status = 'pending'", params![id, image])?;
+        self.release(id)
+    }
+
     /// The sealed config of a release.
     pub fn sealed_config(&self, release_id: ReleaseId) -> Result<Vec<u8>> {
         self.one("SELECT sealed_config FROM releases WHERE id = ?1", [release_id], |row| row.get("sealed_config"))
+    }
+
+    /// Changes the port of a release that has not served yet, to the one that its containers were found to listen on.
+    pub fn set_pending_port(&self, release_id: ReleaseId, port: u16) -> Result<()> {
+        self.execute(
+            "UPDATE releases SET port = ?2, declared_port = ?2 WHERE id = ?1 AND status = 'pending'",
+            params![release_id, port],
+        )
+        .map(drop)
     }
 
     /// Marks a release as one that never served.

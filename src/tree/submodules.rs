@@ -184,7 +184,7 @@ fn checked_address(path: &str, address: &str) -> Result<String> {
         return refused("is not a valid address");
     }
     if address.starts_with("./") || address.starts_with("../") {
-        return refused("is relative, and the server does not know to what");
+        return refused("is relative, and the server does not know what it is relative to");
     }
     if let Some((scheme, rest)) = address.split_once("://") {
         if !["https", "http", "git", "ssh"].contains(&scheme) {

@@ -329,7 +329,7 @@ async fn submodules_that_lead_elsewhere_are_refused() {
     let commit = bare.commit(bare.tree(&[("160000", "lib", commit.oid())]));
     said.push_str(&fetch(bare.path(), commit, cache.path()).await.unwrap_err().to_string());
     insta::assert_snapshot!(said, @r"
-    cannot fetch the submodule lib: ../lib.git is relative, and the server does not know to what
+    cannot fetch the submodule lib: ../lib.git is relative, and the server does not know what it is relative to
     cannot fetch the submodule lib: /srv/git/lib.git does not use https, http, git or ssh
     cannot fetch the submodule lib: file:///srv/git/lib.git does not use https, http, git or ssh
     cannot fetch the submodule lib: ext::sh -c 'touch /tmp/hacked' is not a valid address

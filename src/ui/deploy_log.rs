@@ -14,7 +14,7 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::Ui;
+use super::{Ui, escapes};
 use crate::{Error, Result, model::OperationId};
 
 /// What a step begins with.
@@ -144,9 +144,7 @@ impl DeployLog {
         for (number, line) in text.lines().enumerate() {
             let prefix = if number == 0 { first } else { next };
             // A carriage return or an escape sequence of a build must not repaint the viewer's terminal.
-            let clean: String =
-                line.chars().filter(|character| *character == '\t' || !character.is_control()).collect();
-            block.push_str(format!("{prefix}{clean}").trim_end());
+            block.push_str(format!("{prefix}{}", escapes::plain(line)).trim_end());
             block.push('\n');
         }
         if let Some(file) = self.file.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
@@ -183,7 +181,7 @@ mod tests {
         log.detail("one\ntwo \u{1b}[31mred");
         log.warn("failed");
         let text = std::fs::read_to_string(&path).map_err(Error::io("read the log"))?;
-        assert_eq!(text, "-----> Building\n       one\n       two [31mred\n !     failed\n");
+        assert_eq!(text, "-----> Building\n       one\n       two red\n !     failed\n");
         Ok(())
     }
 }
