@@ -9,6 +9,8 @@ use crate::{
     ui::error_text,
 };
 
+mod corpus;
+
 /// The buildpacks on a fixed day, so that it is known which versions get fixes.
 fn buildpacks() -> &'static Buildpacks {
     static BUILDPACKS: LazyLock<Buildpacks> =
@@ -56,10 +58,11 @@ fn content_of<'a>(added: &'a Added, files: &[(&str, &'a str)]) -> &'a [u8] {
 
 /// The log and the Dockerfile of a source, or the error.
 fn planned(files: &[(&str, &str)]) -> String {
-    let plan = match try_plan(files) {
-        Ok(plan) => plan,
-        Err(error) => return error_text(&error),
-    };
+    try_plan(files).map_or_else(|error| error_text(&error), |plan| shown(&plan))
+}
+
+/// The log and the Dockerfile of a plan.
+fn shown(plan: &BuildPlan) -> String {
     let mut text = plan.describe().join("\n");
     text.extend(plan.warnings.iter().map(|warning| format!("\nwarning: {warning}")));
     text.extend(plan.commands.iter().map(|BuildCommand { name, command, .. }| format!("\n  {name}: {command}")));
