@@ -35,8 +35,7 @@ pub(super) struct Scope<'a> {
     pub today: &'a str,
     /// All files except those that the buildpack ignores.
     files: OnceCell<Files<'a>>,
-    /// Each with the limit within which it was read.
-    texts: RefCell<HashMap<PathBuf, (u64, Option<Rc<str>>)>>,
+    texts: RefCell<HashMap<PathBuf, Text>>,
     jsons: RefCell<HashMap<String, Option<Rc<serde_json::Value>>>>,
     tomls: RefCell<HashMap<String, Option<Rc<toml::Table>>>>,
     /// By name; the inner value is missing while it is being computed.
@@ -46,6 +45,9 @@ pub(super) struct Scope<'a> {
     values: RefCell<BTreeMap<&'a str, Option<Option<Found>>>>,
     dependencies: OnceCell<Dependencies>,
 }
+
+/// The limit within which a file was read, and what was read.
+type Text = (u64, Option<Rc<str>>);
 
 /// Why something holds; `None` if it does not.
 pub(super) type Answer = Option<String>;

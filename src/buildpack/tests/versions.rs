@@ -432,11 +432,14 @@ fn a_range_of_a_package_manager_stands_for_one_that_node_can_run() {
     }
 }
 
+/// A version of `paas.toml`, some old values of it, a source, and the image that it builds from.
+type OldVersions<'a> = (&'a str, &'a [&'a str], Vec<(&'a str, &'a str)>, &'a str);
+
 #[test]
 fn old_versions_run_with_a_warning() {
     let package = r#"{"scripts":{"start":"node x.js","build":"x"},"dependencies":{"bcrypt":"1"}}"#;
     let lock = ("package-lock.json", r#"{"lockfileVersion": 1}"#);
-    let cases: [(&str, &[&str], Vec<(&str, &str)>, &str); 8] = [
+    let cases: [OldVersions<'_>; 8] = [
         (
             "python",
             &["2.7", "3.3", "3.4", "3.5", "3.6", "3.7", "3.8"],
