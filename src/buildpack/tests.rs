@@ -1,5 +1,3 @@
-mod versions;
-
 use std::{fs, path::Path, sync::LazyLock};
 
 use super::{generate::BuildCommand, *};
@@ -10,7 +8,7 @@ use crate::{
 };
 
 /// The buildpacks on a fixed day, so that it is known which versions get fixes.
-fn buildpacks() -> &'static Buildpacks {
+pub(super) fn buildpacks() -> &'static Buildpacks {
     static BUILDPACKS: LazyLock<Buildpacks> =
         LazyLock::new(|| Buildpacks { today: "2026-11-21".to_owned(), ..Buildpacks::load(None).unwrap() });
     &BUILDPACKS
@@ -32,7 +30,7 @@ fn the_buildpacks_of_the_binary_are_well_formed() {
 }
 
 /// A source of these files, as if it were pushed.
-fn try_plan(files: &[(&str, &str)]) -> Result<BuildPlan> {
+pub(super) fn try_plan(files: &[(&str, &str)]) -> Result<BuildPlan> {
     try_plan_with(buildpacks(), files)
 }
 
