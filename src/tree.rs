@@ -182,11 +182,12 @@ impl Tree {
         self.entries[start..].iter().take(2).any(|entry| entry.path != path && entry.path.starts_with(path))
     }
 
-    /// The content of a file, for manifests; links that stay within the source are followed. Nothing if there is none.
+    /// The content of a file of at most `limit` bytes, for manifests; links that stay within the source are followed.
+    /// Nothing if there is none.
     ///
     /// # Errors
-    /// `SourceError::File` if it is larger than `limit`, in bytes; `SourceError::Unreadable` if it cannot be read.
-    pub fn read_within(&self, path: impl AsRef<Path>, limit: u64) -> Result<Option<Vec<u8>>> {
+    /// `SourceError::File` if it is larger, `SourceError::Unreadable` if it cannot be read.
+    fn read(&self, path: impl AsRef<Path>, limit: u64) -> Result<Option<Vec<u8>>> {
         let Some(entry) = self.resolve(path.as_ref())? else { return Ok(None) };
         let size = self.size(entry)?;
         if size > limit {
@@ -207,7 +208,7 @@ impl Tree {
     /// The mark is removed, and bytes that are not UTF-8 are replaced.
     ///
     /// # Errors
-    /// As [`Tree::read_within`].
+    /// As [`Tree::read_text`].
     pub fn read_text(&self, path: impl AsRef<Path>) -> Result<Option<String>> {
         self.read_text_within(path, READ_LIMIT)
     }
@@ -215,9 +216,9 @@ impl Tree {
     /// As [`Tree::read_text`], with another limit.
     ///
     /// # Errors
-    /// As [`Tree::read_within`].
+    /// As [`Tree::read_text`].
     pub fn read_text_within(&self, path: impl AsRef<Path>, limit: u64) -> Result<Option<String>> {
-        Ok(self.read_within(path, limit)?.map(|bytes| text_of(&bytes)))
+        Ok(self.read(path, limit)?.map(|bytes| text_of(&bytes)))
     }
 
     /// The first bytes of a file, at most `limit`; links that stay within the source are followed. Nothing if there is

@@ -43,8 +43,7 @@ pub(super) struct Scope<'a> {
     files: OnceCell<Files<'a>>,
     /// The files that match a pattern, those nearer to the root first.
     matching: RefCell<HashMap<String, Rc<[&'a Entry]>>>,
-    /// Each with the limit within which it was read.
-    texts: RefCell<HashMap<PathBuf, (u64, Option<Rc<str>>)>>,
+    texts: RefCell<HashMap<PathBuf, Text>>,
     jsons: RefCell<HashMap<String, Option<Rc<serde_json::Value>>>>,
     tomls: RefCell<HashMap<String, Option<Rc<toml::Table>>>>,
     /// By name; the inner value is missing while it is being computed.
@@ -69,6 +68,9 @@ pub(super) struct Within<'a> {
     /// The system packages of those that it needs.
     pub packages: SystemPackages,
 }
+
+/// The limit within which a file was read, and what was read.
+type Text = (u64, Option<Rc<str>>);
 
 /// Why something holds; `None` if it does not.
 pub(super) type Answer = Option<String>;

@@ -1,5 +1,3 @@
-mod versions;
-
 use std::{fs, path::Path, sync::LazyLock};
 
 use super::{generate::BuildCommand, *};
@@ -12,7 +10,7 @@ use crate::{
 mod corpus;
 
 /// The buildpacks on a fixed day, so that it is known which versions get fixes.
-fn buildpacks() -> &'static Buildpacks {
+pub(super) fn buildpacks() -> &'static Buildpacks {
     static BUILDPACKS: LazyLock<Buildpacks> =
         LazyLock::new(|| Buildpacks { today: "2026-11-21".to_owned(), ..Buildpacks::load(None).unwrap() });
     &BUILDPACKS
@@ -34,7 +32,7 @@ fn the_buildpacks_of_the_binary_are_well_formed() {
 }
 
 /// A source of these files, as if it were pushed.
-fn try_plan(files: &[(&str, &str)]) -> Result<BuildPlan> {
+pub(super) fn try_plan(files: &[(&str, &str)]) -> Result<BuildPlan> {
     try_plan_with(buildpacks(), files)
 }
 
@@ -58,11 +56,11 @@ fn content_of<'a>(added: &'a Added, files: &[(&str, &'a str)]) -> &'a [u8] {
 
 /// The log and the Dockerfile of a source, or the error.
 fn planned(files: &[(&str, &str)]) -> String {
-    try_plan(files).map_or_else(|error| error_text(&error), |plan| shown(&plan))
+    try_plan(files).map_or_else(|error| error_text(&error), |plan| shown(&plan, files))
 }
 
 /// The log and the Dockerfile of a plan.
-fn shown(plan: &BuildPlan) -> String {
+fn shown(plan: &BuildPlan, files: &[(&str, &str)]) -> String {
     let mut text = plan.describe().join("\n");
     text.extend(plan.warnings.iter().map(|warning| format!("\nwarning: {warning}")));
     text.extend(plan.commands.iter().map(|BuildCommand { name, command, .. }| format!("\n  {name}: {command}")));

@@ -533,26 +533,4 @@ fn shown(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_target_is_that_version_or_the_next_that_gets_fixes() {
-        let rule = r#"
-what = "Tool"
-name = "tool"
-default = "21"
-known = { "8" = "", "11" = "", "12" = "2020-01-01", "17" = "", "21" = "" }
-"#;
-        let rule: VersionRule = toml::from_str(rule).unwrap();
-        let target = |text: &str| {
-            let found = Found { text: text.to_owned(), file: "x".to_owned(), line: None, place: "x".to_owned() };
-            rule.choose(&Request { found, implied: false, kind: Kind::Target }, "21", None, "2026-11-21")
-        };
-        for (asked, expected) in [("6", "8"), ("8", "8"), ("9", "11"), ("12", "17"), ("17", "17"), ("18", "21")] {
-            assert_eq!(target(asked).unwrap(), expected, "{asked}");
-        }
-        assert!(target("22").is_err());
-        assert!(target("seven").is_err());
-    }
-}
+mod tests;

@@ -10,7 +10,7 @@ pub(super) enum Word {
     LongTerm(usize),
     /// The version with long-term support of this name.
     Named(String),
-    /// Whatever is there: the default.
+    /// No version of its own: the default.
     Default,
     /// The newest, before it is released.
     Early,

@@ -63,7 +63,7 @@ impl Repository {
                 return missed.into_iter().chain(said).collect();
             }
         };
-        let all = shown(&plan);
+        let all = shown(&plan, &files);
         self.right.iter().filter_map(|(key, value)| miss(&plan, &all, key, value)).collect()
     }
 }

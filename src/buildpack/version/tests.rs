@@ -1,8 +1,10 @@
 //! Versions: which file decides, what the words mean, and which old versions run.
 
-use std::collections::BTreeMap;
-
 use super::*;
+use crate::{
+    buildpack::tests::{buildpacks, try_plan},
+    ui::error_text,
+};
 
 /// A place that can name a version: its words in docs/versions.md, its file with what it adds to it, and the version
 /// that follows.
@@ -310,7 +312,7 @@ fn mise_is_read_in_all_its_places() {
 }
 
 /// What a rule makes of a text.
-fn chosen(rule: &version::VersionRule, text: &str) -> Result<String> {
+fn chosen(rule: &VersionRule, text: &str) -> Result<String> {
     rule.read_alone(text, "2026-11-21")
 }
 
@@ -432,11 +434,14 @@ fn a_range_of_a_package_manager_stands_for_one_that_node_can_run() {
     }
 }
 
+/// A version of `paas.toml`, some old values of it, a source, and the image that it builds from.
+type OldVersions<'a> = (&'a str, &'a [&'a str], Vec<(&'a str, &'a str)>, &'a str);
+
 #[test]
 fn old_versions_run_with_a_warning() {
     let package = r#"{"scripts":{"start":"node x.js","build":"x"},"dependencies":{"bcrypt":"1"}}"#;
     let lock = ("package-lock.json", r#"{"lockfileVersion": 1}"#);
-    let cases: [(&str, &[&str], Vec<(&str, &str)>, &str); 8] = [
+    let cases: [OldVersions<'_>; 8] = [
         (
             "python",
             &["2.7", "3.3", "3.4", "3.5", "3.6", "3.7", "3.8"],
@@ -492,4 +497,24 @@ fn old_versions_run_with_a_warning() {
 
 fn compare_major(version: &str) -> u32 {
     version.split('.').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_target_is_that_version_or_the_next_that_gets_fixes() {
+    let rule = r#"
+what = "Tool"
+name = "tool"
+default = "21"
+known = { "8" = "", "11" = "", "12" = "2020-01-01", "17" = "", "21" = "" }
+"#;
+    let rule: VersionRule = toml::from_str(rule).unwrap();
+    let target = |text: &str| {
+        let found = Found { text: text.to_owned(), file: "x".to_owned(), line: None, place: "x".to_owned() };
+        rule.choose(&Request { found, implied: false, kind: Kind::Target }, "21", None, "2026-11-21")
+    };
+    for (asked, expected) in [("6", "8"), ("8", "8"), ("9", "11"), ("12", "17"), ("17", "17"), ("18", "21")] {
+        assert_eq!(target(asked).unwrap(), expected, "{asked}");
+    }
+    assert!(target("22").is_err());
+    assert!(target("seven").is_err());
 }
