@@ -277,7 +277,7 @@ fn without_effect(whole: &Map<String, Value>) -> Vec<String> {
     for (key, value) in whole {
         match key.as_str() {
             "formation" => {
-                idle.extend(others(value, 1, &["quantity", "command"]).map(|name| format!("formation.{name}")))
+                idle.extend(others(value, 1, &["quantity", "command"]).map(|name| format!("formation.{name}")));
             }
             "env" => idle.extend(others(value, 1, &OF_VARIABLES).map(|name| format!("env.{name}"))),
             "scripts" => {
