@@ -9,6 +9,7 @@
 //! other value reaches a template only as a quoted JSON string, which cannot contain a line break.
 
 mod app_json;
+mod apps;
 mod detect;
 mod diagnose;
 mod dockerfile;
@@ -26,21 +27,24 @@ mod plan;
 mod procfile;
 mod range;
 mod render;
+mod runs;
 mod scope;
 mod show;
 mod version;
 mod word;
+mod workspace;
 
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 pub use app_json::{Scripts, Variable};
+pub use apps::{AppPlan, plan, plan_all, plan_with_procfile};
 use diagnose::FailureRule;
 #[cfg(not(test))]
 use include_dir::{Dir, include_dir};
 pub use line_ends::{FlawedScript, culprit};
 use manifest::Manifest;
 pub use origin::Origin;
-pub use plan::{BuildPlan, ProcessSource, plan, plan_with_procfile};
+pub use plan::{AppDirectory, BuildPlan, ProcessSource};
 use serde::Deserialize;
 pub use show::{Detected, Shown};
 use tera::Tera;

@@ -186,7 +186,7 @@ async fn prove(deploy: &ActiveDeploy<'_>, action: &Action, commit: Option<Commit
             };
             let release = release::cut(deploy, built, commit, &reason, given)?;
             let release = tasks::predeploy(deploy, release, &tasks).await?;
-            let release = release::run_command(deploy, release, &tasks).await?;
+            let release = tasks::release_command(deploy, release, &tasks).await?;
             rollout::say_what_waits(deploy, &release)?;
             after = Some(After::new(&release, tasks));
             (release, Reuse::None)

@@ -17,7 +17,7 @@ use std::{
         fs::PermissionsExt,
     },
     path::{Component, Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 pub use dockerignore::DockerIgnore;
@@ -42,7 +42,7 @@ const LARGE: u64 = 1 << 20;
 #[derive(Debug)]
 pub struct Tree {
     entries: Vec<Entry>,
-    source: Source,
+    source: Arc<Source>,
 }
 
 /// A file of a source.
@@ -115,7 +115,7 @@ impl Tree {
         }
         let repositories = repositories.into_iter().map(Mutex::new).collect();
         let time = u64::try_from(time).unwrap_or(0);
-        Ok(Tree { entries, source: Source::Git { repositories, time } })
+        Ok(Tree { entries, source: Arc::new(Source::Git { repositories, time }) })
     }
 
     /// The files below a directory that git would add: not those that a `.gitignore` lists.
@@ -146,7 +146,23 @@ impl Tree {
             entries.push(Entry { path: path.to_owned(), kind, object: None });
         }
         entries.sort_by(|left, right| left.path.cmp(&right.path));
-        Ok(Tree { entries, source: Source::Directory(directory.to_owned()) })
+        Ok(Tree { entries, source: Arc::new(Source::Directory(directory.to_owned())) })
+    }
+
+    /// The files below a directory, as a source of their own: their paths begin there, and links that lead out of it are
+    /// not followed.
+    pub fn below(&self, directory: &str) -> Tree {
+        let start = self.entries.partition_point(|entry| entry.path.as_path() < Path::new(directory));
+        let below = self.entries[start..].iter().take_while(|entry| entry.path.starts_with(directory));
+        let below = below.filter_map(|entry| {
+            let path = entry.path.strip_prefix(directory).ok()?.to_owned();
+            (!path.as_os_str().is_empty()).then(|| Entry { path, ..entry.clone() })
+        });
+        let source = match &*self.source {
+            Source::Directory(root) => Arc::new(Source::Directory(root.join(directory))),
+            Source::Git { .. } => Arc::clone(&self.source),
+        };
+        Tree { entries: below.collect(), source }
     }
 
     /// All files, sorted by path.
@@ -254,7 +270,7 @@ impl Tree {
     pub fn write_tar(&self, out: impl Write, extra: &[(String, Added)], ignore: &DockerIgnore) -> Result<()> {
         let written = Error::io("write the build context");
         let mut tar = TarWriter { builder: tar::Builder::new(out), directories: BTreeSet::new(), time: 0 };
-        if let Source::Git { time, .. } = self.source {
+        if let Source::Git { time, .. } = *self.source {
             tar.time = time;
         }
         let result: io::Result<Result<()>> = (|| {
@@ -318,7 +334,7 @@ impl Tree {
     }
 
     fn size(&self, entry: &Entry) -> Result<u64> {
-        match (&self.source, entry.object) {
+        match (&*self.source, entry.object) {
             (Source::Git { repositories, .. }, Some((repository, oid))) => {
                 let repository = locked(&repositories[repository]);
                 let odb = repository.odb().map_err(unreadable)?;
@@ -337,7 +353,7 @@ impl Tree {
     /// Passes the size of a file and its bytes to `work`. A large file is read piece by piece, if git has it as a loose
     /// object and not in a pack.
     fn read_file<T>(&self, entry: &Entry, work: impl FnOnce(u64, &mut dyn Read) -> T) -> Result<T> {
-        let (Source::Git { repositories, .. }, Some((repository, oid))) = (&self.source, entry.object) else {
+        let (Source::Git { repositories, .. }, Some((repository, oid))) = (&*self.source, entry.object) else {
             let content = self.content(entry)?;
             return Ok(work(content.len() as u64, &mut content.as_slice()));
         };
@@ -353,7 +369,7 @@ impl Tree {
 
     /// The bytes of a file, or the target of a link.
     fn content(&self, entry: &Entry) -> Result<Vec<u8>> {
-        match (&self.source, entry.object) {
+        match (&*self.source, entry.object) {
             (Source::Git { repositories, .. }, Some((repository, oid))) => {
                 let repository = locked(&repositories[repository]);
                 let odb = repository.odb().map_err(unreadable)?;

@@ -223,7 +223,7 @@ fn only_one_file_has_the_engine_start_and_stop_containers() {
                 }
             }
             if line.contains("container::remove(") && ![ONE_CONTAINER, SCHEDULER].contains(&file.path.as_str()) {
-                assert_eq!(file.path, "src/deploy/release.rs", "{}:{number} goes past the scheduler", file.path);
+                assert_eq!(file.path, "src/deploy/tasks.rs", "{}:{number} goes past the scheduler", file.path);
             }
         }
     }

@@ -149,6 +149,24 @@ fn node_with_a_workspace_of_pnpm() {
 }
 
 #[test]
+fn node_with_an_adapter_that_is_put_in() {
+    App {
+        fixture: "node-sveltekit",
+        hello: "Hello from SvelteKit v1\n",
+        version: "src/routes/+server.js",
+        install: "@sveltejs/adapter-node@5",
+        absent: &[
+            "/app/node_modules/vite",
+            "/app/node_modules/@sveltejs/kit",
+            "/app/.paas",
+            "/tmp/adapter",
+            "/tmp/cache/*",
+        ],
+    }
+    .serves();
+}
+
+#[test]
 fn node_that_builds_a_page() {
     let server = Server::start();
     let repository = server.repository("node-vite", "page");

@@ -26,6 +26,37 @@ fn plan_of(name: &str, format: &str) -> Ran {
 }
 
 #[test]
+fn each_app_of_a_repository_has_a_plan() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| {
+        let path = directory.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    write("package.json", r#"{ "workspaces": ["apps/*"] }"#);
+    write("apps/api/package.json", r#"{ "name": "@x/api", "scripts": { "start": "node api.js" } }"#);
+    write("apps/web/package.json", r#"{ "scripts": { "start": "node web.js" } }"#);
+    let root = directory.path().to_str().unwrap().to_owned();
+    let several = plan(&[&root]).expect_failure();
+    assert!(several.stderr.contains("    apps/api  Node, named @x/api\n    apps/web  Node, named web\n"), "{several}");
+    assert!(several.stderr.contains("`directory = \"apps/api\"` under [build] in paas.toml"), "{several}");
+    let all = plan(&[&root, "--all"]).expect_success().stdout;
+    let table = all.split("\n\n").next().unwrap_or_default();
+    insta::assert_snapshot!(table, @r"
+    DIRECTORY  NAME    BUILDPACK  WEB
+    apps/api   @x/api  Node       node api.js
+    apps/web   web     Node       node web.js
+    ");
+    assert_eq!(all.matches("# .paas/Dockerfile").count(), 2, "{all}");
+    let json: serde_json::Value =
+        serde_json::from_str(&plan(&[&root, "--all", "--format", "json"]).expect_success().stdout).unwrap();
+    assert_eq!(json[1]["plan"]["directory"]["path"], "apps/web");
+    write("paas.toml", "[build]\ndirectory = \"@x/api\"\n");
+    let text = plan(&[&root]).expect_success().stdout;
+    assert!(text.contains("apps/api (@x/api)  set in paas.toml"), "{text}");
+}
+
+#[test]
 fn a_plan_needs_no_server() {
     let text = plan(&[]).expect_success().stdout;
     insta::assert_snapshot!(text, @r#"

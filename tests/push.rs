@@ -67,6 +67,26 @@ fn a_static_site() {
 }
 
 #[test]
+fn a_directory_is_deployed_without_the_rest() {
+    let server = Server::start();
+    let repository = server.empty_repository("site");
+    repository.write("web/index.html", "first\n").write("web/a.txt", "a\n").write("api/package.json", "{}");
+    repository.write(
+        "web/Dockerfile",
+        "FROM busybox:stable\nCOPY . /srv\nCMD [\"httpd\", \"-f\", \"-p\", \"5000\", \"-h\", \"/srv\"]\n",
+    );
+    repository.commit("two directories");
+    let refused = repository.push().expect_failure();
+    assert!(refused.talk().contains("directory = \"web\"` under [build] in paas.toml"), "{refused}");
+    repository.write("paas.toml", "[build]\ndirectory = \"web\"\n").commit("one of them");
+    let pushed = repository.push().expect_success();
+    assert!(pushed.talk().contains("Directory: web, set in paas.toml"), "{pushed}");
+    assert_eq!(server.get("site", "/").body, "first\n");
+    let there = run(docker().args(["exec", &container_of(&server, "web"), "ls", "/srv"])).expect_success();
+    assert_eq!(there.stdout, "Dockerfile\na.txt\nindex.html\n");
+}
+
+#[test]
 fn a_web_process_and_a_worker() {
     let server = Server::start();
     let repository = server.repository("web-worker", "web-worker");

@@ -72,8 +72,8 @@ fn the_examples_of_the_reference_are_read_as_it_says() {
     let [(_, paas_toml), (_, procfile)] = &files[..] else { panic!("there are two examples") };
     let plan = |name: &str, text: &str| -> serde_json::Value {
         let directory = tempfile::tempdir().unwrap();
-        fs::create_dir(directory.path().join("deploy")).unwrap();
-        fs::write(directory.path().join("deploy/Dockerfile"), "FROM busybox:stable\n").unwrap();
+        fs::create_dir_all(directory.path().join("apps/web/deploy")).unwrap();
+        fs::write(directory.path().join("apps/web/deploy/Dockerfile"), "FROM busybox:stable\n").unwrap();
         fs::write(directory.path().join("Dockerfile"), "FROM busybox:stable\n").unwrap();
         fs::write(directory.path().join(name), text).unwrap();
         let mut command = command(PAAS);

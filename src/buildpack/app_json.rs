@@ -31,6 +31,7 @@ struct Document {
 #[serde(default)]
 struct Formation {
     quantity: Option<u32>,
+    command: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -66,7 +67,7 @@ pub(super) struct AppJson {
     pub processes: BTreeMap<ProcessType, Declared>,
     /// The variables of the app's config.
     pub variables: Vec<Variable>,
-    /// What runs around a deploy.
+    /// The commands that run around a deploy.
     pub scripts: Scripts,
     /// What of it has no effect, in sentences.
     pub warnings: Vec<String>,
@@ -86,14 +87,14 @@ pub struct Variable {
     pub is_generated: bool,
     /// Whether the app cannot be deployed without it.
     pub is_required: bool,
-    /// Whether every deploy sets it to its value, whatever it is by then (Dokku's `sync`).
+    /// Whether every deploy sets it to its value (Dokku's `sync`).
     pub is_synced: bool,
 }
 
 /// The commands that run once around a deploy, each in a container of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Scripts {
-    /// `scripts.dokku.predeploy`: in the image that was built, of which what it writes becomes a part.
+    /// `scripts.dokku.predeploy`: in the image that was built. The files that it writes become a part of the image.
     pub predeploy: Option<String>,
     /// `scripts.dokku.postdeploy`: after the switch.
     pub postdeploy: Option<String>,
@@ -164,6 +165,13 @@ pub(super) fn parse(text: &str) -> Result<AppJson> {
                 ));
             }
             processes.entry(named(&name)?).or_default().quantity = Some(quantity);
+        }
+        let command = formation.command.as_deref().map(str::trim).filter(|command| !command.is_empty());
+        if let Some(command) = command {
+            if command.contains('\0') {
+                return Err(refused(format!("the command of {name} contains a NUL character"), "remove it"));
+            }
+            processes.entry(named(&name)?).or_default().command = Some(command.to_owned());
         }
     }
     for (name, checks) in document.healthchecks {
@@ -268,7 +276,9 @@ fn without_effect(whole: &Map<String, Value>) -> Vec<String> {
     let mut idle = Vec::new();
     for (key, value) in whole {
         match key.as_str() {
-            "formation" => idle.extend(others(value, 1, &["quantity"]).map(|name| format!("formation.{name}"))),
+            "formation" => {
+                idle.extend(others(value, 1, &["quantity", "command"]).map(|name| format!("formation.{name}")))
+            }
             "env" => idle.extend(others(value, 1, &OF_VARIABLES).map(|name| format!("env.{name}"))),
             "scripts" => {
                 let all = others(value, 0, &["dokku", "postdeploy"]).map(|name| format!("scripts.{name}"));

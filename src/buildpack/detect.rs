@@ -41,14 +41,22 @@ pub(super) enum Predicate {
     Chosen(BTreeMap<String, Patterns>),
     /// The version of something is in a range, e.g. `{ node = ">=25" }`.
     Version(BTreeMap<String, String>),
-    /// `paas.toml` has one of these keys below `[build]`: `install`, `build`, `static`.
+    /// `paas.toml` has one of these keys below `[build]`: `install`, `build`, `static`, `program`.
     Set(Patterns),
+    /// A command line that the source sets runs a command that matches. `of` says which lines: `web` (its last command,
+    /// which stays), `processes` (all of them, and the release command), `build`, or `another`: all lines of a source
+    /// of another buildpack, for which this one only builds a part.
+    Command { of: Patterns, regex: Expression },
     /// All of these hold.
     All(Vec<Predicate>),
     /// One of these holds.
     Any(Vec<Predicate>),
     /// This does not hold.
     Not(Box<Predicate>),
+    /// Whether the app is a member of a workspace and needs others built before it.
+    Needs(bool),
+    /// The app is a member of a workspace, and this holds at the workspace's root.
+    Root(Box<Predicate>),
 }
 
 impl Predicate {
@@ -58,13 +66,16 @@ impl Predicate {
     /// `SourceError::File` if a file it reads does not parse.
     pub fn holds(&self, scope: &Scope<'_>) -> Result<Answer> {
         Ok(match self {
-            Predicate::File(paths) => {
-                paths.iter().find(|path| scope.tree.exists(path)).map(|path| format!("{path} found"))
-            }
+            Predicate::File(paths) => paths
+                .iter()
+                .map(|path| scope.stand_in(path))
+                .find(|path| scope.tree.exists(path))
+                .map(|path| format!("{path} found")),
             Predicate::Glob(patterns) => {
                 scope.matching(patterns)?.first().map(|entry| format!("{} found", entry.path.display()))
             }
             Predicate::Json { file, pointer, regex } => {
+                let file = scope.stand_in(file);
                 let document = scope.json(file)?;
                 let value = document.as_ref().and_then(|document| pointed(document, pointer));
                 let there = match value {
@@ -129,6 +140,10 @@ impl Predicate {
                 .iter()
                 .find(|key| scope.paas_toml.build.text(key).is_some())
                 .map(|key| format!("build.{key} in paas.toml")),
+            Predicate::Command { of, regex } => {
+                let regex = regex.compile()?;
+                scope.command(of, |command| regex.is_match(command)).map(|(reason, _)| reason)
+            }
             Predicate::All(predicates) => {
                 let mut reasons = Vec::new();
                 for predicate in predicates {
@@ -149,6 +164,14 @@ impl Predicate {
                 None
             }
             Predicate::Not(predicate) => predicate.holds(scope)?.is_none().then(String::new),
+            Predicate::Needs(wanted) => {
+                let needs = scope.within.as_ref().is_some_and(|within| !within.needs.is_empty());
+                (needs == *wanted).then(|| "what it needs of the workspace".to_owned())
+            }
+            Predicate::Root(predicate) => match &scope.within {
+                Some(within) => predicate.holds(&within.root)?,
+                None => None,
+            },
         })
     }
 
@@ -171,7 +194,10 @@ impl Predicate {
             | Predicate::Found(_)
             | Predicate::Chosen(_)
             | Predicate::Version(_)
-            | Predicate::Set(_) => String::new(),
+            | Predicate::Command { .. }
+            | Predicate::Set(_)
+            | Predicate::Needs(_)
+            | Predicate::Root(_) => String::new(),
         }
     }
 
@@ -182,6 +208,7 @@ impl Predicate {
             Predicate::Json { regex, .. } | Predicate::Toml { regex, .. } => {
                 regex.iter().for_each(|regex| visit(Reference::Expression(regex)));
             }
+            Predicate::Command { regex, .. } => visit(Reference::Expression(regex)),
             Predicate::Text { glob, regex } => {
                 visit(Reference::Expression(regex));
                 glob.iter().for_each(|pattern| visit(Reference::Glob(pattern)));
@@ -197,8 +224,8 @@ impl Predicate {
             Predicate::All(predicates) | Predicate::Any(predicates) => {
                 predicates.iter().for_each(|predicate| predicate.visit(visit));
             }
-            Predicate::Not(predicate) => predicate.visit(visit),
-            Predicate::File(_) | Predicate::Dependency(_) | Predicate::Set(_) => {}
+            Predicate::Not(predicate) | Predicate::Root(predicate) => predicate.visit(visit),
+            Predicate::File(_) | Predicate::Dependency(_) | Predicate::Set(_) | Predicate::Needs(_) => {}
         }
     }
 }

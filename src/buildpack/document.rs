@@ -1,5 +1,7 @@
 //! Files of a source as documents (JSON, TOML), and errors in files of a source, with their lines.
 
+use std::path::Path;
+
 use jsonc_parser::{ParseOptions, parse_to_serde_value};
 
 use crate::{
@@ -19,12 +21,29 @@ pub(super) fn refused(
     Error::Source(SourceError::File { file, line, message: message.into(), hint: hint.into() })
 }
 
-/// A JSON file, or nothing if there is none. A file whose name ends in `.jsonc` may have comments and trailing commas.
+/// An error in a file of a directory, with the file's path in the repository.
+pub(super) fn in_directory(error: Error, directory: &str) -> Error {
+    match error {
+        Error::Source(SourceError::File { file, line, message, hint }) if !directory.is_empty() => {
+            let path = format!("{directory}/{file}");
+            Error::Source(SourceError::File { hint: hint.replace(&file, &path), file: path, line, message })
+        }
+        other => other,
+    }
+}
+
+/// A JSON file, or nothing if there is none. A file whose name ends in `.jsonc` may have comments and trailing commas;
+/// JSON5 and YAML are read too.
 pub(super) fn json(tree: &Tree, file: &str) -> Result<Option<serde_json::Value>> {
     let Some(text) = text(tree, file)? else { return Ok(None) };
-    let parsed = if file.ends_with(".jsonc") { with_comments(&text) } else { plain(&text) };
+    let (what, parsed) = match Path::new(file).extension().and_then(|extension| extension.to_str()) {
+        Some("jsonc") => ("JSON", with_comments(&text)),
+        Some("json5") => ("JSON5", json5(&text)),
+        Some("yaml" | "yml") => ("YAML", yaml(&text)),
+        _ => ("JSON", plain(&text)),
+    };
     parsed.map(Some).map_err(|(line, message)| {
-        refused(file, line, format!("invalid JSON: {message}"), format!("correct {file}, commit and push again"))
+        refused(file, line, format!("invalid {what}: {message}"), format!("correct {file}, commit and push again"))
     })
 }
 
@@ -64,7 +83,35 @@ fn with_comments(text: &str) -> Result<serde_json::Value, Fault> {
         allow_non_finite_numbers: false,
         allow_extended_string_escapes: false,
     };
-    let document: Option<serde_json::Value> = parse_to_serde_value(text, &options)
+    relaxed(text, &options)
+}
+
+fn json5(text: &str) -> Result<serde_json::Value, Fault> {
+    let options = ParseOptions {
+        allow_comments: true,
+        allow_trailing_commas: true,
+        allow_loose_object_property_names: true,
+        allow_missing_commas: false,
+        allow_single_quoted_strings: true,
+        allow_hexadecimal_numbers: true,
+        allow_unary_plus_numbers: true,
+        allow_bare_decimal_point_numbers: true,
+        allow_non_finite_numbers: false,
+        allow_extended_string_escapes: true,
+    };
+    relaxed(text, &options)
+}
+
+fn yaml(text: &str) -> Result<serde_json::Value, Fault> {
+    serde_yaml_ng::from_str(text).map_err(|error| {
+        let message = error.to_string();
+        let message = message.split(" at line ").next().unwrap_or(&message).to_owned();
+        (error.location().map(|location| location.line()), message)
+    })
+}
+
+fn relaxed(text: &str, options: &ParseOptions) -> Result<serde_json::Value, Fault> {
+    let document: Option<serde_json::Value> = parse_to_serde_value(text, options)
         .map_err(|error| (Some(error.line_display()), error.kind().to_string().to_lowercase()))?;
     document.ok_or_else(|| (None, "the file is empty".to_owned()))
 }

@@ -3,13 +3,14 @@
 
 use std::path::Path;
 
+use globset::GlobMatcher;
 use serde::Deserialize;
 
 use super::{
     detect::Predicate,
     document::{dotted, line_of, line_of_pointer, pointed, toml_key},
     paas_toml::PAAS_TOML,
-    pattern::{Expression, Patterns, Reference},
+    pattern::{Expression, Patterns, Reference, glob},
     scope::Scope,
 };
 use crate::Result;
@@ -32,16 +33,30 @@ pub(super) enum Extractor {
         regex: Expression,
         /// Only files that have one of these beside them, as paths from their own directory.
         beside: Option<Patterns>,
+        /// Not files that match one of these.
+        except: Option<Patterns>,
+        /// Only files below a directory in a list of a TOML file; the list can have patterns.
+        listed: Option<TomlList>,
         /// Find nothing if the matches differ.
         #[serde(default)]
         unique: bool,
     },
+    /// The keys of a table in a TOML file that match. Nothing if there are several.
+    Keys { file: String, key: String, regex: Option<Expression> },
+    /// The first group in the file that a value of this buildpack names.
+    Within { value: String, regex: Expression },
+    /// The first group in a value of this buildpack, with all occurrences of one text replaced by another.
+    Part { value: String, regex: Expression, replace: Option<(String, String)> },
     /// The first group of the paths that match (with `text`, whose content matches too). Nothing if they differ, unless
     /// `first` is set.
     Path {
         glob: Patterns,
         regex: Expression,
         text: Option<Expression>,
+        /// Not those that match one of these.
+        except: Option<Patterns>,
+        /// Only those below a directory in a list of a TOML file; the list can have patterns.
+        listed: Option<TomlList>,
         #[serde(default)]
         first: bool,
         /// Replaces the first text with the second in the result.
@@ -50,7 +65,7 @@ pub(super) enum Extractor {
     /// A tool's version in the files of version managers (`mise.toml`, `.tool-versions`, `.prototools`), under one of
     /// these names.
     Tool(Patterns),
-    /// The value of this key under `[build]` in `paas.toml`: `static`.
+    /// The value of this key under `[build]` in `paas.toml`: `static`, `program`.
     Setting(String),
     /// A value of this buildpack.
     Value(String),
@@ -60,6 +75,16 @@ pub(super) enum Extractor {
     Implied { by: Box<Predicate>, is: String },
     /// What another extractor finds, if a predicate holds.
     Given { that: Box<Predicate>, find: Box<Extractor> },
+    /// What another extractor finds at the root of the workspace, if the app is a member of one.
+    Root(Box<Extractor>),
+}
+
+/// A list of texts in a TOML file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TomlList {
+    file: String,
+    key: String,
 }
 
 /// A text that was found, and where.
@@ -101,6 +126,11 @@ impl Extractor {
     /// `SourceError::File` if the file does not parse.
     pub fn find(&self, scope: &Scope<'_>) -> Result<Option<Found>> {
         let found = match self {
+            Extractor::Regex { .. } | Extractor::Path { .. } | Extractor::Keys { .. } => {
+                let mut all = self.all(scope)?.into_iter();
+                let first = all.next();
+                first.filter(|first| all.all(|other| other.text == first.text))
+            }
             Extractor::Line(file) => lines(scope, file).into_iter().next(),
             Extractor::Json { file, pointer, regex } => {
                 let key = dotted(pointer);
@@ -108,6 +138,7 @@ impl Extractor {
                 let mut found = Vec::new();
                 for (file, glob) in file.patterns()? {
                     if glob.is_none() {
+                        let file = scope.stand_in(file);
                         let document = scope.json(file)?;
                         if let Some(text) =
                             document.as_ref().and_then(|document| json_text(pointed(document, pointer)?))
@@ -117,7 +148,8 @@ impl Extractor {
                     }
                 }
                 for entry in scope.matching(file)? {
-                    let Some(file) = entry.path.to_str().filter(|path| !self_names(file, path)) else { continue };
+                    let is_named = |path: &str| file.iter().any(|word| scope.stand_in(word) == path);
+                    let Some(file) = entry.path.to_str().filter(|path| !is_named(path)) else { continue };
                     // A pattern can match files that are not valid JSON.
                     let Ok(Some(document)) = scope.json(file) else { continue };
                     if let Some(text) = pointed(&document, pointer).and_then(json_text) {
@@ -132,55 +164,17 @@ impl Extractor {
                 let last = key.rsplit('.').next().unwrap_or(key);
                 keyed(file, key, line_with(scope, file, last, &text), text, regex.as_ref())?
             }
-            Extractor::Regex { file, regex, beside, unique } => {
-                let regex = regex.compile()?;
-                let mut all: Vec<Found> = Vec::new();
-                for entry in scope.matching(file)? {
-                    if !unique && !all.is_empty() {
-                        break;
-                    }
-                    let directory = entry.path.parent().unwrap_or(Path::new(""));
-                    if beside.as_ref().is_some_and(|beside| {
-                        !beside.iter().any(|neighbor| scope.tree.exists(directory.join(neighbor)))
-                    }) {
-                        continue;
-                    }
-                    let Some(text) = scope.text_of(file, &entry.path) else { continue };
-                    for group in regex.captures_iter(&text).filter_map(|captures| captures.get(1)) {
-                        let file = entry.path.display().to_string();
-                        let line = Some(line_of(&text, group.start()));
-                        all.push(Found { text: group.as_str().to_owned(), place: file.clone(), file, line });
-                        if !unique {
-                            break;
-                        }
-                    }
+            Extractor::Within { value, regex } => match scope.value(value)? {
+                Some(found) => within(scope, &found.text, regex)?,
+                None => None,
+            },
+            Extractor::Part { value, regex, replace } => match scope.value(value)? {
+                Some(found) => {
+                    let group = regex.compile()?.captures(&found.text).and_then(|captures| captures.get(1));
+                    group.map(|group| Found { text: replaced(group.as_str(), replace.as_ref()), ..found.clone() })
                 }
-                all.iter().all(|other| other.text == all[0].text).then(|| all.into_iter().next()).flatten()
-            }
-            Extractor::Path { glob, regex, text, first, replace } => {
-                let regex = regex.compile()?;
-                let mut all: Vec<Found> = Vec::new();
-                for entry in scope.matching(glob)? {
-                    let Some(path) = entry.path.to_str() else { continue };
-                    let Some(group) = regex.captures(path).and_then(|captures| captures.get(1)) else { continue };
-                    if let Some(expression) = text
-                        && !scope
-                            .text_of(glob, &entry.path)
-                            .is_some_and(|text| expression.compile().is_ok_and(|e| e.is_match(&text)))
-                    {
-                        continue;
-                    }
-                    let text = match replace {
-                        Some((from, to)) => group.as_str().replace(from.as_str(), to),
-                        None => group.as_str().to_owned(),
-                    };
-                    all.push(Found { text, file: path.to_owned(), line: None, place: path.to_owned() });
-                    if *first {
-                        break;
-                    }
-                }
-                all.iter().all(|other| other.text == all[0].text).then(|| all.into_iter().next()).flatten()
-            }
+                None => None,
+            },
             Extractor::Tool(names) => tools(scope, names)?.into_iter().next(),
             Extractor::Setting(key) => scope.paas_toml.build.text(key).map(|(text, line)| Found {
                 text: text.clone(),
@@ -188,7 +182,7 @@ impl Extractor {
                 line: Some(*line),
                 place: format!("build.{key} in {PAAS_TOML}"),
             }),
-            Extractor::Value(name) => scope.value(name)?,
+            Extractor::Value(name) => return scope.value(name),
             Extractor::Choice(name) => {
                 let chosen = scope.choice(name)?;
                 let (file, place) = (chosen.reason.clone(), chosen.reason);
@@ -201,11 +195,97 @@ impl Extractor {
                 place: reason,
             }),
             Extractor::Given { that, find } => match that.holds(scope)? {
-                Some(_) => find.find(scope)?,
+                Some(_) => return find.find(scope),
                 None => None,
             },
+            // It is not a file of this directory.
+            Extractor::Root(extractor) => {
+                return scope.within.as_ref().map_or(Ok(None), |within| extractor.find(&within.root));
+            }
         };
-        Ok(found.filter(|found| !found.text.trim().is_empty()))
+        Ok(found.filter(|found| !found.text.trim().is_empty()).map(|found| scope.placed(found)))
+    }
+
+    /// All that it finds: a list for those that can find several texts.
+    ///
+    /// # Errors
+    /// As [`Extractor::find`].
+    pub fn all(&self, scope: &Scope<'_>) -> Result<Vec<Found>> {
+        let mut all: Vec<Found> = Vec::new();
+        match self {
+            Extractor::Regex { file, regex, beside, except, listed, unique } => {
+                let regex = regex.compile()?;
+                let listed = listed.as_ref().map(|list| list.patterns(scope)).transpose()?;
+                for entry in scope.matching(file)? {
+                    if !unique && !all.is_empty() {
+                        break;
+                    }
+                    if except.as_ref().map_or(Ok(false), |except| except.matches(&entry.path))? {
+                        continue;
+                    }
+                    let directory = entry.path.parent().unwrap_or(Path::new(""));
+                    if beside.as_ref().is_some_and(|beside| {
+                        !beside.iter().any(|neighbor| scope.tree.exists(directory.join(neighbor)))
+                    }) {
+                        continue;
+                    }
+                    if listed.as_ref().is_some_and(|patterns| !is_below(&entry.path, patterns)) {
+                        continue;
+                    }
+                    let Some(text) = scope.text_of(file, &entry.path) else { continue };
+                    for group in regex.captures_iter(&text).filter_map(|captures| captures.get(1)) {
+                        let file = entry.path.display().to_string();
+                        let line = Some(line_of(&text, group.start()));
+                        all.push(Found { text: group.as_str().to_owned(), place: file.clone(), file, line });
+                        if !unique {
+                            break;
+                        }
+                    }
+                }
+            }
+            Extractor::Path { glob, regex, text, except, listed, first, replace } => {
+                let regex = regex.compile()?;
+                let listed = listed.as_ref().map(|list| list.patterns(scope)).transpose()?;
+                for entry in scope.matching(glob)? {
+                    if listed.as_ref().is_some_and(|patterns| !is_below(&entry.path, patterns)) {
+                        continue;
+                    }
+                    if except.as_ref().map_or(Ok(false), |except| except.matches(&entry.path))? {
+                        continue;
+                    }
+                    let Some(path) = entry.path.to_str() else { continue };
+                    let Some(group) = regex.captures(path).and_then(|captures| captures.get(1)) else { continue };
+                    if let Some(expression) = text
+                        && !scope
+                            .text_of(glob, &entry.path)
+                            .is_some_and(|text| expression.compile().is_ok_and(|e| e.is_match(&text)))
+                    {
+                        continue;
+                    }
+                    let text = replaced(group.as_str(), replace.as_ref());
+                    all.push(Found { text, file: path.to_owned(), line: None, place: path.to_owned() });
+                    if *first {
+                        break;
+                    }
+                }
+            }
+            Extractor::Keys { file, key, regex } => {
+                let Some(document) = scope.toml(file)? else { return Ok(all) };
+                let Some(toml::Value::Table(table)) = toml_key(&document, key) else { return Ok(all) };
+                let regex = regex.as_ref().map(Expression::compile).transpose()?;
+                for name in table.keys().filter(|name| regex.is_none_or(|regex| regex.is_match(name))) {
+                    let place = format!("{key} in {file}");
+                    all.push(Found { text: name.clone(), file: file.clone(), line: None, place });
+                }
+            }
+            Extractor::Given { that, find } => {
+                if that.holds(scope)?.is_some() {
+                    all = find.all(scope)?;
+                }
+            }
+            other => all.extend(other.find(scope)?),
+        }
+        Ok(all)
     }
 
     /// All that it finds, the preferred first: a file can name several versions.
@@ -216,9 +296,13 @@ impl Extractor {
         let found = match self {
             Extractor::Line(file) => lines(scope, file),
             Extractor::Tool(names) => tools(scope, names)?,
-            _ => self.find(scope)?.into_iter().collect(),
+            Extractor::Root(extractor) => {
+                return scope.within.as_ref().map_or(Ok(Vec::new()), |within| extractor.find_all(&within.root));
+            }
+            _ => return Ok(self.find(scope)?.into_iter().collect()),
         };
-        Ok(found.into_iter().filter(|found| !found.text.trim().is_empty()).collect())
+        let found = found.into_iter().filter(|found| !found.text.trim().is_empty());
+        Ok(found.map(|found| scope.placed(found)).collect())
     }
 
     /// Calls back with everything inside that can be malformed, to check the buildpack.
@@ -231,11 +315,13 @@ impl Extractor {
             Extractor::Toml { regex, .. } => {
                 regex.iter().for_each(|regex| visit(Reference::Expression(regex)));
             }
-            Extractor::Regex { file, regex, .. } => {
+            Extractor::Regex { file, regex, except, .. } => {
+                except.iter().flat_map(Patterns::iter).for_each(|pattern| visit(Reference::Glob(pattern)));
                 visit(Reference::Expression(regex));
                 file.iter().for_each(|pattern| visit(Reference::Glob(pattern)));
             }
-            Extractor::Path { glob, regex, text, .. } => {
+            Extractor::Path { glob, regex, text, except, .. } => {
+                except.iter().flat_map(Patterns::iter).for_each(|pattern| visit(Reference::Glob(pattern)));
                 visit(Reference::Expression(regex));
                 text.iter().for_each(|regex| visit(Reference::Expression(regex)));
                 glob.iter().for_each(|pattern| visit(Reference::Glob(pattern)));
@@ -245,6 +331,14 @@ impl Extractor {
                 that.visit(visit);
                 find.visit(visit);
             }
+            Extractor::Keys { regex, .. } => {
+                regex.iter().for_each(|regex| visit(Reference::Expression(regex)));
+            }
+            Extractor::Within { value, regex } | Extractor::Part { value, regex, .. } => {
+                visit(Reference::Value(value));
+                visit(Reference::Expression(regex));
+            }
+            Extractor::Root(extractor) => extractor.visit(visit),
             Extractor::Value(name) => visit(Reference::Value(name)),
             Extractor::Choice(name) => visit(Reference::Choice(name, None)),
             Extractor::Line(_) | Extractor::Tool(_) | Extractor::Setting(_) => {}
@@ -252,9 +346,38 @@ impl Extractor {
     }
 }
 
-/// Whether a path is one of the words itself, not only a match of a pattern.
-fn self_names(words: &Patterns, path: &str) -> bool {
-    words.iter().any(|word| word == path)
+impl TomlList {
+    /// The texts of the list as patterns of paths. One that is none is left out: it is the source's.
+    fn patterns(&self, scope: &Scope<'_>) -> Result<Vec<GlobMatcher>> {
+        let document = scope.toml(&self.file)?;
+        let list = document.as_ref().and_then(|document| toml_key(document, &self.key)).and_then(toml::Value::as_array);
+        let texts = list.into_iter().flatten().filter_map(toml::Value::as_str);
+        Ok(texts.filter_map(|text| glob(text.trim_start_matches("./").trim_end_matches('/')).ok()).collect())
+    }
+}
+
+/// Whether a file is below a directory that matches one of these.
+fn is_below(path: &Path, directories: &[GlobMatcher]) -> bool {
+    path.ancestors().skip(1).any(|directory| directories.iter().any(|pattern| pattern.is_match(directory)))
+}
+
+/// The first group of the first match in a file.
+fn within(scope: &Scope<'_>, file: &str, regex: &Expression) -> Result<Option<Found>> {
+    let Some(text) = scope.text(Path::new(file)) else { return Ok(None) };
+    let group = regex.compile()?.captures(&text).and_then(|captures| captures.get(1));
+    Ok(group.map(|group| Found {
+        text: group.as_str().to_owned(),
+        file: file.to_owned(),
+        line: Some(line_of(&text, group.start())),
+        place: file.to_owned(),
+    }))
+}
+
+fn replaced(text: &str, replace: Option<&(String, String)>) -> String {
+    match replace {
+        Some((from, to)) => text.replace(from.as_str(), to),
+        None => text.to_owned(),
+    }
 }
 
 /// A text or number of a JSON document.

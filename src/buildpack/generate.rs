@@ -12,6 +12,7 @@ use super::{
     origin::Origin,
     paas_toml::{BuildSection, PAAS_TOML, PaasToml},
     packages::SystemPackages,
+    plan::Choice,
     render::{chain_form, command_instruction, quoted, quoted_variables, render, shell_form},
     scope::Scope,
     version::Version,
@@ -48,6 +49,8 @@ pub(super) struct Generated {
     pub packages: SystemPackages,
     /// The versions of other buildpacks that build a part first.
     pub more_versions: Vec<Version>,
+    /// What they build, and why.
+    pub parts: Vec<Choice>,
 }
 
 /// What a template can write.
@@ -73,8 +76,25 @@ struct TemplateContext<'a> {
     image: BTreeMap<String, String>,
     /// The texts of other buildpacks, by their names.
     before: BTreeMap<String, String>,
+    /// Whether the processes or the build need those languages too.
+    beside: BTreeMap<String, bool>,
     /// The directory of the plan's own files in the build context.
     directory: String,
+    /// The member of a workspace that is built; missing if the source is not a member of one.
+    workspace: Option<WorkspaceContext<'a>>,
+    /// The way from the directory in which commands run to the root of the build context: empty, or `../../`.
+    up: String,
+}
+
+/// What a template can write about a workspace: plain words, which need no quotes.
+#[derive(Serialize)]
+struct WorkspaceContext<'a> {
+    /// The member's directory.
+    directory: &'a str,
+    /// The member's name.
+    name: String,
+    /// The directories of the members to build first.
+    needs: Vec<String>,
 }
 
 /// The Dockerfile of a buildpack: its path, its text and all files that are added to the build context.
@@ -88,7 +108,7 @@ pub(super) fn generate(
     ignore: &DockerIgnore,
     command: Option<&str>,
 ) -> Result<Generated> {
-    let tree = scope.tree;
+    let tree = scope.context().tree;
     // A name that the repository does not use, not even for a link that would redirect these files.
     let directory = (0..)
         .map(|number| if number == 0 { ".paas".to_owned() } else { format!(".paas-{number}") })
@@ -98,14 +118,15 @@ pub(super) fn generate(
         .ok_or_else(|| Error::bug("no free name"))?;
     let path = format!("{directory}/Dockerfile");
     let mut extra_files = vec![(path.clone(), Added::Content(Vec::new()))];
-    let packages = SystemPackages::find(scope)?;
+    let mut packages = SystemPackages::find(scope)?;
+    if let Some(within) = &scope.within {
+        packages.add(SystemPackages::find(&within.root)?);
+        packages.add(within.packages.clone());
+    }
     let (mut context, commands) = context(scope, &directory, &packages, ignore, &mut extra_files)?;
 
-    let mut more_versions = Vec::new();
+    let (mut more_versions, mut parts) = (Vec::new(), Vec::new());
     for rule in &scope.manifest.before {
-        if rule.when.holds(scope)?.is_none() {
-            continue;
-        }
         let missing = || format!("{} needs the buildpack {}, which does not exist", buildpack.name, rule.buildpack);
         let other = buildpacks.find(&rule.buildpack).ok_or_else(|| wrong_manifest(missing()))?;
         // The build settings of paas.toml are for the chosen buildpack; only versions and variables apply to others
@@ -113,11 +134,30 @@ pub(super) fn generate(
         let BuildSection { versions, variables, .. } = &scope.paas_toml.build;
         let build = BuildSection { versions: versions.clone(), variables: variables.clone(), ..Default::default() };
         let paas_toml = PaasToml { build, ..PaasToml::default() };
-        let scope = Scope::new(tree, &other.manifest, &paas_toml, scope.today);
+        let scope = scope.context();
+        let when = rule.when.holds(scope)?;
+        let other_scope = scope.beside(&other.manifest, &paas_toml);
+        let needed = other.manifest.beside.as_ref().map_or(Ok(None), |beside| beside.holds(&other_scope))?;
+        let title = &other.manifest.title;
+        match (&when, &needed) {
+            (None, None) => continue,
+            (_, Some(reason)) => {
+                let origin = other.manifest.beside.as_ref().map_or(Ok(None), |beside| beside.origin(&other_scope))?;
+                let (what, source) = ("Beside it".to_owned(), reason.clone());
+                parts.push(Choice { what, option: title.clone(), source, origin: origin.unwrap_or_default() });
+            }
+            _ => {}
+        }
+        if let (Some(what), Some(source)) = (&rule.what, when) {
+            let origin = rule.when.origin(scope)?.unwrap_or_default();
+            parts.push(Choice { what: what.clone(), option: title.clone(), source, origin });
+        }
+        let scope = other_scope;
         let packages = SystemPackages::find(&scope)?;
         let (other_context, _) = self::context(&scope, &directory, &packages, ignore, &mut extra_files)?;
         let text = render(buildpacks, &format!("{}/{}", other.name, rule.template), &other_context)?;
         context.before.insert(other.name.clone(), text);
+        context.beside.insert(other.name.clone(), needed.is_some());
         more_versions.extend(versions_of(&scope)?);
     }
 
@@ -137,7 +177,7 @@ pub(super) fn generate(
         ));
     }
     extra_files[0].1 = Added::Content(text.clone().into_bytes());
-    Ok(Generated { path, text, extra_files, commands, packages, more_versions })
+    Ok(Generated { path, text, extra_files, commands, packages, more_versions, parts })
 }
 
 /// All versions that a source needs.
@@ -184,11 +224,33 @@ fn context<'a>(
     let variables = variables.map(|(name, all)| (name, quoted_variables(all))).collect();
     let names = |packages: &BTreeMap<String, String>| packages.keys().cloned().collect();
     let packages = BTreeMap::from([("build", names(&packages.build)), ("run", names(&packages.run))]);
-    let copy = copies(scope, directory, ignore, extra_files)?;
+    let copy = copies(scope.context(), directory, ignore, extra_files)?;
     let image = BTreeMap::new();
-    let (before, directory) = (BTreeMap::new(), directory.to_owned());
-    let mut context =
-        TemplateContext { version, has, choice, value, command, copy, packages, variables, image, before, directory };
+    let (before, beside, directory) = (BTreeMap::new(), BTreeMap::new(), directory.to_owned());
+    let workspace = scope.within.as_ref().map(|within| WorkspaceContext {
+        directory: scope.directory,
+        name: within.name.clone(),
+        needs: within.needs.clone(),
+    });
+    let up = workspace
+        .as_ref()
+        .map_or_else(String::new, |workspace| workspace.directory.split('/').map(|_| "../").collect());
+    let mut context = TemplateContext {
+        version,
+        has,
+        choice,
+        value,
+        command,
+        copy,
+        packages,
+        variables,
+        image,
+        before,
+        beside,
+        directory,
+        workspace,
+        up,
+    };
     for (name, template) in &manifest.images {
         let image = match build.images.get(name) {
             Some((image, _)) => image.clone(),
@@ -210,10 +272,18 @@ fn context<'a>(
 /// `paas.toml` sets instead. A command that is turned off is empty.
 fn commands(scope: &Scope<'_>, context: &TemplateContext<'_>) -> Result<Vec<(String, BuildCommand)>> {
     let build = &scope.paas_toml.build;
+    // Without a workspace, the directory of the source is the root.
+    let runs_at_root = |name: &str| {
+        let rule = scope.manifest.workspace.as_ref().filter(|_| scope.within.is_some());
+        rule.is_none_or(|rule| rule.shared.iter().any(|shared| shared == name))
+    };
     let mut commands: Vec<(String, BuildCommand)> = Vec::new();
     for (name, set) in [("install", &build.install), ("build", &build.build)] {
         if let Some((line, number)) = set {
-            let line = line.trim().to_owned();
+            let mut line = line.trim().to_owned();
+            if !line.is_empty() && !runs_at_root(name) {
+                line = format!("cd {}\n{line}", scope.directory);
+            }
             let origin = Origin::of(PAAS_TOML, *number).changed_by("build", name, COMMAND);
             let command = BuildCommand { name: name.to_owned(), command: line, source: PAAS_TOML.to_owned(), origin };
             commands.push((shell_form(&command.command), command));
@@ -226,9 +296,14 @@ fn commands(scope: &Scope<'_>, context: &TemplateContext<'_>) -> Result<Vec<(Str
         let when = rule.when.as_ref().map_or(Ok(Some(String::new())), |when| when.holds(scope))?;
         let Some(reason) = when else { continue };
         let template = super::render::one_off(&format!("commands.{}", rule.name), &rule.run, context)?;
+        if template.trim().is_empty() {
+            continue;
+        }
         let Some(line) = with_values(scope, template.trim())? else { continue };
         // Without values of the repository, the plain form is safe and easier to read.
-        let instruction = if line == template.trim() { line.clone() } else { chain_form(&line) };
+        let plain = line == template.trim();
+        let line = if runs_at_root(&rule.name) { line } else { in_directory(scope.directory, &line) };
+        let instruction = if plain { line.clone() } else { chain_form(&line) };
         let origin = match &rule.when {
             Some(when) => when.origin(scope)?.unwrap_or_default(),
             None => Origin::default(),
@@ -238,6 +313,11 @@ fn commands(scope: &Scope<'_>, context: &TemplateContext<'_>) -> Result<Vec<(Str
         commands.push((instruction, BuildCommand { name: rule.name.clone(), command: line, source: reason, origin }));
     }
     Ok(commands)
+}
+
+/// A command line that runs in a directory and leaves the next one where it was.
+fn in_directory(directory: &str, line: &str) -> String {
+    format!("(cd {directory} && {line})")
 }
 
 /// A command line with its values, quoted for the shell; nothing if one of them is not found.

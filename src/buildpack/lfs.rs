@@ -1,4 +1,4 @@
-//! Pointers of Git LFS (<https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md>): small text files in the place of
+//! Pointers of Git LFS (<https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md>): small text files that stand for
 //! large ones. The content is not in the repository, and is not served here, so what would be deployed is the pointers.
 
 use std::path::Path;

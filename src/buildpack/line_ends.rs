@@ -125,7 +125,7 @@ struct Run {
 /// What is to be looked through for scripts.
 pub(super) struct Commands<'a> {
     pub processes: &'a [ProcessSpec],
-    /// The commands that run once, by the names of what runs them.
+    /// The commands that run once, with their names.
     pub tasks: Vec<(&'static str, &'a str)>,
     pub dockerfile: &'a str,
     /// Whether the Dockerfile is the repository's own.
@@ -346,7 +346,7 @@ impl Image {
                 "RUN" => image.build_runs.extend(image.last.placed(runs_of_form(rest))),
                 "ENTRYPOINT" => {
                     image.last.entry_point = image.last.placed(runs_of_form(rest));
-                    // A base image's command is no argument of another entry point.
+                    // A command of the base image is not an argument of another entry point.
                     image.last.command.clear();
                 }
                 "CMD" => image.last.command = image.last.placed(runs_of_form(rest)),
@@ -385,7 +385,7 @@ impl Stage {
         Path::new("/").join(plain(&self.directory.join(path)))
     }
 
-    /// What runs, with paths from the root of the image. A word without a slash is looked for on the search path, where
+    /// The same with paths from the root of the image. A word without a slash is looked for on the search path, where
     /// a repository seldom puts something.
     fn placed(&self, runs: Vec<Run>) -> Vec<Run> {
         let is_path = |run: &Run| run.by_shell || run.path.contains('/');
@@ -411,7 +411,7 @@ fn runs_of_form(text: &str) -> Vec<Run> {
     }
 }
 
-/// The words of an instruction without its options; none where they are not from the context.
+/// The words of an instruction without its options; none for files that are not from the context.
 fn form(text: &str) -> Vec<String> {
     let mut text = text;
     while let Some(rest) = text.strip_prefix("--") {

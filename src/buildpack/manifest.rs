@@ -9,6 +9,7 @@ use super::{
     pattern::{Patterns, Reference, glob},
     range::is_version,
     version::VersionRule,
+    workspace::WorkspaceRule,
 };
 use crate::model::ProcessType;
 
@@ -22,6 +23,13 @@ pub(super) struct Manifest {
     pub order: u32,
     /// When it matches: the first rule that holds gives the reason.
     pub detect: Vec<Predicate>,
+    /// Whether what the source says to run is of this language: then it goes before those that come first otherwise.
+    pub runs: Option<Predicate>,
+    /// Whether a source that another buildpack builds needs this language as well, when it is built and when it runs.
+    pub beside: Option<Predicate>,
+    /// JSON files, each with the files of other formats that stand for it where it is missing.
+    #[serde(default)]
+    pub instead: BTreeMap<String, Vec<String>>,
     /// What it looks for, for the message when nothing matches. Default: derived from `detect`.
     pub looks_for: Option<String>,
     /// The Dockerfile of the repository to build. Default: the template `Dockerfile.tera`.
@@ -62,6 +70,8 @@ pub(super) struct Manifest {
     /// Patterns of `.dockerignore` that come before the repository's own.
     #[serde(default)]
     pub ignore: Vec<String>,
+    /// What a workspace of several packages is, and what its members share.
+    pub workspace: Option<WorkspaceRule>,
     /// Whether it can serve the directory that `[build] static` names.
     #[serde(default, rename = "static")]
     pub serves_static: bool,
@@ -70,6 +80,9 @@ pub(super) struct Manifest {
     pub processes: Vec<ProcessRule>,
     /// Why no process was found.
     pub no_process: Option<String>,
+    /// The programs to choose from.
+    #[serde(default)]
+    pub candidates: Vec<CandidateRule>,
     /// Repositories that cannot be built, and what to do about it.
     #[serde(default)]
     pub refuse: Vec<Refusal>,
@@ -138,6 +151,18 @@ pub(super) struct BeforeRule {
     pub template: String,
     /// When it applies.
     pub when: Predicate,
+    /// What it builds, for the plan, e.g. `Front end`. Without it the plan does not show it.
+    pub what: Option<String>,
+}
+
+/// Programs that could serve the requests.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CandidateRule {
+    /// Finds all of them.
+    pub find: Extractor,
+    /// The line that chooses one, with `{}` for it. Default: the key `program` of `paas.toml`.
+    pub choose: Option<String>,
 }
 
 /// A process that runs by default.
@@ -157,6 +182,11 @@ pub(super) struct ProcessRule {
     pub scripts: Vec<Extractor>,
     /// Its name in the log, e.g. `the start script`.
     pub source: String,
+    /// The value that holds the port, if the program listens on one of its own.
+    pub port: Option<String>,
+    /// Whether it is a guess: a member of a workspace that only this rule can start is taken for a library.
+    #[serde(default)]
+    pub guess: bool,
 }
 
 /// A repository that matches but cannot be built.
@@ -238,6 +268,8 @@ impl Manifest {
         self.refuse.iter().for_each(|refusal| refusal.when.visit(visit));
         self.notes.iter().for_each(|note| note.when.visit(visit));
         self.before.iter().for_each(|before| before.when.visit(visit));
+        self.runs.iter().chain(&self.beside).for_each(|predicate| predicate.visit(visit));
+        self.candidates.iter().for_each(|candidate| candidate.find.visit(visit));
         self.versions.iter().for_each(|rule| rule.visit(visit));
         self.packages.iter().for_each(|rule| rule.visit(visit));
         self.values.values().flatten().for_each(|extractor| extractor.visit(visit));
@@ -248,12 +280,14 @@ impl Manifest {
             rule.when.iter().for_each(|when| when.visit(visit));
             rule.files.iter().for_each(|pattern| visit(Reference::Glob(pattern)));
         }
+        self.workspace.iter().for_each(|rule| rule.visit(visit));
         for rule in &self.commands {
             rule.when.iter().for_each(|when| when.visit(visit));
         }
         for rule in &self.processes {
             rule.when.iter().for_each(|when| when.visit(visit));
             rule.scripts.iter().for_each(|extractor| extractor.visit(visit));
+            rule.port.iter().for_each(|name| visit(Reference::Value(name)));
         }
         for failure in &self.failures {
             [&failure.output].into_iter().chain(&failure.also).for_each(|it| visit(Reference::Expression(it)));

@@ -65,6 +65,7 @@ pub(super) fn of_choice(scope: &Scope<'_>, name: &str) -> Result<Option<Origin>>
     if let Some((_, line)) = scope.paas_toml.build.tools.get(name) {
         return Ok(Some(Origin::of(PAAS_TOML, *line)));
     }
+    let scope = scope.of(name);
     let chosen = scope.choice(name)?;
     let rule = scope.manifest.choices.iter().find(|choice| choice.name == name);
     for option in rule.iter().flat_map(|rule| &rule.options).filter(|option| option.is == chosen.option) {
@@ -85,13 +86,17 @@ impl Predicate {
     pub(super) fn origin(&self, scope: &Scope<'_>) -> Result<Option<Origin>> {
         Ok(match self {
             Predicate::File(paths) => {
-                paths.iter().find(|path| scope.tree.exists(path)).map(|path| Origin::of(path, None))
+                let mut paths = paths.iter().map(|path| scope.stand_in(path));
+                paths.find(|path| scope.tree.exists(path)).map(|path| Origin::of(scope.path(path), None))
             }
-            Predicate::Glob(patterns) => {
-                scope.matching(patterns)?.first().map(|entry| Origin::of(entry.path.display().to_string(), None))
-            }
+            Predicate::Glob(patterns) => scope
+                .matching(patterns)?
+                .first()
+                .map(|entry| Origin::of(scope.path(&entry.path.display().to_string()), None)),
             Predicate::Json { file, pointer, .. } => {
-                Some(Origin::of(file, scope.text(Path::new(file)).and_then(|text| line_of_pointer(&text, pointer))))
+                let file = scope.stand_in(file);
+                let line = scope.text(Path::new(file)).and_then(|text| line_of_pointer(&text, pointer));
+                Some(Origin::of(scope.path(file), line))
             }
             Predicate::Toml { file, key, .. } => {
                 let last = key.rsplit('.').next().unwrap_or(key);
@@ -99,23 +104,23 @@ impl Predicate {
                     scope.toml(file)?.is_some_and(|table| toml_key(&table, key).is_some_and(toml::Value::is_table));
                 let words = [format!("[{key}]"), format!("{last} ="), format!("{last}="), last.to_owned()];
                 let words: Vec<&str> = words.iter().map(String::as_str).skip(usize::from(!is_table)).collect();
-                Some(Origin::of(file, line_with(scope, file, &words)))
+                Some(Origin::of(scope.path(file), line_with(scope, file, &words)))
             }
             Predicate::Text { glob, regex } => {
                 let regex = regex.compile()?;
                 scope.matching(glob)?.into_iter().find_map(|entry| {
                     let text = scope.text_of(glob, &entry.path)?;
                     let start = regex.find(&text)?.start();
-                    Some(Origin::of(entry.path.display().to_string(), line_of(&text, start)))
+                    Some(Origin::of(scope.path(&entry.path.display().to_string()), line_of(&text, start)))
                 })
             }
             Predicate::Dependency(names) => scope.dependencies()?.place_of(names).map(|(name, file)| {
                 let line = line_with(scope, &file, &[&format!("\"{name}\""), &name]);
-                Origin::of(file, line)
+                Origin::of(scope.path(&file), line)
             }),
             Predicate::Found(extractor) => extractor.find(scope)?.map(|found| Origin::found(&found)),
             Predicate::Fact(name) => match scope.manifest.facts.get(name) {
-                Some(predicate) => predicate.origin(scope)?,
+                Some(predicate) => predicate.origin(scope.of(name))?,
                 None => None,
             },
             Predicate::Chosen(choices) => {
@@ -135,6 +140,10 @@ impl Predicate {
             Predicate::Set(keys) => {
                 let line = keys.iter().find_map(|key| scope.paas_toml.build.text(key)).map(|(_, line)| *line);
                 line.map(|line| Origin::of(PAAS_TOML, line))
+            }
+            Predicate::Command { of, regex } => {
+                let regex = regex.compile()?;
+                scope.command(of, |command| regex.is_match(command)).map(|(_, origin)| origin)
             }
             // A line says more than a file.
             Predicate::All(predicates) => {
@@ -156,7 +165,11 @@ impl Predicate {
                 }
                 None
             }
-            Predicate::Not(_) => None,
+            Predicate::Root(predicate) => match &scope.within {
+                Some(within) => predicate.origin(&within.root)?,
+                None => None,
+            },
+            Predicate::Not(_) | Predicate::Needs(_) => None,
         })
     }
 }

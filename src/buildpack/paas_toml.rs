@@ -6,7 +6,7 @@ use toml::Spanned;
 use super::{
     document::{line_of, refused},
     packages::is_package,
-    procfile::{known_words, process_type},
+    procfile::{PROCFILE, known_words, process_type},
 };
 use crate::{
     Error, Result,
@@ -17,7 +17,7 @@ use crate::{
 pub(super) const PAAS_TOML: &str = "paas.toml";
 
 /// The content of a `paas.toml`: all keys are optional, and unknown keys are errors.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct PaasToml {
     /// How it is built.
     pub build: BuildSection,
@@ -29,6 +29,15 @@ pub(super) struct PaasToml {
     pub port: Option<u16>,
     /// How the web process is checked.
     pub checks: ProcessSettings,
+    /// The path of the Procfile, if a setting of the app names one: not of this file, but read along with it.
+    pub procfile: Option<String>,
+}
+
+impl PaasToml {
+    /// The path of the Procfile.
+    pub fn procfile_path(&self) -> &str {
+        self.procfile.as_deref().unwrap_or(PROCFILE)
+    }
 }
 
 /// The settings of a process type in a file of the source.
@@ -45,6 +54,8 @@ pub(super) struct Declared {
 /// The `[build]` section: each value with its line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct BuildSection {
+    /// The directory of the app in the repository, or the name of its package in a workspace. Default: the root.
+    pub directory: Option<(String, usize)>,
     /// The buildpack to use: its name, or a folder of the repository that begins with `./`.
     pub buildpack: Option<(String, usize)>,
     /// The Dockerfile to build.
@@ -67,6 +78,8 @@ pub(super) struct BuildSection {
     pub static_root: Option<(String, usize)>,
     /// Whether pointers of Git LFS are deployed as they are.
     pub ignores_lfs: bool,
+    /// The program that serves requests, where the repository has several.
+    pub program: Option<(String, usize)>,
     /// The first line of the table.
     pub first_line: Option<usize>,
 }
@@ -78,6 +91,7 @@ impl BuildSection {
             "install" => self.install.as_ref(),
             "build" => self.build.as_ref(),
             "static" => self.static_root.as_ref(),
+            "program" => self.program.as_ref(),
             _ => None,
         }
     }
@@ -100,6 +114,7 @@ struct Document {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Build {
+    directory: Option<Spanned<String>>,
     buildpack: Option<Spanned<String>>,
     dockerfile: Option<Spanned<String>>,
     #[serde(default)]
@@ -117,6 +132,7 @@ struct Build {
     #[serde(rename = "static")]
     static_root: Option<Spanned<String>>,
     lfs: Option<Spanned<String>>,
+    program: Option<Spanned<String>>,
 }
 
 /// Reads a `paas.toml`.
@@ -162,7 +178,7 @@ pub(super) fn parse(text: &str) -> Result<PaasToml> {
     };
 
     let variables = variables(text, document.variables)?;
-    Ok(PaasToml { build: build_section(text, document.build)?, variables, processes, port, checks })
+    Ok(PaasToml { build: build_section(text, document.build)?, variables, processes, port, checks, procfile: None })
 }
 
 /// An error in this file, at a byte of it.
@@ -177,6 +193,14 @@ fn build_section(text: &str, build: Build) -> Result<BuildSection> {
         let line = line_of(text, text_at.span().start);
         (text_at.into_inner(), line)
     };
+    if let Some(directory) = &build.directory
+        && !is_directory(directory.get_ref().trim_end_matches('/'))
+    {
+        let message = format!("{:?} is not a directory of the repository", directory.get_ref());
+        let hint =
+            "write its path from the root, such as \"apps/web\", with letters, digits and `.`, `_`, `@`, `+` and `-`";
+        return Err(refused(directory.span().start, message, hint));
+    }
     let mut versions = BTreeMap::new();
     for (name, version) in build.versions {
         let offset = version.span().start;
@@ -233,6 +257,7 @@ fn build_section(text: &str, build: Build) -> Result<BuildSection> {
     let variables = variables(text, build.variables)?;
     let first_line = text.lines().position(|line| line.trim_start().starts_with("[build")).map(|index| index + 1);
     Ok(BuildSection {
+        directory: build.directory.map(placed),
         buildpack: build.buildpack.map(placed),
         dockerfile: build.dockerfile.map(placed),
         versions,
@@ -244,8 +269,19 @@ fn build_section(text: &str, build: Build) -> Result<BuildSection> {
         images,
         static_root: build.static_root.map(placed),
         ignores_lfs: build.lfs.is_some(),
+        program: build.program.map(placed),
         first_line,
     })
+}
+
+/// Whether a text can be the directory of an app: it becomes part of a Dockerfile and of command lines, so it must be
+/// one plain word in both.
+pub(super) fn is_directory(path: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._@+-".contains(&byte);
+    path.strip_prefix("./")
+        .unwrap_or(path)
+        .split('/')
+        .all(|part| !part.is_empty() && part != ".." && !part.starts_with('-') && part.bytes().all(plain))
 }
 
 /// Checks a table of variables: they become `ENV` of a Dockerfile, which takes one line.
@@ -458,10 +494,10 @@ interval = 30
         insta::assert_snapshot!(said, @r#"
         paas.toml, line 2: unknown field `biuld`, expected one of `build`, `variables`, `processes`, `port`, `checks`
           did you mean `build`?
-        paas.toml, line 2: unknown field `buildpak`, expected one of `buildpack`, `dockerfile`, `versions`, `tools`, `install`, `build`, `packages`, `variables`, `images`, `static`, `lfs`
+        paas.toml, line 2: unknown field `buildpak`, expected one of `directory`, `buildpack`, `dockerfile`, `versions`, `tools`, `install`, `build`, `packages`, `variables`, `images`, `static`, `lfs`, `program`
           did you mean `buildpack`?
-        paas.toml, line 2: unknown field `speed`, expected one of `buildpack`, `dockerfile`, `versions`, `tools`, `install`, `build`, `packages`, `variables`, `images`, `static`, `lfs`
-          known here: buildpack, dockerfile, versions, tools, install, build, packages, variables, images, static, lfs
+        paas.toml, line 2: unknown field `speed`, expected one of `directory`, `buildpack`, `dockerfile`, `versions`, `tools`, `install`, `build`, `packages`, `variables`, `images`, `static`, `lfs`, `program`
+          known here: directory, buildpack, dockerfile, versions, tools, install, build, packages, variables, images, static, lfs, program
         paas.toml, line 2: invalid basic string, expected `"`
           docs/reference.md describes the file; check it on your machine with `paas plan`
         paas.toml, line 2: "My_Worker" is not a valid process type: it takes 1 to 40 lower-case letters, digits and dashes, and begins and ends with no dash

@@ -80,46 +80,62 @@ impl DependencyRules {
             dependencies.names.entry(name).or_insert_with(|| file.to_owned());
         };
         for names in &self.from {
-            match names {
-                DependencySource::Json { file, pointer } => {
-                    let document = scope.json(file)?;
-                    match document.as_ref().and_then(|document| document.pointer(pointer)) {
-                        Some(serde_json::Value::Object(members)) => members.keys().for_each(|key| add(key, file)),
-                        Some(serde_json::Value::Array(items)) => {
-                            items.iter().filter_map(serde_json::Value::as_str).for_each(|item| add(item, file));
-                        }
-                        _ => {}
-                    }
-                }
-                DependencySource::Toml { file, key } => {
-                    let document = scope.toml(file)?;
-                    match document.as_ref().and_then(|document| toml_key(document, key)) {
-                        Some(toml::Value::Table(table)) => table.keys().for_each(|key| add(key, file)),
-                        Some(toml::Value::Array(items)) => {
-                            items.iter().filter_map(toml::Value::as_str).for_each(|item| add(item, file));
-                        }
-                        _ => {}
-                    }
-                }
-                DependencySource::Regex { file, regex } => {
-                    let regex = regex.compile()?;
-                    for entry in scope.matching(file)? {
-                        let Some(text) = scope.text_of(file, &entry.path) else { continue };
-                        let place = entry.path.display().to_string();
-                        for captures in regex.captures_iter(&text) {
-                            if let Some(group) = captures.get(1) {
-                                add(group.as_str(), &place);
-                            }
-                        }
-                    }
-                }
-            }
+            names.each(scope, &mut add)?;
         }
         Ok(dependencies)
     }
 }
 
+impl DependencySource {
+    /// Calls back with each text, and the file that it is in.
+    ///
+    /// # Errors
+    /// `SourceError::File` if the file does not parse.
+    pub fn each(&self, scope: &Scope<'_>, add: &mut dyn FnMut(&str, &str)) -> Result<()> {
+        match self {
+            DependencySource::Json { file, pointer } => {
+                let document = scope.json(file)?;
+                match document.as_ref().and_then(|document| document.pointer(pointer)) {
+                    Some(serde_json::Value::Object(members)) => members.keys().for_each(|key| add(key, file)),
+                    Some(serde_json::Value::Array(items)) => {
+                        items.iter().filter_map(serde_json::Value::as_str).for_each(|item| add(item, file));
+                    }
+                    _ => {}
+                }
+            }
+            DependencySource::Toml { file, key } => {
+                let document = scope.toml(file)?;
+                match document.as_ref().and_then(|document| toml_key(document, key)) {
+                    Some(toml::Value::Table(table)) => table.keys().for_each(|key| add(key, file)),
+                    Some(toml::Value::Array(items)) => {
+                        items.iter().filter_map(toml::Value::as_str).for_each(|item| add(item, file));
+                    }
+                    _ => {}
+                }
+            }
+            DependencySource::Regex { file, regex } => {
+                let regex = regex.compile()?;
+                for entry in scope.matching(file)? {
+                    let Some(text) = scope.text_of(file, &entry.path) else { continue };
+                    let place = entry.path.display().to_string();
+                    for captures in regex.captures_iter(&text) {
+                        if let Some(group) = captures.get(1) {
+                            add(group.as_str(), &place);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Dependencies {
+    /// Whether this name is a dependency.
+    pub fn has(&self, name: &str) -> bool {
+        self.names.contains_key(&fold(self.fold, name))
+    }
+
     /// The first of these names that is a dependency, and where: `sharp in package.json`.
     pub fn first_of(&self, names: &Patterns) -> Option<String> {
         self.place_of(names).map(|(name, file)| format!("{name} in {file}"))
@@ -161,6 +177,16 @@ impl SystemPackages {
             packages.run.insert(name.clone(), "paas.toml".to_owned());
         }
         Ok(packages)
+    }
+
+    /// Adds those of another source.
+    pub(super) fn add(&mut self, other: SystemPackages) {
+        for (name, reason) in other.build {
+            self.build.entry(name).or_insert(reason);
+        }
+        for (name, reason) in other.run {
+            self.run.entry(name).or_insert(reason);
+        }
     }
 
     /// Their names and why, in a line for the log: `libpq-dev, libpq5 (psycopg2 in requirements.txt)`.

@@ -1,7 +1,11 @@
 //! The leaves of the grammar of a `buildpack.toml`: words, patterns of paths and regular expressions, each compiled
 //! when it is first used.
 
-use std::sync::OnceLock;
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Mutex, OnceLock, PoisonError},
+};
 
 use globset::{GlobBuilder, GlobMatcher};
 use regex::Regex;
@@ -38,6 +42,14 @@ impl From<OneOrMany> for Patterns {
 impl Patterns {
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.words.iter().map(String::as_str)
+    }
+
+    /// Whether a path is one of the words, or matches one.
+    pub fn matches(&self, path: &Path) -> Result<bool> {
+        Ok(self.patterns()?.any(|(word, glob)| match glob {
+            Some(glob) => glob.is_match(path),
+            None => path == Path::new(word),
+        }))
     }
 
     /// The words for a message: `a, b`.
@@ -83,9 +95,11 @@ impl Expression {
         if let Some(regex) = self.compiled.get() {
             return Ok(regex);
         }
-        let regex = regex::RegexBuilder::new(&self.text).multi_line(true).crlf(true).build();
-        let regex = regex
-            .map_err(|error| wrong_manifest(format!("a buildpack has a malformed regular expression: {error}")))?;
+        static KNOWN: Known<Regex> = Known::new();
+        let regex = KNOWN.get_or_compile(&self.text, || {
+            let regex = regex::RegexBuilder::new(&self.text).multi_line(true).crlf(true).build();
+            regex.map_err(|error| wrong_manifest(format!("a buildpack has a malformed regular expression: {error}")))
+        })?;
         Ok(self.compiled.get_or_init(|| regex))
     }
 }
@@ -103,7 +117,30 @@ pub(super) enum Reference<'a> {
 
 /// A glob in which `*` does not cross directories.
 pub(super) fn glob(pattern: &str) -> Result<GlobMatcher> {
-    let glob = GlobBuilder::new(pattern).literal_separator(true).build();
-    glob.map(|glob| glob.compile_matcher())
-        .map_err(|error| wrong_manifest(format!("a buildpack has a malformed glob: {error}")))
+    static KNOWN: Known<GlobMatcher> = Known::new();
+    KNOWN.get_or_compile(pattern, || {
+        let glob = GlobBuilder::new(pattern).literal_separator(true).build();
+        glob.map(|glob| glob.compile_matcher())
+            .map_err(|error| wrong_manifest(format!("a buildpack has a malformed glob: {error}")))
+    })
+}
+
+/// What was compiled, by its text. Buildpacks repeat their patterns, and compiling one takes as long as looking through
+/// hundreds of files with it.
+struct Known<T>(Mutex<BTreeMap<String, T>>);
+
+impl<T: Clone> Known<T> {
+    const fn new() -> Known<T> {
+        Known(Mutex::new(BTreeMap::new()))
+    }
+
+    fn get_or_compile(&self, text: &str, compile: impl FnOnce() -> Result<T>) -> Result<T> {
+        let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(compiled) = known().get(text) {
+            return Ok(compiled.clone());
+        }
+        let compiled = compile()?;
+        known().insert(text.to_owned(), compiled.clone());
+        Ok(compiled)
+    }
 }

@@ -1,6 +1,8 @@
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     path::Path,
+    rc::Rc,
 };
 
 use serde::Serialize;
@@ -9,17 +11,20 @@ use super::{
     Buildpack, Buildpacks,
     app_json::{self, APP_JSON, AppJson, Scripts, Variable},
     dockerfile::{self, exposed_ports},
-    document::refused,
+    document::{in_directory, refused},
+    extract::Found,
     generate::{BuildCommand, COMMAND, Generated, generate, versions_of, with_values},
     lfs,
     line_ends::{self, FlawedScript},
     manifest::ProcessRule,
     origin::{Origin, line_with, of_choice},
-    paas_toml::{self, Declared, PAAS_TOML, PaasToml},
+    paas_toml::{Declared, PAAS_TOML, PaasToml},
     packages::SystemPackages,
     procfile::{self, PROCFILE, known_words},
-    scope::Scope,
+    runs::Lines,
+    scope::{Scope, Within},
     version::Version,
+    workspace::Member,
 };
 use crate::{
     Error, Result,
@@ -34,6 +39,8 @@ const NOT_THERE: &str = "write its path from the root of the repository, and che
 /// How a source is built and run.
 #[derive(Clone, Debug, Serialize)]
 pub struct BuildPlan {
+    /// The directory of the app, if it is not the root of the repository.
+    pub directory: Option<AppDirectory>,
     /// The buildpack's name, e.g. `node`.
     pub buildpack: String,
     /// The title of the buildpack, e.g. `Node`.
@@ -87,6 +94,23 @@ pub struct BuildPlan {
     /// Which files of the source are left out of the build context.
     #[serde(skip)]
     pub ignore: DockerIgnore,
+    /// The directory that is the build context, if it is not the whole repository.
+    #[serde(skip)]
+    pub context: Option<String>,
+    /// Whether the web process is only a guess.
+    #[serde(skip)]
+    pub(super) is_guess: bool,
+}
+
+/// The directory of an app in a repository of several.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AppDirectory {
+    /// Its path from the root of the repository.
+    pub path: String,
+    /// The name of its package, if it is a member of a workspace.
+    pub name: Option<String>,
+    /// What chose it.
+    pub source: String,
 }
 
 /// A tool that was chosen, e.g. a package manager.
@@ -131,6 +155,9 @@ impl BuildPlan {
     /// The plan in lines for the log of a push.
     pub fn describe(&self) -> Vec<String> {
         let mut lines = vec![format!("{}: {}", self.title, self.reason)];
+        if let Some(AppDirectory { path, source, .. }) = &self.directory {
+            lines.push(format!("Directory: {path}, {source}"));
+        }
         lines.extend(self.versions.iter().map(Version::describe));
         lines.extend(self.choices.iter().map(|Choice { what, option, source, .. }| match source.as_str() {
             "default" => format!("{what}: {option}, the default"),
@@ -173,39 +200,100 @@ impl BuildPlan {
     }
 }
 
-/// Decides how a source is built and run: `paas.toml` first, then `Procfile`, then the buildpack that matches.
-///
-/// # Errors
-/// `SourceError::NothingDetected`, `SourceError::File` if a file of the source is malformed, [`Error::Source`] if
-/// the buildpack cannot continue.
-pub fn plan(tree: &Tree, buildpacks: &Buildpacks) -> Result<BuildPlan> {
-    plan_with_procfile(tree, buildpacks, PROCFILE)
+/// A part of a repository that can be an app: the root or a directory.
+pub(super) struct Part<'a> {
+    /// The whole repository.
+    pub repository: &'a Tree,
+    /// The files of the part.
+    pub tree: &'a Tree,
+    /// Its directory; empty for the root.
+    pub directory: &'a str,
+    /// Its settings.
+    pub paas_toml: &'a PaasToml,
+    /// The workspace of each buildpack that it is a member of.
+    pub memberships: Vec<Membership<'a>>,
 }
 
-/// The same, with another file as the Procfile, by its path.
+/// That a directory is a member of a workspace.
+pub(super) struct Membership<'a> {
+    /// The buildpack's name.
+    pub buildpack: &'a str,
+    /// The member.
+    pub member: &'a Member,
+    /// All members of this workspace.
+    pub all: &'a [Member],
+}
+
+/// The roots of workspaces as buildpacks see them, by the buildpack's name: for several members they are the same.
+pub(super) type Roots<'a> = RefCell<BTreeMap<String, Rc<Scope<'a>>>>;
+
+impl<'a> Part<'a> {
+    /// The part as a buildpack sees it. Which members it needs is not known yet.
+    fn scope(&self, buildpack: &'a Buildpack, today: &'a str, roots: &Roots<'a>) -> Scope<'a> {
+        let mut scope = Scope::new(self.tree, &buildpack.manifest, self.paas_toml, today);
+        scope.directory = self.directory;
+        if let Some(membership) = self.memberships.iter().find(|membership| membership.buildpack == buildpack.name) {
+            let known = roots.borrow().get(&buildpack.name).cloned();
+            let root = match known {
+                Some(root) => root,
+                None => Rc::new(Scope::new(self.repository, &buildpack.manifest, self.paas_toml, today)),
+            };
+            roots.borrow_mut().insert(buildpack.name.clone(), Rc::clone(&root));
+            scope.within = Some(Within {
+                root,
+                name: membership.member.name.clone(),
+                needs: Vec::new(),
+                packages: SystemPackages::default(),
+            });
+        }
+        scope
+    }
+}
+
+/// Decides how a part of a repository is built and run: `paas.toml` first, then `Procfile`, then the buildpack that
+/// matches. `chosen`: what chose the directory; nothing if the plan is only to show whether the part can serve, which
+/// leaves out what it needs to be built.
 ///
 /// # Errors
-/// As [`plan`].
-pub fn plan_with_procfile(tree: &Tree, buildpacks: &Buildpacks, procfile_path: &str) -> Result<BuildPlan> {
-    let paas_toml =
-        tree.read_text(PAAS_TOML)?.map_or_else(|| Ok(PaasToml::default()), |text| paas_toml::parse(&text))?;
-    let procfile = tree.read_text(procfile_path)?;
-    let procfile = procfile.map(|text| procfile::parse(procfile_path, &text)).transpose()?.unwrap_or_default();
-    let app_json = tree.read_text(APP_JSON)?.map(|text| app_json::parse(&text)).transpose()?.unwrap_or_default();
+/// `SourceError::NothingDetected`, `SourceError::NothingToRun`, `SourceError::File` if a file of the source is
+/// malformed, [`Error::Source`] if the buildpack cannot continue.
+pub(super) fn plan_part<'a>(
+    part: &Part<'a>,
+    buildpacks: &'a Buildpacks,
+    chosen: Option<&str>,
+    roots: &Roots<'a>,
+) -> Result<BuildPlan> {
+    let own = part.paas_toml.build.buildpack.as_ref().and_then(|(name, line)| Some((folder(name)?, *line)));
+    let Some((folder, line)) = own else { return plan_with(part, buildpacks, chosen, roots) };
+    let with_own = own_buildpack(part.tree, buildpacks, folder, line)?;
+    plan_with(part, &with_own, chosen, &Roots::default())
+}
 
-    let with_own;
-    let buildpacks = match paas_toml.build.buildpack.as_ref().and_then(|(name, line)| Some((folder(name)?, *line))) {
-        Some((folder, line)) => {
-            with_own = own_buildpack(tree, buildpacks, folder, line)?;
-            &with_own
-        }
-        None => buildpacks,
-    };
-    let (buildpack, reason) = choose(tree, buildpacks, &paas_toml)?;
+fn plan_with<'a>(
+    part: &Part<'a>,
+    buildpacks: &'a Buildpacks,
+    chosen: Option<&str>,
+    roots: &Roots<'a>,
+) -> Result<BuildPlan> {
+    let Part { tree, paas_toml, .. } = part;
+    let procfile_path = paas_toml.procfile_path();
+    let procfile = tree.read_text(procfile_path)?.map(|text| procfile::parse(procfile_path, &text)).transpose();
+    let procfile = procfile.map_err(|error| in_directory(error, part.directory))?.unwrap_or_default();
+    let app_json = tree.read_text(APP_JSON)?.map(|text| app_json::parse(&text)).transpose();
+    let app_json = app_json.map_err(|error| in_directory(error, part.directory))?.unwrap_or_default();
+
+    let (buildpack, reason) = choose(part, buildpacks, roots)?;
     let manifest = &buildpack.manifest;
-    let scope = Scope::new(tree, manifest, &paas_toml, &buildpacks.today);
-    let origin = chosen_at(&scope)?.changed_by("build", "buildpack", "\"NAME\"");
-    check_settings(buildpacks, buildpack, &paas_toml)?;
+    let mut scope = part.scope(buildpack, &buildpacks.today, roots);
+    let membership = part.memberships.iter().find(|membership| membership.buildpack == buildpack.name);
+    if let (Some(rule), Some(membership), Some(within)) = (&manifest.workspace, membership, &mut scope.within)
+        && chosen.is_some()
+    {
+        (within.needs, within.packages) = rule.needs(&within.root, membership.all, part.directory)?;
+    }
+    let scope = scope;
+    let origin = chosen_at(&scope, &reason)?.changed_by("build", "buildpack", "\"NAME\"");
+    check_settings(&scope, buildpacks, buildpack)?;
     for refusal in &manifest.refuse {
         if refusal.when.holds(&scope)?.is_some() {
             let (message, hint) = (refusal.message.clone(), refusal.hint.clone());
@@ -232,24 +320,37 @@ pub fn plan_with_procfile(tree: &Tree, buildpacks: &Buildpacks, procfile_path: &
             choices.push(Choice { what, option: chosen.option, source: chosen.reason, origin });
         }
     }
-    let Processes { commands, release_command, source: processes_source, sources: process_sources } =
-        processes(&scope, buildpack, &paas_toml, (&procfile, procfile_path))?;
+    let Processes {
+        commands,
+        release_command,
+        source: processes_source,
+        sources: process_sources,
+        port: own_port,
+        is_guess,
+    } = processes(&scope, buildpack, paas_toml, (&procfile, procfile_path), &app_json.processes)?;
 
+    let is_whole = scope.within.is_some() || manifest.dockerfile.is_some() && !part.memberships.is_empty();
+    let context = match part.directory {
+        directory if !directory.is_empty() && !is_whole => (Some(directory.to_owned()), *tree),
+        _ => (None, part.repository),
+    };
     let (generated, ignore) = match &manifest.dockerfile {
         Some(default) => {
-            let (path, text) = own_dockerfile(tree, &paas_toml, default)?;
-            let ignore = ignore(tree, buildpack, &path)?;
-            let (extra_files, commands, more_versions) = (Vec::new(), Vec::new(), Vec::new());
+            let (path, text) = own_dockerfile(tree, paas_toml, default)?;
+            // The build of a member needs what it shares with the others.
+            let path = if part.memberships.is_empty() { path } else { scope.path(&path) };
+            let ignore = ignore(context.1, buildpack, &path)?;
+            let (extra_files, commands, more_versions, parts) = Default::default();
             let packages = SystemPackages::default();
-            (Generated { path, text, extra_files, commands, packages, more_versions }, ignore)
+            (Generated { path, text, extra_files, commands, packages, more_versions, parts }, ignore)
         }
         None => {
-            let ignore = ignore(tree, buildpack, "")?;
+            let ignore = ignore(context.1, buildpack, "")?;
             let command = commands.first().and_then(|(_, command)| command.as_deref());
             (generate(&scope, buildpacks, buildpack, &ignore, command)?, ignore)
         }
     };
-    notes.extend(lfs::check(tree, &ignore, &paas_toml)?);
+    notes.extend(lfs::check(context.1, &ignore, paas_toml)?);
     let Generated {
         path: dockerfile_path,
         text: dockerfile,
@@ -257,8 +358,10 @@ pub fn plan_with_procfile(tree: &Tree, buildpacks: &Buildpacks, procfile_path: &
         commands: build_commands,
         packages,
         more_versions,
+        parts,
     } = generated;
     versions.extend(more_versions);
+    choices.extend(parts);
     let mut warnings: Vec<String> = versions.iter().flat_map(|version| version.warnings.iter().cloned()).collect();
     let (port, port_source, port_origin) = match (paas_toml.port, &manifest.dockerfile) {
         (Some(port), _) => {
@@ -277,14 +380,17 @@ pub fn plan_with_procfile(tree: &Tree, buildpacks: &Buildpacks, procfile_path: &
                 None => (None, None, Origin::default()),
             }
         }
-        (None, None) => (None, None, Origin::default()),
+        (None, None) => match own_port {
+            Some(found) => (found.text.parse().ok(), Some(found.file.replace(" found", "")), Origin::found(&found)),
+            None => (None, None, Origin::default()),
+        },
     };
     let port_origin = port_origin.changed_by("", "port", "NUMBER");
     let mut quantities_from = BTreeMap::new();
     let processes = commands
         .into_iter()
         .map(|(process, command)| {
-            let declared = declared(&process, &paas_toml, &app_json.processes);
+            let declared = declared(&process, paas_toml, &app_json.processes);
             if declared.quantity.is_some() {
                 let own = paas_toml.processes.get(&process).is_some_and(|own| own.quantity.is_some());
                 quantities_from.insert(process.clone(), if own { PAAS_TOML } else { APP_JSON });
@@ -307,7 +413,15 @@ pub fn plan_with_procfile(tree: &Tree, buildpacks: &Buildpacks, procfile_path: &
     )?;
     warnings.extend(flawed_scripts.iter().filter(|script| !script.used_by.is_empty()).map(FlawedScript::warning));
 
+    let directory = (!part.directory.is_empty()).then(|| AppDirectory {
+        path: part.directory.to_owned(),
+        name: part.memberships.first().map(|membership| membership.member.name.clone()),
+        source: chosen.unwrap_or_default().to_owned(),
+    });
     Ok(BuildPlan {
+        directory,
+        context: context.0,
+        is_guess,
         buildpack: buildpack.name.clone(),
         title: manifest.title.clone(),
         reason,
@@ -337,7 +451,8 @@ pub fn plan_with_procfile(tree: &Tree, buildpacks: &Buildpacks, procfile_path: &
 }
 
 /// The buildpack that `paas.toml` names, or the first that matches; and why.
-fn choose<'a>(tree: &Tree, buildpacks: &'a Buildpacks, paas_toml: &PaasToml) -> Result<(&'a Buildpack, String)> {
+fn choose<'a>(part: &Part<'a>, buildpacks: &'a Buildpacks, roots: &Roots<'a>) -> Result<(&'a Buildpack, String)> {
+    let Part { tree, paas_toml, .. } = part;
     let refused = |line: usize, message: String, hint: String| refused(PAAS_TOML, line, message, hint);
     if let Some((name, line)) = &paas_toml.build.buildpack {
         let own = folder(name).map(|folder| format!("./{folder}"));
@@ -357,10 +472,9 @@ fn choose<'a>(tree: &Tree, buildpacks: &'a Buildpacks, paas_toml: &PaasToml) -> 
         let buildpack = buildpack.ok_or_else(|| Error::bug("no buildpack builds a Dockerfile"))?;
         return Ok((buildpack, format!("set in {PAAS_TOML}")));
     }
-    for buildpack in &buildpacks.list {
-        if let Some(reason) = buildpack.detects(tree, paas_toml, &buildpacks.today)? {
-            return Ok((buildpack, reason));
-        }
+    let has_web = Lines::read(tree, paas_toml).web.is_some();
+    if let Some(found) = buildpacks.first_match(has_web, |buildpack| part.scope(buildpack, &buildpacks.today, roots))? {
+        return Ok(found);
     }
     let looked_for = buildpacks.list.iter().map(|buildpack| {
         let Buildpack { name, manifest, .. } = &**buildpack;
@@ -376,6 +490,42 @@ fn choose<'a>(tree: &Tree, buildpacks: &'a Buildpacks, paas_toml: &PaasToml) -> 
         looked_for: looked_for.collect::<Vec<_>>().join("\n"),
         found: if found.is_empty() { "no files at all".to_owned() } else { found.join(", ") },
     }))
+}
+
+impl Buildpacks {
+    /// The first that matches, and why. One that matches and whose language the command of the web process is in goes
+    /// before all others, but a repository's own Dockerfile stays the first. `web`: whether the source sets that command;
+    /// `scope`: the source as a buildpack sees it.
+    ///
+    /// # Errors
+    /// `SourceError::File` if a file of the source does not parse.
+    pub(super) fn first_match<'a>(
+        &'a self,
+        web: bool,
+        scope: impl Fn(&'a Buildpack) -> Scope<'a>,
+    ) -> Result<Option<(&'a Buildpack, String)>> {
+        let mut first = None;
+        for buildpack in &self.list {
+            let found = match buildpack.detects_and_runs(&scope(buildpack), web) {
+                // A file that the first match does not read may be malformed.
+                Err(_) if first.is_some() => continue,
+                found => found?,
+            };
+            match (found, &first) {
+                (None, _) => {}
+                (Some((reason, runs)), None) => {
+                    let settled = !web || runs.is_some() || buildpack.manifest.dockerfile.is_some();
+                    first = Some((&**buildpack, reason));
+                    if settled {
+                        break;
+                    }
+                }
+                (Some((_, Some(reason))), Some(_)) => return Ok(Some((buildpack, reason))),
+                (Some((_, None)), Some(_)) => {}
+            }
+        }
+        Ok(first)
+    }
 }
 
 /// The settings of a process type in the source: `paas.toml` before `app.json`.
@@ -397,6 +547,10 @@ struct Processes {
     release_command: Option<String>,
     source: String,
     sources: Vec<ProcessSource>,
+    /// The port of the web process, if it listens on one of its own.
+    port: Option<Found>,
+    /// Whether the web process is only a guess.
+    is_guess: bool,
 }
 
 impl Buildpack {
@@ -404,11 +558,16 @@ impl Buildpack {
     ///
     /// # Errors
     /// `SourceError::File` if a file it reads does not parse.
-    pub(super) fn detects(&self, tree: &Tree, paas_toml: &PaasToml, today: &str) -> Result<Option<String>> {
-        let scope = Scope::new(tree, &self.manifest, paas_toml, today);
+    pub(super) fn detects(&self, scope: &Scope<'_>) -> Result<Option<String>> {
+        Ok(self.detects_and_runs(scope, false)?.map(|(reason, _)| reason))
+    }
+
+    /// Why it matches a source, and with `runs` why what the source says to run is of its language.
+    fn detects_and_runs(&self, scope: &Scope<'_>, runs: bool) -> Result<Option<(String, Option<String>)>> {
         for predicate in &self.manifest.detect {
-            if let Some(reason) = predicate.holds(&scope)? {
-                return Ok(Some(reason));
+            if let Some(reason) = predicate.holds(scope)? {
+                let runs = self.manifest.runs.as_ref().filter(|_| runs);
+                return Ok(Some((reason, runs.map(|runs| runs.holds(scope)).transpose()?.flatten())));
             }
         }
         Ok(None)
@@ -431,11 +590,15 @@ fn own_buildpack(tree: &Tree, buildpacks: &Buildpacks, folder: &str, line: usize
 
 /// Refuses keys of `[build]` that the buildpack does not support. If they were ignored, users would look for the
 /// effect.
-fn check_settings(buildpacks: &Buildpacks, buildpack: &Buildpack, paas_toml: &PaasToml) -> Result<()> {
+fn check_settings(scope: &Scope<'_>, buildpacks: &Buildpacks, buildpack: &Buildpack) -> Result<()> {
+    let paas_toml = scope.paas_toml;
     let (build, manifest) = (&paas_toml.build, &buildpack.manifest);
     let refused = |line: usize, message: String, hint: String| Err(refused(PAAS_TOML, line, message, hint));
     if manifest.dockerfile.is_some() {
-        let lines = [&build.install, &build.build, &build.static_root].into_iter().flatten().map(|(_, line)| *line);
+        let lines = [&build.install, &build.build, &build.static_root, &build.program]
+            .into_iter()
+            .flatten()
+            .map(|(_, line)| *line);
         let lines = lines.chain(build.packages.iter().map(|(_, line)| *line));
         let tables = build.versions.values().chain(build.images.values()).chain(build.tools.values());
         let lines = lines.chain(tables.map(|(_, line)| *line));
@@ -445,6 +608,18 @@ fn check_settings(buildpacks: &Buildpacks, buildpack: &Buildpack, paas_toml: &Pa
         return line.map_or(Ok(()), |line| {
             refused(line, "a Dockerfile is built unchanged, so this has no effect".to_owned(), hint)
         });
+    }
+    if let Some((program, line)) = &build.program {
+        if manifest.candidates.iter().all(|rule| rule.choose.is_some()) {
+            let message = format!("the buildpack {} does not choose between programs", buildpack.name);
+            return refused(*line, message, "remove `program`, and name the command in a Procfile".to_owned());
+        }
+        let candidates = candidates(scope)?;
+        if !candidates.iter().any(|(name, _)| name == program) {
+            let names: Vec<&str> = candidates.iter().map(|(name, _)| name.as_str()).collect();
+            let message = format!("there is no program {program:?} in the repository");
+            return refused(*line, message, known_words(program, &names));
+        }
     }
     if let Some((_, line)) = &build.static_root
         && !manifest.serves_static
@@ -496,8 +671,12 @@ fn processes(
     buildpack: &Buildpack,
     paas_toml: &PaasToml,
     (procfile, procfile_path): (&BTreeMap<ProcessType, String>, &str),
+    app_json: &BTreeMap<ProcessType, Declared>,
 ) -> Result<Processes> {
-    let mut declared = procfile.clone();
+    let of_app_json = app_json.iter().filter_map(|(process, own)| Some((process.clone(), own.command.clone()?)));
+    let mut declared: BTreeMap<ProcessType, String> = of_app_json.collect();
+    let from_app_json = declared.keys().any(|process| !procfile.contains_key(process));
+    declared.extend(procfile.clone());
     let own = paas_toml.processes.iter().filter_map(|(process, own)| Some((process.clone(), own.command.clone()?)));
     let own: BTreeMap<ProcessType, String> = own.collect();
     declared.extend(own.clone());
@@ -509,14 +688,23 @@ fn processes(
     if procfile.keys().any(|process| !is_release(process) && !own.contains_key(process)) {
         sources.push(procfile_path.to_owned());
     }
+    if from_app_json {
+        sources.push(APP_JSON.to_owned());
+    }
 
+    let mut port = None;
     let mut origins = BTreeMap::new();
     for process in declared.keys() {
-        let file = if own.contains_key(process) { PAAS_TOML } else { procfile_path };
+        let file = match process {
+            process if own.contains_key(process) => PAAS_TOML,
+            process if procfile.contains_key(process) => procfile_path,
+            _ => APP_JSON,
+        };
         origins.insert(process.clone(), (file.to_owned(), declared_at(scope, file, process)));
     }
     let mut commands: Vec<(ProcessType, Option<String>)> = Vec::new();
     let mut release_command = None;
+    let mut is_guess = false;
     for (process, command) in declared {
         if is_release(&process) {
             release_command = Some(command);
@@ -531,16 +719,24 @@ fn processes(
             }
             if let Some(command) = default_command(scope, rule)? {
                 commands.push((rule.name.clone(), command));
+                is_guess |= rule.guess && rule.name.is_web();
                 sources.push(rule.source.clone());
                 origins.insert(rule.name.clone(), (rule.source.clone(), rule_at(scope, rule)?));
+                if let Some(name) = &rule.port {
+                    port = scope.value(name)?;
+                }
             }
         }
     }
     if commands.is_empty() {
+        let candidates = candidates(scope)?;
+        if let Some((_, choose)) = candidates.first().filter(|_| candidates.len() > 1) {
+            let names: Vec<&str> = candidates.iter().map(|(name, _)| name.as_str()).collect();
+            let message = format!("several programs could serve the requests: {}", listed(&names));
+            return Err(Error::Source(SourceError::Unbuildable { message, hint: format!("choose one: {choose}") }));
+        }
         let why = buildpack.manifest.no_process.clone().unwrap_or_else(|| "nothing says what to run".to_owned());
-        let message = format!("nothing to run: {why}");
-        let hint = "write a file named Procfile with a line such as `web: COMMAND`, where COMMAND listens on $PORT";
-        return Err(Error::Source(SourceError::Unbuildable { message, hint: hint.to_owned() }));
+        return Err(Error::Source(SourceError::NothingToRun { why }));
     }
     let without = paas_toml
         .processes
@@ -559,7 +755,8 @@ fn processes(
         ProcessSource { process: process.clone(), source, origin }
     });
     let described = described.collect();
-    Ok(Processes { commands, release_command, source: sources.join(" and "), sources: described })
+    let source = sources.join(" and ");
+    Ok(Processes { commands, release_command, source, sources: described, port, is_guess })
 }
 
 /// Where a file names a process type.
@@ -572,7 +769,7 @@ fn declared_at(scope: &Scope<'_>, file: &str, process: &ProcessType) -> Origin {
         names || line.starts_with(&format!("[processes.{process}]"))
     };
     let line = text.and_then(|text| text.lines().position(begins)).map(|index| index + 1);
-    Origin::of(file, line)
+    Origin::of(if file == PROCFILE { scope.path(file) } else { file.to_owned() }, line)
 }
 
 /// Where a rule finds the command of a process, or what it holds for.
@@ -595,11 +792,16 @@ fn rule_at(scope: &Scope<'_>, rule: &ProcessRule) -> Result<Origin> {
     Ok(origin.unwrap_or_default())
 }
 
-/// What chose the buildpack: a line of `paas.toml`, or the first rule of it that holds.
-fn chosen_at(scope: &Scope<'_>) -> Result<Origin> {
+/// What chose the buildpack: a line of `paas.toml`, what the source runs, or the first rule of it that holds.
+fn chosen_at(scope: &Scope<'_>, reason: &str) -> Result<Origin> {
     let build = &scope.paas_toml.build;
     if let Some((_, line)) = build.buildpack.as_ref().or(build.dockerfile.as_ref()) {
         return Ok(Origin::of(PAAS_TOML, *line));
+    }
+    if let Some(runs) = &scope.manifest.runs
+        && runs.holds(scope)?.as_deref() == Some(reason)
+    {
+        return Ok(runs.origin(scope)?.unwrap_or_default());
     }
     for predicate in &scope.manifest.detect {
         if predicate.holds(scope)?.is_some() {
@@ -607,6 +809,32 @@ fn chosen_at(scope: &Scope<'_>) -> Result<Origin> {
         }
     }
     Ok(Origin::default())
+}
+
+/// The programs to choose from, each with what chooses it.
+fn candidates(scope: &Scope<'_>) -> Result<Vec<(String, String)>> {
+    let mut candidates: Vec<(String, String)> = Vec::new();
+    for rule in &scope.manifest.candidates {
+        for found in rule.find.all(scope)? {
+            if !candidates.iter().any(|(name, _)| *name == found.text) {
+                let choose = match &rule.choose {
+                    Some(line) => line.replacen("{}", &found.text, 1),
+                    None => format!("add `program = \"{}\"` to [build] in {PAAS_TOML}", found.text),
+                };
+                candidates.push((found.text, choose));
+            }
+        }
+    }
+    Ok(candidates)
+}
+
+/// The first words of a list, for a message.
+fn listed(words: &[&str]) -> String {
+    const SHOWN: usize = 12;
+    match words.len().checked_sub(SHOWN) {
+        Some(more) if more > 0 => format!("{} and {more} more", words[..SHOWN].join(", ")),
+        _ => words.join(", "),
+    }
 }
 
 /// The command of a rule, or nothing if the rule does not hold. Without a command, the image's own runs.

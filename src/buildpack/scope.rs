@@ -9,12 +9,14 @@ use std::{
 };
 
 use super::{
-    document::{json, toml},
+    document::{in_directory, json, toml},
     extract::Found,
     manifest::Manifest,
+    origin::Origin,
     paas_toml::{PAAS_TOML, PaasToml},
-    packages::Dependencies,
+    packages::{Dependencies, SystemPackages},
     pattern::Patterns,
+    runs::{Line, Lines},
     version::Version,
     wrong_manifest,
 };
@@ -28,6 +30,10 @@ const FOUND_LIMIT: u64 = 1 << 20;
 
 /// A source as a buildpack sees it.
 pub(super) struct Scope<'a> {
+    /// The directory of the source in the repository; empty for the root.
+    pub directory: &'a str,
+    /// The workspace that the source is a member of. The build context is then the whole workspace.
+    pub within: Option<Within<'a>>,
     pub tree: &'a Tree,
     pub manifest: &'a Manifest,
     pub paas_toml: &'a PaasToml,
@@ -35,6 +41,8 @@ pub(super) struct Scope<'a> {
     pub today: &'a str,
     /// All files except those that the buildpack ignores.
     files: OnceCell<Files<'a>>,
+    /// The files that match a pattern, those nearer to the root first.
+    matching: RefCell<HashMap<String, Rc<[&'a Entry]>>>,
     texts: RefCell<HashMap<PathBuf, Text>>,
     jsons: RefCell<HashMap<String, Option<Rc<serde_json::Value>>>>,
     tomls: RefCell<HashMap<String, Option<Rc<toml::Table>>>>,
@@ -44,6 +52,21 @@ pub(super) struct Scope<'a> {
     versions: RefCell<BTreeMap<&'a str, Option<Option<Rc<Version>>>>>,
     values: RefCell<BTreeMap<&'a str, Option<Option<Found>>>>,
     dependencies: OnceCell<Dependencies>,
+    lines: OnceCell<Rc<Lines>>,
+    /// Those of the source, if this buildpack only builds a part of it for another.
+    another: Option<Rc<Lines>>,
+}
+
+/// A workspace, seen from one of its members.
+pub(super) struct Within<'a> {
+    /// The workspace's root, seen by the same buildpack.
+    pub root: Rc<Scope<'a>>,
+    /// The member's name, which is a plain word.
+    pub name: String,
+    /// The directories of the members that it needs built first, in this order.
+    pub needs: Vec<String>,
+    /// The system packages of those that it needs.
+    pub packages: SystemPackages,
 }
 
 /// The limit within which a file was read, and what was read.
@@ -63,11 +86,14 @@ impl<'a> Scope<'a> {
     /// A source, seen by a buildpack.
     pub fn new(tree: &'a Tree, manifest: &'a Manifest, paas_toml: &'a PaasToml, today: &'a str) -> Scope<'a> {
         Scope {
+            directory: "",
+            within: None,
             tree,
             manifest,
             paas_toml,
             today,
             files: OnceCell::new(),
+            matching: RefCell::default(),
             texts: RefCell::default(),
             jsons: RefCell::default(),
             tomls: RefCell::default(),
@@ -76,6 +102,8 @@ impl<'a> Scope<'a> {
             versions: RefCell::default(),
             values: RefCell::default(),
             dependencies: OnceCell::new(),
+            lines: OnceCell::new(),
+            another: None,
         }
     }
 
@@ -90,6 +118,54 @@ impl<'a> Scope<'a> {
         Ok(self.files.get_or_init(|| Files::new(files)))
     }
 
+    /// The same source, seen by a buildpack that builds a part of it for this one.
+    pub fn beside<'b>(&self, manifest: &'b Manifest, paas_toml: &'b PaasToml) -> Scope<'b>
+    where
+        'a: 'b,
+    {
+        let another = Some(Rc::clone(self.lines()));
+        Scope {
+            lines: OnceCell::from(Rc::new(Lines::default())),
+            another,
+            ..Scope::new(self.tree, manifest, paas_toml, self.today)
+        }
+    }
+
+    /// The command lines that the source sets itself.
+    fn lines(&self) -> &Rc<Lines> {
+        self.lines.get_or_init(|| Rc::new(Lines::read(self.tree, self.paas_toml)))
+    }
+
+    /// Why a command of these lines fulfils a condition: `web`, `processes`, `build` or `another`.
+    pub fn command(&self, of: &Patterns, condition: impl Fn(&str) -> bool) -> Option<(String, Origin)> {
+        let lines = self.lines();
+        let any = |line: &Line| {
+            let commands = line.commands(self.tree);
+            commands.iter().find(|command| condition(command)).map(|command| line.describe(command))
+        };
+        of.iter().find_map(|of| match of {
+            "web" => lines.web.as_ref().and_then(|line| {
+                line.serving(self.tree).filter(|command| condition(command)).map(|command| line.describe(&command))
+            }),
+            "processes" => lines.processes.iter().find_map(any),
+            "build" => lines.build.iter().find_map(any),
+            _ => {
+                let another = self.another.as_ref()?;
+                another.processes.iter().chain(&another.build).find_map(any)
+            }
+        })
+    }
+
+    /// The file that stands for another: itself, if it is there.
+    pub fn stand_in<'s>(&'s self, file: &'s str) -> &'s str {
+        match self.manifest.instead.get(file) {
+            Some(others) if !self.tree.exists(file) => {
+                others.iter().map(String::as_str).find(|other| self.tree.exists(other)).unwrap_or(file)
+            }
+            _ => file,
+        }
+    }
+
     /// The files that match: those of the first pattern before those of the second, and within a pattern those nearer
     /// to the root first.
     pub fn matching(&self, patterns: &Patterns) -> Result<Vec<&'a Entry>> {
@@ -97,20 +173,27 @@ impl<'a> Scope<'a> {
         let mut matching: Vec<&Entry> = Vec::new();
         for (path, glob) in patterns.patterns()? {
             let Some(glob) = glob else {
-                matching.extend(files.at(Path::new(path)));
+                matching.extend(files.at(Path::new(self.stand_in(path))));
                 continue;
             };
-            let candidates = files.candidates(path).iter().copied();
-            let mut some: Vec<&Entry> = candidates.filter(|entry| glob.is_match(&entry.path)).collect();
-            some.sort_by_key(|entry| entry.path.components().count());
-            matching.extend(some);
+            let known = self.matching.borrow().get(path).cloned();
+            let some = known.unwrap_or_else(|| {
+                let candidates = files.candidates(path).iter().copied();
+                let mut some: Vec<&Entry> = candidates.filter(|entry| glob.is_match(&entry.path)).collect();
+                some.sort_by_key(|entry| entry.path.components().count());
+                let some: Rc<[&Entry]> = some.into();
+                self.matching.borrow_mut().insert(path.to_owned(), Rc::clone(&some));
+                some
+            });
+            matching.extend(some.iter());
         }
         let mut seen = std::collections::HashSet::new();
         matching.retain(|entry| seen.insert(&entry.path));
         Ok(matching)
     }
 
-    /// The content of a text file; nothing if there is none. A file that is far too large counts as missing.
+    /// The content of a text file; nothing if there is none. A file that is far too large counts as missing. A file that
+    /// stands for a JSON file reads as JSON.
     pub fn text(&self, path: &Path) -> Option<Rc<str>> {
         self.text_within(path, NAMED_LIMIT)
     }
@@ -128,9 +211,42 @@ impl<'a> Scope<'a> {
         {
             return text.clone();
         }
-        let text: Option<Rc<str>> = self.tree.read_text_within(path, limit).ok().flatten().map(Rc::from);
+        let stands = |name: &&str| self.manifest.instead.values().flatten().any(|other| other == name);
+        let text: Option<Rc<str>> = match path.to_str().filter(stands) {
+            Some(name) => self.json(name).ok().flatten().map(|document| Rc::from(format!("{document:#}"))),
+            None => self.tree.read_text_within(path, limit).ok().flatten().map(Rc::from),
+        };
         self.texts.borrow_mut().insert(path.to_owned(), (limit, text.clone()));
         text
+    }
+
+    /// The scope that answers for a name of the buildpack: the workspace's root, if the buildpack says that the
+    /// members share it.
+    pub fn of(&self, name: &str) -> &Scope<'a> {
+        match (&self.within, &self.manifest.workspace) {
+            (Some(within), Some(rule)) if rule.shared.iter().any(|shared| shared == name) => &within.root,
+            _ => self,
+        }
+    }
+
+    /// The files that the build has: those of the whole workspace, if the source is a member of one.
+    pub fn context(&self) -> &Scope<'a> {
+        self.within.as_ref().map_or(self, |within| &within.root)
+    }
+
+    /// The path of a file of this source in the repository.
+    pub fn path(&self, file: &str) -> String {
+        if self.directory.is_empty() { file.to_owned() } else { format!("{}/{file}", self.directory) }
+    }
+
+    /// What was found in this source, with its path in the repository.
+    pub fn placed(&self, found: Found) -> Found {
+        if self.directory.is_empty() || found.file == PAAS_TOML || !self.tree.exists(&found.file) {
+            return found;
+        }
+        let file = self.path(&found.file);
+        let place = found.place.strip_suffix(found.file.as_str()).map(|before| format!("{before}{file}"));
+        Found { place: place.unwrap_or(found.place), file, ..found }
     }
 
     /// A JSON file; nothing if there is none.
@@ -138,10 +254,11 @@ impl<'a> Scope<'a> {
     /// # Errors
     /// `SourceError::File` if it does not parse.
     pub fn json(&self, file: &str) -> Result<Option<Rc<serde_json::Value>>> {
+        let file = self.stand_in(file);
         if let Some(document) = self.jsons.borrow().get(file) {
             return Ok(document.clone());
         }
-        let document = json(self.tree, file)?.map(Rc::new);
+        let document = json(self.tree, file).map_err(|error| in_directory(error, self.directory))?.map(Rc::new);
         self.jsons.borrow_mut().insert(file.to_owned(), document.clone());
         Ok(document)
     }
@@ -154,7 +271,7 @@ impl<'a> Scope<'a> {
         if let Some(document) = self.tomls.borrow().get(file) {
             return Ok(document.clone());
         }
-        let document = toml(self.tree, file)?.map(Rc::new);
+        let document = toml(self.tree, file).map_err(|error| in_directory(error, self.directory))?.map(Rc::new);
         self.tomls.borrow_mut().insert(file.to_owned(), document.clone());
         Ok(document)
     }
@@ -162,20 +279,22 @@ impl<'a> Scope<'a> {
     /// Why a fact of the buildpack holds; nothing if it does not.
     pub fn fact(&self, name: &str) -> Result<Answer> {
         let (name, predicate) = self.manifest.facts.get_key_value(name).ok_or_else(|| unknown("fact", name))?;
-        once(&self.facts, "fact", name, || predicate.holds(self))
+        let scope = self.of(name);
+        once(&scope.facts, "fact", name, || predicate.holds(scope))
     }
 
     /// The chosen tool: the first option that holds.
     pub fn choice(&self, name: &str) -> Result<Chosen> {
         let choice = self.manifest.choices.iter().find(|choice| choice.name == name);
         let choice = choice.ok_or_else(|| unknown("choice", name))?;
-        once(&self.choices, "choice", &choice.name, || {
+        let scope = self.of(name);
+        once(&scope.choices, "choice", &choice.name, || {
             if let Some((option, _)) = self.paas_toml.build.tools.get(&choice.name) {
                 let reason = format!("build.tools.{} in {PAAS_TOML}", choice.name);
                 return Ok(Chosen { option: option.clone(), reason });
             }
             for option in &choice.options {
-                let reason = option.when.as_ref().map_or(Ok(Some("default".to_owned())), |when| when.holds(self))?;
+                let reason = option.when.as_ref().map_or(Ok(Some("default".to_owned())), |when| when.holds(scope))?;
                 if let Some(reason) = reason {
                     return Ok(Chosen { option: option.is.clone(), reason });
                 }
@@ -188,15 +307,23 @@ impl<'a> Scope<'a> {
     pub fn version(&self, name: &str) -> Result<Option<Rc<Version>>> {
         let rule = self.manifest.versions.iter().find(|rule| rule.name == name);
         let rule = rule.ok_or_else(|| unknown("version", name))?;
-        once(&self.versions, "version", &rule.name, || Ok(rule.resolve(self)?.map(Rc::new)))
+        once(&self.versions, "version", &rule.name, || {
+            let own = rule.resolve(self)?;
+            match &self.within {
+                // What the member does not say, the workspace does.
+                Some(within) if own.as_ref().is_some_and(Version::is_default) => within.root.version(name),
+                _ => Ok(own.map(Rc::new)),
+            }
+        })
     }
 
     /// A value: from the first of its extractors that finds something.
     pub fn value(&self, name: &str) -> Result<Option<Found>> {
         let (name, extractors) = self.manifest.values.get_key_value(name).ok_or_else(|| unknown("value", name))?;
-        once(&self.values, "value", name, || {
+        let scope = self.of(name);
+        once(&scope.values, "value", name, || {
             for extractor in extractors {
-                if let Some(found) = extractor.find(self)? {
+                if let Some(found) = extractor.find(scope)? {
                     return Ok(Some(found));
                 }
             }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Buildpacks, manifest::Manifest, paas_toml::PaasToml};
+use super::{Buildpacks, manifest::Manifest, paas_toml::PaasToml, runs::Lines, scope::Scope};
 use crate::{Result, tree::Tree};
 
 /// The names of the choices between tools and frameworks; other choices are details of a build.
@@ -99,15 +99,27 @@ impl Buildpacks {
         table
     }
 
-    /// Which of them match a source, in the order in which they are tried: the first that does would build it.
+    /// Which of them match a source, in the order in which they are tried: the first that does would build it. One that
+    /// goes before others for what the source runs is the first of all.
     ///
     /// # Errors
     /// `SourceError::File` if a file of the source is malformed.
     pub fn detect(&self, tree: &Tree) -> Result<Vec<Detected>> {
         let paas_toml = PaasToml::default();
         let detected = self.list.iter().map(|buildpack| {
-            Ok(Detected { name: buildpack.name.clone(), reason: buildpack.detects(tree, &paas_toml, &self.today)? })
+            let scope = Scope::new(tree, &buildpack.manifest, &paas_toml, &self.today);
+            Ok(Detected { name: buildpack.name.clone(), reason: buildpack.detects(&scope)? })
         });
-        detected.collect()
+        let mut detected: Vec<Detected> = detected.collect::<Result<_>>()?;
+        let web = Lines::read(tree, &paas_toml).web.is_some();
+        let first =
+            self.first_match(web, |buildpack| Scope::new(tree, &buildpack.manifest, &paas_toml, &self.today))?;
+        if let Some((first, reason)) = first
+            && let Some(place) = detected.iter().position(|detected| detected.name == first.name)
+        {
+            let chosen = detected.remove(place);
+            detected.insert(0, Detected { reason: Some(reason), ..chosen });
+        }
+        Ok(detected)
     }
 }

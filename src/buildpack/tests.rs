@@ -7,6 +7,8 @@ use crate::{
     ui::error_text,
 };
 
+mod corpus;
+
 /// The buildpacks on a fixed day, so that it is known which versions get fixes.
 pub(super) fn buildpacks() -> &'static Buildpacks {
     static BUILDPACKS: LazyLock<Buildpacks> =
@@ -54,10 +56,11 @@ fn content_of<'a>(added: &'a Added, files: &[(&str, &'a str)]) -> &'a [u8] {
 
 /// The log and the Dockerfile of a source, or the error.
 fn planned(files: &[(&str, &str)]) -> String {
-    let plan = match try_plan(files) {
-        Ok(plan) => plan,
-        Err(error) => return error_text(&error),
-    };
+    try_plan(files).map_or_else(|error| error_text(&error), |plan| shown(&plan, files))
+}
+
+/// The log and the Dockerfile of a plan.
+fn shown(plan: &BuildPlan, files: &[(&str, &str)]) -> String {
     let mut text = plan.describe().join("\n");
     text.extend(plan.warnings.iter().map(|warning| format!("\nwarning: {warning}")));
     text.extend(plan.commands.iter().map(|BuildCommand { name, command, .. }| format!("\n  {name}: {command}")));
@@ -114,6 +117,31 @@ fn the_plans_of_all_fixtures_are_as_they_were() {
     assert!(update || changed.is_empty(), "{}\nhint: UPDATE=1 cargo test plans_of", changed.join("\n\n"));
 }
 
+/// The table of two languages in the reference: each row has a fixture, and the fixture builds as the row says.
+#[test]
+fn each_row_of_the_table_of_two_languages_has_a_fixture() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let reference = fs::read_to_string(root.join("docs/reference.md")).unwrap();
+    let mut rows = std::collections::BTreeSet::new();
+    for row in reference.lines().filter(|line| line.contains("| `pair-")) {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [_, _, builds, name] = cells[..] else { panic!("{row}") };
+        let name = name.trim_matches('`');
+        let fixture = fs::read_to_string(root.join(format!("tests/apps/plans/{name}.txt"))).unwrap();
+        let (_, plan) = fixture.split_once("== plan\n").unwrap();
+        let (title, tool) = builds.split_once(", with ").unwrap_or((builds, ""));
+        assert!(plan.starts_with(&format!("{title}: ")), "{row}\n{plan}");
+        assert!(plan.contains(&format!("Build tool: {}", tool.to_lowercase())) || tool.is_empty(), "{row}\n{plan}");
+        assert!(rows.insert(name.to_owned()), "{name} is in two rows");
+    }
+    assert!(rows.len() >= 30, "{rows:?}");
+    for entry in fs::read_dir(root.join("tests/apps/plans")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let name = name.trim_end_matches(".txt");
+        assert!(!name.starts_with("pair-") || rows.contains(name), "{name} is in no row");
+    }
+}
+
 /// Each file in tests/apps/failures is the output of a failed build and its expected cause. `== built by NAME` at its
 /// head: the buildpack that built it, in place of a user's own Dockerfile.
 /// `UPDATE=1 cargo test failures_mean` writes the causes again.
@@ -158,6 +186,122 @@ fn difference(before: &str, after: &str) -> String {
     let gone = before.lines().filter(|line| !after.lines().any(|other| other == *line)).map(|line| format!("- {line}"));
     let come = after.lines().filter(|line| !before.lines().any(|other| other == *line)).map(|line| format!("+ {line}"));
     gone.chain(come).collect::<Vec<_>>().join("\n")
+}
+
+/// The directory that a static site is taken from, by what its tool's configuration says.
+#[test]
+fn the_output_of_a_static_site_is_where_its_tool_says() {
+    let build = |dependency: &str, script: &str| {
+        serde_json::json!({ "scripts": { "build": script }, "devDependencies": { dependency: "1" } }).to_string()
+    };
+    let page = ("index.html", "");
+    for (dependency, script, more, expected) in [
+        ("vite", "vite build", [page, ("x", "")], "dist"),
+        ("vite", "vite build", [page, ("vite.config.js", "build: { outDir: \"./site/html\" }")], "site/html"),
+        ("vite", "vite build", [page, ("vite.config.ts", "outDir: resolve(__dirname, '../out')")], "../out"),
+        ("vite", "vite build --outDir www", [page, ("vite.config.js", "outDir: 'other'")], "www"),
+        ("vite", "vite build", [("src/index.html", ""), ("vite.config.js", "root: 'src', outDir: '../html'")], "html"),
+        ("next", "next build", [page, ("next.config.mjs", "output: 'export', distDir: 'site'")], "site"),
+        ("next", "next build", [page, ("next.config.ts", "output: \"export\"")], "out"),
+        ("astro", "astro build", [page, ("astro.config.mjs", "outDir: './public_html'")], "public_html"),
+        ("astro", "astro check && astro build", [page, ("astro.config.ts", "")], "dist"),
+        ("@angular/core", "ng build", [page, ("angular.json", r#"{"outputPath": "dist/shop"}"#)], "dist/shop"),
+        (
+            "@angular/core",
+            "ng build",
+            [page, ("angular.json", r#"{"outputPath": {"base": "www", "browser": ""}}"#)],
+            "www",
+        ),
+        ("@angular/core", "ng build --output-path=out", [page, ("angular.json", "{}")], "out"),
+        ("@vue/cli-service", "vue-cli-service build", [page, ("vue.config.js", "outputDir: 'site'")], "site"),
+        ("@vue/cli-service", "vue-cli-service build --dest public_html", [page, ("x", "")], "public_html"),
+        ("react-scripts", "BUILD_PATH='./out' react-scripts build", [page, ("x", "")], "out"),
+        ("react-scripts", "react-scripts build", [page, (".env", "PORT=3\nBUILD_PATH=./site\n")], "site"),
+        ("react-scripts", "react-scripts build", [page, ("x", "")], "build"),
+        ("gatsby", "gatsby build", [page, ("gatsby-config.js", "")], "public"),
+        ("@docusaurus/core", "docusaurus build --out-dir=html", [page, ("x", "")], "html"),
+        ("@docusaurus/core", "docusaurus build", [page, ("x", "")], "build"),
+        ("@11ty/eleventy", "eleventy", [page, (".eleventy.js", "dir: { input: 'src', output: 'www' }")], "www"),
+        ("@11ty/eleventy", "eleventy", [page, ("eleventy.config.js", "c.setOutputDirectory('web')")], "web"),
+        ("@11ty/eleventy", "npx @11ty/eleventy --output=x", [page, ("y", "")], "x"),
+        ("@11ty/eleventy", "eleventy", [page, ("x", "")], "_site"),
+        ("parcel", "parcel build index.html --dist-dir site", [page, ("x", "")], "site"),
+        (
+            "html-webpack-plugin",
+            "webpack",
+            [("webpack.config.js", "path: path.resolve(__dirname, 'web')"), page],
+            "web",
+        ),
+        ("html-webpack-plugin", "webpack --output-path=o", [("webpack.config.js", ""), page], "o"),
+        ("vitepress", "vitepress build docs", [page, ("x", "")], "docs"),
+        ("vitepress", "vitepress build", [page, (".vitepress/config.ts", "outDir: './out'")], "out"),
+        ("@rspress/core", "rspress build", [page, ("x", "")], "doc_build"),
+        ("@rsbuild/core", "rsbuild build", [page, ("rsbuild.config.ts", "distPath: { root: 'web' }")], "web"),
+        ("hexo", "hexo generate", [page, ("_config.yml", "title: x\npublic_dir: html\n")], "html"),
+        ("nuxt", "nuxt generate", [page, ("nuxt.config.ts", "publicDir: 'web'")], "web"),
+        ("nuxt", "nuxi generate", [page, ("x", "")], ".output/public"),
+        ("expo", "expo export -p web --output-dir web", [page, ("package-lock.json", "{}")], "web"),
+        ("@sveltejs/kit", "vite build", [page, ("svelte.config.js", "adapter({ pages: 'html' })")], "html"),
+    ] {
+        let mut package = build(dependency, script);
+        if dependency == "expo" {
+            package = package.replace("\"1\"", "\"1\", \"react-native-web\": \"1\"");
+        }
+        if dependency == "@sveltejs/kit" {
+            package = package.replace("\"1\"", "\"1\", \"@sveltejs/adapter-static\": \"1\"");
+        }
+        let plan = try_plan(&[("package.json", package.as_str()), more[0], more[1]]).unwrap();
+        let collect = plan.commands.iter().find(|command| command.name == "collect");
+        let collect = collect.map(|command| command.command.as_str()).unwrap_or_default();
+        assert_eq!(collect, format!("sh .paas/collect {expected}"), "{package} {more:?}");
+    }
+}
+
+/// The apps of a source, as `paas plan --all` lists them.
+fn all(files: &[(&str, &str)]) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    for (path, content) in files {
+        let path = directory.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    let tree = Tree::directory(directory.path()).unwrap();
+    match plan_all(&tree, buildpacks()) {
+        Ok(apps) => {
+            let names = apps.iter().map(|app| format!("{:?} {:?}", app.directory, app.name.as_deref().unwrap_or("")));
+            names.collect::<Vec<_>>().join(", ")
+        }
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn all_apps_of_a_repository_are_listed() {
+    let root = ("package.json", r#"{ "workspaces": ["apps/*"] }"#);
+    let web = ("apps/web/package.json", r#"{ "name": "web", "scripts": { "start": "node ." } }"#);
+    let api = ("apps/api/package.json", r#"{ "name": "@x/api", "scripts": { "start": "node ." } }"#);
+    let library = ("apps/lib/package.json", r#"{ "name": "lib", "main": "index.js" }"#);
+    assert_eq!(all(&[root, web, api, library]), r#""apps/api" "@x/api", "apps/web" "web""#);
+    // A choice does not hide the others.
+    let chosen = ("paas.toml", "[build]\ndirectory = \"web\"\n");
+    assert_eq!(all(&[root, web, api, chosen]), r#""apps/api" "@x/api", "apps/web" "web""#);
+    let starts = ("package.json", r#"{ "workspaces": ["apps/*"], "scripts": { "start": "node ." } }"#);
+    assert_eq!(all(&[starts, web]), r#""" "", "apps/web" "web""#);
+    assert_eq!(all(&[("a/index.html", ""), ("b/c/package.json", web.1)]), r#""a" "", "b/c" """#);
+    assert_eq!(all(&[PACKAGE]), r#""" """#);
+    assert_eq!(all(&[("README.md", "")]), "no buildpack matches this repository");
+    // Only one package is left that a guess can start.
+    let small = [root, ("apps/web/package.json", "{}"), ("apps/web/index.js", "")];
+    assert_eq!(try_plan(&small).unwrap().directory.unwrap().path, "apps/web");
+}
+
+#[test]
+fn a_directory_without_a_workspace_is_the_build_context() {
+    let files = [("paas.toml", "[build]\ndirectory = \"a/b\"\n"), ("a/b/index.html", "x"), ("index.html", "y")];
+    let plan = try_plan(&files).unwrap();
+    assert_eq!((plan.context.as_deref(), plan.buildpack.as_str()), (Some("a/b"), "static"));
+    let member = [("package.json", r#"{ "workspaces": ["a/*"] }"#), ("a/b/package.json", PACKAGE.1)];
+    assert_eq!(try_plan(&member).unwrap().context, None);
 }
 
 const PACKAGE: (&str, &str) = ("package.json", r#"{ "scripts": { "start": "node server.js" } }"#);
@@ -234,7 +378,7 @@ fn mistakes_say_what_to_do() {
 
     looked for:
         dockerfile  Dockerfile
-        go          go.mod, go.work
+        go          go.mod, go.work, main.go, .godir
         php         composer.json, index.php, public/index.php, artisan
         rust        Cargo.toml
         ruby        Gemfile, config.ru, app.rb, main.rb
@@ -265,7 +409,7 @@ fn mistakes_say_what_to_do() {
 
     looked for:
         dockerfile  Dockerfile
-        go          go.mod, go.work
+        go          go.mod, go.work, main.go, .godir
         php         composer.json, index.php, public/index.php, artisan
         rust        Cargo.toml
         ruby        Gemfile, config.ru, app.rb, main.rb
@@ -422,6 +566,21 @@ fn nothing_of_a_repository_becomes_an_instruction() {
     let plan = try_plan(&[("package.json", &package)]).unwrap();
     insta::assert_snapshot!(plan.dockerfile.lines().last().unwrap(), @r#"CMD ["/bin/sh", "-c", "x\" \\ $HOME `id` {{ 7 * 7 }} # \u003c\u003cEOF\u000aRUN touch /hacked"]"#);
     assert!(!plan.dockerfile.lines().any(|line| line.starts_with("RUN touch")));
+}
+
+#[test]
+fn the_first_that_is_detected_is_the_one_that_builds() {
+    let directory = tempfile::tempdir().unwrap();
+    for (path, content) in [PACKAGE, ("app.rb", ""), ("Procfile", "web: cd . && exec ruby app.rb\n")] {
+        fs::write(directory.path().join(path), content).unwrap();
+    }
+    let tree = Tree::directory(directory.path()).unwrap();
+    let detected = buildpacks().detect(&tree).unwrap();
+    assert_eq!(detected[0].name, "ruby");
+    assert_eq!(detected[0].reason.as_deref(), Some("`ruby app.rb` in Procfile, line 1"));
+    assert_eq!(plan(&tree, buildpacks()).unwrap().buildpack, "ruby");
+    assert!(detected.iter().any(|other| other.name == "node" && other.reason.is_some()));
+    assert_eq!(detected.len(), buildpacks().names().len());
 }
 
 #[test]

@@ -37,6 +37,11 @@ pub struct Version {
 }
 
 impl Version {
+    /// Whether nothing in the source decides it.
+    pub(super) fn is_default(&self) -> bool {
+        self.source == DEFAULT
+    }
+
     /// For the log: `Node 22, from .node-version`.
     pub fn describe(&self) -> String {
         let Version { what, version, asked, source, .. } = self;

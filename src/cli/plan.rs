@@ -15,12 +15,22 @@ pub(super) struct Plan {
     /// Print only the Dockerfile
     #[arg(long)]
     dockerfile: bool,
+    /// Show each app of a repository of several
+    ///
+    /// Shows the plan of each member of a workspace that can serve or, without a workspace, of each directory. `[build]
+    /// directory` in paas.toml chooses one.
+    #[arg(long, conflicts_with = "dockerfile")]
+    all: bool,
 }
 
 impl Plan {
     /// Runs the command; `user_buildpacks` is the directory of the server's own buildpacks, which a laptop does not have.
     pub(super) fn run(self, ui: Ui, user_buildpacks: &Path) -> Result<()> {
-        let plan = buildpacks::plan(&self.dir.unwrap_or_else(|| PathBuf::from(".")), user_buildpacks)?;
+        let directory = self.dir.unwrap_or_else(|| PathBuf::from("."));
+        if self.all {
+            return ui.show(&buildpacks::plan_all(&directory, user_buildpacks)?);
+        }
+        let plan = buildpacks::plan(&directory, user_buildpacks)?;
         if self.dockerfile { ui.line(&plan.dockerfile) } else { ui.show(&plan) }
     }
 }

@@ -68,7 +68,11 @@ pub(super) fn plan(deploy: &ActiveDeploy<'_>, source: Source, commit: CommitId) 
     for warning in &plan.warnings {
         deploy.log.warn(warning);
     }
-    Ok(Planned { tree: source.tree, plan, buildpacks, commit })
+    let tree = match &plan.context {
+        Some(directory) => source.tree.below(directory),
+        None => source.tree,
+    };
+    Ok(Planned { tree, plan, buildpacks, commit })
 }
 
 /// The path of the Procfile. One that is set for the app must be there; one that is set for all apps may not be for each.
@@ -77,7 +81,9 @@ fn procfile(deploy: &ActiveDeploy<'_>, tree: &Tree, set: &[Override]) -> Result<
         return Ok(property::PROCFILE_PATH.default.words().to_owned());
     };
     let path = row.value.strip_prefix("./").unwrap_or(&row.value);
-    if row.scope == Scope::App && tree.read_text(path)?.is_none() {
+    // It is a path from the directory of the app, which the plan finds.
+    let is_there = tree.files().iter().any(|entry| entry.path.ends_with(path));
+    if row.scope == Scope::App && !is_there {
         return Err(Error::Source(SourceError::Unbuildable {
             message: format!("there is no file {path} in the repository, which procfile-path names"),
             hint: format!(

@@ -1,12 +1,10 @@
-//! Cutting a release: image, config snapshot, process types. One transaction; never changed after it. And the release
-//! command, which runs once for a new image before anything of it starts.
+//! Cutting a release: image, config snapshot, process types. One transaction; never changed after it.
 
 use super::{
     build::Built,
     deployment::ActiveDeploy,
     edited::edited,
     given::{self, Given},
-    tasks::{self, Tasks},
 };
 use crate::{
     Error, Result, clock,
@@ -26,7 +24,7 @@ pub(super) struct Prepared {
     pub release: Release,
     pub config: ConfigMap,
     pub changes: Changes,
-    release_command: Option<String>,
+    pub release_command: Option<String>,
 }
 
 /// What changes with the switch, in the same commit, beside the release that serves.
@@ -200,18 +198,6 @@ fn pending_config(deploy: &ActiveDeploy<'_>) -> Result<(ConfigMap, Vec<Override>
     let config = deploy.instance.config(deploy.app.id)?;
     let overrides = deploy.instance.read(|tables| tables.overrides(deploy.app.id))?;
     Ok((config, overrides))
-}
-
-/// Runs the release command, if there is one, in a container of its own with the release's config. What it prints goes
-/// to the log as it comes.
-///
-/// # Errors
-/// `DeployError::ReleaseCommand` where it exits other than with 0.
-pub(super) async fn run_command(deploy: &ActiveDeploy<'_>, prepared: Prepared, tasks: &Tasks) -> Result<Prepared> {
-    if let Some(command) = &prepared.release_command {
-        tasks::release_command(deploy, &prepared.release, &prepared.config, command, tasks).await?;
-    }
-    Ok(prepared)
 }
 
 /// What a release is made from, beside config and settings.

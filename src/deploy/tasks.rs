@@ -135,25 +135,20 @@ pub(super) async fn predeploy(deploy: &ActiveDeploy<'_>, mut prepared: Prepared,
     Ok(prepared)
 }
 
-/// Runs the release command, with the release's config. What it prints goes to the log as it comes.
+/// Runs the release command, if there is one, with the release's config. What it prints goes to the log as it comes.
 ///
 /// # Errors
 /// `DeployError::ReleaseCommand` where it exits other than with 0.
-pub(super) async fn release_command(
-    deploy: &ActiveDeploy<'_>,
-    release: &Release,
-    config: &ConfigMap,
-    command: &str,
-    tasks: &Tasks,
-) -> Result<()> {
+pub(super) async fn release_command(deploy: &ActiveDeploy<'_>, prepared: Prepared, tasks: &Tasks) -> Result<Prepared> {
+    let Some(command) = &prepared.release_command else { return Ok(prepared) };
     deploy.log.step("Running the release command");
-    let ended = run(deploy, release, config, command, None).await?;
+    let ended = run(deploy, &prepared.release, &prepared.config, command, None).await?;
     if let Some((code, said)) = ended
         && code != 0
     {
         return Err(tasks.explained(DeployError::ReleaseCommand { code }, ProcessType::RELEASE, &said).into());
     }
-    Ok(())
+    Ok(prepared)
 }
 
 /// Runs the scripts that follow the switch. The release serves already: one that fails is said, and changes nothing.

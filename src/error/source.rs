@@ -47,6 +47,22 @@ pub enum SourceError {
         /// What to add.
         hint: String,
     },
+    /// Nothing says what to run.
+    #[error("nothing to run: {why}")]
+    NothingToRun {
+        /// Where the buildpack looked.
+        why: String,
+    },
+    /// Directories that can be built, and nothing says which.
+    #[error("{message}")]
+    SeveralApps {
+        /// What is the matter.
+        message: String,
+        /// The directories, a line each.
+        apps: String,
+        /// The first of them.
+        first: String,
+    },
     /// A `buildpack.toml` that asks for what cannot be.
     #[error("{message}")]
     Buildpack {
@@ -75,6 +91,18 @@ impl SourceError {
                 "add one of the files above, or a Dockerfile; `paas plan` shows on your machine what would be built",
             )
             .short("nothing to build"),
+            SourceError::NothingToRun { .. } => Advice::new(
+                Kind::App,
+                "write a file named Procfile with a line such as `web: COMMAND`, where COMMAND listens on $PORT",
+            ),
+            SourceError::SeveralApps { first, .. } => Advice::new(
+                Kind::App,
+                format!(
+                    "write `directory = \"{first}\"` under [build] in paas.toml, or another of these; `paas plan --all` \
+                     shows each"
+                ),
+            )
+            .short("nothing says which app to build"),
             SourceError::Buildpack { .. } => Advice::new(Kind::App, "correct the buildpack's buildpack.toml"),
             SourceError::BuildpackFolder { .. } => {
                 Advice::new(Kind::App, "correct the buildpack's folder, or remove it")
@@ -87,10 +115,12 @@ impl SourceError {
             SourceError::NothingDetected { looked_for, found } => {
                 Some(format!("looked for:\n{looked_for}\n\nfound: {found}"))
             }
+            SourceError::SeveralApps { apps, .. } => Some(apps.clone()),
             SourceError::Unreadable { .. }
             | SourceError::Submodule { .. }
             | SourceError::File { .. }
             | SourceError::Unbuildable { .. }
+            | SourceError::NothingToRun { .. }
             | SourceError::Buildpack { .. }
             | SourceError::BuildpackFolder { .. } => None,
         }

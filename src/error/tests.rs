@@ -26,7 +26,8 @@ variants! {
     UsageError: Command Settings NotConfirmed KeyMalformed KeyPrivate;
     AccessError: Unknown Lacks OnlyHere;
     PushError: WrongBranch Refused NoApp;
-    SourceError: Unreadable Submodule File NothingDetected Unbuildable Buildpack BuildpackFolder;
+    SourceError: Unreadable Submodule File NothingDetected Unbuildable NothingToRun SeveralApps Buildpack
+        BuildpackFolder;
     DeployError: Build AppExited ReleaseCommand Script VariablesMissing Explained NeverHealthy Busy AppLocked Stopped Died NoWayBack NoFormerRelease
         NotRunning ChecksFailed NotCancelable NotStarted NeverDeployed NothingDeployed;
     EngineError: Unavailable Lost NoSpace Failed SubnetTaken AddressTaken Unsupported ImagePull;
@@ -111,7 +112,7 @@ fn of_pushes() -> [PushError; 3] {
     ]
 }
 
-fn of_source() -> [SourceError; 8] {
+fn of_source() -> [SourceError; 10] {
     let file = |line| SourceError::File {
         file: "paas.toml".into(),
         line,
@@ -129,6 +130,12 @@ fn of_source() -> [SourceError; 8] {
         file(None),
         SourceError::NothingDetected { looked_for: "    static      index.html".into(), found: "a.txt".into() },
         SourceError::Unbuildable { message: "nothing to run".into(), hint: "write a Procfile".into() },
+        SourceError::NothingToRun { why: "package.json has no start script".into() },
+        SourceError::SeveralApps {
+            message: "several apps can serve, and nothing says which to build".into(),
+            apps: "    apps/api    Node, named api\n    apps/web    Node, named web".into(),
+            first: "apps/api".into(),
+        },
         SourceError::Buildpack { message: "a buildpack has a malformed glob: [".into() },
         SourceError::BuildpackFolder { message: "the buildpack x is malformed: it has no buildpack.toml".into() },
     ]

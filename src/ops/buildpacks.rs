@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     Error, Result,
-    buildpack::{self, BuildPlan, Buildpacks, Detected, Origin, ProcessSource, Shown},
+    buildpack::{self, AppDirectory, AppPlan, BuildPlan, Buildpacks, Detected, Origin, ProcessSource, Shown},
     context::Context,
     error::Thing,
     model::{self, property},
@@ -120,6 +120,42 @@ pub fn plan(directory: &Path, user_buildpacks: &Path) -> Result<BuildPlan> {
     Ok(plan.with_arguments(&model::rev_names(property::REV_ENV_VAR.default.words())?))
 }
 
+/// The plans of all apps in a directory.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub struct AppPlans(pub Vec<AppPlan>);
+
+impl Show for AppPlans {
+    fn text(&self) -> Text {
+        let table = Text::table(
+            ["DIRECTORY", "NAME", "BUILDPACK", "WEB"],
+            self.0.iter().map(|AppPlan { directory, name, plan }| {
+                let web = plan.processes.iter().find(|spec| spec.process.is_web());
+                let command =
+                    web.map(|spec| spec.command.clone().unwrap_or_else(|| super::apps::IMAGE_COMMAND.to_owned()));
+                [
+                    if directory.is_empty() { ".".to_owned() } else { directory.clone() },
+                    name.clone().unwrap_or_default(),
+                    plan.title.clone(),
+                    command.unwrap_or_default(),
+                ]
+            }),
+        );
+        let plans = self.0.iter().map(|app| app.plan.text());
+        Text::Parts([table].into_iter().chain(plans).collect())
+    }
+}
+
+/// Plans the builds of all apps in a directory of this machine. Needs no instance.
+///
+/// # Errors
+/// As [`plan`], if there are none.
+pub fn plan_all(directory: &Path, user_buildpacks: &Path) -> Result<AppPlans> {
+    check_directory(directory, "plan --all")?;
+    let buildpacks = Buildpacks::load(Some(user_buildpacks))?;
+    Ok(AppPlans(buildpack::plan_all(&Tree::directory(directory)?, &buildpacks)?))
+}
+
 fn check_directory(directory: &Path, command: &str) -> Result<()> {
     if directory.is_dir() {
         return Ok(());
@@ -143,6 +179,12 @@ impl Show for BuildPlan {
             self.origin.explain(&self.reason),
             change(&self.origin),
         ]];
+        decisions.extend(self.directory.as_ref().map(|directory| {
+            let AppDirectory { path, name, source } = directory;
+            let name = name.as_ref().filter(|name| *name != path).map(|name| format!(" ({name})")).unwrap_or_default();
+            let change = "[build] directory = \"DIRECTORY\"".to_owned();
+            ["Directory".to_owned(), format!("{path}{name}"), source.clone(), change]
+        }));
         decisions.extend(self.choices.iter().map(|choice| {
             let source = choice.origin.explain(&choice.source);
             [choice.what.clone(), choice.option.clone(), source, change(&choice.origin)]

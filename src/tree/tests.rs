@@ -179,6 +179,33 @@ fn files_are_read_through_links_that_stay_within() {
 }
 
 #[test]
+fn a_directory_is_a_source_of_its_own() {
+    let bare = Bare::new();
+    let inner = bare.tree(&[
+        ("100644", "b", bare.blob(b"b")),
+        ("120000", "near", bare.blob(b"b")),
+        ("120000", "out", bare.blob(b"../a")),
+    ]);
+    let commit = bare.commit(bare.tree(&[
+        ("100644", "a", bare.blob(b"a")),
+        ("40000", "dir", bare.tree(&[("40000", "sub", inner)])),
+        ("100644", "dir-b", bare.blob(b"")),
+    ]));
+    let tree = Tree::commit(bare.path(), commit, &Submodules::default()).unwrap().below("dir/sub");
+    let paths: Vec<_> = tree.files().iter().map(|entry| entry.path.display().to_string()).collect();
+    assert_eq!(paths, ["b", "near", "out"]);
+    assert_eq!(tree.read_text("near").unwrap().as_deref(), Some("b"));
+    assert!(!tree.exists("out") && !tree.exists("a"));
+    assert!(tree.below("nothing").files().is_empty());
+    assert!(listing(&tar_of(&tree, &[], &DockerIgnore::none())).contains("\"b\""));
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir_all(directory.path().join("x/y")).unwrap();
+    fs::write(directory.path().join("x/y/z"), "z").unwrap();
+    let tree = Tree::directory(directory.path()).unwrap().below("x").below("y");
+    assert_eq!(tree.read_text("z").unwrap().as_deref(), Some("z"));
+}
+
+#[test]
 fn a_file_of_any_size_is_in_the_context_a_second_time() {
     let bare = Bare::new();
     let tool = bare.tree(&[("100644", "tool.js", bare.blob(&vec![b' '; 3 * READ_LIMIT as usize]))]);
