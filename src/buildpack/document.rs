@@ -141,7 +141,7 @@ pub(super) fn toml_key<'a>(document: &'a toml::Table, key: &str) -> Option<&'a t
 }
 
 /// The value at a JSON pointer. Beside keys, a part of it can be `[KEY=TEXT]`: the object itself if its `KEY` is `TEXT`,
-/// or the first such object of a list; or `[0]`: the first item of a list, or what is no list itself. Many manifests
+/// or the first such object of a list; or `[0]`: the first item of a list, or a value that is not a list. Many manifests
 /// accept both one object and a list of them.
 pub(super) fn pointed<'a>(document: &'a serde_json::Value, pointer: &str) -> Option<&'a serde_json::Value> {
     let mut value = document;

@@ -19,7 +19,7 @@ use crate::Result;
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum Extractor {
-    /// The first line of a file that is neither blank nor a `#` comment. A comment after it is cut off.
+    /// The first line of a file that is neither blank nor a `#` comment. Without the comment after it.
     Line(String),
     /// A string or number in a JSON file, by a pointer (see `document::pointed`); with `regex`, its first group. If
     /// `file` is a pattern, it finds nothing unless exactly one of the files has it.
