@@ -38,7 +38,8 @@ impl Range {
         if let Some(intervals) = in_brackets(text) {
             return Some(Range(intervals));
         }
-        let text = text.replace(" or ", "||").replace(" and ", ",").replace("||", "|");
+        // Some files have each bound in quotes of its own.
+        let text = text.replace(['"', '\''], " ").replace(" or ", "||").replace(" and ", ",").replace("||", "|");
         let mut intervals = Vec::new();
         for alternative in text.split('|') {
             intervals.extend(conjunction(alternative)?);

@@ -132,7 +132,8 @@ fn outputs(plan: &BuildPlan) -> Vec<String> {
     let collected = words.map(str::to_owned);
     let copied = plan.dockerfile.lines().filter_map(|line| line.strip_prefix("COPY "));
     let copied = copied.flat_map(|line| line.split(['"', '[', ']', ',', ' ']).map(str::to_owned).collect::<Vec<_>>());
-    let folder = |path: String| path.trim_start_matches("./").trim_end_matches('/').trim_matches('\'').to_owned();
+    let folder =
+        |path: String| path.trim_start_matches("./").trim_end_matches('/').trim_matches(['\'', '(', ')']).to_owned();
     collected.chain(copied).map(folder).filter(|path| !path.is_empty()).collect()
 }
 
