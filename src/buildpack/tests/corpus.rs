@@ -10,7 +10,7 @@ use super::*;
 /// A repository and what is right for it.
 ///
 /// `# ...` says what it is like, `# wrong today: REASON` that its plan is known to be wrong; `-- PATH` begins a file
-/// (`-- PATH repeated to N bytes` one whose lines are repeated), `== right` the lines `KEY: PATTERN`, all of which hold.
+/// (`-- PATH repeated to N bytes` one whose lines are repeated), `== right` the lines `KEY: PATTERN`, which all hold.
 struct Repository {
     name: String,
     known_wrong: bool,
@@ -93,7 +93,7 @@ fn miss(plan: &BuildPlan, all: &str, key: &str, value: &str) -> Option<String> {
         }
         "says" => vec![all.to_owned()],
         "refused" => Vec::new(),
-        _ => panic!("{key:?} is no key"),
+        _ => panic!("{key:?} is not a key"),
     };
     let holds = is.iter().any(|text| match noun {
         "buildpack" => text == value,
@@ -141,10 +141,9 @@ fn found(pattern: &str, text: &str) -> bool {
     Regex::new(pattern).unwrap_or_else(|error| panic!("{error}")).is_match(text)
 }
 
-/// The misses are exactly those that say `# wrong today: REASON`: who mends one takes the line out.
-/// `cargo test corpus -- --nocapture` prints the share.
+/// The misses are exactly those that say `# wrong today: REASON`; that line goes when a plan becomes right. At least 95 of
+/// 100 plans are right.
 #[test]
-#[expect(clippy::print_stdout, reason = "the share is what is asked for")]
 fn the_corpus_is_planned_right_but_for_what_is_known_to_be_wrong() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/apps/corpus");
     let mut paths: Vec<_> = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -164,6 +163,6 @@ fn the_corpus_is_planned_right_but_for_what_is_known_to_be_wrong() {
         right += usize::from(misses.is_empty());
         missed.push_str(if misses.is_empty() { "" } else { &text });
     }
-    println!("{missed}{right} of {} repositories are planned right", repositories.len());
     assert!(unexpected.is_empty(), "{right} of {}:\n{unexpected}", repositories.len());
+    assert!(right * 100 >= repositories.len() * 95, "{right} of {}:\n{missed}", repositories.len());
 }
