@@ -105,7 +105,7 @@ fn both_doors_give_the_same_answer_and_the_same_exit_code() {
         ("apps:info", 2),
         ("apps:list --colour", 2),
         ("apps:create blog", 4),
-        ("apps:create www", 2),
+        ("apps:create paas", 2),
         ("config:show blog --reveal", 0),
         ("config:get blog A", 0),
         ("config:get blog B", 3),
