@@ -11,7 +11,7 @@ use super::{
     paas_toml::{self, PAAS_TOML, PaasToml, is_directory},
     plan::{BuildPlan, Membership, Part, Roots, plan_part},
     procfile::PROCFILE,
-    scope::Scope,
+    scope::{Index, Scope},
     workspace::Member,
 };
 use crate::{Error, Result, error::SourceError, tree::Tree};
@@ -227,7 +227,7 @@ impl<'a> Repository<'a> {
         });
         let memberships = memberships.collect();
         let paas_toml = own.unwrap_or(&self.paas_toml);
-        Part { repository: self.tree, tree, directory, paas_toml, memberships }
+        Part { repository: self.tree, tree, directory, paas_toml, memberships, index: Index::default() }
     }
 
     /// Two files that both set something would leave one of them without effect.

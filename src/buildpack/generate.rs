@@ -41,6 +41,7 @@ pub struct BuildCommand {
 pub(super) const COMMAND: &str = "\"COMMAND\"";
 
 /// A Dockerfile, and all files that are added to the build context, including itself.
+#[derive(Default)]
 pub(super) struct Generated {
     pub path: String,
     pub text: String,

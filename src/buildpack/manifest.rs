@@ -1,4 +1,7 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::OnceLock,
+};
 
 use serde::Deserialize;
 
@@ -11,7 +14,7 @@ use super::{
     version::VersionRule,
     workspace::WorkspaceRule,
 };
-use crate::model::ProcessType;
+use crate::{Result, model::ProcessType, tree::DockerIgnore};
 
 /// The content of a `buildpack.toml`.
 #[derive(Debug, Deserialize)]
@@ -70,6 +73,9 @@ pub(super) struct Manifest {
     /// Patterns of `.dockerignore` that come before the repository's own.
     #[serde(default)]
     pub ignore: Vec<String>,
+    /// These patterns, read once.
+    #[serde(skip)]
+    ignored: OnceLock<DockerIgnore>,
     /// What a workspace of several packages is, and what its members share.
     pub workspace: Option<WorkspaceRule>,
     /// Whether it can serve the directory that `[build] static` names.
@@ -207,6 +213,18 @@ pub(super) struct Note {
 }
 
 impl Manifest {
+    /// What it ignores.
+    ///
+    /// # Errors
+    /// [`Error::Source`](crate::Error::Source) if a pattern is malformed.
+    pub fn ignored(&self) -> Result<&DockerIgnore> {
+        if let Some(ignored) = self.ignored.get() {
+            return Ok(ignored);
+        }
+        let ignored = DockerIgnore::parse("buildpack.toml", &self.ignore.join("\n"))?;
+        Ok(self.ignored.get_or_init(|| ignored))
+    }
+
     /// What it looks for, in words.
     pub fn looked_for(&self) -> String {
         let words = || self.detect.iter().map(Predicate::looked_for).filter(|words| !words.is_empty());

@@ -22,7 +22,7 @@ use super::{
     packages::SystemPackages,
     procfile::{self, PROCFILE, known_words},
     runs::Lines,
-    scope::{Scope, Within},
+    scope::{Index, Scope, Within},
     version::Version,
     workspace::Member,
 };
@@ -212,9 +212,12 @@ pub(super) struct Part<'a> {
     pub paas_toml: &'a PaasToml,
     /// The workspace of each buildpack that it is a member of.
     pub memberships: Vec<Membership<'a>>,
+    /// Its files, put in order once for all buildpacks.
+    pub index: Index<'a>,
 }
 
 /// That a directory is a member of a workspace.
+#[derive(Clone, Copy)]
 pub(super) struct Membership<'a> {
     /// The buildpack's name.
     pub buildpack: &'a str,
@@ -231,7 +234,7 @@ impl<'a> Part<'a> {
     /// The part as a buildpack sees it. Which members it needs is not known yet.
     fn scope(&self, buildpack: &'a Buildpack, today: &'a str, roots: &Roots<'a>) -> Scope<'a> {
         let mut scope = Scope::new(self.tree, &buildpack.manifest, self.paas_toml, today);
-        scope.directory = self.directory;
+        (scope.directory, scope.index) = (self.directory, Rc::clone(&self.index));
         if let Some(membership) = self.memberships.iter().find(|membership| membership.buildpack == buildpack.name) {
             let known = roots.borrow().get(&buildpack.name).cloned();
             let root = match known {
@@ -266,7 +269,11 @@ pub(super) fn plan_part<'a>(
     let own = part.paas_toml.build.buildpack.as_ref().and_then(|(name, line)| Some((folder(name)?, *line)));
     let Some((folder, line)) = own else { return plan_with(part, buildpacks, chosen, roots) };
     let with_own = own_buildpack(part.tree, buildpacks, folder, line)?;
-    plan_with(part, &with_own, chosen, &Roots::default())
+    // The same part, for as long as these buildpacks live.
+    let Part { repository, tree, directory, paas_toml, .. } = *part;
+    let (memberships, index) = (part.memberships.clone(), Index::default());
+    let part = Part { repository, tree, directory, paas_toml, memberships, index };
+    plan_with(&part, &with_own, chosen, &Roots::default())
 }
 
 fn plan_with<'a>(
@@ -335,6 +342,7 @@ fn plan_with<'a>(
         _ => (None, part.repository),
     };
     let (generated, ignore) = match &manifest.dockerfile {
+        _ if chosen.is_none() => (Generated::default(), DockerIgnore::none()),
         Some(default) => {
             let (path, text) = own_dockerfile(tree, paas_toml, default)?;
             // The build of a member needs what it shares with the others.
@@ -350,7 +358,9 @@ fn plan_with<'a>(
             (generate(&scope, buildpacks, buildpack, &ignore, command)?, ignore)
         }
     };
-    notes.extend(lfs::check(context.1, &ignore, paas_toml)?);
+    if chosen.is_some() {
+        notes.extend(lfs::check(context.1, &ignore, paas_toml)?);
+    }
     let Generated {
         path: dockerfile_path,
         text: dockerfile,
@@ -401,16 +411,19 @@ fn plan_with<'a>(
     let AppJson { variables, scripts, warnings: of_app_json, .. } = app_json;
     warnings.extend(of_app_json);
     let release = release_command.as_deref().map(|line| (ProcessType::RELEASE, line));
-    let flawed_scripts = line_ends::check(
-        tree,
-        &ignore,
-        &line_ends::Commands {
-            processes: &processes,
-            tasks: release.into_iter().chain(scripts.named()).collect(),
-            dockerfile: &dockerfile,
-            is_own: manifest.dockerfile.is_some(),
-        },
-    )?;
+    let check_scripts = || {
+        line_ends::check(
+            tree,
+            &ignore,
+            &line_ends::Commands {
+                processes: &processes,
+                tasks: release.into_iter().chain(scripts.named()).collect(),
+                dockerfile: &dockerfile,
+                is_own: manifest.dockerfile.is_some(),
+            },
+        )
+    };
+    let flawed_scripts = if chosen.is_some() { check_scripts()? } else { Vec::new() };
     warnings.extend(flawed_scripts.iter().filter(|script| !script.used_by.is_empty()).map(FlawedScript::warning));
 
     let directory = (!part.directory.is_empty()).then(|| AppDirectory {
@@ -885,7 +898,7 @@ fn own_dockerfile(tree: &Tree, paas_toml: &PaasToml, default: &str) -> Result<(S
 /// The files left out of the build context: the buildpack's patterns, then the repository's. The Dockerfile always
 /// stays.
 fn ignore(tree: &Tree, buildpack: &Buildpack, dockerfile_path: &str) -> Result<DockerIgnore> {
-    let defaults = DockerIgnore::parse("buildpack.toml", &buildpack.manifest.ignore.join("\n"))?;
+    let defaults = buildpack.manifest.ignored()?.clone();
     let own = format!("{dockerfile_path}.dockerignore");
     let file = if tree.exists(&own) { own.as_str() } else { ".dockerignore" };
     let patterns = match tree.read_text(file)? {

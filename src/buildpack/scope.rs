@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    tree::{DockerIgnore, Entry, NAMED_LIMIT, Tree},
+    tree::{Entry, NAMED_LIMIT, Tree},
 };
 
 /// The largest file that is read if a pattern finds it, in bytes.
@@ -39,8 +39,8 @@ pub(super) struct Scope<'a> {
     pub paas_toml: &'a PaasToml,
     /// Today's date, as `2026-11-21`: versions reach their end of life.
     pub today: &'a str,
-    /// All files except those that the buildpack ignores.
-    files: OnceCell<Files<'a>>,
+    /// All files, for all buildpacks that see this source.
+    pub index: Index<'a>,
     /// The files that match a pattern, those nearer to the root first.
     matching: RefCell<HashMap<String, Rc<[&'a Entry]>>>,
     texts: RefCell<HashMap<PathBuf, Text>>,
@@ -72,6 +72,9 @@ pub(super) struct Within<'a> {
 /// The limit within which a file was read, and what was read.
 type Text = (u64, Option<Rc<str>>);
 
+/// The files of a source in order, once they are needed.
+pub(super) type Index<'a> = Rc<OnceCell<Files<'a>>>;
+
 /// Why something holds; `None` if it does not.
 pub(super) type Answer = Option<String>;
 
@@ -92,7 +95,7 @@ impl<'a> Scope<'a> {
             manifest,
             paas_toml,
             today,
-            files: OnceCell::new(),
+            index: Index::default(),
             matching: RefCell::default(),
             texts: RefCell::default(),
             jsons: RefCell::default(),
@@ -107,15 +110,10 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// The files, read when they are first asked for: a large source has many, and most buildpacks look at few of them.
-    fn files(&self) -> Result<&Files<'a>> {
-        if let Some(files) = self.files.get() {
-            return Ok(files);
-        }
-        let ignore = DockerIgnore::parse("buildpack.toml", &self.manifest.ignore.join("\n"))?;
-        let mut matcher = ignore.matcher();
-        let files = self.tree.files().iter().filter(|entry| !matcher.excludes(&entry.path)).collect();
-        Ok(self.files.get_or_init(|| Files::new(files)))
+    /// The files, put in order when a pattern first asks for them: a large source has many, and most buildpacks look at
+    /// few of them.
+    fn files(&self) -> &Files<'a> {
+        self.index.get_or_init(|| Files::new(self.tree.files().iter().collect()))
     }
 
     /// The same source, seen by a buildpack that builds a part of it for this one.
@@ -169,17 +167,20 @@ impl<'a> Scope<'a> {
     /// The files that match: those of the first pattern before those of the second, and within a pattern those nearer
     /// to the root first.
     pub fn matching(&self, patterns: &Patterns) -> Result<Vec<&'a Entry>> {
-        let files = self.files()?;
+        let mut ignored = self.manifest.ignored()?.matcher();
         let mut matching: Vec<&Entry> = Vec::new();
         for (path, glob) in patterns.patterns()? {
             let Some(glob) = glob else {
-                matching.extend(files.at(Path::new(self.stand_in(path))));
+                let (files, path) = (self.tree.files(), Path::new(self.stand_in(path)));
+                let found = files.binary_search_by(|entry| entry.path.as_path().cmp(path)).ok();
+                matching.extend(found.map(|index| &files[index]).filter(|entry| !ignored.excludes(&entry.path)));
                 continue;
             };
             let known = self.matching.borrow().get(path).cloned();
             let some = known.unwrap_or_else(|| {
-                let candidates = files.candidates(path).iter().copied();
-                let mut some: Vec<&Entry> = candidates.filter(|entry| glob.is_match(&entry.path)).collect();
+                let candidates = self.files().candidates(path).iter().copied();
+                let is_match = |entry: &&Entry| glob.is_match(&entry.path) && !ignored.excludes(&entry.path);
+                let mut some: Vec<&Entry> = candidates.filter(is_match).collect();
                 some.sort_by_key(|entry| entry.path.components().count());
                 let some: Rc<[&Entry]> = some.into();
                 self.matching.borrow_mut().insert(path.to_owned(), Rc::clone(&some));
@@ -343,7 +344,7 @@ impl<'a> Scope<'a> {
 }
 
 /// Files in the order of their paths, and how to find those of a name without a look at each.
-struct Files<'a> {
+pub(super) struct Files<'a> {
     all: Vec<&'a Entry>,
     /// By file name, and by what follows the last dot of it.
     by_name: HashMap<&'a [u8], Vec<&'a Entry>>,
@@ -364,10 +365,6 @@ impl<'a> Files<'a> {
             by_depth.entry(entry.path.components().count()).or_insert_with(Vec::new).push(*entry);
         }
         Files { all, by_name, by_extension, by_depth }
-    }
-
-    fn at(&self, path: &Path) -> Option<&'a Entry> {
-        self.all.binary_search_by(|entry| entry.path.as_path().cmp(path)).ok().map(|index| self.all[index])
     }
 
     /// The files that a pattern can match, and others: the shortest list that its text leads to.
