@@ -1,0 +1,321 @@
+//! Every property there is: a row each.
+
+use super::{Default, Effect, Noun, Property, Scopes, Value};
+use crate::model::{Right, value};
+
+const SERVER: Scopes = Scopes { global: true, app: false, process: false };
+const APPS: Scopes = Scopes { global: true, app: true, process: false };
+const PROCESSES: Scopes = Scopes { global: true, app: true, process: true };
+/// What fits one program, so that it cannot be meant for all apps.
+const OWN: Scopes = Scopes { global: false, app: true, process: true };
+
+/// A property of the server that may change while it runs.
+const OF_SERVER: Property = Property {
+    noun: Noun::Server,
+    name: "",
+    scopes: SERVER,
+    default: Default::Depends(""),
+    about: "",
+    parse: value::text,
+    effect: Effect::Nothing,
+    right: |_| Right::Administer,
+    secret: false,
+};
+const OF_APP: Property = Property { noun: Noun::Apps, scopes: APPS, right: |_| Right::Change, ..OF_SERVER };
+const OF_CHECK: Property = Property { noun: Noun::Checks, scopes: OWN, effect: Effect::Restart, ..OF_APP };
+const OF_PROCESS: Property = Property { noun: Noun::Ps, scopes: PROCESSES, effect: Effect::Restart, ..OF_APP };
+
+/// Makes each property a static of its own, for the code that reads it, and all of them a list.
+macro_rules! properties {
+    ($($(#[$doc:meta])* $name:ident = $property:expr;)*) => {
+        $($(#[$doc])* pub static $name: Property = $property;)*
+
+        /// Every property there is.
+        pub static ALL: &[&Property] = &[$(&$name),*];
+    };
+}
+
+properties! {
+    /// The branch that deploys.
+    DEPLOY_BRANCH = Property {
+        name: "deploy-branch",
+        default: Default::Depends("the branch of the first push"),
+        about: "the branch whose push deploys",
+        parse: value::branch,
+        ..OF_APP
+    };
+    /// The variables that hold the commit.
+    REV_ENV_VAR = Property {
+        name: "rev-env-var",
+        default: Default::Is("GIT_REV,SOURCE_VERSION"),
+        about: "the variables that hold the commit while an app is built and while it runs; or none",
+        parse: value::variables,
+        effect: Effect::Restart,
+        ..OF_APP
+    };
+    /// Releases that keep their image.
+    KEEP_IMAGES = Property {
+        name: "keep.images",
+        default: Default::Is("5"),
+        about: "how many good releases of an app keep their image, so that it can be rolled back to: at least 1",
+        parse: |text| value::number(text, 1..=1000),
+        ..OF_APP
+    };
+    /// Release rows.
+    KEEP_RELEASES = Property {
+        name: "keep.releases",
+        default: Default::Is("1000"),
+        about: "how many releases of an app stay listed; those that can be rolled back to always do",
+        parse: |text| value::number(text, 1..=1_000_000),
+        ..OF_APP
+    };
+    /// Deploys.
+    KEEP_OPERATIONS = Property {
+        name: "keep.operations",
+        default: Default::Is("1000"),
+        about: "how many operations of an app, such as deploys, stay listed",
+        parse: |text| value::number(text, 1..=1_000_000),
+        ..OF_APP
+    };
+    /// Logs of deploys.
+    KEEP_DEPLOY_LOGS = Property {
+        name: "keep.deploy-logs",
+        default: Default::Is("100"),
+        about: "how many deploys of an app keep their log",
+        parse: |text| value::number(text, 1..=1_000_000),
+        ..OF_APP
+    };
+    /// The last lines of a container.
+    KEEP_FORMER_LINES = Property {
+        name: "keep.former-lines",
+        default: Default::Is("2000"),
+        about: "how many of its last lines a container leaves behind for `paas logs`",
+        parse: |text| value::number(text, 0..=1_000_000),
+        ..OF_APP
+    };
+    /// The log of containers that are gone.
+    KEEP_FORMER_LOG = Property {
+        name: "keep.former-log",
+        default: Default::Is("4m"),
+        about: "how much of the logs of an app's former containers is kept, such as 4m or 1g",
+        parse: |text| value::bytes(text, 1 << 16),
+        ..OF_APP
+    };
+
+    /// What is asked.
+    CHECK_TYPE = Property {
+        name: "type",
+        default: Default::Depends("command if one is set, http for web or with a port, else up"),
+        about: "what is asked: http, tcp (a connection), command, or up (that it stays up)",
+        parse: |text| value::one_of(text, &["http", "tcp", "command", "up"]),
+        ..OF_CHECK
+    };
+    /// The path asked for over HTTP.
+    CHECK_PATH = Property {
+        name: "path",
+        default: Default::Depends("/, and any answer below 500"),
+        about: "the path requested over HTTP; one that is set must answer 2xx",
+        parse: value::path,
+        ..OF_CHECK
+    };
+    /// The port asked.
+    CHECK_PORT = Property {
+        name: "port",
+        default: Default::Depends("the port of the web process"),
+        about: "the port to connect to",
+        parse: |text| value::number(text, 1..=65_535),
+        ..OF_CHECK
+    };
+    /// The status that is healthy.
+    CHECK_STATUS = Property {
+        name: "status",
+        default: Default::Depends("2xx of a path that is set, else below 500"),
+        about: "the HTTP status that is healthy, such as 401",
+        parse: value::status,
+        ..OF_CHECK
+    };
+    /// What the answer must contain.
+    CHECK_TEXT = Property {
+        name: "text",
+        default: Default::Depends("any"),
+        about: "a text that the answer must contain",
+        ..OF_CHECK
+    };
+    /// Headers of the request.
+    CHECK_HEADERS = Property {
+        name: "headers",
+        default: Default::Depends("none"),
+        about: "headers of the request: `Name: value; Other: value`",
+        parse: |text| value::headers(text).map(|_| Value::Text(text.to_owned())),
+        secret: true,
+        ..OF_CHECK
+    };
+    /// A command inside the container.
+    CHECK_COMMAND = Property {
+        name: "command",
+        default: Default::Depends("none"),
+        about: "a command line run inside the container that exits with 0",
+        ..OF_CHECK
+    };
+    /// Time to become healthy.
+    CHECK_TIMEOUT = Property {
+        name: "timeout",
+        scopes: PROCESSES,
+        default: Default::Is("60s"),
+        about: "how long a new container may take to become healthy",
+        parse: |text| value::seconds(text, 1),
+        ..OF_CHECK
+    };
+    /// Time of one try.
+    CHECK_TRY_TIMEOUT = Property {
+        name: "try-timeout",
+        scopes: PROCESSES,
+        default: Default::Is("5s"),
+        about: "how long one try may take",
+        parse: |text| value::seconds(text, 1),
+        ..OF_CHECK
+    };
+    /// Time before the first try.
+    CHECK_INITIAL_DELAY = Property {
+        name: "initial-delay",
+        scopes: PROCESSES,
+        default: Default::Is("0s"),
+        about: "how long a new container is left alone before the first try",
+        parse: |text| value::seconds(text, 0),
+        ..OF_CHECK
+    };
+    /// Time between checks of a container that serves.
+    CHECK_INTERVAL = Property {
+        name: "interval",
+        scopes: PROCESSES,
+        default: Default::Is("10s"),
+        about: "the time between checks of a container that serves",
+        parse: |text| value::seconds(text, 1),
+        ..OF_CHECK
+    };
+    /// Failures in a row that make one unhealthy.
+    CHECK_ATTEMPTS = Property {
+        name: "attempts",
+        scopes: PROCESSES,
+        default: Default::Is("3"),
+        about: "how many checks in a row fail before it is unhealthy",
+        parse: |text| value::number(text, 1..=100),
+        ..OF_CHECK
+    };
+    /// Enabled, skipped or disabled.
+    CHECK_MODE = Property {
+        name: "mode",
+        default: Default::Is("enabled"),
+        about: "enabled; skipped: new containers get traffic unchecked; disabled: the old are stopped before the new start",
+        parse: |text| value::one_of(text, &["enabled", "skipped", "disabled"]),
+        ..OF_CHECK
+    };
+
+    /// The file that names the process types.
+    PROCFILE_PATH = Property {
+        name: "procfile-path",
+        scopes: APPS,
+        default: Default::Is("Procfile"),
+        about: "the file of the repository that is read as its Procfile",
+        parse: value::file,
+        effect: Effect::Build,
+        ..OF_PROCESS
+    };
+    /// Time between SIGTERM and SIGKILL.
+    STOP_TIMEOUT = Property {
+        name: "stop-timeout",
+        default: Default::Is("10s"),
+        about: "the time between SIGTERM and SIGKILL",
+        parse: |text| value::seconds(text, 0),
+        ..OF_PROCESS
+    };
+    /// Time for requests in flight.
+    DRAIN_TIMEOUT = Property {
+        name: "drain-timeout",
+        default: Default::Is("30s"),
+        about: "how long requests in flight and streams may continue before SIGTERM",
+        parse: |text| value::seconds(text, 0),
+        ..OF_PROCESS
+    };
+    /// Whether a container that ended is started again.
+    RESTART = Property {
+        name: "restart",
+        default: Default::Is("always"),
+        about: "whether a container that ended is started again: always, on-failure[:TIMES], no",
+        parse: value::restart,
+        ..OF_PROCESS
+    };
+    /// Memory limit.
+    MEMORY = Property {
+        name: "memory",
+        default: Default::Depends("unlimited"),
+        about: "the memory a container may use, such as 512m or 2g",
+        parse: value::memory,
+        ..OF_PROCESS
+    };
+    /// CPU limit.
+    CPUS = Property {
+        name: "cpus",
+        default: Default::Depends("unlimited"),
+        about: "the CPUs a container may use, such as 0.5 or 2",
+        parse: |text| value::cpus(text, 0.01),
+        ..OF_PROCESS
+    };
+
+    /// Whether a push makes an app.
+    CREATE_ON_PUSH = Property {
+        name: "create_on_push",
+        default: Default::Is("true"),
+        about: "whether a push to an unknown app creates it",
+        parse: value::switch,
+        ..OF_SERVER
+    };
+    /// Room for a deploy.
+    MIN_FREE_MB = Property {
+        name: "min_free_mb",
+        default: Default::Is("200"),
+        about: "MB that must be free on the disks of ROOT and Docker for a deploy to start",
+        parse: |text| value::number(text, 0..=u64::MAX),
+        ..OF_SERVER
+    };
+    /// How far the build cache is pruned.
+    BUILD_CACHE_MAX_GB = Property {
+        name: "build_cache_max_gb",
+        default: Default::Depends("no limit but Docker's own"),
+        about: "GB that Docker's build cache is pruned to after a deploy, for all users of Docker",
+        parse: |text| value::number(text, 0..=1_000_000),
+        ..OF_SERVER
+    };
+    /// Builds at a time.
+    BUILD_CONCURRENCY = Property {
+        name: "build_concurrency",
+        default: Default::Is("1"),
+        about: "how many images are built at a time: 1 to 16",
+        parse: |text| value::number(text, 1..=16),
+        ..OF_SERVER
+    };
+    /// Memory of builds.
+    BUILD_MEMORY_MB = Property {
+        name: "build_memory_mb",
+        default: Default::Depends("no cap"),
+        about: "memory limit in MB for all builds on this Docker engine together, other users' builds included",
+        parse: |text| value::number(text, 64..=100_000_000),
+        ..OF_SERVER
+    };
+    /// Processors of builds.
+    BUILD_CPUS = Property {
+        name: "build_cpus",
+        default: Default::Depends("no cap"),
+        about: "CPU limit for all builds on this Docker engine together, other users' builds included: 0.1 to 1024",
+        parse: |text| value::cpus(text, 0.1),
+        ..OF_SERVER
+    };
+    /// Events.
+    KEEP_EVENTS = Property {
+        name: "keep.events",
+        default: Default::Is("100000"),
+        about: "how many events are kept",
+        parse: |text| value::number(text, 1000..=100_000_000),
+        ..OF_SERVER
+    };
+}
