@@ -594,13 +594,15 @@ fn container_of(server: &Server, process: &str) -> String {
     found[0].clone()
 }
 
-/// The processes of a container in the order they were started: user id and command line.
+/// The processes of a container, the engine's init first: user id and command line.
 fn processes(container: &str) -> Vec<(String, String)> {
     let top = run(docker().args(["top", container, "-eo", "pid,uid,args", "--sort", "pid"])).expect_success().stdout;
     let line = Regex::new(r"^\s*\d+\s+(\d+)\s+(.*)$").unwrap();
-    top.lines()
-        .filter_map(|text| line.captures(text).map(|found| (found[1].to_owned(), found[2].trim().to_owned())))
-        .collect()
+    let found = top.lines().filter_map(|text| line.captures(text));
+    let mut found: Vec<_> = found.map(|found| (found[1].to_owned(), found[2].trim().to_owned())).collect();
+    // The numbers of processes begin anew some day, so a child may have the lower one.
+    found.sort_by_key(|(_, command)| !command.contains("docker-init"));
+    found
 }
 
 /// Sees that a container runs the engine's init and, right below it, the one process that was meant, and neither as
