@@ -119,9 +119,9 @@ fn build(server: &Server, repository: &Repository) -> f64 {
     repository.push().expect_success();
     server.wait_for("the drain", PATIENCE, || server.deploy_state("bench") == "succeeded");
     let connection = rusqlite::Connection::open(server.root().join("paas.db")).unwrap();
-    let building = "SELECT (SELECT min(at) FROM deployment_events AS later
-                            WHERE later.deployment_id = events.deployment_id AND later.rowid > events.rowid) - at
-                    FROM deployment_events AS events WHERE state = 'building' ORDER BY rowid DESC LIMIT 1";
+    let building = "SELECT (SELECT min(at) FROM operation_steps AS later
+                            WHERE later.operation_id = steps.operation_id AND later.rowid > steps.rowid) - at
+                    FROM operation_steps AS steps WHERE step = 'building' ORDER BY rowid DESC LIMIT 1";
     connection.query_row(building, [], |row| row.get::<_, f64>(0)).unwrap() / 1000.0
 }
 
