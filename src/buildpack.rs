@@ -24,6 +24,7 @@ mod paas_toml;
 mod packages;
 mod pattern;
 mod plan;
+mod processes;
 mod procfile;
 mod range;
 mod render;
