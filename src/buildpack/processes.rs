@@ -34,7 +34,7 @@ pub(super) fn declared(
     declared
 }
 
-/// What runs.
+/// The processes of a plan.
 pub(super) struct Processes {
     /// `web` first, then by name. Without a command, the image's own runs.
     pub commands: Vec<(ProcessType, Option<String>)>,
