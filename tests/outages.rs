@@ -248,7 +248,11 @@ impl Disk {
     fn fill(&self, left: u64) -> PathBuf {
         let path = self.0.path().join("filler");
         let size = self.free() - left;
-        std::fs::write(&path, vec![0; usize::try_from(size).unwrap()]).unwrap();
+        match std::fs::write(&path, vec![0; usize::try_from(size).unwrap()]) {
+            // The server may have written something meanwhile.
+            Err(error) if error.kind() == std::io::ErrorKind::StorageFull && left == 0 => {}
+            written => written.unwrap(),
+        }
         path
     }
 }
