@@ -11,6 +11,7 @@ mod command_line;
 mod config;
 mod deployment;
 mod edit;
+mod env_file;
 mod event;
 mod format;
 mod host;
@@ -40,6 +41,7 @@ pub use config::{
 };
 pub use deployment::{DeployState, Deployment, DeploymentKind, Phase, Stop};
 pub use edit::Edit;
+pub use env_file::{parse_env_file, write_env_file};
 pub use event::{Change, Event, EventFilter, Outcome, Subject};
 pub use format::{Age, bytes, seconds};
 pub use host::{Hostname, Subnet};

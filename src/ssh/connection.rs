@@ -43,7 +43,7 @@ use crate::{
 const USERS: [&str; 2] = ["paas", "git"];
 
 /// The longest command, in bytes. OpenSSH's client sends up to 256 kB, and a packet can be no longer.
-const LONGEST_COMMAND: usize = 200_000;
+const LONGEST_COMMAND: usize = 250_000;
 
 /// How many channels a connection may have open.
 const MAX_CHANNELS: usize = 16;

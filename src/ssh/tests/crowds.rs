@@ -204,10 +204,10 @@ fn what_a_client_sent_before_it_went_still_arrives_while_it_moves() {
 #[test]
 fn a_command_that_is_too_long_is_told_so() {
     let server = Fixture::new();
-    let (long, half) = ("x".repeat(100_000), "y".repeat(99_980));
-    let output = server.ssh(&[], "echo").args([&long, &half]).output().unwrap();
+    let (long, rest) = ("x".repeat(100_000), "y".repeat(49_990));
+    let output = server.ssh(&[], "echo").args([&long, &long, &rest]).output().unwrap();
     assert!(output.status.success() && output.stdout.len() > 99_000, "{}", stderr(&output));
-    let output = server.ssh(&[], "echo").args([&long, &half, "and some more of it"]).output().unwrap();
+    let output = server.ssh(&[], "echo").args([&long, &long, &rest, "and some more of it"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     let said = stderr(&output);
     assert!(said.contains("error: the command is too long: it has ") && said.contains("--from-file"), "{said}");
