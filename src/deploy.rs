@@ -246,6 +246,8 @@ async fn conclude(deploy: &ActiveDeploy<'_>, proven: Result<Proven>) -> Result<D
         }
         Err(error) => {
             let end = end_of(&error);
+            // It is kept in the row, and shown to whoever looks.
+            let error = error.with_output(&|text| deploy.log.masked(text));
             deploy.log.error(&error);
             recover::undo(deploy.instance, &deploy.engine, deploy.id, end, &error.one_line()).await;
             deploy.log.flush();

@@ -167,7 +167,7 @@ impl Bounds {
     /// # Errors
     /// [`Error::Usage`] where it is too long.
     pub(super) fn read_stdin(self, prompt: &str, ui: Ui) -> Result<Vec<u8>> {
-        let stdin = std::io::stdin();
+        let stdin = io::stdin();
         if stdin.is_terminal() {
             ui.talk(prompt);
         }

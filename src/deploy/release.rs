@@ -140,6 +140,7 @@ pub(super) fn reuse_current(deploy: &ActiveDeploy<'_>, headline: &str, changes: 
         tables.sealed_config(release.id)
     })?;
     let config = deploy.instance.secrets.unseal_config(&sealed)?;
+    hide(deploy, &config, &release.overrides);
     deploy.log.step(&format!("{headline} ({})", release.version));
     Ok(Prepared { release, config, changes, release_command: None })
 }
@@ -193,6 +194,12 @@ fn current(deploy: &ActiveDeploy<'_>) -> Result<Release> {
     deploy.instance.read(|tables| tables.serving(&deploy.app))
 }
 
+/// Hides from the log what a release knows that is secret, before anything of it runs.
+fn hide(deploy: &ActiveDeploy<'_>, config: &ConfigMap, overrides: &[Override]) {
+    deploy.log.hide(config.values().map(String::as_str));
+    deploy.log.hide(overrides.iter().flat_map(Override::secrets));
+}
+
 /// The app's config and settings as they are now.
 fn pending_config(deploy: &ActiveDeploy<'_>) -> Result<(ConfigMap, Vec<Override>)> {
     let config = deploy.instance.config(deploy.app.id)?;
@@ -227,6 +234,7 @@ fn write(
     overrides: &[Override],
     reason: &str,
 ) -> Result<Prepared> {
+    hide(deploy, &config, overrides);
     model::check_environment(&config, from.processes.iter().filter_map(|spec| spec.command.as_deref()).max())?;
     deploy.enter(DeployState::Releasing)?;
     let processes: Vec<ProcessSpec> =

@@ -265,6 +265,25 @@ impl DeployError {
         }
     }
 
+    pub(super) fn with_output(self, f: &dyn Fn(&str) -> String) -> DeployError {
+        match self {
+            DeployError::Build { message, is_killed, likely } => {
+                DeployError::Build { message: f(&message), is_killed, likely }
+            }
+            DeployError::AppExited { container, code, after, output } => {
+                DeployError::AppExited { container, code, after, output: f(&output) }
+            }
+            DeployError::NeverHealthy(it) => {
+                let (reason, output) = (f(&it.reason), f(&it.output));
+                DeployError::NeverHealthy(Box::new(NeverHealthy { reason, output, ..*it }))
+            }
+            DeployError::Explained { failure, likely } => {
+                DeployError::Explained { failure: Box::new(failure.with_output(f)), likely }
+            }
+            other => other,
+        }
+    }
+
     pub(super) fn detail(&self) -> Option<String> {
         let output = match self {
             DeployError::AppExited { output, .. } => output,
