@@ -313,6 +313,13 @@ async fn apply(
     config: Vec<(EnvKey, Option<String>)>,
     no_restart: bool,
 ) -> Result<()> {
-    let edit = Edit { kind: DeploymentKind::Config, action: action.to_owned(), reason, config, properties: Vec::new() };
+    let edit = Edit {
+        kind: DeploymentKind::Config,
+        action: action.to_owned(),
+        reason,
+        config,
+        properties: Vec::new(),
+        saw: None,
+    };
     apply_edit(context, ui, app, &edit, !no_restart).await
 }

@@ -158,21 +158,17 @@ pub(super) fn reuse_or_cut(deploy: &ActiveDeploy<'_>) -> Result<Prepared> {
     Ok(prepared)
 }
 
-/// The release that a rollback goes to: the one that was asked for, or the one that served before.
+/// The release that a rollback goes to, if it can go there. `version`: none where no release served before.
 ///
 /// # Errors
 /// `DeployError::NoFormerRelease`, [`Error::NotFound`], `DeployError::NoWayBack`.
 pub(super) async fn rollback_target(deploy: &ActiveDeploy<'_>, version: Option<ReleaseVersion>) -> Result<Release> {
     let app = &deploy.app;
-    let found = deploy.instance.read(|tables| match version {
-        Some(version) => tables.find_release(app.id, version),
-        None => tables.former_release(app.id),
-    })?;
-    let target = match (found, version) {
-        (Some(target), _) => target,
-        (None, Some(version)) => return Err(Error::NotFound(Thing::Release(app.name.clone()), version.to_string())),
-        (None, None) => return Err(Error::Deploy(DeployError::NoFormerRelease { app: app.name.clone() })),
-    };
+    let version = version.ok_or_else(|| DeployError::NoFormerRelease { app: app.name.clone() })?;
+    let target = deploy
+        .instance
+        .read(|tables| tables.find_release(app.id, version))?
+        .ok_or_else(|| Error::NotFound(Thing::Release(app.name.clone()), version.to_string()))?;
     let no_way = |reason: &str| {
         let (app, reason) = (app.name.clone(), reason.to_owned());
         Err(Error::Deploy(DeployError::NoWayBack { app, version: target.version, reason }))

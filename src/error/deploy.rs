@@ -79,6 +79,14 @@ pub enum DeployError {
         /// Who holds it, for what, since when.
         holder: String,
     },
+    /// What was asked for was meant for what is no more.
+    #[error("{app} was changed meanwhile: {what}")]
+    ChangedMeanwhile {
+        /// The app.
+        app: AppName,
+        /// What was seen then, and what is so now.
+        what: String,
+    },
     /// Somebody locked the app with `apps:lock`.
     #[error("{app} is locked by {by}")]
     AppLocked {
@@ -226,6 +234,13 @@ impl DeployError {
                 format!("`paas deploys:list {app}` shows it; `paas deploys:cancel {app}` stops it; or try again later"),
             )
             .short("the app is busy"),
+            DeployError::ChangedMeanwhile { app, .. } => Advice::new(
+                Kind::Busy,
+                format!(
+                    "this command changed nothing: `paas releases:list {app}` shows what was done, and by whom; type it \
+                     again if you still mean it"
+                ),
+            ),
             DeployError::AppLocked { app, .. } => {
                 Advice::new(Kind::Busy, format!("`paas apps:unlock {app}` unlocks it, if it is yours to unlock"))
                     .short("the app is locked")

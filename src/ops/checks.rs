@@ -172,13 +172,17 @@ pub fn mode_edit(
     types.dedup();
     let names: Vec<&str> = types.iter().map(ProcessType::as_str).collect();
     let of = if types.is_empty() { "all process types".to_owned() } else { names.join(", ") };
-    Ok(Edit {
+    let edit = Edit {
         kind: DeploymentKind::Settings,
         action: action.to_owned(),
         reason: format!("checks of {of} {}", mode.as_str()),
         config: Vec::new(),
         properties: mode_changes(&rows, &types, mode),
-    })
+        saw: None,
+    };
+    // Of all types: what is cleared is what was set for one.
+    let saw = types.is_empty().then(|| edit.seen(&rows));
+    Ok(Edit { saw, ..edit })
 }
 
 /// Without a type it is set for the app, and what is set for single types goes: the nearest would win.

@@ -67,6 +67,7 @@ pub async fn set(context: &Context<'_>, request: &Request, log: &DeployLog) -> R
         reason,
         config: Vec::new(),
         properties: changes,
+        saw: None,
     };
     edit::apply(context, app, &edit, request.restart, log).await
 }
