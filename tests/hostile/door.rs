@@ -166,3 +166,105 @@ fn what_an_app_prints_of_its_config_is_kept_nowhere_in_the_clear() {
         assert_eq!((found.code, found.stdout.as_str()), (1, ""), "{text}: {found}");
     }
 }
+
+#[test]
+fn what_can_never_work_is_refused_when_it_is_typed() {
+    let server = Server::prepare(&[]);
+    server.paas(&["apps:create", "k"]).expect_success();
+    server.paas(&["config:set", "k", "A=1"]).expect_success();
+    let (long, name) = ("a".repeat(70_000), "b".repeat(300));
+    let path = format!("path=/{long}");
+    let refused: &[(&[&str], &str)] = &[
+        (&["checks:set", "k", &path], "8000 are the most"),
+        (&["checks:set", "k", "path=/a b"], "it is a path such as /health"),
+        (&["checks:set", "k", "path=/a#b"], "it is a path such as /health"),
+        (&["checks:set", "k", "path=/<a>"], "it is a path such as /health"),
+        (&["checks:set", "k", "path=health"], "it is a path such as /health"),
+        (&["checks:set", "k", "path=/a\nb"], "it is a path such as /health"),
+        (&["checks:set", "k", "port=0"], "from 1 to 65535"),
+        (&["checks:set", "k", "port=65536"], "from 1 to 65535"),
+        (&["checks:set", "k", "port=+80"], "from 1 to 65535"),
+        (&["checks:set", "k", "status=101"], "from 200 to 599"),
+        (&["checks:set", "k", "status=600"], "from 200 to 599"),
+        (&["checks:set", "k", "attempts=0"], "from 1 to 100"),
+        (&["checks:set", "k", "timeout=0s"], "a time from 1s to 1h"),
+        (&["checks:set", "k", "timeout=-1s"], "a time from 1s to 1h"),
+        (&["checks:set", "k", "timeout=+5s"], "a time from 1s to 1h"),
+        (&["checks:set", "k", "timeout=99999999999999999999h"], "a time from 1s to 1h"),
+        (&["checks:set", "k", "headers=;"], "a name, a colon and a value"),
+        (&["checks:set", "k", "headers=X: \u{1}"], "a name, a colon and a value"),
+        (&["checks:set", "k", "type=http", "type=tcp"], "type is there twice"),
+        (&["checks:set", "k", "--process", "release", "path=/x"], "is not checked"),
+        (&["checks:skip", "k", "web,web"], "there twice"),
+        (&["checks:disable", "k", "release"], "is not checked"),
+        (&["apps:set", "k", "deploy-branch", "refs/heads/main"], "write the name of the branch alone: main"),
+        (&["apps:set", "k", "deploy-branch", "refs/tags/v1"], "only branches deploy"),
+        (&["apps:set", "k", "deploy-branch", &name], "too long for a file"),
+        (&["apps:set", "k", "deploy-branch", "HEAD"], "git has HEAD for something else"),
+        (&["apps:set", "k", "deploy-branch", "a..b"], "it is a branch name"),
+        (&["apps:set", "k", "rev-env-var", "A,B,A"], "one of the names is there twice"),
+        (&["apps:set", "k", "rev-env-var", "A,,B"], "names of variables"),
+        (&["apps:set", "k", "keep.images=0"], "from 1 to 1000"),
+        (&["apps:set", "k", "keep.former-log=0m"], "at least 1m"),
+        (&["ps:scale", "k", "web=2", "web=3"], "web is there twice"),
+        (&["ps:scale", "k", "release=1"], "a task that each deploy runs once"),
+        (&["ps:scale", "k", "web=101"], "a number from 0 to 100"),
+        (&["ps:scale", "k", "web=-1"], "a number from 0 to 100"),
+        (&["ps:scale", "k", "web=+1"], "a number from 0 to 100"),
+        (&["ps:scale", "k", "web=4294967297"], "a number from 0 to 100"),
+        (&["ps:scale", "k", "web="], "a number from 0 to 100"),
+        (&["ps:scale", "k", "Web=1"], "process type"),
+        (&["ps:set", "k", "memory=5m"], "at least 6m"),
+        (&["ps:set", "k", "memory=1e3m"], "an amount of memory"),
+        (&["ps:set", "k", "memory=-1g"], "an amount of memory"),
+        (&["ps:set", "k", "memory=99999999999999g"], "an amount of memory"),
+        (&["ps:set", "k", "cpus=0"], "from 0.01 to 1024"),
+        (&["ps:set", "k", "cpus=nan"], "from 0.01 to 1024"),
+        (&["ps:set", "k", "cpus=1e2"], "from 0.01 to 1024"),
+        (&["ps:set", "k", "restart=on-failure:0"], "on-failure:TIMES"),
+        (&["ps:set", "k", "restart=on-failure:+1"], "on-failure:TIMES"),
+        (&["ps:set", "k", "procfile-path=../x"], "the path of a file"),
+        (&["ps:set", "k", "procfile-path", &name], "the path of a file"),
+        (&["ps:restart", "k", "web.1"], "process type"),
+        (&["config:unset", "k", "A", "A"], "A is there twice"),
+        (&["config:set", "k", "B=1", "B=2"], "B is there twice"),
+        (&["settings:set", "min_free_mb=18446744073709551615"], "from 0 to 1000000000"),
+        (&["settings:set", "build_concurrency=0"], "from 1 to 16"),
+        (&["apps:create", &name], "1 to 63 lower-case letters"),
+        (&["apps:create", "paas"], "the name is reserved"),
+        (&["apps:lock", "k", "-m", &long], "the message has 1 to 1000 bytes"),
+        (&["apps:lock", "k", "-m", " "], "the message has 1 to 1000 bytes"),
+        (&["releases:rollback", "k", "v0"], "a number such as v12"),
+        (&["releases:rollback", "k", "v+1"], "a number such as v12"),
+        (&["releases:rollback", "k", "v99999999999"], "a number such as v12"),
+        (&["releases:list", "k", "-n", "0"], "0"),
+        (&["deploys:list", "k", "-n", "0"], "0"),
+        (&["operations:list", "-n", "0"], "0"),
+        (&["events", "-n", "0"], "0"),
+        (&["events", "--since", "+5m"], "such as 90s"),
+        (&["events", "--since", "99999999999d"], "such as 90s"),
+        (&["checks:run", "k", "web.0"], "TYPE.NUMBER"),
+        (&["checks:run", "k", "web.+1"], "TYPE.NUMBER"),
+        (&["ssh-keys:add", "a\nb", "/dev/null"], "key name"),
+        (&["ssh-keys:add", &name, "/dev/null"], "key name"),
+    ];
+    for (words, said) in refused {
+        let ran = server.paas(words).expect_code(2).says(said);
+        assert!(ran.stderr.len() < 2000, "{words:.40?} answers with {} bytes", ran.stderr.len());
+    }
+    // Nothing of it was kept, and what is right is still taken.
+    assert_eq!(server.paas(&["config:get", "k", "A"]).expect_success().stdout, "1\n");
+    for words in [
+        &["checks:set", "k", "path=/health?deep=1&x=%20", "status=401", "headers=X-A: b; X-C: d"][..],
+        &["apps:set", "k", "deploy-branch", "feature/refs"],
+        &["apps:set", "k", "rev-env-var", "none"],
+        &["ps:set", "k", "memory=1.5g", "cpus=0.5", "restart=on-failure:3"],
+        &["ps:set", "k", "--process", "release", "memory=64m"],
+        &["ps:scale", "k", "web=0", "worker=100"],
+        &["config:unset", "k", "A"],
+        &["settings:set", "min_free_mb=0"],
+        &["events", "-n", "1", "--since", "7d"],
+    ] {
+        server.paas(words).expect_success();
+    }
+}
