@@ -59,7 +59,8 @@ fn a_silent_crowd_keeps_nobody_from_the_daemon() {
             (0..count).map(|_| TcpStream::connect(("127.0.0.1", server.port(0))).unwrap()).collect();
         let begun = Instant::now();
         server.ssh("apps:list").expect_success();
-        assert!(begun.elapsed() < Duration::from_secs(2), "{count}: {:?}", begun.elapsed());
+        // Long before the crowd has to go, which is after twenty seconds.
+        assert!(begun.elapsed() < Duration::from_secs(10), "{count}: {:?}", begun.elapsed());
         drop(crowd);
     }
 }
