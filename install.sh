@@ -364,6 +364,12 @@ make_user() {
 	docker_group=$(stat -L -c %G "${docker_host#unix://}")
 	[ "$docker_group" != root ] || die "only root may use $docker_host" \
 		"groupadd docker; then restart Docker and run this again"
+	# The engine of another system, through its socket: the number of its group has no name here.
+	if [ "$docker_group" = UNKNOWN ]; then
+		docker_group=docker-$(stat -L -c %g "${docker_host#unix://}")
+		say "groupadd --gid ${docker_group#docker-} $docker_group"
+		groupadd --gid "${docker_group#docker-}" "$docker_group"
+	fi
 	usermod --append --groups "$docker_group" paas
 
 	if [ -d "$root" ] && [ -n "$(ls -A "$root")" ] && [ "$(stat -c %U "$root")" != paas ]; then
