@@ -273,7 +273,7 @@ install_toolchain() {
 	if ! command -v rustup >/dev/null && command -v apt-get >/dev/null; then
 		apt-get update >/dev/null 2>&1 || true
 		# Debian 13 and Ubuntu 24.04 have it, Debian 12 has not.
-		if apt-cache show rustup >/dev/null 2>&1; then
+		if apt-cache policy rustup 2>/dev/null | grep -q 'Candidate: [0-9]'; then
 			install_missing rustup:rustup
 		fi
 	fi
