@@ -47,7 +47,7 @@ pub fn parse_env_file(bytes: &[u8]) -> Result<Vec<(EnvKey, String)>, Malformed> 
             _ => name,
         };
         let key: EnvKey = name.parse().map_err(|error: super::Invalid| {
-            malformed(line, &format!("what is before the = is no name of a variable: {}", error.rule))
+            malformed(line, &format!("the word before the = is not a variable name: {}", error.rule))
         })?;
         if found.iter().any(|(known, _)| *known == key) {
             return Err(malformed(line, "its variable is there twice"));
@@ -179,9 +179,9 @@ mod tests {
         for (text, line, rule) in [
             ("A=1\nhunter2", 2, "it is not KEY=VALUE"),
             ("export hunter2\n", 1, "it is not KEY=VALUE"),
-            ("A='1\n2'\n\n9hunter2=x", 4, "what is before the = is no name"),
-            ("hunter 2=x", 1, "what is before the = is no name"),
-            ("=hunter2", 1, "what is before the = is no name"),
+            ("A='1\n2'\n\n9hunter2=x", 4, "the word before the = is not a variable name"),
+            ("hunter 2=x", 1, "the word before the = is not a variable name"),
+            ("=hunter2", 1, "the word before the = is not a variable name"),
             ("A=1\nB='hunter2\nC=3\n", 2, "a quote is not closed"),
             ("A=\"hunter2\\\"", 1, "a quote is not closed"),
             ("A='a' hunter2", 1, "there is something after the closing quote"),

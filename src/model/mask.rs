@@ -4,9 +4,9 @@
 //! between two of them a log may put a time or a margin. A value that was changed in another way, such as by base64, is
 //! not found.
 
-use std::{borrow::Cow, collections::BTreeSet};
+use std::{borrow::Cow, cmp::Reverse, collections::BTreeSet};
 
-use aho_corasick::{AhoCorasick, Input, MatchKind};
+use memchr::memmem::Finder;
 
 use super::MASK;
 
@@ -17,48 +17,47 @@ const SHORTEST_MASKED: usize = 8;
 const EVERYDAY: [&str; 5] = ["production", "development", "localhost", "127.0.0.1", "********"];
 
 /// Knows secrets and takes them out of texts.
+///
+/// Each is looked for by itself: one automaton of all of them would take hundreds of times their own size, and a config
+/// may have two megabytes.
 #[derive(Clone, Debug, Default)]
 pub struct Masker {
-    /// What is looked for.
     patterns: BTreeSet<String>,
-    /// Finds them; none where there is nothing to be found.
-    found_by: Option<AhoCorasick>,
+    finders: Vec<Finder<'static>>,
 }
 
 impl Masker {
     /// Looks for these values too.
     pub fn add<'a>(&mut self, values: impl IntoIterator<Item = &'a str>) {
-        let before = self.patterns.len();
         for value in values {
             let quoted = serde_json::Value::from(value).to_string();
             let quoted = quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(value);
             let whole = value.trim_end_matches(['\r', '\n']);
             let returned = whole.replace('\n', "\r\n");
             for text in [whole, quoted, &returned].into_iter().chain(value.lines()) {
-                if text.len() >= SHORTEST_MASKED && !EVERYDAY.contains(&text) && !text.trim().is_empty() {
-                    self.patterns.insert(text.to_owned());
+                let is_meant = text.len() >= SHORTEST_MASKED && !EVERYDAY.contains(&text) && !text.trim().is_empty();
+                if is_meant && self.patterns.insert(text.to_owned()) {
+                    self.finders.push(Finder::new(text).into_owned());
                 }
             }
-        }
-        if self.patterns.len() > before {
-            // It can only fail where the patterns have gigabytes; a config has two megabytes at most.
-            self.found_by = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&self.patterns).ok();
         }
     }
 
     /// The text without the secrets.
     pub fn mask<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        match &self.found_by {
-            Some(finder) if finder.is_match(text) => {
-                let mut masked = String::with_capacity(text.len());
-                finder.replace_all_with(text, &mut masked, |_, _, masked| {
-                    masked.push_str(MASK);
-                    true
-                });
-                Cow::Owned(masked)
-            }
-            _ => Cow::Borrowed(text),
+        let mut search = Search::new(self);
+        let Some(first) = search.next(text.as_bytes(), 0) else { return Cow::Borrowed(text) };
+        let mut masked = String::with_capacity(text.len());
+        let (mut at, mut found) = (0, Some(first));
+        while let Some((start, end)) = found {
+            // A secret is whole characters, and so is what lies between two.
+            masked.push_str(text.get(at..start).unwrap_or_default());
+            masked.push_str(MASK);
+            at = end;
+            found = search.next(text.as_bytes(), at);
         }
+        masked.push_str(text.get(at..).unwrap_or_default());
+        Cow::Owned(masked)
     }
 
     /// Where the end of some bytes may be the beginning of a secret, seen from `start`; their end if nowhere.
@@ -68,6 +67,35 @@ impl Masker {
         let is_beginning =
             |tail: &[u8]| self.patterns.iter().any(|it| it.len() > tail.len() && it.as_bytes().starts_with(tail));
         (from..bytes.len()).find(|at| is_beginning(&bytes[*at..])).unwrap_or(bytes.len())
+    }
+}
+
+/// Goes through some bytes for the secrets in them: the first one, of two that begin there the longer one.
+struct Search<'a> {
+    masker: &'a Masker,
+    /// Where each secret is next; none where it is no more.
+    next: Vec<Option<usize>>,
+    is_begun: bool,
+}
+
+impl Search<'_> {
+    fn new(masker: &Masker) -> Search<'_> {
+        Search { masker, next: vec![Some(0); masker.finders.len()], is_begun: false }
+    }
+
+    /// The next one, from there on, which only ever grows; where it begins and ends.
+    fn next(&mut self, bytes: &[u8], from: usize) -> Option<(usize, usize)> {
+        for (next, finder) in self.next.iter_mut().zip(&self.masker.finders) {
+            if next.is_some_and(|start| !self.is_begun || start < from) {
+                *next = finder.find(&bytes[from..]).map(|start| from + start);
+            }
+        }
+        self.is_begun = true;
+        let found = self.next.iter().zip(&self.masker.finders).filter_map(|(next, finder)| {
+            let start = (*next)?;
+            Some((start, start + finder.needle().len()))
+        });
+        found.min_by_key(|(start, end)| (*start, Reverse(*end)))
     }
 }
 
@@ -107,17 +135,17 @@ impl MaskedStream {
 
     fn told(&mut self, is_end: bool) -> Vec<u8> {
         let mut told = Vec::with_capacity(self.held.len());
-        let Some(finder) = &self.masker.found_by else { return std::mem::take(&mut self.held) };
+        let mut search = Search::new(&self.masker);
         let mut at = 0;
         let mut open = if is_end { self.held.len() } else { self.masker.may_begin(&self.held, at) };
-        while let Some(found) = finder.find(Input::new(&self.held).range(at..)) {
+        while let Some((start, end)) = search.next(&self.held, at) {
             // It may be the beginning of a longer one, or lie behind the beginning of another.
-            if found.start() >= open {
+            if start >= open {
                 break;
             }
-            told.extend_from_slice(&self.held[at..found.start()]);
+            told.extend_from_slice(&self.held[at..start]);
             told.extend_from_slice(MASK.as_bytes());
-            at = found.end();
+            at = end;
             if open < at {
                 open = self.masker.may_begin(&self.held, at);
             }
@@ -202,6 +230,17 @@ mod tests {
             (stream.line("apass", false), stream.line("word1 pass", true)),
             ("a".to_owned(), "******** pass".to_owned())
         );
+    }
+
+    #[test]
+    fn the_largest_config_is_masked_too() {
+        let values: Vec<String> = (0..16).map(|index| format!("{index:02}").repeat(64_000)).collect();
+        let masker = masker(&values.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(
+            masker.mask(&format!("A={} B={}", values[3], &values[4][1..])),
+            format!("A=******** B={}", &values[4][1..])
+        );
+        assert_eq!(in_pieces(&masker, &format!("A={}!", values[15]), &[70_000, 50_000]), "A=********!");
     }
 
     proptest! {

@@ -109,7 +109,7 @@ pub(super) fn branch(text: &str) -> Result<Value, String> {
         return Err(format!("write the name of the branch alone: {name}"));
     }
     if text.starts_with("refs/") {
-        return Err("only branches deploy, and it is no name of one".to_owned());
+        return Err("only branches deploy, and this is not the name of one".to_owned());
     }
     let branch = text.parse::<BranchName>();
     branch

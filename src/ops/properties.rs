@@ -54,7 +54,7 @@ pub async fn set(context: &Context<'_>, request: &Request, log: &DeployLog) -> R
         if noun == Noun::Checks && scope.process().is_some_and(|process| process.as_str() == ProcessType::RELEASE) {
             return Err(Error::usage(
                 "release is a task that each deploy runs once, and is not checked",
-                "its exit code tells how it went: a deploy whose release command fails changes nothing",
+                "a deploy whose release command exits with another code than 0 fails, and changes nothing",
             ));
         }
         changes.push(PropertyChange { scope, property, value });

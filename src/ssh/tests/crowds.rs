@@ -4,21 +4,26 @@ use std::{
     cell::Cell,
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use nix::{
+    sys::signal::{self, Signal},
+    unistd::Pid,
+};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     process::{Resource, Rlimit, getrlimit, setrlimit},
 };
 
 use super::{super::Patience, Fixture, eventually, exists, noise, stderr, stdout};
+use crate::clock;
 
 /// What a login may take, whoever stands at the door, on a machine that has other things to do: half of the time after
 /// which a crowd has to go anyway. It takes a tenth of a second.
@@ -56,7 +61,7 @@ fn a_login_is_quick_whatever_crowd_stands_at_the_door() {
     for (count, greeting) in [(64, ""), (300, ""), (5000, ""), (300, "SSH-2.0-crowd\r\n"), (300, "GET / HTTP/1.1\r\n")]
     {
         let crowd = crowd(server.address, count.min(most), greeting.as_bytes());
-        let begun = Instant::now();
+        let begun = clock::instant();
         let output = server.run(&[], "true");
         assert!(output.status.success(), "{count} {greeting:?}: {}", stderr(&output));
         assert!(begun.elapsed() < SOON, "{count} {greeting:?}: {:?}", begun.elapsed());
@@ -84,7 +89,7 @@ fn a_login_is_quick_though_each_that_is_sent_away_comes_again() {
     let before = again.load(Ordering::Relaxed);
     let mut logins = 0;
     while logins < 5 || again.load(Ordering::Relaxed) < before + 300 {
-        let begun = Instant::now();
+        let begun = clock::instant();
         let output = server.run(&[], "true");
         assert!(output.status.success(), "{}", stderr(&output));
         assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
@@ -110,7 +115,7 @@ fn who_does_not_log_in_is_disconnected() {
     for greeting in ["", "SSH-2.0-crowd\r\n"] {
         let mut stream = crowd(server.address, 1, greeting.as_bytes()).remove(0);
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        let begun = Instant::now();
+        let begun = clock::instant();
         stream.read_to_end(&mut Vec::new()).unwrap();
         assert!(begun.elapsed() >= Duration::from_millis(900), "{:?}", begun.elapsed());
     }
@@ -127,11 +132,11 @@ fn blocked(server: &Fixture, command: &str) -> Child {
             counter.fetch_add(1, Ordering::Relaxed);
         }
     });
-    let last = Cell::new((0, Instant::now()));
+    let last = Cell::new((0, clock::instant()));
     eventually("the client can send no more", || {
         let now = sent.load(Ordering::Relaxed);
         if now != last.get().0 {
-            last.set((now, Instant::now()));
+            last.set((now, clock::instant()));
         }
         now > 16 && last.get().1.elapsed() > Duration::from_millis(300)
     });
@@ -153,7 +158,7 @@ fn open_connections(server: &Fixture) -> usize {
 #[test]
 fn a_client_that_goes_while_its_upload_waits_is_noticed() {
     let patience = Patience { gone: Duration::from_secs(1), ..super::super::PATIENCE };
-    for (says_something, signal) in [(false, "KILL"), (true, "KILL"), (false, "TERM")] {
+    for (says_something, kind) in [(false, Signal::SIGKILL), (true, Signal::SIGKILL), (false, Signal::SIGTERM)] {
         let server = Fixture::with_patience(patience);
         let (release, ended) = (server.path("release"), server.path("ended"));
         let says = if says_something { "while echo x; do sleep 0.02; done 2>/dev/null;" } else { "" };
@@ -165,8 +170,7 @@ fn a_client_that_goes_while_its_upload_waits_is_noticed() {
         );
         let mut client = blocked(&server, &command);
         assert_eq!(open_connections(&server), 1);
-        let killed = Command::new("kill").args([&format!("-{signal}"), &client.id().to_string()]).status().unwrap();
-        assert!(killed.success());
+        signal::kill(Pid::from_raw(i32::try_from(client.id()).unwrap()), kind).unwrap();
         client.wait().unwrap();
         eventually("the connection ends", || open_connections(&server) == 0);
         std::fs::write(&release, "").unwrap();
