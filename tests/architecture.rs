@@ -100,6 +100,7 @@ const LAYERS: [&[&str]; 8] = [
         "clock",
         "ui",
         "public_key",
+        "work",
     ],
     &["error"],
     &["model"],

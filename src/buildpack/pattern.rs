@@ -14,6 +14,12 @@ use serde::Deserialize;
 use super::wrong_manifest;
 use crate::Result;
 
+/// How large a compiled regular expression may be, in bytes.
+const COMPILED_LIMIT: usize = 2 << 20;
+/// How long all globs may be together, in bytes: a repository can have as many as it likes, and a compiled one takes up to
+/// 3 kB of memory for each of its characters.
+const GLOBS_LIMIT: usize = 256 << 10;
+
 /// One word or several: paths, patterns of paths, names. Patterns are compiled when they are first used.
 #[derive(Debug, Deserialize)]
 #[serde(from = "OneOrMany")]
@@ -97,7 +103,7 @@ impl Expression {
         }
         static KNOWN: Known<Regex> = Known::new();
         let regex = KNOWN.get_or_compile(&self.text, || {
-            let regex = regex::RegexBuilder::new(&self.text).multi_line(true).crlf(true).build();
+            let regex = regex::RegexBuilder::new(&self.text).multi_line(true).crlf(true).size_limit(COMPILED_LIMIT).build();
             regex.map_err(|error| wrong_manifest(format!("a buildpack has a malformed regular expression: {error}")))
         })?;
         Ok(self.compiled.get_or_init(|| regex))
@@ -119,6 +125,10 @@ pub(super) enum Reference<'a> {
 pub(super) fn glob(pattern: &str) -> Result<GlobMatcher> {
     static KNOWN: Known<GlobMatcher> = Known::new();
     KNOWN.get_or_compile(pattern, || {
+        if KNOWN.length() + pattern.len() > GLOBS_LIMIT {
+            let message = format!("the globs are longer than {GLOBS_LIMIT} bytes together, the limit for them");
+            return Err(wrong_manifest(message));
+        }
         let glob = GlobBuilder::new(pattern).literal_separator(true).build();
         glob.map(|glob| glob.compile_matcher())
             .map_err(|error| wrong_manifest(format!("a buildpack has a malformed glob: {error}")))
@@ -132,6 +142,11 @@ struct Known<T>(Mutex<BTreeMap<String, T>>);
 impl<T: Clone> Known<T> {
     const fn new() -> Known<T> {
         Known(Mutex::new(BTreeMap::new()))
+    }
+
+    /// How long all texts are together.
+    fn length(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).keys().map(String::len).sum()
     }
 
     fn get_or_compile(&self, text: &str, compile: impl FnOnce() -> Result<T>) -> Result<T> {

@@ -6,7 +6,8 @@ use crate::{
     error::PushError,
     git,
     model::{CommitId, DeployState},
-    tree::{self, Tree},
+    tree::Tree,
+    work::{Limits, Work},
 };
 
 /// The files to be built.
@@ -18,7 +19,7 @@ pub(super) struct Source {
 ///
 /// # Errors
 /// `PushError::WrongBranch`, `PushError::Refused`.
-pub(super) fn check_branch(deploy: &ActiveDeploy<'_>, push: &Push) -> Result<()> {
+pub(super) async fn check_branch(deploy: &ActiveDeploy<'_>, push: &Push) -> Result<()> {
     let app = &deploy.app;
     if let Some(deploy_branch) = &app.deploy_branch
         && *deploy_branch != push.branch
@@ -30,7 +31,11 @@ pub(super) fn check_branch(deploy: &ActiveDeploy<'_>, push: &Push) -> Result<()>
         }));
     }
     let repository = deploy.instance.settings.paths.repository(&app.name);
-    if let Some(now) = git::moved_away(&repository, &push.branch, push.old_commit, push.commit)? {
+    let Push { branch, commit, old_commit, .. } = push.clone();
+    // It may have to look through the whole history.
+    let work = Work::new(limits(deploy)?);
+    let moved = work.aside(move || git::moved_away(&repository, &branch, old_commit, commit)).await?;
+    if let Some(now) = moved {
         return Err(Error::Push(PushError::Refused {
             message: format!("{} moved to {} while this push waited", push.branch, now.short()),
             hint: format!("`git pull --rebase paas {}`, then push again", push.branch),
@@ -48,6 +53,13 @@ pub(super) async fn checkout(deploy: &ActiveDeploy<'_>, commit: CommitId, from: 
     deploy.log.step(&format!("Deploying {app} {from} ({}), deploy {}", commit.short(), deploy.id));
     let paths = &deploy.instance.settings.paths;
     let repository = paths.repository(app);
-    let submodules = tree::fetch(&repository, commit, &paths.submodules(app)).await?;
-    Ok(Source { tree: Tree::commit(&repository, commit, &submodules)? })
+    let work = Work::new(limits(deploy)?);
+    let tree = Tree::commit(&repository, commit, &paths.submodules(app), &work).await?;
+    Ok(Source { tree })
+}
+
+/// The limits that the server has set.
+fn limits(deploy: &ActiveDeploy<'_>) -> Result<Limits> {
+    let instance = deploy.instance;
+    Limits::of(|property| instance.number(property, None), |property| instance.is_on(property))
 }

@@ -37,7 +37,7 @@ impl Engine {
         let images = self.docker.list_images(Some(options)).await.map_err(failed("list images"))?;
         Ok(images
             .into_iter()
-            .filter(|image| !image.labels.contains_key(spec::ROLE_LABEL))
+            .filter(|image| !has_role(&image.labels))
             .map(|image| Image {
                 id: ImageId(image.id),
                 tags: image.repo_tags.into_iter().filter(|tag| tag != NO_TAG).collect(),

@@ -3,9 +3,16 @@
 
 use std::path::{Path, PathBuf};
 
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 
 use crate::{Error, Result, error::SourceError};
+
+/// The largest file of patterns, in bytes: a compiled pattern takes up to 3 kB of memory for each of its characters.
+const SIZE_LIMIT: usize = 128 << 10;
+/// The most patterns.
+const COUNT_LIMIT: usize = 10_000;
+/// How large a compiled pattern may be, in bytes.
+const COMPILED_LIMIT: usize = 1 << 20;
 
 /// The patterns of a `.dockerignore`.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +38,14 @@ impl DockerIgnore {
     /// `SourceError::File` if a pattern is malformed, with its line.
     pub fn parse(file: &str, text: &str) -> Result<DockerIgnore> {
         let mut patterns = Vec::new();
+        if text.len() > SIZE_LIMIT || text.lines().count() > COUNT_LIMIT {
+            return Err(Error::Source(SourceError::File {
+                file: file.to_owned(),
+                line: None,
+                message: format!("it has more than {COUNT_LIMIT} lines or {SIZE_LIMIT} bytes, the limits for such a file"),
+                hint: "list directories rather than the files in them".to_owned(),
+            }));
+        }
         for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
             // Only a `#` in the first column makes a comment.
             if line.starts_with('#') || line.trim().is_empty() {
@@ -55,7 +70,7 @@ impl DockerIgnore {
             let pattern = clean(text);
             let pattern = pattern.strip_prefix('/').filter(|rest| !rest.is_empty()).unwrap_or(&pattern);
             let regex = expression(pattern)
-                .and_then(|expression| Regex::new(&expression).ok())
+                .and_then(|expression| RegexBuilder::new(&expression).size_limit(COMPILED_LIMIT).build().ok())
                 .ok_or_else(|| malformed(format!("the pattern {line:?} is malformed")))?;
             patterns.push(Pattern { regex, exception });
         }

@@ -3,7 +3,7 @@ use std::{
     net::TcpListener,
 };
 
-use git2::Signature;
+use git2::{ObjectType, Signature};
 use tempfile::TempDir;
 
 use super::*;
@@ -74,6 +74,27 @@ impl Bare {
     }
 }
 
+/// Work that may fetch from this machine.
+fn work() -> Work {
+    Work::new(Limits { private_addresses: true, ..Limits::usual().unwrap() })
+}
+
+/// The tree of a commit without submodules.
+fn tree_of(repository: &Path, commit: CommitId) -> Result<Tree> {
+    tree_within(repository, commit, *work().limits())
+}
+
+fn tree_within(repository: &Path, commit: CommitId, limits: Limits) -> Result<Tree> {
+    let work = Work::new(limits);
+    let mut walk = Walk::new(work.clone());
+    let (time, _) = walk.add(repository, commit.oid(), Path::new(""))?;
+    Tree::of_walk(walk, time, work)
+}
+
+async fn fetch(repository: &Path, commit: CommitId, cache: &Path) -> Result<Tree> {
+    Tree::commit(repository, commit, cache, &work()).await
+}
+
 /// Each entry of a tar on one line: type, mode, owner, time, path and content.
 fn listing(tar: &[u8]) -> String {
     let mut lines = String::new();
@@ -111,7 +132,7 @@ fn a_commit_becomes_a_tar() {
         ("100644", &long, bare.blob(b"long")),
         ("100644", "secret", bare.blob(b"s")),
     ]));
-    let tree = Tree::commit(bare.path(), commit, &Submodules::default()).unwrap();
+    let tree = tree_of(bare.path(), commit).unwrap();
     let content = |text: &str| Added::Content(text.as_bytes().to_vec());
     let extra = [(".paas/Dockerfile".to_owned(), content("FROM y")), ("Dockerfile".to_owned(), content("FROM z"))];
     let ignore = DockerIgnore::parse(".dockerignore", "secret\n").unwrap();
@@ -136,7 +157,7 @@ async fn a_large_file_is_whole_wherever_git_keeps_it() {
     let large: String = (0..400_000).map(|number| format!("{number} ")).collect();
     let commit = bare.commit_files(&[("large", &large), ("small", "small")]);
     let tar = || {
-        let tree = Tree::commit(bare.path(), commit, &Submodules::default()).unwrap();
+        let tree = tree_of(bare.path(), commit).unwrap();
         tar_of(&tree, &[], &DockerIgnore::none())
     };
     let loose = tar();
@@ -168,7 +189,7 @@ fn files_are_read_through_links_that_stay_within() {
         ("120000", "loop", bare.blob(b"loop")),
         ("120000", "root", bare.blob(b"/etc/passwd")),
     ]));
-    let tree = Tree::commit(bare.path(), commit, &Submodules::default()).unwrap();
+    let tree = tree_of(bare.path(), commit).unwrap();
     assert_eq!(tree.read_text("link").unwrap().unwrap(), "text");
     for path in ["dir/out", "loop", "root", "dir", "missing", "../a", "/a"] {
         assert!(!tree.exists(path), "{path}");
@@ -191,7 +212,7 @@ fn a_directory_is_a_source_of_its_own() {
         ("40000", "dir", bare.tree(&[("40000", "sub", inner)])),
         ("100644", "dir-b", bare.blob(b"")),
     ]));
-    let tree = Tree::commit(bare.path(), commit, &Submodules::default()).unwrap().below("dir/sub");
+    let tree = tree_of(bare.path(), commit).unwrap().below("dir/sub");
     let paths: Vec<_> = tree.files().iter().map(|entry| entry.path.display().to_string()).collect();
     assert_eq!(paths, ["b", "near", "out"]);
     assert_eq!(tree.read_text("near").unwrap().as_deref(), Some("b"));
@@ -210,7 +231,7 @@ fn a_file_of_any_size_is_in_the_context_a_second_time() {
     let bare = Bare::new();
     let tool = bare.tree(&[("100644", "tool.js", bare.blob(&vec![b' '; 3 * READ_LIMIT as usize]))]);
     let commit = bare.commit(bare.tree(&[("40000", "tools", tool)]));
-    let tree = Tree::commit(bare.path(), commit, &Submodules::default()).unwrap();
+    let tree = tree_of(bare.path(), commit).unwrap();
     let extra = [("first/tools/tool.js".to_owned(), Added::Copy("tools/tool.js".into()))];
     let tar = tar_of(&tree, &extra, &DockerIgnore::parse(".dockerignore", "tools\n").unwrap());
     insta::assert_snapshot!(listing(&tar), @r#"
@@ -227,7 +248,7 @@ fn a_file_too_large_for_a_manifest_is_refused() {
     let bare = Bare::new();
     let large = bare.blob(&vec![b' '; 1 + READ_LIMIT as usize]);
     let commit = bare.commit(bare.tree(&[("100644", "package.json", large)]));
-    let tree = Tree::commit(bare.path(), commit, &Submodules::default()).unwrap();
+    let tree = tree_of(bare.path(), commit).unwrap();
     let error = tree.read_text("package.json").unwrap_err();
     assert_eq!(error.to_string(), "package.json: it has 1048577 bytes, more than the limit of 1048576 for such a file");
 }
@@ -249,7 +270,7 @@ fn hostile_trees_are_refused() {
         &[("120000", "a", file), ("40000", "a", inner)],
     ] {
         let commit = bare.commit(bare.tree(entries));
-        let result = Tree::commit(bare.path(), commit, &Submodules::default());
+        let result = tree_of(bare.path(), commit);
         assert!(matches!(result, Err(Error::Source(SourceError::Unreadable { .. }))), "{entries:?}");
     }
 }
@@ -326,8 +347,7 @@ async fn submodules_are_fetched_once_and_walked() {
     offer(&middle).await;
 
     let cache = tempfile::tempdir().unwrap();
-    let submodules = fetch(outer.path(), commit, cache.path()).await.unwrap();
-    let tree = Tree::commit(outer.path(), commit, &submodules).unwrap();
+    let tree = fetch(outer.path(), commit, cache.path()).await.unwrap();
     let paths: Vec<_> = tree.files().iter().map(|entry| entry.path.display().to_string()).collect();
     assert_eq!(paths, [".gitmodules", "file", "mid/.gitmodules", "mid/file", "mid/in/deep/file"]);
     assert_eq!(tree.read_text("mid/in/deep/file").unwrap().unwrap(), "deep");
@@ -335,7 +355,7 @@ async fn submodules_are_fetched_once_and_walked() {
     // A commit that is already there is not fetched again.
     fs::remove_file(root.path().join("inner.git")).unwrap();
     fs::remove_file(root.path().join("middle.git")).unwrap();
-    assert_eq!(fetch(outer.path(), commit, cache.path()).await.unwrap().all().len(), 2);
+    assert_eq!(fetch(outer.path(), commit, cache.path()).await.unwrap().files().len(), 5);
 
     // And the error names a commit that cannot be fetched.
     let missing = link(&outer, "mid", commit, &format!("{}/gone.git", url.replace("//", "//user:secret@")));
