@@ -205,7 +205,7 @@ impl Engine {
         let options = query::CreateContainerOptions { name: Some(spec.name.clone()), ..Default::default() };
         let mut body = spec.body();
         // Else the labels of its image would hold, which say what the repository likes.
-        body.labels.get_or_insert_default().entry(ROLE_LABEL.to_owned()).or_default();
+        body.labels.get_or_insert_default().entry(spec::ROLE_LABEL.to_owned()).or_default();
         self.docker
             .create_container(Some(options), body)
             .await

@@ -28,12 +28,14 @@ use git2::{Oid, Repository};
 use rustix::fs::{Mode, OFlags};
 use walk::Walk;
 
+#[cfg(test)]
+use crate::work::Limits;
 use crate::{
     Error, Result,
     error::SourceError,
     exec::{Bounds, Conversation},
     model::{CommitId, property},
-    work::{Limits, Work, bytes, over},
+    work::{Work, bytes, over},
 };
 
 /// The largest file that is read as a manifest, in bytes.
@@ -166,9 +168,9 @@ impl Tree {
     ///
     /// # Errors
     /// `SourceError::Unreadable` if it cannot be read; `SourceError::Limit`.
-    pub fn directory(directory: &Path) -> Result<Tree> {
-        let work = Work::new(Limits::usual()?);
+    pub fn directory(directory: &Path, work: &Work) -> Result<Tree> {
         work.begin();
+        let work = work.clone();
         let limits = *work.limits();
         let mut entries = Vec::new();
         let mut paths = 0;
@@ -215,7 +217,11 @@ impl Tree {
             paths += path.as_os_str().len() as u64;
             entries.push(Entry { path: path.to_owned(), kind, object: None });
             if entries.len() as u64 > limits.files {
-                return Err(over("the directory has too many files", limits.files.to_string(), &property::SOURCE_MAX_FILES));
+                return Err(over(
+                    "the directory has too many files",
+                    limits.files.to_string(),
+                    &property::SOURCE_MAX_FILES,
+                ));
             }
             if paths > limits.paths {
                 return Err(over(
@@ -228,6 +234,12 @@ impl Tree {
         std::mem::replace(&mut *odd.lock().unwrap_or_else(PoisonError::into_inner), Ok(()))?;
         entries.sort_by(|left, right| left.path.cmp(&right.path));
         Ok(Tree { entries, source: Arc::new(Source::Directory(directory.to_owned())), work })
+    }
+
+    /// [`Tree::directory`] within the usual limits.
+    #[cfg(test)]
+    pub fn usual(directory: &Path) -> Result<Tree> {
+        Tree::directory(directory, &Work::new(Limits::usual()?))
     }
 
     /// The files below a directory, as a source of their own: their paths begin there, and links that lead out of it are
@@ -515,13 +527,7 @@ impl Tree {
 
 impl Objects {
     /// Passes the bytes of an object to `work`, as git gives them.
-    fn stream<T>(
-        &mut self,
-        oid: Oid,
-        size: u64,
-        of: &Work,
-        work: impl FnOnce(u64, &mut dyn Read) -> T,
-    ) -> Result<T> {
+    fn stream<T>(&mut self, oid: Oid, size: u64, of: &Work, work: impl FnOnce(u64, &mut dyn Read) -> T) -> Result<T> {
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
             None => {

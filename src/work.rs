@@ -86,19 +86,25 @@ impl Limits {
         })
     }
 
-    /// The limits where there is no server: the defaults.
+    /// The limits as they are written: each by `text` of its property.
     ///
     /// # Errors
-    /// [`Error::Bug`] if a default is none.
-    pub fn usual() -> Result<Limits> {
-        let value = |property: &'static Property| Ok::<_, Error>(property.value(property.default.words())?);
+    /// [`Error::Invalid`] for what is none.
+    pub fn read(text: impl for<'a> Fn(&'a Property) -> String) -> Result<Limits> {
+        let value = |property: &'static Property| Ok::<_, Error>(property.value(&text(property))?);
         Limits::of(
             |property| match value(property)? {
                 Value::Number(number) => Ok(number),
-                _ => Err(Error::bug(format!("{property} is not a number"))),
+                Value::Switch(_) | Value::Text(_) => Err(Error::bug(format!("{property} is not a number"))),
             },
             |property| Ok(value(property)? == Value::Switch(true)),
         )
+    }
+
+    /// The defaults.
+    #[cfg(test)]
+    pub fn usual() -> Result<Limits> {
+        Limits::read(|property| property.default.words().to_owned())
     }
 }
 
@@ -333,7 +339,10 @@ mod tests {
         let work = work(Limits::usual().unwrap());
         let (release, released) = std::sync::mpsc::channel::<()>();
         let error = work.aside(move || released.recv().map_err(Error::bug)).await.unwrap_err();
-        assert_eq!(error.to_string(), "finding out how this repository is built takes too long: the limit is 120 seconds");
+        assert_eq!(
+            error.to_string(),
+            "finding out how this repository is built takes too long: the limit is 120 seconds"
+        );
         assert!(error.hint().unwrap().contains("source_max_time"), "{error}");
         drop(release);
     }

@@ -172,7 +172,10 @@ pub(super) fn generate(
             continue;
         }
         if Path::new(file).components().any(|part| !matches!(part, Component::Normal(_))) {
-            return Err(wrong_manifest(format!("the buildpack {} adds the file {file:?}, which is no path", buildpack.name)));
+            return Err(wrong_manifest(format!(
+                "the buildpack {} adds the file {file:?}, which is no path",
+                buildpack.name
+            )));
         }
         let template = if template.contains('/') { template.clone() } else { format!("{}/{template}", buildpack.name) };
         extra_files.push((

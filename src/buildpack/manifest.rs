@@ -260,7 +260,9 @@ impl Manifest {
         let mut patterns = 0;
         self.visit(&mut |part| patterns += usize::from(matches!(part, Reference::Expression(_) | Reference::Glob(_))));
         if patterns > PATTERN_LIMIT {
-            return Err(format!("it has {patterns} regular expressions and globs, more than the limit of {PATTERN_LIMIT}"));
+            return Err(format!(
+                "it has {patterns} regular expressions and globs, more than the limit of {PATTERN_LIMIT}"
+            ));
         }
         let mut wrong = BTreeSet::new();
         self.visit(&mut |part| match part {

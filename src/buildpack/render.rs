@@ -55,12 +55,7 @@ struct Request {
 
 /// Renders a template in a child of its own. Tera bounds neither how often loops within each other run, nor what is kept
 /// in variables, and a thread that runs one cannot be ended; the kernel ends a child.
-fn in_child(
-    work: &Work,
-    name: &str,
-    templates: BTreeMap<String, String>,
-    context: &impl Serialize,
-) -> Result<String> {
+fn in_child(work: &Work, name: &str, templates: BTreeMap<String, String>, context: &impl Serialize) -> Result<String> {
     work.check()?;
     let limits = work.limits();
     let context = serde_json::to_value(context).map_err(Error::bug)?;
@@ -113,9 +108,8 @@ pub fn serve(input: impl Read, mut output: impl Write) -> Result<()> {
     died.map_err(|error| Error::io("end with the process that waits")(error.into()))?;
     let Request { name, templates, context } = serde_json::from_reader(input).map_err(Error::bug)?;
     let context = Context::from_serialize(&context).map_err(Error::bug)?;
-    let rendered = parse(templates.iter().map(|(name, text)| (name.clone(), text.as_str()))).and_then(|tera| {
-        tera.render_to(&name, &context, &mut output).map_err(|error| error.to_string())
-    });
+    let rendered = parse(templates.iter().map(|(name, text)| (name.clone(), text.as_str())))
+        .and_then(|tera| tera.render_to(&name, &context, &mut output).map_err(|error| error.to_string()));
     let written = match rendered {
         Ok(()) => output.flush(),
         Err(reason) => write!(output, "\0{reason}").and_then(|()| output.flush()),

@@ -100,9 +100,7 @@ fn procfile(app: &AppName, tree: &Tree, set: &[Override]) -> Result<String> {
     if row.scope == Scope::App && !is_there {
         return Err(Error::Source(SourceError::Unbuildable {
             message: format!("there is no file {path} in the repository, which procfile-path names"),
-            hint: format!(
-                "commit it, or `paas ps:set {app} procfile-path` reads the file Procfile again"
-            ),
+            hint: format!("commit it, or `paas ps:set {app} procfile-path` reads the file Procfile again"),
         }));
     }
     Ok(path.to_owned())

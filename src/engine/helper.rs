@@ -12,7 +12,7 @@ use bollard::{
 use futures_util::{StreamExt, TryStreamExt};
 use tokio::io::AsyncWrite;
 
-use super::{Engine, fault::failed, is_status, label_filter, spec};
+use super::{Engine, fault::failed, has_role, is_status, label_filter, spec};
 use crate::{Error, Result, clock, error::EngineError};
 
 /// What [`spec::ROLE_LABEL`] says on the image.

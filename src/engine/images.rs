@@ -2,7 +2,7 @@
 
 use bollard::query_parameters as query;
 
-use super::{Engine, fault::failed, is_status, label_filter, spec};
+use super::{Engine, fault::failed, has_role, is_status, label_filter, spec};
 use crate::{
     Result,
     model::{AppName, DeployId, ImageId},

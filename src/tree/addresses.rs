@@ -181,7 +181,9 @@ impl Address {
                 let settings = settings.into_iter().flat_map(|setting| ["-c".to_owned(), setting]).collect();
                 Told { address: self.text.clone(), settings, variables: self.ssh(None) }
             }
-            Protocol::Ssh => Told { address: self.text.clone(), variables: self.ssh(Some(first.ip())), settings: Vec::new() },
+            Protocol::Ssh => {
+                Told { address: self.text.clone(), variables: self.ssh(Some(first.ip())), settings: Vec::new() }
+            }
             Protocol::Git => {
                 let rest = self.text.strip_prefix("git://").unwrap_or_default();
                 let path = rest.find('/').map(|start| &rest[start..]).unwrap_or_default();
@@ -244,9 +246,7 @@ fn is_public_v4(ip: Ipv4Addr) -> bool {
     let is_special = match (first, second, third) {
         // This network; those that operators share among customers; protocol assignments; benchmarks; not yet given out.
         (0 | 240..=255, ..) | (100, 64..=127, _) | (192, 0, 0) | (198, 18..=19, _) => true,
-        _ => {
-            ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_documentation() || ip.is_multicast()
-        }
+        _ => ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_documentation() || ip.is_multicast(),
     };
     !is_special
 }
@@ -285,11 +285,34 @@ mod tests {
     #[tokio::test]
     async fn no_address_leads_to_this_machine_or_a_private_network() {
         for host in [
-            "127.0.0.1", "127.1", "2130706433", "0x7f000001", "017700000001", "0.0.0.0", "localhost", "10.0.0.1",
-            "172.16.9.9", "192.168.1.1", "169.254.169.254", "100.64.0.1", "224.0.0.1", "255.255.255.255", "[::1]", "[::]",
-            "[fd00:ec2::254]", "[fe80::1]", "[ff02::1]", "[::ffff:127.0.0.1]", "[::ffff:169.254.169.254]",
-            "[64:ff9b::7f00:1]", "[64:ff9b::a9fe:a9fe]", "[64:ff9b:1::a00:1]", "[2002:7f00:1::]", "[2002:a00:1::1]",
-            "[2001:0:1::1]", "[::127.0.0.1]",
+            "127.0.0.1",
+            "127.1",
+            "2130706433",
+            "0x7f000001",
+            "017700000001",
+            "0.0.0.0",
+            "localhost",
+            "10.0.0.1",
+            "172.16.9.9",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "[::1]",
+            "[::]",
+            "[fd00:ec2::254]",
+            "[fe80::1]",
+            "[ff02::1]",
+            "[::ffff:127.0.0.1]",
+            "[::ffff:169.254.169.254]",
+            "[64:ff9b::7f00:1]",
+            "[64:ff9b::a9fe:a9fe]",
+            "[64:ff9b:1::a00:1]",
+            "[2002:7f00:1::]",
+            "[2002:a00:1::1]",
+            "[2001:0:1::1]",
+            "[::127.0.0.1]",
         ] {
             for address in [
                 format!("http://{host}/x.git"),

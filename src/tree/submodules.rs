@@ -20,7 +20,7 @@ use crate::{
     error::{HostError, SourceError},
     exec,
     model::{CommitId, property},
-    work::{Work, over},
+    work::{Work, bytes, over},
 };
 
 /// How deeply submodules may be nested.
@@ -37,6 +37,9 @@ const GITMODULES_LIMIT: usize = 1 << 20;
 
 /// How much of what git reports about a connection is read, in bytes.
 const TRACE_LIMIT: u64 = 1 << 20;
+
+/// The signal that ends a program that writes too large a file.
+const SIGXFSZ: i32 = nix::libc::SIGXFSZ;
 
 /// What git and ssh say of every failure, and what says nothing of its cause.
 const BOILERPLATE: [&str; 4] = [
@@ -166,8 +169,10 @@ async fn fetch_to(module: &Submodule, target: &Path, work: &Work) -> Result<()> 
             exec::output(init).await?;
         }
         let one = commit.to_string();
-        if fetch_refs(target, &told, &["--depth=1"], &[&one], work).await.is_ok() && has_commit(target, *commit) {
-            return Ok(());
+        match fetch_refs(target, &told, &["--depth=1"], &[&one], work).await {
+            Ok(()) if has_commit(target, *commit) => return Ok(()),
+            Err(error @ Error::Source(SourceError::Limit { .. })) => return Err(error),
+            _ => {}
         }
         // Not every server lets clients fetch a commit by its id.
         let all = ["+refs/heads/*:refs/remotes/heads/*", "+refs/tags/*:refs/remotes/tags/*"];
@@ -195,16 +200,24 @@ async fn fetch_to(module: &Submodule, target: &Path, work: &Work) -> Result<()> 
 }
 
 /// Runs `git fetch` with what it is to fetch.
-async fn fetch_refs(target: &Path, told: &Told, options: &[&str], what: &[&str], work: &Work) -> Result<()> {
+pub(super) async fn fetch_refs(target: &Path, told: &Told, options: &[&str], what: &[&str], work: &Work) -> Result<()> {
     let mut fetch = git(target);
     fetch.args(&told.settings).envs(told.variables.iter().map(|(name, value)| (*name, value)));
     fetch.args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head"]).args(options);
     fetch.args(["--", &told.address]).args(what);
-    exec::output_bounded(fetch, work.limits().size, work).await.map(drop)
+    let most = work.limits().size;
+    exec::output_bounded(fetch, most, work).await.map(drop).map_err(|error| match error {
+        Error::Host(HostError::Program { stderr, .. })
+            if stderr.contains("File too large") || stderr.contains(&format!("died of signal {SIGXFSZ}")) =>
+        {
+            over("what a submodule's server sends is too large", bytes(most), &property::SOURCE_MAX_SIZE)
+        }
+        other => other,
+    })
 }
 
 /// Where a server redirects to. Git does not say, but it reports the headers of answers if it is asked to.
-async fn location(target: &Path, told: &Told, work: &Work) -> Result<Option<String>> {
+pub(super) async fn location(target: &Path, told: &Told, work: &Work) -> Result<Option<String>> {
     let trace = tempfile::NamedTempFile::new_in(target).map_err(Error::io("make a temporary file"))?;
     let mut ask = git(target);
     ask.args(&told.settings).envs(told.variables.iter().map(|(name, value)| (*name, value)));
