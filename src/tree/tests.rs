@@ -455,7 +455,18 @@ fn what_is_over_a_limit_is_refused_with_its_name() {
     said.push(refused(files, Limits { file: 9, ..usual }));
     said.push(refused(files, Limits { size: 19, ..usual }));
     said.push(refused(files, Limits { read: 9, ..usual }));
-    insta::assert_snapshot!(said.join("\n"), @"");
+    insta::assert_snapshot!(said.join("\n"), @r"
+    the commit has 11111110 files and directories: the limit is 1000000
+    the commit has 11111111110 files and directories: the limit is 1000000
+    the commit has too many files and directories: the limit is 1000000
+    the commit has too many files and directories: the limit is 1000000
+    the directories of the commit are nested too deeply: the limit is 200
+    the paths of the commit are 1053 bytes long together: the limit is 500 bytes
+    the commit has 112 files and directories: the limit is 50
+    the file a has 10 bytes: the limit is 9 bytes
+    the files of the build context are too large together: the limit is 19 bytes
+    the files that say how this repository is built are too large together: the limit is 9 bytes
+    ");
 }
 
 #[test]
@@ -506,7 +517,7 @@ async fn gitmodules_reads_no_file_of_the_host() {
         let error = fetch(bare.path(), pushed(link, "120000"), cache.path()).await.unwrap_err();
         assert!(error.to_string().ends_with(".gitmodules has no url for it"), "{link}: {error}");
     }
-    for malformed in ["[submodule", "x", "[submodule \"a\"]\nurl\n= x"] {
+    for malformed in ["[submodule", "=x", "[submodule \"a\"]\nurl\n= x"] {
         let error = fetch(bare.path(), pushed(malformed, "100644"), cache.path()).await.unwrap_err();
         assert!(error.to_string().starts_with(".gitmodules: bad config line"), "{malformed}: {error}");
     }
