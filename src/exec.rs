@@ -9,7 +9,7 @@ use std::{
 };
 
 use nix::sys::signal::{SigHandler, Signal, signal};
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, set_parent_process_death_signal, setrlimit};
 use tokio::process::Command;
 
 use crate::{
@@ -104,13 +104,14 @@ pub struct Bounds {
     pub file: Option<u64>,
 }
 
-/// Has a child begin with limits.
+/// Has a child begin with limits, and end with the thread that starts it.
 fn limit(command: &mut Command, bounds: Bounds) {
     let limits = [(Resource::Cpu, bounds.time), (Resource::Data, bounds.memory), (Resource::Fsize, bounds.file)];
-    // SAFETY: setrlimit(2) is a system call that touches no memory of ours and takes no lock.
+    // SAFETY: prctl(2) and setrlimit(2) are system calls that touch no memory of ours and take no lock.
     #[expect(unsafe_code, reason = "a child's own limits can only be set between fork and exec")]
     unsafe {
         command.pre_exec(move || {
+            set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
             for (resource, most) in limits {
                 if let Some(most) = most {
                     setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?;

@@ -98,14 +98,12 @@ fn in_child(work: &Work, name: &str, templates: BTreeMap<String, String>, contex
     }
 }
 
-/// What the child does: reads what to render, and writes what comes of it. It ends with the thread that waits for it.
+/// What the child does: reads what to render, and writes what comes of it.
 ///
 /// # Errors
 /// [`Error::Bug`] if it was asked for what is none; [`Error::Host`]. A template that cannot be rendered is none: why
 /// follows what it wrote, after a zero.
 pub fn serve(input: impl Read, mut output: impl Write) -> Result<()> {
-    let died = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
-    died.map_err(|error| Error::io("end with the process that waits")(error.into()))?;
     let Request { name, templates, context } = serde_json::from_reader(input).map_err(Error::bug)?;
     let context = Context::from_serialize(&context).map_err(Error::bug)?;
     let rendered = parse(templates.iter().map(|(name, text)| (name.clone(), text.as_str())))

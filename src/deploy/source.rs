@@ -5,7 +5,8 @@ use crate::{
     Error, Result,
     error::PushError,
     git,
-    model::{CommitId, DeployState},
+    instance::{number_of, value_of},
+    model::{CommitId, DeployState, property::Value},
     tree::Tree,
     work::{Limits, Work},
 };
@@ -19,7 +20,7 @@ pub(super) struct Source {
 ///
 /// # Errors
 /// `PushError::WrongBranch`, `PushError::Refused`.
-pub(super) async fn check_branch(deploy: &ActiveDeploy<'_>, push: &Push) -> Result<()> {
+pub(super) async fn check_branch(deploy: &ActiveDeploy<'_>, push: &Push, work: &Work) -> Result<()> {
     let app = &deploy.app;
     if let Some(deploy_branch) = &app.deploy_branch
         && *deploy_branch != push.branch
@@ -33,7 +34,6 @@ pub(super) async fn check_branch(deploy: &ActiveDeploy<'_>, push: &Push) -> Resu
     let repository = deploy.instance.settings.paths.repository(&app.name);
     let Push { branch, commit, old_commit, .. } = push.clone();
     // It may have to look through the whole history.
-    let work = Work::new(limits(deploy)?);
     let moved = work.aside(move || git::moved_away(&repository, &branch, old_commit, commit)).await?;
     if let Some(now) = moved {
         return Err(Error::Push(PushError::Refused {
@@ -47,19 +47,23 @@ pub(super) async fn check_branch(deploy: &ActiveDeploy<'_>, push: &Push) -> Resu
 /// Opens the commit's tree, straight from git's objects, with its submodules fetched.
 ///
 /// `from`: where the commit comes from, for the log.
-pub(super) async fn checkout(deploy: &ActiveDeploy<'_>, commit: CommitId, from: &str) -> Result<Source> {
+pub(super) async fn checkout(deploy: &ActiveDeploy<'_>, commit: CommitId, from: &str, work: &Work) -> Result<Source> {
     deploy.enter(DeployState::Fetching)?;
     let app = &deploy.app.name;
     deploy.log.step(&format!("Deploying {app} {from} ({}), deploy {}", commit.short(), deploy.id));
     let paths = &deploy.instance.settings.paths;
-    let repository = paths.repository(app);
-    let work = Work::new(limits(deploy)?);
-    let tree = Tree::commit(&repository, commit, &paths.submodules(app), &work).await?;
+    let tree = Tree::commit(&paths.repository(app), commit, &paths.submodules(app), work).await?;
     Ok(Source { tree })
 }
 
-/// The limits that the server has set.
-fn limits(deploy: &ActiveDeploy<'_>) -> Result<Limits> {
-    let instance = deploy.instance;
-    Limits::of(|property| instance.number(property, None), |property| instance.is_on(property))
+/// What is done with what the repository holds, within the limits that the server has set.
+pub(super) fn work(deploy: &ActiveDeploy<'_>) -> Result<Work> {
+    let settings = &deploy.instance.settings;
+    let limits = deploy.instance.read(|tables| {
+        Limits::of(
+            |property| number_of(settings, tables, property, None),
+            |property| Ok(value_of(settings, tables, property, None)? == Some(Value::Switch(true))),
+        )
+    });
+    Ok(Work::new(limits?))
 }

@@ -101,8 +101,10 @@ impl SourceError {
                 ),
             )
             .short("the repository is over a limit"),
-            SourceError::Submodule { hint, .. }
-            | SourceError::File { hint, .. }
+            SourceError::Submodule { hint, .. } => {
+                Advice::new(Kind::App, hint).short("a submodule cannot be fetched")
+            }
+            SourceError::File { hint, .. }
             | SourceError::Unbuildable { hint, .. } => Advice::new(Kind::App, hint),
             SourceError::NothingDetected { .. } => Advice::new(
                 Kind::App,

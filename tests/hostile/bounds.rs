@@ -12,7 +12,10 @@ use std::{
     time::Duration,
 };
 
-use crate::harness::{PAAS, Ran, Repository, Server, docker, run, run_with_input, try_get};
+use crate::{
+    harness::{PAAS, Ran, Repository, Server, docker, run, run_with_input, try_get},
+    processes,
+};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -84,6 +87,10 @@ fn own_buildpack(write: &dyn Fn(&str, &str), more: &str, template: &str) {
         ),
     );
     write("bp/Dockerfile.tera", template);
+}
+
+fn write(repository: &Repository, path: &str, text: &str) {
+    repository.write(path, text);
 }
 
 /// Loops that write nothing: nobody but the kernel can end them.
@@ -160,7 +167,7 @@ fn a_plan_opens_no_pipe_and_no_device() {
         run(crate::harness::command("mkfifo").arg(path(name))).expect_success();
     }
     symlink("/dev/zero", path("requirements.txt")).unwrap();
-    assert!(plan(directory.path()).expect_success().stdout.contains("Static"));
+    assert!(plan(directory.path()).expect_success().stdout.contains("static"));
     run(crate::harness::command("mkfifo").arg(path(".gitignore"))).expect_success();
     plan(directory.path()).expect_code(1).says(".gitignore: it is no regular file");
 }
@@ -238,7 +245,7 @@ fn a_push_over_a_limit_is_refused_and_costs_nobody_a_request() {
     // One of these at a time takes a processor; another app deploys meanwhile.
     for (name, more, template, says) in TEMPLATES {
         let repository = server.empty_repository(name);
-        own_buildpack(&|path, text| drop(repository.write(path, text)), more, template);
+        own_buildpack(&|path, text| write(&repository, path, text), more, template);
         repository.commit("x");
         let mut pushed = repository.begin_push();
         if name == "endless" {
@@ -287,17 +294,25 @@ fn a_file_larger_than_the_memory_of_a_deploy_is_built_in() {
 /// A thread that nobody can end holds no lock.
 #[test]
 fn a_deploy_ends_where_nobody_else_could_end_its_work() {
-    let server = Server::start_with(&[("PAAS_TEMPLATE_MAX_TIME", "10m")]);
+    let server = Server::start_with(&[("PAAS_TEMPLATE_MAX_TIME", "10m"), ("PAAS_DEPLOY_MEMORY_MB", "1000")]);
     let repository = server.empty_repository("endless");
-    own_buildpack(&|path, text| drop(repository.write(path, text)), "", ENDLESS);
+    own_buildpack(&|path, text| write(&repository, path, text), "", ENDLESS);
     repository.commit("x");
     let fetching = || server.wait_for("the template", PATIENCE, || renders(&server));
     let over = |pushed: std::process::Child| Ran::from(pushed.wait_with_output().unwrap()).expect_failure();
 
     let pushed = repository.begin_push();
     fetching();
+    // What deals with strangers is limited; what serves everybody is as it was.
+    let [child, deploy] = renderer(&server).unwrap();
+    assert_eq!(guard_of(&child), ("500".to_owned(), (256 << 20).to_string()));
+    assert_eq!(guard_of(&deploy), ("500".to_owned(), 1_000_000_000.to_string()));
+    let own = guard_of(&std::process::id().to_string());
+    for process in [server.daemon_id(), processes::caddy(&server)[0], processes::resolver(&server)[0]] {
+        assert_eq!(guard_of(&process.to_string()), own);
+    }
     server.paas(&["deploys:cancel", "endless"]).expect_success();
-    over(pushed).says("was canceled by");
+    over(pushed).says("canceled by");
     assert_eq!(server.deploy_state("endless"), "canceled");
     server.wait_for("the end of the template", PATIENCE, || !renders(&server));
 
@@ -305,7 +320,7 @@ fn a_deploy_ends_where_nobody_else_could_end_its_work() {
     let pushed = repository.begin_push();
     fetching();
     own_buildpack(
-        &|path, text| drop(repository.write(path, text)),
+        &|path, text| write(&repository, path, text),
         "",
         "FROM busybox:stable\nRUN mkdir -p /www && echo mended >/www/index.html\nWORKDIR /www\n",
     );
@@ -320,7 +335,7 @@ fn a_deploy_ends_where_nobody_else_could_end_its_work() {
     Ran::from(waits.wait_with_output().unwrap()).expect_success();
     assert_eq!(server.get("endless", "/").body.trim(), "mended");
 
-    own_buildpack(&|path, text| drop(repository.write(path, text)), "", ENDLESS);
+    own_buildpack(&|path, text| write(&repository, path, text), "", ENDLESS);
     repository.commit("endless again");
     let pushed = repository.begin_push();
     fetching();
@@ -330,17 +345,34 @@ fn a_deploy_ends_where_nobody_else_could_end_its_work() {
     assert!(server.containers().is_empty());
 }
 
-/// Whether a template is rendered now, in a child that has nothing of the instance but its parent.
+/// Whether a template is rendered now.
 fn renders(server: &Server) -> bool {
+    renderer(server).is_some()
+}
+
+/// The process that renders a template now, and its parent, the deploy. The child has nothing of the instance but that.
+fn renderer(server: &Server) -> Option<[String; 2]> {
     let root = server.root().display().to_string();
-    std::fs::read_dir("/proc").unwrap().flatten().any(|entry| {
-        let read = |path: &Path, file: &str| std::fs::read(path.join(file)).unwrap_or_default();
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        if !text(read(&entry.path(), "cmdline")).ends_with("\0render\0") {
-            return false;
+    std::fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
+        let process = entry.file_name().to_str()?.to_owned();
+        if !of_process(&process, "cmdline").ends_with("\0render\0") {
+            return None;
         }
-        let status = text(read(&entry.path(), "status"));
-        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap_or_default().trim();
-        text(read(&Path::new("/proc").join(parent), "environ")).contains(&root)
+        let status = of_process(&process, "status");
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().to_owned();
+        of_process(&parent, "environ").contains(&root).then(|| [process, parent])
     })
+}
+
+fn of_process(process: &str, file: &str) -> String {
+    String::from_utf8_lossy(&std::fs::read(Path::new("/proc").join(process).join(file)).unwrap_or_default())
+        .into_owned()
+}
+
+/// How readily the kernel ends a process if memory runs out, and the memory of its own that it may have.
+fn guard_of(process: &str) -> (String, String) {
+    let limits = of_process(process, "limits");
+    let memory = limits.lines().find_map(|line| line.strip_prefix("Max data size")).unwrap_or_default();
+    let memory = memory.split_whitespace().next().unwrap_or_default().to_owned();
+    (of_process(process, "oom_score_adj").trim().to_owned(), memory)
 }
