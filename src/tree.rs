@@ -682,7 +682,7 @@ fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let mut file = fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
     if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
+        return Err(io::Error::other("it is not a regular file"));
     }
     let mut content = Vec::new();
     file.read_to_end(&mut content)?;
@@ -695,7 +695,7 @@ fn check_gitignore(directory: &Path) -> Result<()> {
     match fs::metadata(&path) {
         Ok(metadata) if metadata.is_dir() || (metadata.is_file() && metadata.len() <= READ_LIMIT) => Ok(()),
         Ok(metadata) => {
-            let why = if metadata.is_file() { "it is too large" } else { "it is no regular file" };
+            let why = if metadata.is_file() { "it is too large" } else { "it is not a regular file" };
             Err(unreadable_file(&path, &io::Error::other(why)))
         }
         Err(_) => Ok(()),

@@ -173,7 +173,7 @@ pub(super) fn generate(
         }
         if Path::new(file).components().any(|part| !matches!(part, Component::Normal(_))) {
             return Err(wrong_manifest(format!(
-                "the buildpack {} adds the file {file:?}, which is no path",
+                "the buildpack {} adds the file {file:?}, which is not a path in the build context",
                 buildpack.name
             )));
         }

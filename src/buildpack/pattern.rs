@@ -16,7 +16,7 @@ use crate::Result;
 
 /// How large a compiled regular expression may be, in bytes.
 const COMPILED_LIMIT: usize = 2 << 20;
-/// How long all globs may be together, in bytes: a repository can have as many as it likes, and a compiled one takes up to
+/// How long all globs may be together, in bytes: a repository can have as many as it likes, and a compiled one can need
 /// 3 kB of memory for each of its characters.
 const GLOBS_LIMIT: usize = 256 << 10;
 

@@ -112,7 +112,7 @@ pub fn serve(input: impl Read, mut output: impl Write) -> Result<()> {
         Ok(()) => output.flush(),
         Err(reason) => write!(output, "\0{reason}").and_then(|()| output.flush()),
     };
-    // Whoever reads has enough.
+    // A parent that stopped reading has enough.
     drop(written);
     Ok(())
 }

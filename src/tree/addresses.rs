@@ -1,6 +1,6 @@
 //! Where a submodule may come from. Its address is the pusher's, and the server fetches it: so only network protocols are
 //! allowed, no part of it can become an option of git or ssh, and it does not lead to this machine or its network, unless
-//! a setting allows that. A name is resolved once, here, and git is told to use what came of it, so that it cannot lead
+//! a setting allows that. A name is resolved once, here, and git gets what came of it, so that it cannot lead
 //! elsewhere a moment later.
 
 use std::{
@@ -35,7 +35,7 @@ enum Protocol {
     Ssh,
 }
 
-/// An address as git is told it.
+/// An address as git gets it.
 #[derive(Debug, Default)]
 pub(super) struct Told {
     pub address: String,
@@ -44,7 +44,7 @@ pub(super) struct Told {
     pub variables: Vec<(&'static str, String)>,
 }
 
-/// What ssh is told always. No part of it comes from outside.
+/// The options that ssh always has. No part of it comes from outside.
 const SSH: &str = "ssh -o BatchMode=yes -o StrictHostKeyChecking=accept-new -o ConnectTimeout=15";
 
 impl Address {
@@ -109,7 +109,7 @@ impl Address {
         let refused = || {
             Error::Source(SourceError::Submodule {
                 path: path.display().to_string(),
-                reason: format!("{} redirects to what is no repository", without_password(&self.text)),
+                reason: format!("{} redirects to something other than a repository", without_password(&self.text)),
                 hint: format!("write the address that it has now: `git submodule set-url {} URL`", path.display()),
             })
         };
@@ -132,7 +132,7 @@ impl Address {
         self.protocol == Protocol::Http
     }
 
-    /// Finds out where it leads, and how git is told so.
+    /// Finds out where it leads, and how git learns that.
     ///
     /// # Errors
     /// `SourceError::Submodule` if it leads to where it may not, or nowhere; as [`Work::aside`].

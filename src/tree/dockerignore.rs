@@ -10,7 +10,7 @@ use regex::Regex;
 
 use crate::{Error, Result, error::SourceError};
 
-/// The largest file of patterns, in bytes: a compiled pattern takes up to 3 kB of memory for each of its characters.
+/// The largest file of patterns, in bytes: a compiled pattern can need 3 kB of memory for each of its characters.
 const SIZE_LIMIT: usize = 128 << 10;
 /// The most patterns.
 const COUNT_LIMIT: usize = 10_000;

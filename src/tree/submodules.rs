@@ -230,8 +230,8 @@ pub(super) async fn location(target: &Path, told: &Told, work: &Work) -> Result<
     let text = std::fs::read(trace.path()).map_err(Error::io("read what git reports of a connection"))?;
     let text = String::from_utf8_lossy(&text);
     let headers = text.lines().filter_map(|line| line.split_once("Recv header: ")?.1.split_once(':'));
-    let locations = headers.filter(|(name, _)| name.eq_ignore_ascii_case("location"));
-    Ok(locations.last().map(|(_, location)| location.trim().to_owned()))
+    let mut locations = headers.filter(|(name, _)| name.eq_ignore_ascii_case("location"));
+    Ok(locations.next_back().map(|(_, location)| location.trim().to_owned()))
 }
 
 /// The error of a submodule, from what git said.

@@ -564,12 +564,12 @@ fn a_directory_is_read_without_opening_pipes_and_devices() {
     // A file that became a pipe since.
     fs::remove_file(directory.path().join("a")).unwrap();
     let now = pipe("a");
-    assert!(tree.read_text("a").unwrap_err().to_string().ends_with("it is no regular file"));
+    assert!(tree.read_text("a").unwrap_err().to_string().ends_with("it is not a regular file"));
     fs::remove_file(now).unwrap();
     for place in ["sub/.gitignore", "sub/deep/er/.gitignore", ".gitignore"] {
         let odd = pipe(place);
         let error = Tree::usual(directory.path()).unwrap_err();
-        assert_eq!(error.to_string(), format!("cannot read the source: {}: it is no regular file", odd.display()));
+        assert_eq!(error.to_string(), format!("cannot read the source: {}: it is not a regular file", odd.display()));
         assert!(Tree::usual(odd.parent().unwrap()).is_err());
         fs::remove_file(&odd).unwrap();
         std::os::unix::fs::symlink("/dev/zero", &odd).unwrap();

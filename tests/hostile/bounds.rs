@@ -121,7 +121,7 @@ const TEMPLATES: [(&str, &str, &str, [&str; 2]); 5] = [
         "outside",
         "[files]\n\"../../../x\" = \"Dockerfile.tera\"",
         "FROM busybox\n# .paas/../../../x",
-        ["adds the file \"../../../x\", which is no path", "buildpack.toml"],
+        ["adds the file \"../../../x\", which is not a path in the build context", "buildpack.toml"],
     ),
 ];
 
@@ -169,7 +169,7 @@ fn a_plan_opens_no_pipe_and_no_device() {
     symlink("/dev/zero", path("requirements.txt")).unwrap();
     assert!(plan(directory.path()).expect_success().stdout.contains("static"));
     run(crate::harness::command("mkfifo").arg(path(".gitignore"))).expect_success();
-    plan(directory.path()).expect_code(1).says(".gitignore: it is no regular file");
+    plan(directory.path()).expect_code(1).says(".gitignore: it is not a regular file");
 }
 
 /// What is pushed, how it is made, and what is said of it.
