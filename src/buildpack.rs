@@ -40,6 +40,7 @@ use std::{collections::BTreeMap, fs, num::NonZero, panic, path::Path, sync::Arc,
 pub use app_json::{Scripts, Variable};
 pub use apps::{AppPlan, plan, plan_all, plan_with_procfile};
 use diagnose::FailureRule;
+pub use diagnose::diagnose_start;
 #[cfg(not(test))]
 use include_dir::{Dir, include_dir};
 pub use line_ends::{FlawedScript, culprit};
@@ -64,6 +65,8 @@ const OWN: &str = "paas";
 const REPOSITORY: &str = "the repository";
 /// What failures mean, in the shared folder.
 const FAILURES: &str = "failures.toml";
+/// What it means when a program ends right after its start, in the shared folder.
+const STARTS: &str = "starts.toml";
 /// What is known of versions that several buildpacks use, in the shared folder.
 const VERSIONS: &str = "versions.toml";
 
