@@ -360,7 +360,7 @@ fn renderer(server: &Server) -> Option<[String; 2]> {
         }
         let status = of_process(&process, "status");
         let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().to_owned();
-        of_process(&parent, "environ").contains(&root).then(|| [process, parent])
+        of_process(&parent, "environ").contains(&root).then_some([process, parent])
     })
 }
 
