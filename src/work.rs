@@ -132,8 +132,10 @@ struct Shared {
     begun: Instant,
     /// When what runs now must be done, in milliseconds since `begun`.
     deadline: AtomicU64,
-    /// What was read of files, in bytes, and the files.
-    read: Mutex<(u64, HashSet<u64>)>,
+    /// What was read of files, in bytes.
+    read: AtomicU64,
+    /// The files that were read.
+    files: Mutex<HashSet<u64>>,
     /// The leaders of the process groups that end with it.
     children: Mutex<Vec<u32>>,
 }
@@ -171,7 +173,8 @@ impl Work {
             stopped: AtomicBool::new(false),
             begun: clock::instant(),
             deadline: AtomicU64::new(u64::MAX),
-            read: Mutex::default(),
+            read: AtomicU64::new(0),
+            files: Mutex::default(),
             children: Mutex::new(Vec::new()),
         }))
     }
@@ -194,7 +197,7 @@ impl Work {
             return Err(self.out_of_time());
         }
         let limit = self.limits().read;
-        if self.0.read.lock().unwrap_or_else(PoisonError::into_inner).0 > limit {
+        if self.0.read.load(Ordering::Relaxed) > limit {
             let what = "the files that say how this repository is built are too large together";
             return Err(over(what, bytes(limit), &property::SOURCE_MAX_READ));
         }
@@ -213,11 +216,8 @@ impl Work {
     /// # Errors
     /// `SourceError::Limit` if that is too much; as [`Work::check`].
     pub fn count_read(&self, file: u64, size: u64) -> Result<()> {
-        {
-            let mut read = self.0.read.lock().unwrap_or_else(PoisonError::into_inner);
-            if read.1.insert(file) {
-                read.0 = read.0.saturating_add(size);
-            }
+        if self.0.files.lock().unwrap_or_else(PoisonError::into_inner).insert(file) {
+            self.0.read.fetch_add(size, Ordering::Relaxed);
         }
         self.check()
     }
