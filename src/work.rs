@@ -62,14 +62,16 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The limits that settings give: `number` and `switch` read one.
+    /// The limits as they are written: each by `text` of its property.
     ///
     /// # Errors
-    /// What they return.
-    pub fn of(
-        number: impl Fn(&'static Property) -> Result<u64>,
-        switch: impl Fn(&'static Property) -> Result<bool>,
-    ) -> Result<Limits> {
+    /// [`Error::Invalid`] for what is none.
+    pub fn read(text: impl Fn(&'static Property) -> String) -> Result<Limits> {
+        let value = |property: &'static Property| Ok::<_, Error>(property.value(&text(property))?);
+        let number = |property: &'static Property| match value(property)? {
+            Value::Number(number) => Ok(number),
+            Value::Switch(_) | Value::Text(_) => Err(Error::bug(format!("{property} is not a number"))),
+        };
         Ok(Limits {
             files: number(&property::SOURCE_MAX_FILES)?,
             depth: number(&property::SOURCE_MAX_DEPTH)?,
@@ -82,23 +84,8 @@ impl Limits {
             rendering: number(&property::TEMPLATE_MAX_TIME)?,
             rendering_memory: number(&property::TEMPLATE_MAX_MEMORY)?,
             fetching: number(&property::SUBMODULE_MAX_TIME)?,
-            private_addresses: switch(&property::SUBMODULE_PRIVATE_ADDRESSES)?,
+            private_addresses: value(&property::SUBMODULE_PRIVATE_ADDRESSES)? == Value::Switch(true),
         })
-    }
-
-    /// The limits as they are written: each by `text` of its property.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] for what is none.
-    pub fn read(text: impl for<'a> Fn(&'a Property) -> String) -> Result<Limits> {
-        let value = |property: &'static Property| Ok::<_, Error>(property.value(&text(property))?);
-        Limits::of(
-            |property| match value(property)? {
-                Value::Number(number) => Ok(number),
-                Value::Switch(_) | Value::Text(_) => Err(Error::bug(format!("{property} is not a number"))),
-            },
-            |property| Ok(value(property)? == Value::Switch(true)),
-        )
     }
 
     /// The defaults.

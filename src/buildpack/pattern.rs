@@ -4,7 +4,10 @@
 use std::{
     collections::BTreeMap,
     path::Path,
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{
+        Mutex, OnceLock, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use globset::{GlobBuilder, GlobMatcher};
@@ -162,7 +165,8 @@ pub(super) enum Reference<'a> {
 pub(super) fn glob(pattern: &str) -> Result<GlobMatcher> {
     static KNOWN: Known<GlobMatcher> = Known::new();
     KNOWN.get_or_compile(pattern, || {
-        if KNOWN.length() + pattern.len() > GLOBS_LIMIT {
+        static LENGTH: AtomicUsize = AtomicUsize::new(0);
+        if LENGTH.fetch_add(pattern.len(), Ordering::Relaxed) + pattern.len() > GLOBS_LIMIT {
             let message = format!("the globs are longer than {GLOBS_LIMIT} bytes together, the limit for them");
             return Err(wrong_manifest(message));
         }
@@ -179,11 +183,6 @@ struct Known<T>(Mutex<BTreeMap<String, T>>);
 impl<T: Clone> Known<T> {
     const fn new() -> Known<T> {
         Known(Mutex::new(BTreeMap::new()))
-    }
-
-    /// How long all texts are together.
-    fn length(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).keys().map(String::len).sum()
     }
 
     fn get_or_compile(&self, text: &str, compile: impl FnOnce() -> Result<T>) -> Result<T> {

@@ -5,8 +5,7 @@ use crate::{
     Error, Result,
     error::PushError,
     git,
-    instance::{number_of, value_of},
-    model::{CommitId, DeployState, property::Value},
+    model::{CommitId, DeployState, Override, property},
     tree::Tree,
     work::{Limits, Work},
 };
@@ -59,11 +58,12 @@ pub(super) async fn checkout(deploy: &ActiveDeploy<'_>, commit: CommitId, from: 
 /// What is done with what the repository holds, within the limits that the server has set.
 pub(super) fn work(deploy: &ActiveDeploy<'_>) -> Result<Work> {
     let settings = &deploy.instance.settings;
-    let limits = deploy.instance.read(|tables| {
-        Limits::of(
-            |property| number_of(settings, tables, property, None),
-            |property| Ok(value_of(settings, tables, property, None)? == Some(Value::Switch(true))),
-        )
+    let rows = deploy.instance.read(|tables| tables.properties(None))?;
+    let set: Vec<Override> = rows.into_iter().map(|row| row.set).collect();
+    let limits = Limits::read(|property| {
+        let given = settings.given(property.name).map(|given| given.value.as_str());
+        let set = property::nearest(&set, property, None).map(|row| row.value.as_str());
+        given.or(set).unwrap_or_else(|| property.default.words()).to_owned()
     });
     Ok(Work::new(limits?))
 }
