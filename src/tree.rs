@@ -28,7 +28,7 @@ use git2::{Oid, Repository};
 use rustix::fs::{Mode, OFlags};
 use walk::Walk;
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 use crate::work::Limits;
 use crate::{
     Error, Result,
@@ -237,7 +237,7 @@ impl Tree {
     }
 
     /// [`Tree::directory`] within the usual limits.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub fn usual(directory: &Path) -> Result<Tree> {
         Tree::directory(directory, &Work::new(Limits::usual()?))
     }

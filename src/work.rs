@@ -89,7 +89,7 @@ impl Limits {
     }
 
     /// The defaults.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub fn usual() -> Result<Limits> {
         Limits::read(|property| property.default.words().to_owned())
     }

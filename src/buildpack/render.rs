@@ -40,9 +40,9 @@ pub(super) fn render(
     buildpacks.tera.render(name, &context).map_err(|error| malformed(name, &error))
 }
 
-/// Whether the templates are a stranger's. In unit tests there is no program to start.
+/// Whether the templates are a stranger's. In unit tests and fuzz targets there is no program to start.
 fn is_hostile(scope: &Scope<'_>) -> bool {
-    scope.manifest.is_own && !cfg!(test)
+    scope.manifest.is_own && !cfg!(any(test, fuzzing))
 }
 
 /// What a child is given to render.
