@@ -29,6 +29,7 @@ mod processes;
 mod properties;
 mod releases;
 mod remote;
+mod render;
 mod resolver;
 mod secrets;
 mod serve;

@@ -43,9 +43,10 @@ use crate::{
     Error, Result,
     context::Context,
     error::DeployError,
-    model::{AppName, BranchName, CommitId, DeployId, DeploymentKind, Edit, ProcessType, ReleaseVersion},
+    model::{AppName, BranchName, CommitId, DeployId, DeploymentKind, Edit, ProcessType, ReleaseVersion, property},
     store::NewDeployment,
     ui::DeployLog,
+    work::guard,
 };
 
 /// A commit that somebody pushed to an app's branch.
@@ -118,6 +119,7 @@ pub struct Deployed {
 /// `DeployError::NeverDeployed`, [`crate::Error::NotFound`].
 pub async fn run(context: &Context<'_>, app: &AppName, action: &Action, log: &DeployLog) -> Result<Deployed> {
     let request = request(context, app, action)?;
+    guard(context.instance.number(&property::DEPLOY_MEMORY_MB, None)?.saturating_mul(1_000_000));
     let deploy = begin(context, &request, log).await?;
     let proven = deploy.unless_stopped(prove(&deploy, action, request.new.commit)).await;
     let deployed = conclude(&deploy, proven).await?;
@@ -173,11 +175,12 @@ async fn prove(deploy: &ActiveDeploy<'_>, action: &Action, commit: Option<Commit
                 Action::Push(push) => (format!("from {}", push.branch), format!("push of {}", push.branch)),
                 _ => ("once more".to_owned(), "rebuild".to_owned()),
             };
+            let work = source::work(deploy)?;
             if let Action::Push(push) = action {
-                source::check_branch(deploy, push)?;
+                source::check_branch(deploy, push, &work).await?;
             }
-            let source = source::checkout(deploy, commit, &origin).await?;
-            let planned = build::plan(deploy, source, commit)?;
+            let source = source::checkout(deploy, commit, &origin, &work).await?;
+            let planned = build::plan(deploy, source, commit).await?;
             let given = given::variables(deploy, &planned.plan.variables)?;
             let mut built = build::image(deploy, planned).await?;
             let tasks = Tasks {

@@ -205,8 +205,11 @@ impl Engine {
     /// `EngineError::AddressTaken` where another container has its address; it is made then. [`Error::Engine`].
     pub async fn start_new(&self, spec: &ContainerSpec) -> Result<()> {
         let options = query::CreateContainerOptions { name: Some(spec.name.clone()), ..Default::default() };
+        let mut body = spec.body();
+        // Else the labels of its image would hold, which say what the repository likes.
+        body.labels.get_or_insert_default().entry(spec::ROLE_LABEL.to_owned()).or_default();
         self.docker
-            .create_container(Some(options), spec.body())
+            .create_container(Some(options), body)
             .await
             .map_err(failed(format!("make the container {}", spec.name)))?;
         match self.docker.start_container(&spec.name, None::<query::StartContainerOptions>).await {
@@ -469,11 +472,16 @@ impl Engine {
 
 /// Whether a container is one of ours that no deploy knows, and does its work or is about to.
 fn is_at_work(summary: &bollard::models::ContainerSummary) -> bool {
-    let has_role = summary.labels.as_ref().is_some_and(|labels| labels.contains_key(spec::ROLE_LABEL));
+    let has_role = summary.labels.as_ref().is_some_and(has_role);
     let made = summary.created.unwrap_or(0) * 1000;
     has_role
         && (summary.state == Some(bollard::models::ContainerSummaryStateEnum::RUNNING)
             || clock::since(made) < START_TIMEOUT)
+}
+
+/// Whether something of ours is no app's: its role says what it is for. An app's own has an empty one, or none.
+fn has_role(labels: &HashMap<String, String>) -> bool {
+    labels.get(spec::ROLE_LABEL).is_some_and(|role| !role.is_empty())
 }
 
 fn label_filter(labels: &[(&str, &str)]) -> HashMap<String, Vec<String>> {

@@ -79,7 +79,9 @@ const OF_BUILDPACKS: [&str; 34] = [
 const COMMON_WORDS: [&str; 6] = ["c", "dockerfile", "go", "shared", "shell", "static"];
 
 /// Modules, in layers: none names one of a layer above its own.
-const LAYERS: [&[&str]; 8] = [
+const LAYERS: [&[&str]; 9] = [
+    // Compiled for tests/fuzz only; it reaches every parser.
+    &["fuzzing"],
     &["cli", "ssh", "http", "supervisor"],
     &["ops"],
     &["deploy"],
@@ -100,6 +102,7 @@ const LAYERS: [&[&str]; 8] = [
         "clock",
         "ui",
         "public_key",
+        "work",
     ],
     &["error"],
     &["model"],

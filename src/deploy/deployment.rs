@@ -80,20 +80,7 @@ impl<'a> ActiveDeploy<'a> {
 
     /// Does work that can be undone, until it is done, or somebody cancels the deployment or interrupts this process.
     pub async fn unless_stopped<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let stopped = async {
-            loop {
-                tokio::time::sleep(CANCEL_POLL_INTERVAL).await;
-                // A database that cannot be read now will be read the next time.
-                if let Ok(Some(stopped)) = self.instance.read(|tables| tables.stopped_by(self.id)) {
-                    return stopped;
-                }
-            }
-        };
-        tokio::select! {
-            result = work => result,
-            stop = stopped => Err(stop.into()),
-            _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
-        }
+        unless_stopped(self.instance, self.id, work).await
     }
 
     /// The labels of the image that this deployment builds.
@@ -105,6 +92,29 @@ impl<'a> ActiveDeploy<'a> {
             deployment: self.id,
             process: None,
         }
+    }
+}
+
+/// Does work of a deployment that can be undone, until it is done, or somebody cancels the deployment, another one
+/// supersedes it, or this process is interrupted.
+pub(super) async fn unless_stopped<T>(
+    instance: &Instance,
+    id: DeployId,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let stopped = async {
+        loop {
+            tokio::time::sleep(CANCEL_POLL_INTERVAL).await;
+            // A database that cannot be read now will be read the next time.
+            if let Ok(Some(stopped)) = instance.read(|tables| tables.stopped_by(id)) {
+                return stopped;
+            }
+        }
+    };
+    tokio::select! {
+        result = work => result,
+        stop = stopped => Err(stop.into()),
+        _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
     }
 }
 

@@ -12,7 +12,7 @@ use bollard::{
 use futures_util::{StreamExt, TryStreamExt};
 use tokio::io::AsyncWrite;
 
-use super::{Engine, fault::failed, is_status, label_filter, spec};
+use super::{Engine, fault::failed, has_role, is_status, label_filter, spec};
 use crate::{Error, Result, clock, error::EngineError};
 
 /// What [`spec::ROLE_LABEL`] says on the image.
@@ -190,7 +190,7 @@ impl Engine {
         let labels = [(spec::INSTANCE_LABEL, instance)];
         let options = query::ListImagesOptions { filters: Some(label_filter(&labels)), ..Default::default() };
         let images = self.docker.list_images(Some(options)).await.map_err(failed("list images"))?;
-        let helpers = images.iter().filter(|image| image.labels.contains_key(spec::ROLE_LABEL));
+        let helpers = images.iter().filter(|image| has_role(&image.labels));
         for tag in helpers.flat_map(|image| &image.repo_tags).filter(|tag| *tag != current) {
             self.remove_image(tag).await?;
         }

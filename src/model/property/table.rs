@@ -310,6 +310,110 @@ properties! {
         parse: |text| value::cpus(text, 0.1),
         ..OF_SERVER
     };
+    /// Memory of a process that deploys.
+    DEPLOY_MEMORY_MB = Property {
+        name: "deploy_memory_mb",
+        default: Default::Is("2048"),
+        about: "MB that a process may use to receive a push and to deploy it, outside any container",
+        parse: |text| value::number(text, 256..=100_000_000),
+        ..OF_SERVER
+    };
+    /// Files of a commit.
+    SOURCE_MAX_FILES = Property {
+        name: "source_max_files",
+        default: Default::Is("1000000"),
+        about: "how many files and directories a commit may have, with its submodules",
+        parse: |text| value::number(text, 1..=100_000_000),
+        ..OF_SERVER
+    };
+    /// Directories of a commit.
+    SOURCE_MAX_DEPTH = Property {
+        name: "source_max_depth",
+        default: Default::Is("200"),
+        about: "how deeply the directories of a commit may be nested",
+        parse: |text| value::number(text, 1..=10_000),
+        ..OF_SERVER
+    };
+    /// Paths of a commit.
+    SOURCE_MAX_PATHS = Property {
+        name: "source_max_paths",
+        default: Default::Is("256m"),
+        about: "how long all paths of a commit may be together",
+        parse: |text| value::bytes(text, 1 << 20),
+        ..OF_SERVER
+    };
+    /// Its largest file.
+    SOURCE_MAX_FILE = Property {
+        name: "source_max_file",
+        default: Default::Is("4g"),
+        about: "how large a file of a commit may be",
+        parse: |text| value::bytes(text, 1 << 20),
+        ..OF_SERVER
+    };
+    /// All its files.
+    SOURCE_MAX_SIZE = Property {
+        name: "source_max_size",
+        default: Default::Is("20g"),
+        about: "how large the files of a build context may be together, and what is fetched of a submodule",
+        parse: |text| value::bytes(text, 1 << 20),
+        ..OF_SERVER
+    };
+    /// What is read of it.
+    SOURCE_MAX_READ = Property {
+        name: "source_max_read",
+        default: Default::Is("128m"),
+        about: "how much of a commit is read to find out how it is built",
+        parse: |text| value::bytes(text, 1 << 20),
+        ..OF_SERVER
+    };
+    /// The time for it.
+    SOURCE_MAX_TIME = Property {
+        name: "source_max_time",
+        default: Default::Is("120s"),
+        about: "how long it may take to read a commit, and to find out how it is built",
+        parse: |text| value::seconds(text, 1),
+        ..OF_SERVER
+    };
+    /// The time to fetch a submodule.
+    SUBMODULE_MAX_TIME = Property {
+        name: "submodule_max_time",
+        default: Default::Is("10m"),
+        about: "how long it may take to fetch a submodule",
+        parse: |text| value::seconds(text, 1),
+        ..OF_SERVER
+    };
+    /// Where submodules may come from.
+    SUBMODULE_PRIVATE_ADDRESSES = Property {
+        name: "submodule_private_addresses",
+        default: Default::Is("false"),
+        about: "whether submodules may come from this machine, and from addresses that are private or link-local",
+        parse: value::switch,
+        ..OF_SERVER
+    };
+    /// Output of a template.
+    TEMPLATE_MAX_OUTPUT = Property {
+        name: "template_max_output",
+        default: Default::Is("1m"),
+        about: "how much a template of a repository's own buildpack may write",
+        parse: |text| value::bytes(text, 1 << 20),
+        ..OF_SERVER
+    };
+    /// The time for it.
+    TEMPLATE_MAX_TIME = Property {
+        name: "template_max_time",
+        default: Default::Is("10s"),
+        about: "how much processor time a template of a repository's own buildpack may take",
+        parse: |text| value::seconds(text, 1),
+        ..OF_SERVER
+    };
+    /// The memory for it.
+    TEMPLATE_MAX_MEMORY = Property {
+        name: "template_max_memory",
+        default: Default::Is("256m"),
+        about: "how much memory a template of a repository's own buildpack may take",
+        parse: |text| value::bytes(text, 64 << 20),
+        ..OF_SERVER
+    };
     /// Events.
     KEEP_EVENTS = Property {
         name: "keep.events",

@@ -1,0 +1,3 @@
+//! Ill will and accident: what strangers push, send and spoil costs nobody else anything. A file a subject.
+
+mod bounds;
