@@ -47,6 +47,7 @@ use crate::{
     Error, Kind, Result,
     context::Context,
     error::{AccessError, HostError},
+    files,
     instance::Instance,
     model::{Access, AppName, Door},
     ops,
@@ -87,6 +88,24 @@ struct Global {
     /// Read the settings from this file instead of /etc/paas/config.toml
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
+}
+
+impl Global {
+    fn ui(&self) -> Ui {
+        Ui { format: self.format, quiet: self.quiet }
+    }
+
+    /// The options that mean something to a server, as they are typed.
+    fn words(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        if self.format == Format::Json {
+            words.push("--format=json".to_owned());
+        }
+        for (is_set, word) in [(self.quiet, "--quiet"), (self.force, "--force")] {
+            words.extend(is_set.then(|| word.to_owned()));
+        }
+        words
+    }
 }
 
 /// Every noun there is, and what is not about one.
@@ -295,7 +314,7 @@ fn execute(arguments: &[OsString], door: Door) -> u8 {
         Ok(cli) => cli,
         Err(error) => return usage(&error, &arguments, known.as_ref()),
     };
-    let ui = Ui { format: global.format, quiet: global.quiet };
+    let ui = global.ui();
     if door == Door::Ssh && (global.config.is_some() || matches!(command.access(), Access::Here | Access::Inside)) {
         return fail(&AccessError::OnlyHere.into(), ui);
     }
@@ -307,13 +326,18 @@ fn execute(arguments: &[OsString], door: Door) -> u8 {
     if door == Door::Local && global.config.is_none() {
         match elsewhere(clone) {
             Ok(None) => {}
-            Ok(Some(server)) => return fail(&send(&server, &mut command, arguments), ui),
+            Ok(Some(server)) => return fail(&send(&server, &mut command, arguments, &global), ui),
             Err(error) => return fail(&error, ui),
         }
     }
     // Before root becomes the owner of the root directory, who may not be able to read root's files.
     if let Some(wanted) = command.input()
         && let Err(error) = wanted.read(door, &arguments, ui)
+    {
+        return fail(&error, ui);
+    }
+    if let Command::Config(it) = &mut command
+        && let Err(error) = it.read(door, ui)
     {
         return fail(&error, ui);
     }
@@ -373,11 +397,16 @@ fn elsewhere(clone: Option<remote::Server>) -> Result<Option<remote::Server>> {
     }
 }
 
-/// Sends a command line to a server, with the file that it names as standard input. Returns only where that fails.
-fn send(server: &remote::Server, command: &mut Command, mut arguments: Vec<OsString>) -> Error {
-    let file = match command.input() {
-        Some(wanted) => wanted.input.send(&mut arguments),
-        None => Ok(None),
+/// Sends a command line to a server, with what it reads here as standard input. Returns only where that fails.
+fn send(server: &remote::Server, command: &mut Command, mut arguments: Vec<OsString>, global: &Global) -> Error {
+    let file = match command {
+        Command::Config(it) => it.packed(global.ui()).and_then(|packed| {
+            let Some((words, input)) = packed else { return Ok(None) };
+            let words = words.into_iter().chain(global.words());
+            arguments = std::iter::once("paas".to_owned()).chain(words).map(OsString::from).collect();
+            files::in_memory("values", input.as_bytes()).map(Some)
+        }),
+        _ => command.input().map_or(Ok(None), |wanted| wanted.input.send(&mut arguments)),
     };
     match file {
         Ok(file) => server.run(&arguments, file),

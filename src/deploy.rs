@@ -75,7 +75,8 @@ pub enum Action {
     /// changed.
     Edit(Edit),
     /// Goes back to a former release, with its image, its config and its settings, as a new release: without a build,
-    /// and without its release command. Without a number it is the release that served before the current one.
+    /// and without its release command. Without a number it is the release that served before the one that serves when
+    /// this is asked for.
     Rollback(Option<ReleaseVersion>),
     /// Runs this many containers of each of these process types: what is new is proven healthy before it gets traffic,
     /// surplus containers are drained.
@@ -118,10 +119,10 @@ pub struct Deployed {
 /// Whatever failed; the release before still serves then, and nothing of this deploy is left. Before it begins:
 /// `DeployError::NeverDeployed`, [`crate::Error::NotFound`].
 pub async fn run(context: &Context<'_>, app: &AppName, action: &Action, log: &DeployLog) -> Result<Deployed> {
-    let request = request(context, app, action)?;
+    let (request, asked) = request(context, app, action)?;
     guard(context.instance.number(&property::DEPLOY_MEMORY_MB, None)?.saturating_mul(1_000_000));
     let deploy = begin(context, &request, log).await?;
-    let proven = deploy.unless_stopped(prove(&deploy, action, request.new.commit)).await;
+    let proven = deploy.unless_stopped(prove(&deploy, action, &asked)).await;
     let deployed = conclude(&deploy, proven).await?;
     if let (Action::Rollback(_), Some(former)) = (action, deploy.app.current_release) {
         log.detail(&format!("to undo this: paas releases:rollback {app} {former}"));
@@ -130,9 +131,40 @@ pub async fn run(context: &Context<'_>, app: &AppName, action: &Action, log: &De
     Ok(deployed)
 }
 
-/// What a deployment is begun with. What can be refused at once is refused here.
-fn request<'a>(context: &Context<'a>, app: &'a AppName, action: &'a Action) -> Result<Request<'a>> {
+/// What an action means that is relative to what runs: settled when it is asked for, because something else may run when
+/// its turn comes. What an action means by itself is not in here.
+#[derive(Debug, Default)]
+struct Asked {
+    /// What is built.
+    commit: Option<CommitId>,
+    /// What is gone back to.
+    target: Option<ReleaseVersion>,
+    /// What ran then, and must still run.
+    saw: Option<ReleaseVersion>,
+}
+
+impl Asked {
+    /// Refuses to do what somebody asked for who saw something else than what runs now.
+    ///
+    /// # Errors
+    /// `DeployError::ChangedMeanwhile`.
+    fn check(&self, deploy: &ActiveDeploy<'_>) -> Result<()> {
+        let now = deploy.app.current_release;
+        let Some(saw) = self.saw.filter(|saw| now != Some(*saw)) else { return Ok(()) };
+        // A build is of a commit: another config of the same one is the config to build it with.
+        if self.commit.is_some() && deploy.instance.read(|tables| tables.serving(&deploy.app))?.commit == self.commit {
+            return Ok(());
+        }
+        let now = now.map_or_else(|| "nothing".to_owned(), |now| now.to_string());
+        let what = format!("it runs {now}, and ran {saw} when this was asked for");
+        Err(DeployError::ChangedMeanwhile { app: deploy.app.name.clone(), what }.into())
+    }
+}
+
+/// What a deployment is begun with, and what it was asked for with. What can be refused at once is refused here.
+fn request<'a>(context: &Context<'a>, app: &'a AppName, action: &'a Action) -> Result<(Request<'a>, Asked)> {
     let current = || context.instance.read(|tables| tables.serving(&tables.app(app)?));
+    let mut asked = Asked::default();
     let new = |kind| NewDeployment::without_source(kind, action.command(), context.caller);
     let (what, wait, new) = match action {
         Action::Push(push) => (
@@ -141,13 +173,22 @@ fn request<'a>(context: &Context<'a>, app: &'a AppName, action: &'a Action) -> R
             NewDeployment { branch: Some(&push.branch), commit: Some(push.commit), ..new(DeploymentKind::Push) },
         ),
         Action::Rebuild => {
-            let commit = current()?.commit.ok_or_else(|| DeployError::NeverDeployed { app: app.clone() })?;
+            let current = current()?;
+            let commit = current.commit.ok_or_else(|| DeployError::NeverDeployed { app: app.clone() })?;
+            asked.saw = Some(current.version);
             let new = NewDeployment { commit: Some(commit), ..new(DeploymentKind::Rebuild) };
             (format!("the rebuild of {}", commit.short()), true, new)
         }
         Action::Edit(edit) => (format!("the deploy of {}", edit.reason), true, new(edit.kind)),
         Action::Rollback(version) => {
-            let to = version.map(|version| format!(" to {version}")).unwrap_or_default();
+            asked.target = *version;
+            if version.is_none() {
+                (asked.saw, asked.target) = context.instance.read(|tables| {
+                    let app = tables.app(app)?;
+                    Ok((app.current_release, tables.former_release(app.id)?.map(|release| release.version)))
+                })?;
+            }
+            let to = asked.target.map(|version| format!(" to {version}")).unwrap_or_default();
             (format!("the rollback{to}"), true, new(DeploymentKind::Rollback))
         }
         Action::Scale(formation) => (format!("the scaling to {}", words(formation)), true, new(DeploymentKind::Scale)),
@@ -160,17 +201,17 @@ fn request<'a>(context: &Context<'a>, app: &'a AppName, action: &'a Action) -> R
         }
         Action::Start => ("the start".to_owned(), true, new(DeploymentKind::Restart)),
     };
-    Ok(Request { app, what, wait, new })
+    asked.commit = new.commit;
+    Ok((Request { app, what, wait, new }, asked))
 }
 
 /// Makes the new containers and proves them healthy: all that can be undone.
-///
-/// `commit`: what is built, for the actions that build.
-async fn prove(deploy: &ActiveDeploy<'_>, action: &Action, commit: Option<CommitId>) -> Result<Proven> {
+async fn prove(deploy: &ActiveDeploy<'_>, action: &Action, asked: &Asked) -> Result<Proven> {
+    asked.check(deploy)?;
     let mut after = None;
     let (release, reuse) = match action {
         Action::Push(_) | Action::Rebuild => {
-            let commit = commit.ok_or_else(|| Error::bug("a build without a commit"))?;
+            let commit = asked.commit.ok_or_else(|| Error::bug("a build without a commit"))?;
             let (origin, reason) = match action {
                 Action::Push(push) => (format!("from {}", push.branch), format!("push of {}", push.branch)),
                 _ => ("once more".to_owned(), "rebuild".to_owned()),
@@ -195,8 +236,8 @@ async fn prove(deploy: &ActiveDeploy<'_>, action: &Action, commit: Option<Commit
             (release, Reuse::None)
         }
         Action::Edit(edit) => (release::cut_edited(deploy, edit)?, Reuse::Unchanged),
-        Action::Rollback(version) => {
-            let target = release::rollback_target(deploy, *version).await?;
+        Action::Rollback(_) => {
+            let target = release::rollback_target(deploy, asked.target).await?;
             (release::cut_copy(deploy, &target)?, Reuse::Unchanged)
         }
         Action::Scale(formation) => {
@@ -207,6 +248,10 @@ async fn prove(deploy: &ActiveDeploy<'_>, action: &Action, commit: Option<Commit
         Action::Restart(Some(process)) => {
             let headline = format!("Restarting {process}");
             (release::reuse_current(deploy, &headline, Changes::default())?, Reuse::Except(process.clone()))
+        }
+        // Another start came before.
+        Action::Start if deploy.app.is_running() => {
+            (release::reuse_current(deploy, "It runs already", Changes::default())?, Reuse::Unchanged)
         }
         Action::Restart(None) | Action::Start => (release::reuse_or_cut(deploy)?, Reuse::None),
     };
@@ -246,6 +291,8 @@ async fn conclude(deploy: &ActiveDeploy<'_>, proven: Result<Proven>) -> Result<D
         }
         Err(error) => {
             let end = end_of(&error);
+            // It is kept in the row, and shown to whoever looks.
+            let error = error.with_output(&|text| deploy.log.masked(text));
             deploy.log.error(&error);
             recover::undo(deploy.instance, &deploy.engine, deploy.id, end, &error.one_line()).await;
             deploy.log.flush();

@@ -145,6 +145,15 @@ impl Error {
         Error::NotFound(Thing::App, name.to_string())
     }
 
+    /// The same with what an app or its build said passed through `f`: it may hold a secret.
+    #[must_use]
+    pub fn with_output(self, f: &dyn Fn(&str) -> String) -> Error {
+        match self {
+            Error::Deploy(error) => Error::Deploy(error.with_output(f)),
+            other => other,
+        }
+    }
+
     fn advice(&self) -> Advice {
         match self {
             Error::NotFound(thing, name) => thing.advice_if_missing(name),

@@ -6,8 +6,10 @@
 
 mod bridge;
 mod connection;
+mod door;
 mod gate;
 mod host_key;
+mod peer;
 mod terminal;
 #[cfg(test)]
 mod tests;
@@ -19,19 +21,32 @@ use russh::{
     keys::{Algorithm, EcdsaCurve, HashAlg, PrivateKey},
     server::Config,
 };
+use rustix::net::RecvFlags;
 use tokio::{
     net::TcpListener,
-    sync::{Semaphore, watch},
+    sync::watch,
     task::JoinSet,
+    time::{MissedTickBehavior, interval},
 };
+
+use door::{Door, Stage};
 
 use crate::{Error, Result, error::HostError, exec, instance::Instance, store::StoredKey};
 
-/// How many connections may be open without having logged in.
-const MAX_UNKNOWN: usize = 64;
+/// How long clients are waited for.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    /// How long one may take to log in.
+    login: Duration,
+    /// How long nothing may move of what one sent that is gone, and how long one may not show that it is there.
+    gone: Duration,
+}
 
-/// How long a client may take to log in.
-const LOGIN_GRACE: Duration = Duration::from_secs(20);
+/// The patience of a server that is no test's. `gone` is half a minute: what it ends is gone within a minute.
+const PATIENCE: Patience = Patience { login: Duration::from_secs(20), gone: Duration::from_secs(30) };
+
+/// How often it is said how many were sent away from the door.
+const SAY_SENT_AWAY_EVERY: Duration = Duration::from_secs(10);
 
 /// How many bytes a client may send on a channel before it is granted more: as OpenSSH has it. It costs no memory,
 /// because [`gate`] bounds what is queued here.
@@ -59,8 +74,8 @@ struct Shared {
     config: Arc<Config>,
     /// The program of every session: our own binary, but for tests.
     program: PathBuf,
-    /// How long a client may take to log in: [`LOGIN_GRACE`], but for tests.
-    login_grace: Duration,
+    /// How long clients are waited for: [`PATIENCE`], but for tests.
+    patience: Patience,
 }
 
 impl Server {
@@ -69,11 +84,11 @@ impl Server {
     /// # Errors
     /// `HostError::Listen`; `HostError::HostKey` and [`Error::Host`] where the host key cannot be read or made.
     pub async fn bind(instance: Arc<Instance>) -> Result<Server> {
-        Server::bind_with(instance, exec::own_binary()?, LOGIN_GRACE).await
+        Server::bind_with(instance, exec::own_binary()?, PATIENCE).await
     }
 
     /// Listens, with what only tests change.
-    async fn bind_with(instance: Arc<Instance>, program: PathBuf, login_grace: Duration) -> Result<Server> {
+    async fn bind_with(instance: Arc<Instance>, program: PathBuf, patience: Patience) -> Result<Server> {
         let host_key = host_key::open(&instance.settings.paths.host_key())?;
         let wanted = instance.settings.ssh_listen;
         let listen = |source| {
@@ -86,7 +101,7 @@ impl Server {
         };
         let listener = TcpListener::bind(wanted).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        let shared = Arc::new(Shared { instance, config: Arc::new(config(host_key)), program, login_grace });
+        let shared = Arc::new(Shared { instance, config: Arc::new(config(host_key, patience)), program, patience });
         Ok(Server { listener, address, shared })
     }
 
@@ -98,7 +113,9 @@ impl Server {
     /// Serves until `stop` becomes true or its sender is dropped, then ends all connections; their children live on.
     /// Returns when all connections have ended, which takes a few seconds at most.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
-        let places = Arc::new(Semaphore::new(MAX_UNKNOWN));
+        let door = Arc::new(Door::new(seed()));
+        let mut say_sent_away = interval(SAY_SENT_AWAY_EVERY);
+        say_sent_away.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut connections = JoinSet::new();
         loop {
             let accepted = tokio::select! {
@@ -106,6 +123,13 @@ impl Server {
                 accepted = self.listener.accept() => accepted,
                 // What has ended is taken out of the set.
                 Some(_) = connections.join_next() => continue,
+                _ = say_sent_away.tick() => {
+                    let count = door.sent_away();
+                    if count > 0 {
+                        tracing::info!("ssh: {count} connections that had not logged in were ended for others that came");
+                    }
+                    continue;
+                }
             };
             let (stream, peer) = match accepted {
                 Ok(accepted) => accepted,
@@ -115,11 +139,11 @@ impl Server {
                     continue;
                 }
             };
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-                tracing::info!("ssh: {peer}: refused: {MAX_UNKNOWN} connections have not logged in yet");
-                continue;
-            };
             tracing::debug!("ssh: {peer}: connected");
+            // OpenSSH speaks first: what it says is often there already, and it is never among the silent.
+            let spoke = rustix::net::recv(&stream, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+            let stage = if spoke.is_ok_and(|(count, _)| count > 0) { Stage::Spoke } else { Stage::Silent };
+            let place = Arc::new(door.enter(peer.ip(), stage));
             connections.spawn(connection::serve(Arc::clone(&self.shared), stream, peer, place, stop.clone()));
         }
         drop(self.listener);
@@ -145,8 +169,16 @@ impl Shared {
     }
 }
 
+/// What chance begins with at the door.
+fn seed() -> u64 {
+    let mut bytes = [0; 8];
+    // Without it, chance is the same each time, which is no harm.
+    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    u64::from_le_bytes(bytes)
+}
+
 /// How russh is to behave.
-fn config(host_key: PrivateKey) -> Config {
+fn config(host_key: PrivateKey, patience: Patience) -> Config {
     Config {
         server_id: SshId::Standard(Cow::Borrowed("SSH-2.0-paas")),
         methods: MethodSet::from([MethodKind::PublicKey].as_slice()),
@@ -166,7 +198,10 @@ fn config(host_key: PrivateKey) -> Config {
         },
         // A child may be silent for as long as it likes; `connection` has the other limits.
         inactivity_timeout: None,
-        keepalive_interval: None,
+        // A question that needs no answer, which may stand behind what a slow child has not read yet. But a machine whose
+        // client is gone answers any byte with a reset, and one that is gone itself does not confirm it: `peer` sees both.
+        keepalive_interval: Some(patience.gone / 2),
+        keepalive_max: 0,
         ..Config::default()
     }
 }

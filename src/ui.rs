@@ -2,6 +2,7 @@
 
 mod deploy_log;
 pub mod escapes;
+mod secret;
 mod table;
 
 use std::{

@@ -315,6 +315,22 @@ fn a_laptop_has_the_same_commands_in_a_clone_with_a_remote() {
     let values = ["B", "C", "D"].map(|key| format!("{key}={}", "'".repeat(90_000)));
     run(command(&by_name).args(["config:set", "blog"]).args(&values)).expect_success();
     assert_eq!(server.json(&["config:get", "blog", "D"])["D"], "'".repeat(90_000));
+    // Her files are read on her machine, and all values go there as standard input.
+    let exact = "one\r\n'two' \"three\" \\n $HOME\n";
+    for (name, text) in [("e", "E=1"), ("f", exact)] {
+        std::fs::write(by_name.join(name), text).unwrap();
+    }
+    let words = ["config:set", "--from-file", "E=e", "G=it's", "--from-file", "F=f", "--stdin", "--quiet"];
+    run_with_input(command(&by_name).args(words), "H='a\nb'\n").expect_success();
+    let config = server.json(&["config:show", "blog", "--reveal"]);
+    assert_eq!((&config["E"], &config["F"]), (&"E=1".into(), &exact.into()));
+    assert_eq!((&config["G"], &config["H"]), (&"it's".into(), &"a\nb".into()));
+    let words = ["config:set", "--from-file", "I=-", "--format", "json"];
+    let ran = run_with_input(command(&by_name).args(words), exact).expect_success();
+    assert!(ran.stdout.contains("\"outcome\": \"saved\""), "{ran}");
+    assert_eq!(server.json(&["config:get", "blog", "I"])["I"], exact);
+    run(command(&by_name).args(["config:set", "--from-file", "J=nope"])).expect_code(2).says("the file for J");
+    run(command(&by_name).args(["config:set", "--prompt", "J"])).expect_code(2).says("there is no terminal");
     run_with_input(command(&by_name).args(["apps:destroy", "blog"]), "blog\n")
         .expect_success()
         .says("blog is destroyed");

@@ -1,6 +1,8 @@
 //! Config: what may be set, what is shown to whom, and what a running app gets of it.
 
-use crate::harness::{Repository, Server, command, run};
+use std::{io::Write, process::Stdio};
+
+use crate::harness::{PAAS, Ran, Repository, Server, command, run, run_with_input};
 
 /// A page that says the app's environment, listening where `PORT` says; and an app that ends at once where told to.
 const DOCKERFILE: &str = r#"FROM busybox:stable
@@ -100,12 +102,12 @@ fn what_no_variable_can_be_is_refused_and_nothing_is_set() {
     let server = Server::prepare(&[]);
     server.paas(&["apps:create", "web"]).expect_success();
     for (pair, reason) in [
-        ("1A=x", "1A"),
-        ("A B=x", "A B"),
-        ("A-B=x", "A-B"),
-        ("=x", "variable"),
-        ("Ä=x", "Ä"),
-        ("A\nB=x", "variable"),
+        ("1A=x", "variable name"),
+        ("A B=x", "variable name"),
+        ("A-B=x", "variable name"),
+        ("=x", "variable name"),
+        ("Ä=x", "variable name"),
+        ("A\nB=x", "variable name"),
         ("PORT=0", "from 1 to 65535"),
         ("PORT=65536", "from 1 to 65535"),
         ("PORT=http", "from 1 to 65535"),
@@ -117,11 +119,32 @@ fn what_no_variable_can_be_is_refused_and_nothing_is_set() {
         assert_eq!(ran.stdout, "", "{pair:?}");
         assert_eq!(server.json(&["config:show", "web"]), serde_json::json!({}), "{pair:?} left something");
     }
-    // What stands where KEY=VALUE should may be a secret that lost its key.
-    for pair in ["hunter2", "1A=hunter2", "GOOD-hunter2"] {
-        let ran = server.paas(&["config:set", "web", pair]).expect_code(2);
-        assert!(!ran.stderr.contains("hunter2"), "{ran}");
+    // What stands where KEY=VALUE should, or a name or a path, may be a secret.
+    for words in [
+        &["config:set", "web", "hunter2"][..],
+        &["config:set", "web", "HUNTER2"],
+        &["config:set", "web", "1A=hunter2"],
+        &["config:set", "web", "9hunter2=x"],
+        &["config:set", "web", "GOOD-hunter2"],
+        &["config:set", "web", "PORT=hunter2"],
+        &["config:set", "web", "PAAS_APP=hunter2"],
+        &["config:set", "web", "A=1", "A=hunter2"],
+        &["config:set", "web", "--from-file", "hunter2"],
+        &["config:set", "web", "--from-file", "A=hunter2"],
+        &["config:set", "web", "--from-file=9hunter2=/dev/null"],
+        &["config:set", "web", "--prompt", "9hunter2"],
+        &["config:set", "web", "--prompt", "A=hunter2"],
+        &["config:get", "web", "9hunter2"],
+        &["config:get", "web", "A=hunter2"],
+        &["config:unset", "web", "A=hunter2"],
+        &["config:unset", "web", "9-hunter2"],
+    ] {
+        for format in ["text", "json"] {
+            let ran = server.paas(&[words, &["--format", format]].concat()).expect_code(2);
+            assert!(!ran.stderr.to_lowercase().contains("hunter2") && ran.stdout.is_empty(), "{words:?}: {ran}");
+        }
     }
+    server.paas(&["config:set", "web", "KEY"]).expect_code(2).says("--prompt").says("--from-file").says("--stdin");
     server.paas(&["config:set", "web"]).expect_code(2);
     server.paas(&["config:get", "web", "A-B"]).expect_code(2);
     server.paas(&["config:unset", "web"]).expect_code(2);
@@ -252,4 +275,63 @@ fn what_no_process_could_be_started_with_is_refused_when_it_is_set() {
     assert_eq!(server.json(&["releases:list", "web"]), before);
     // What is too large becomes smaller step by step.
     server.paas(&["config:unset", "web", "LAST", "--no-restart"]).expect_success();
+}
+
+#[test]
+fn values_are_read_from_files_and_from_standard_input_to_the_byte() {
+    let server = Server::start();
+    server.paas(&["apps:create", "web"]).expect_success();
+    let value = |key: &str| server.json(&["config:get", "web", key])[key].as_str().unwrap().to_owned();
+    let (exact, path) = ("-----BEGIN\r\n \"it's\" $HOME\\n\n\u{1f680}\n\n", server.temporary().join("a=b c"));
+    std::fs::write(&path, exact).unwrap();
+    let named = |key: &str| format!("{key}={}", path.display());
+
+    server.paas(&["config:set", "web", "PLAIN=-", "--from-file", &named("FILE"), "--no-restart"]).expect_success();
+    assert_eq!((value("FILE").as_str(), value("PLAIN").as_str()), (exact, "-"));
+    server.paas_with_input(&["config:set", "web", "--from-file", "STDIN=-"], exact).expect_success();
+    assert_eq!(value("STDIN"), exact);
+    // Every kind at once; an env file has its own tests.
+    let file = "# mine\nexport E1=\"a\\nb\"\r\nE2='x\ny' # two lines\n\nE3=z  \n";
+    server.paas_with_input(&["config:set", "web", "P=1", "--stdin", "--from-file", &named("F")], file).expect_success();
+    let found = ["E1", "E2", "E3", "P", "F"].map(value);
+    assert_eq!(found, ["a\nb", "x\ny", "z", "1", exact]);
+    let long = "x".repeat(120_000);
+    server.paas_with_input(&["config:set", "web", "--from-file", "LONG=-"], &long).expect_success();
+    assert_eq!(value("LONG"), long);
+
+    // Over ssh: standard input is carried, and the server's files are not to be had.
+    let over_ssh = |line: &str, input: &str| run_with_input(server.ssh_command(&server.key()).arg(line), input);
+    over_ssh("config:set web --from-file OVER=-", exact).expect_success();
+    over_ssh("config:set web --stdin Q=2", "OVER2='a  b'\n").expect_success();
+    assert_eq!((value("OVER").as_str(), value("OVER2").as_str(), value("Q").as_str()), (exact, "a  b", "2"));
+    over_ssh("config:set web --from-file X=/etc/hostname", "")
+        .expect_code(2)
+        .says("is on your machine")
+        .says("--from-file X=- < FILE");
+
+    for (words, input, said) in [
+        (&["--stdin", "--from-file", "A=-"][..], "", "standard input can be used once"),
+        (&["--from-file", "A=-", "--from-file", "B=-"], "", "standard input can be used once"),
+        (&["--stdin", "--prompt", "A"], "", "standard input can be used once"),
+        (&["--prompt", "A"], "secret\n", "there is no terminal to type the value on"),
+        (&["--stdin"], "# nothing\n", "the env file sets nothing"),
+        (&["--stdin"], "A=1\nB 2\n", "line 2 of the env file: it is not KEY=VALUE"),
+        (&["--stdin", "A=1"], "A=2\n", "A is there twice"),
+        (&["A=1", "--prompt", "A"], "", "A is there twice"),
+        (&["A=1", "A=1"], "", "A is there twice"),
+        (&["--from-file", "A=/nonexistent"], "", "cannot read the file for A: No such file"),
+        (&["--from-file", "A=/"], "", "cannot read the file for A: is a directory"),
+        (&["--from-file", "A="], "", "--from-file takes KEY=PATH"),
+        (&["--from-file", "A=/dev/zero"], "", "this is too long"),
+        (&["--from-file", "A=-"], "a\0b", "cannot hold a NUL"),
+        (&["--from-file", "A=-"], &"x".repeat(140_000), "131071 are the most"),
+    ] {
+        server.paas_with_input(&[&["config:set", "web"], words].concat(), input).expect_code(2).says(said);
+    }
+    let mut bytes = server.command(PAAS);
+    bytes.args(["config:set", "web", "--from-file", "A=/dev/stdin"]).stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = bytes.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"\xff").unwrap();
+    Ran::from(child.wait_with_output().unwrap()).expect_code(2).says("the value of A is not valid UTF-8");
+    server.paas(&["config:get", "web", "A"]).expect_code(3);
 }

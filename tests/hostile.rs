@@ -1,3 +1,4 @@
-//! Ill will and accident: what strangers push, send and spoil costs nobody else anything. A file a subject.
+//! Ill will and accident: what strangers, apps and broken machines do to a server, and what must hold all the same.
 
 mod bounds;
+mod door;

@@ -14,7 +14,7 @@ use rustix::{
 };
 
 use crate::{
-    harness::{Server, run, ssh_options},
+    harness::{PAAS, Server, run, ssh_options},
     processes::processes,
 };
 
@@ -191,4 +191,31 @@ fn sessions(server: &Server, command: &str) -> usize {
     let ours =
         processes(|_, environment| variables.iter().all(|wanted| environment.split('\0').any(|it| it == wanted)));
     ours.len()
+}
+
+#[test]
+fn a_value_that_is_asked_for_is_not_shown() {
+    let server = Server::start();
+    server.paas(&["apps:create", "blog"]).expect_success();
+    let mut local = server.command(PAAS);
+    local.args(["config:set", "blog", "--prompt", "LOCAL", "--prompt", "SECOND", "PLAIN=1"]);
+    let over_ssh = Typist::over_ssh(&server, &["config:set", "blog", "--prompt", "OVER_SSH"]);
+    for (mut typist, keys) in [(Typist::new(local), &["LOCAL", "SECOND"][..]), (over_ssh, &["OVER_SSH"])] {
+        for key in keys {
+            typist.sees(&server, &format!("Value of {key}:"));
+            typist.types(&format!("hunterX\u{7f}2 of {key} \r"));
+        }
+        let (code, shown) = typist.finish();
+        assert_eq!(code, Some(0), "{shown}");
+        assert!(!shown.contains("hunter"), "{shown}");
+        for key in keys {
+            assert_eq!(server.json(&["config:get", "blog", key])[*key], format!("hunter2 of {key} "));
+        }
+    }
+    // Ctrl-C sets nothing.
+    let mut typist = Typist::over_ssh(&server, &["config:set", "blog", "--prompt", "NEVER"]);
+    typist.sees(&server, "Value of NEVER:");
+    typist.types("hunter2\u{3}");
+    assert_eq!(typist.finish().0, Some(130));
+    server.paas(&["config:get", "blog", "NEVER"]).expect_code(3);
 }

@@ -30,7 +30,8 @@ const OPTIONS: [(&str, &[&str]); 3] =
     [("config:show", &["--reveal"]), ("releases:info", &["--reveal"]), ("ps:scale", &["web=2"])];
 
 /// Commands whose arguments depend on each other, with words that they take.
-const EXAMPLES: [(&str, &[&str]); 9] = [
+const EXAMPLES: [(&str, &[&str]); 10] = [
+    ("config:set", &["blog", "A=1"]),
     ("apps:set", &["blog", "deploy-branch=main"]),
     ("apps:report", &["blog"]),
     ("ps:set", &["blog", "memory=64m"]),

@@ -6,8 +6,8 @@
 use std::{
     ffi::{OsStr, OsString},
     fs::File,
-    io::{IsTerminal, Read},
-    path::PathBuf,
+    io::{self, IsTerminal, Read},
+    path::{Path, PathBuf},
     str::FromStr,
 };
 
@@ -97,7 +97,7 @@ impl Input {
     /// [`Error::Usage`] for a file that cannot be read.
     pub(super) fn send(&self, arguments: &mut [OsString]) -> Result<Option<File>> {
         let Input::File(path) = self else { return Ok(None) };
-        let file = open(path)?;
+        let file = open(path).map_err(|reason| cannot_read(path, &reason))?;
         replace_path(path, arguments);
         Ok(Some(file))
     }
@@ -115,14 +115,10 @@ impl Input {
 pub(super) struct Wanted<'a> {
     /// The input.
     pub(super) input: &'a mut Input,
-    /// What it is: `a public key`.
-    pub(super) what: &'static str,
-    /// The most bytes it may have.
-    pub(super) limit: u64,
+    /// What it may be.
+    pub(super) bounds: Bounds,
     /// What to say if it is to be typed on a terminal.
     pub(super) prompt: &'static str,
-    /// What to give instead of one that is too long.
-    pub(super) hint: &'static str,
 }
 
 impl Wanted<'_> {
@@ -133,13 +129,7 @@ impl Wanted<'_> {
     pub(super) fn read(self, door: Door, arguments: &[OsString], ui: Ui) -> Result<()> {
         let bytes = match self.input {
             Input::Bytes(_) => return Ok(()),
-            Input::Stdin => {
-                let stdin = std::io::stdin();
-                if stdin.is_terminal() {
-                    ui.talk(self.prompt);
-                }
-                self.read_all(stdin.lock())?
-            }
+            Input::Stdin => self.bounds.read_stdin(self.prompt, ui)?,
             // The client's path means nothing on this machine, and this machine's files are not the client's to read.
             Input::File(path) if door != Door::Local => {
                 let mut arguments = arguments.to_vec();
@@ -151,15 +141,44 @@ impl Wanted<'_> {
                 ));
             }
             Input::File(path) => {
-                let file = open(path)?;
-                self.read_all(file)?
+                let refuse = |reason| cannot_read(path, &reason);
+                self.bounds.read_all(open(path).map_err(refuse)?)?
             }
         };
         *self.input = Input::Bytes(bytes);
         Ok(())
     }
+}
 
-    fn read_all(&self, source: impl Read) -> Result<Vec<u8>> {
+/// What may be read, and how much of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// What it is: `a public key`.
+    pub(super) what: &'static str,
+    /// The most bytes it may have.
+    pub(super) limit: u64,
+    /// What to give instead of one that is too long.
+    pub(super) hint: &'static str,
+}
+
+impl Bounds {
+    /// Reads standard input to its end. `prompt`: what to say if it is to be typed on a terminal.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where it is too long.
+    pub(super) fn read_stdin(self, prompt: &str, ui: Ui) -> Result<Vec<u8>> {
+        let stdin = io::stdin();
+        if stdin.is_terminal() {
+            ui.talk(prompt);
+        }
+        self.read_all(stdin.lock())
+    }
+
+    /// Reads something to its end.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where it is too long.
+    pub(super) fn read_all(self, source: impl Read) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         source.take(self.limit + 1).read_to_end(&mut bytes).map_err(Error::io(format!("read {}", self.what)))?;
         if bytes.len() as u64 > self.limit {
@@ -170,26 +189,30 @@ impl Wanted<'_> {
     }
 }
 
-fn replace_path(path: &std::path::Path, arguments: &mut [OsString]) {
+fn replace_path(path: &Path, arguments: &mut [OsString]) {
     if let Some(word) = arguments.iter_mut().rev().find(|word| word.as_os_str() == path.as_os_str()) {
         *word = OsString::from("-");
     }
 }
 
 /// Opens a file of the person who types.
-fn open(path: &std::path::Path) -> Result<File> {
-    // A path that was typed wrongly is the user's to mend, not this machine's.
-    let refuse = |reason: std::io::Error| {
-        Error::usage(
-            format!("cannot read {}: {reason}", path.display()),
-            "give the path of a file, or `-` for standard input".to_owned(),
-        )
-    };
-    let file = File::open(path).map_err(refuse)?;
-    if file.metadata().map_err(refuse)?.is_dir() {
-        return Err(refuse(std::io::ErrorKind::IsADirectory.into()));
+///
+/// # Errors
+/// Those of the system, for a directory too.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    let file = File::open(path)?;
+    if file.metadata()?.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
     }
     Ok(file)
+}
+
+/// The error of a path that was typed wrongly: the user's to mend, not this machine's.
+fn cannot_read(path: &Path, reason: &io::Error) -> Error {
+    Error::usage(
+        format!("cannot read {}: {reason}", path.display()),
+        "give the path of a file, or `-` for standard input".to_owned(),
+    )
 }
 
 /// A command line, as far as it can be understood without reading all of it.

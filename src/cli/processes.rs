@@ -164,8 +164,13 @@ impl FromStr for Quantity {
             rule: "it is TYPE=NUMBER, such as web=2, with a number from 0 to 100".to_owned(),
         };
         let (process, quantity) = text.split_once('=').ok_or_else(invalid)?;
-        let quantity = quantity.parse().ok().filter(|quantity| *quantity <= 100).ok_or_else(invalid)?;
-        Ok(Quantity { process: process.parse()?, quantity })
+        let is_plain = quantity.bytes().all(|byte| byte.is_ascii_digit());
+        let quantity = quantity.parse().ok().filter(|quantity| is_plain && *quantity <= 100).ok_or_else(invalid)?;
+        let process: ProcessType = process.parse()?;
+        if process.as_str() == ProcessType::RELEASE {
+            return Err(Invalid::new("process type", process.as_str(), "it is a task that each deploy runs once"));
+        }
+        Ok(Quantity { process, quantity })
     }
 }
 

@@ -52,7 +52,7 @@ pub(super) struct List {
     #[command(flatten)]
     app: AppArgument,
     /// How many
-    #[arg(short, long, default_value_t = 20, value_name = "COUNT")]
+    #[arg(short, long, default_value_t = 20, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     number: u32,
 }
 

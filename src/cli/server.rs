@@ -72,7 +72,7 @@ pub(super) struct Events {
     #[arg(long, value_name = "TIME")]
     since: Option<Age>,
     /// How many
-    #[arg(short, long, default_value_t = 50, value_name = "COUNT")]
+    #[arg(short, long, default_value_t = 50, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     number: u32,
     /// Follow new events
     #[arg(short, long)]

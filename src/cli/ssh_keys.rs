@@ -1,6 +1,6 @@
 use clap::{Args, Subcommand};
 
-use super::arguments::{Input, Wanted};
+use super::arguments::{Bounds, Input, Wanted};
 use crate::{
     Error, Result,
     context::Context,
@@ -36,10 +36,12 @@ impl Command {
         match self {
             Command::Add(it) => Some(Wanted {
                 input: it.file.get_or_insert(Input::Stdin),
-                what: "a public key",
-                limit: MAX_KEY_FILE,
+                bounds: Bounds {
+                    what: "a public key",
+                    limit: MAX_KEY_FILE,
+                    hint: "give the one line of a public key file, e.g. `paas ssh-keys:add laptop ~/.ssh/id_ed25519.pub`",
+                },
                 prompt: "Paste the public key, then press Ctrl-D on a line of its own:",
-                hint: "give the one line of a public key file, e.g. `paas ssh-keys:add laptop ~/.ssh/id_ed25519.pub`",
             }),
             Command::List(_) | Command::Remove(_) => None,
         }

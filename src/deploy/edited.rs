@@ -2,7 +2,7 @@
 
 use crate::{
     Error, Result,
-    error::Thing,
+    error::{DeployError, Thing},
     instance::Instance,
     model::{self, App, ConfigMap, Edit, EnvKey, Override, ProcessType, PropertyChange, Release, property},
 };
@@ -11,11 +11,15 @@ use crate::{
 /// edit.
 ///
 /// # Errors
-/// [`Error::Invalid`] for a value that cannot be; [`Error::NotFound`] for the removal of a variable that is not set, or
+/// `DeployError::ChangedMeanwhile`; [`Error::Invalid`] for a value that cannot be; [`Error::NotFound`] for the removal of a variable that is not set, or
 /// a process type that the release that serves does not have.
 pub fn edited(instance: &Instance, app: &App, edit: &Edit) -> Result<(ConfigMap, Vec<Override>)> {
     let (overrides, current) =
         instance.read(|tables| Ok((tables.overrides(app.id)?, tables.current_release(app.id)?)))?;
+    if edit.saw.as_ref().is_some_and(|saw| *saw != edit.seen(&overrides)) {
+        let what = "another command set the same properties".to_owned();
+        return Err(DeployError::ChangedMeanwhile { app: app.name.clone(), what }.into());
+    }
     let config = edited_config(&instance.config(app.id)?, app, &edit.config)?;
     Ok((config, edited_overrides(overrides, app, current.as_ref(), &edit.properties)?))
 }

@@ -8,7 +8,7 @@ use crate::{
     Error, Result,
     engine::{Engine, LogLine},
     instance::{Instance, number_of},
-    model::property,
+    model::{MaskedStream, Masker, Override, property},
     store::Container,
     sweep,
 };
@@ -18,12 +18,25 @@ use crate::{
 pub(super) async fn keep_log_of(instance: &Instance, engine: &Engine, container: &Container) {
     let kept = async {
         let (settings, app_id) = (instance.settings.clone(), Some(container.app_id));
-        let numbers = instance.reading(move |tables| {
+        let release_id = container.release_id;
+        let read = instance.reading(move |tables| {
             let number = |property| number_of(&settings, tables, property, app_id);
-            Ok((number(&property::KEEP_FORMER_LINES)?, number(&property::KEEP_FORMER_LOG)?))
+            let numbers = (number(&property::KEEP_FORMER_LINES)?, number(&property::KEEP_FORMER_LOG)?);
+            Ok((numbers, tables.release(release_id)?, tables.sealed_config(release_id)?))
         });
-        let (lines, bound) = numbers.await?;
-        let lines = engine.last_lines(&container.name, u32::try_from(lines).unwrap_or(u32::MAX)).await?;
+        let ((lines, bound), release, sealed) = read.await?;
+        // What cannot be masked is not kept.
+        let mut secrets = Masker::default();
+        secrets.add(instance.secrets.unseal_config(&sealed)?.values().map(String::as_str));
+        secrets.add(release.overrides.iter().flat_map(Override::secrets));
+        let mut lines = engine.last_lines(&container.name, u32::try_from(lines).unwrap_or(u32::MAX)).await?;
+        let mut stream = MaskedStream::new(secrets);
+        for line in &mut lines {
+            line.text = stream.line(&line.text, line.is_ended);
+        }
+        if let Some(last) = lines.last_mut() {
+            last.text.push_str(&stream.line("", true));
+        }
         keep(&instance.settings.paths.former_logs(&container.app), &container.label(), &lines, bound)
     };
     if let Err(error) = kept.await {

@@ -14,12 +14,12 @@ use tokio::net::TcpStream;
 use crate::{
     engine::{Engine, Status},
     instance::Instance,
-    model::{Check, HttpProbe, Probe, shell_arguments},
+    model::{Check, HttpProbe, Probe, property, shell_arguments},
     store::Container,
 };
 
 /// How much of an answer is searched for a text, in bytes.
-const BODY: usize = 1 << 20;
+const BODY: usize = property::CHECKED_BODY;
 
 /// What is checked.
 #[derive(Clone, Debug)]
@@ -151,5 +151,22 @@ struct AbortOnDrop(tokio::task::JoinHandle<hyper::Result<()>>);
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::property::CHECK_PATH;
+
+    #[test]
+    fn every_path_that_is_taken_can_be_asked_for() {
+        for byte in 0..=127_u8 {
+            let path = format!("/a{}b", char::from(byte));
+            let request = Request::get(&path).body(Empty::<Bytes>::new());
+            let is_asked =
+                request.is_ok_and(|request| request.uri().path_and_query().is_some_and(|it| it.as_str() == path));
+            assert!(is_asked || CHECK_PATH.value(&path).is_err(), "{path:?}");
+        }
     }
 }

@@ -79,6 +79,8 @@ pub(super) async fn begin<'a>(
         // Read again: what held the lock may have changed the app, or destroyed it.
         let app = instance.read(|tables| tables.app(request.app))?;
         refuse_locked(&app)?;
+        // Before the build, to which an app may give what it is configured with; a release hides what it adds.
+        log.hide(instance.config(app.id)?.values().map(String::as_str));
         Ok((engine, app, lock))
     };
     match unless_stopped(instance, id, turn).await {

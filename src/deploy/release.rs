@@ -140,6 +140,7 @@ pub(super) fn reuse_current(deploy: &ActiveDeploy<'_>, headline: &str, changes: 
         tables.sealed_config(release.id)
     })?;
     let config = deploy.instance.secrets.unseal_config(&sealed)?;
+    hide(deploy, &config, &release.overrides);
     deploy.log.step(&format!("{headline} ({})", release.version));
     Ok(Prepared { release, config, changes, release_command: None })
 }
@@ -157,21 +158,17 @@ pub(super) fn reuse_or_cut(deploy: &ActiveDeploy<'_>) -> Result<Prepared> {
     Ok(prepared)
 }
 
-/// The release that a rollback goes to: the one that was asked for, or the one that served before.
+/// The release that a rollback goes to, if it can go there. `version`: none where no release served before.
 ///
 /// # Errors
 /// `DeployError::NoFormerRelease`, [`Error::NotFound`], `DeployError::NoWayBack`.
 pub(super) async fn rollback_target(deploy: &ActiveDeploy<'_>, version: Option<ReleaseVersion>) -> Result<Release> {
     let app = &deploy.app;
-    let found = deploy.instance.read(|tables| match version {
-        Some(version) => tables.find_release(app.id, version),
-        None => tables.former_release(app.id),
-    })?;
-    let target = match (found, version) {
-        (Some(target), _) => target,
-        (None, Some(version)) => return Err(Error::NotFound(Thing::Release(app.name.clone()), version.to_string())),
-        (None, None) => return Err(Error::Deploy(DeployError::NoFormerRelease { app: app.name.clone() })),
-    };
+    let version = version.ok_or_else(|| DeployError::NoFormerRelease { app: app.name.clone() })?;
+    let target = deploy
+        .instance
+        .read(|tables| tables.find_release(app.id, version))?
+        .ok_or_else(|| Error::NotFound(Thing::Release(app.name.clone()), version.to_string()))?;
     let no_way = |reason: &str| {
         let (app, reason) = (app.name.clone(), reason.to_owned());
         Err(Error::Deploy(DeployError::NoWayBack { app, version: target.version, reason }))
@@ -191,6 +188,12 @@ pub(super) async fn rollback_target(deploy: &ActiveDeploy<'_>, version: Option<R
 /// The release that serves.
 fn current(deploy: &ActiveDeploy<'_>) -> Result<Release> {
     deploy.instance.read(|tables| tables.serving(&deploy.app))
+}
+
+/// Hides from the log what a release knows that is secret, before anything of it runs.
+fn hide(deploy: &ActiveDeploy<'_>, config: &ConfigMap, overrides: &[Override]) {
+    deploy.log.hide(config.values().map(String::as_str));
+    deploy.log.hide(overrides.iter().flat_map(Override::secrets));
 }
 
 /// The app's config and settings as they are now.
@@ -227,6 +230,7 @@ fn write(
     overrides: &[Override],
     reason: &str,
 ) -> Result<Prepared> {
+    hide(deploy, &config, overrides);
     model::check_environment(&config, from.processes.iter().filter_map(|spec| spec.command.as_deref()).max())?;
     deploy.enter(DeployState::Releasing)?;
     let processes: Vec<ProcessSpec> =

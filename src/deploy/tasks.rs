@@ -217,14 +217,20 @@ async fn run_in(deploy: &ActiveDeploy<'_>, row: Container, program: &Program<'_>
     let row = container::start(deploy.instance, &deploy.engine, row, spec).await?;
     let mut lines = std::pin::pin!(deploy.engine.logs(&row.name, None, true));
     let mut last = VecDeque::new();
-    while let Some(line) = lines.next().await {
-        let text = line?.text;
+    let mut said = |text: String| {
         deploy.log.detail(&text);
         if last.len() == LAST_LINES {
             last.pop_front();
         }
         last.push_back(text);
+    };
+    let mut stream = deploy.log.masked_stream();
+    while let Some(line) = lines.next().await {
+        let line = line?;
+        said(stream.line(&line.text, line.is_ended));
     }
+    // What was kept back of a last line that nobody ended.
+    Some(stream.line("", true)).filter(|rest| !rest.is_empty()).into_iter().for_each(&mut said);
     let code = deploy.engine.wait(&row.name).await?;
     Ok((code, Vec::from(last).join("\n")))
 }

@@ -79,6 +79,14 @@ pub enum DeployError {
         /// Who holds it, for what, since when.
         holder: String,
     },
+    /// What was asked for was meant for what is no more.
+    #[error("{app} was changed meanwhile: {what}")]
+    ChangedMeanwhile {
+        /// The app.
+        app: AppName,
+        /// What was seen then, and what is so now.
+        what: String,
+    },
     /// Somebody locked the app with `apps:lock`.
     #[error("{app} is locked by {by}")]
     AppLocked {
@@ -226,6 +234,13 @@ impl DeployError {
                 format!("`paas deploys:list {app}` shows it; `paas deploys:cancel {app}` stops it; or try again later"),
             )
             .short("the app is busy"),
+            DeployError::ChangedMeanwhile { app, .. } => Advice::new(
+                Kind::Busy,
+                format!(
+                    "this command changed nothing: `paas releases:list {app}` shows what was done, and by whom; type it \
+                     again if you still mean it"
+                ),
+            ),
             DeployError::AppLocked { app, .. } => {
                 Advice::new(Kind::Busy, format!("`paas apps:unlock {app}` unlocks it, if it is yours to unlock"))
                     .short("the app is locked")
@@ -262,6 +277,25 @@ impl DeployError {
             DeployError::NothingDeployed => {
                 Advice::new(Kind::NotFound, "`git push paas main` in the repository of an app deploys it")
             }
+        }
+    }
+
+    pub(super) fn with_output(self, f: &dyn Fn(&str) -> String) -> DeployError {
+        match self {
+            DeployError::Build { message, is_killed, likely } => {
+                DeployError::Build { message: f(&message), is_killed, likely }
+            }
+            DeployError::AppExited { container, code, after, output } => {
+                DeployError::AppExited { container, code, after, output: f(&output) }
+            }
+            DeployError::NeverHealthy(it) => {
+                let (reason, output) = (f(&it.reason), f(&it.output));
+                DeployError::NeverHealthy(Box::new(NeverHealthy { reason, output, ..*it }))
+            }
+            DeployError::Explained { failure, likely } => {
+                DeployError::Explained { failure: Box::new(failure.with_output(f)), likely }
+            }
+            other => other,
         }
     }
 

@@ -58,7 +58,7 @@ impl Kind {
             Kind::NotFound => "what was named does not exist",
             Kind::Conflict => "it exists already, or its state does not allow this",
             Kind::Denied => "this user may not do it",
-            Kind::Busy => "another action holds the app, or the app is locked",
+            Kind::Busy => "another action holds the app, changed it meanwhile, or the app is locked",
             Kind::Unavailable => "Docker, Caddy, the disk, the database or its secret key is not available",
             Kind::Bug => "a bug of paas",
             Kind::Interrupted => "it was interrupted or canceled",

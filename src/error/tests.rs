@@ -28,7 +28,7 @@ variants! {
     PushError: WrongBranch Refused NoApp;
     SourceError: Unreadable Submodule Limit File NothingDetected Unbuildable NothingToRun SeveralApps Buildpack
         BuildpackFolder;
-    DeployError: Build AppExited ReleaseCommand Script VariablesMissing Explained NeverHealthy Busy AppLocked Stopped Died NoWayBack NoFormerRelease
+    DeployError: Build AppExited ReleaseCommand Script VariablesMissing Explained NeverHealthy Busy ChangedMeanwhile AppLocked Stopped Died NoWayBack NoFormerRelease
         NotRunning ChecksFailed NotCancelable NotStarted NeverDeployed NothingDeployed;
     EngineError: Unavailable Lost NoSpace Failed SubnetTaken AddressTaken Unsupported ImagePull;
     ProxyError: Unavailable Refused;
@@ -146,7 +146,7 @@ fn of_source() -> [SourceError; 11] {
     ]
 }
 
-fn of_deploys() -> [DeployError; 23] {
+fn of_deploys() -> [DeployError; 24] {
     let build = |is_killed, likely| DeployError::Build { message: "[2/3] RUN x failed".into(), is_killed, likely };
     let exited = |code| DeployError::AppExited {
         container: "web.1".into(),
@@ -181,6 +181,7 @@ fn of_deploys() -> [DeployError; 23] {
             output: String::new(),
         })),
         DeployError::Busy { app: app(), holder: "the deploy of main, 3 s ago".into() },
+        DeployError::ChangedMeanwhile { app: app(), what: "it runs v9, and ran v8 when this was asked for".into() },
         DeployError::AppLocked { app: app(), by: "local:root, 1 h ago: not today".into() },
         DeployError::Stopped(Stop::Canceled(Actor::Key("laptop".into()))),
         DeployError::Stopped(Stop::Superseded(OperationId(13))),

@@ -155,7 +155,8 @@ pub fn edits_between(from: &ConfigMap, to: &ConfigMap) -> Vec<(EnvKey, Option<St
 fn parse_port(text: &str) -> Result<u16> {
     text.parse().ok().filter(|port| *port > 0).ok_or_else(|| Invalid {
         what: "port",
-        value: text.to_owned(),
+        // A secret may have come under the wrong name.
+        value: MASK.to_owned(),
         rule: "it is a number from 1 to 65535".to_owned(),
     })
 }

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{DeploymentKind, EnvKey, PropertyChange};
+use super::{DeploymentKind, EnvKey, Override, PropertyChange};
 
 /// A change of what an app is run with: of its config, of its properties.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -15,4 +15,18 @@ pub struct Edit {
     pub config: Vec<(EnvKey, Option<String>)>,
     /// Properties of the app and of its process types.
     pub properties: Vec<PropertyChange>,
+    /// What was set for single process types of the same properties, where the edit was made from that; it means nothing
+    /// else then.
+    #[serde(default)]
+    pub saw: Option<Vec<Override>>,
+}
+
+impl Edit {
+    /// What of an app's properties the edit is about: of its properties, what is set for single process types.
+    pub fn seen(&self, rows: &[Override]) -> Vec<Override> {
+        let is_of = |row: &&Override| {
+            row.scope.process().is_some() && self.properties.iter().any(|change| change.property == row.property)
+        };
+        rows.iter().filter(is_of).cloned().collect()
+    }
 }

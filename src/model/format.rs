@@ -1,6 +1,6 @@
 use std::{str::FromStr, time::Duration};
 
-use super::Invalid;
+use super::{Invalid, names::digits};
 
 /// A duration for people: `0.4 s`, `12.3 s`, `2 min 5 s`.
 pub fn seconds(duration: Duration) -> String {
@@ -21,15 +21,15 @@ impl FromStr for Age {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let digits = text.trim_end_matches(|character: char| character.is_ascii_alphabetic());
-        let factor = match &text[digits.len()..] {
+        let number = text.trim_end_matches(|character: char| character.is_ascii_alphabetic());
+        let factor = match &text[number.len()..] {
             "s" => Some(1),
             "m" => Some(60),
             "h" => Some(3600),
             "d" => Some(86_400),
             _ => None,
         };
-        let seconds = factor.and_then(|factor: u32| digits.parse::<u32>().ok()?.checked_mul(factor));
+        let seconds = factor.and_then(|factor: u32| digits::<u32>(number)?.checked_mul(factor));
         seconds.map(|seconds| Age(Duration::from_secs(seconds.into()))).ok_or_else(|| Invalid {
             what: "time",
             value: text.to_owned(),

@@ -1,6 +1,8 @@
+use std::borrow::Cow;
+
 /// A value that does not have its form, with the rule it broke.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{value:?} is not a valid {what}: {rule}")]
+#[error("{:?} is not a valid {what}: {rule}", shortened(value))]
 pub struct Invalid {
     /// What the value should have been, e.g. `app name`.
     pub what: &'static str,
@@ -8,6 +10,17 @@ pub struct Invalid {
     pub value: String,
     /// The rule, as a sentence without a period.
     pub rule: String,
+}
+
+/// The most characters of a value that an error repeats.
+const MOST_SHOWN: usize = 100;
+
+/// A value as an error repeats it: of one that is long, the beginning.
+fn shortened(value: &str) -> Cow<'_, str> {
+    match value.char_indices().nth(MOST_SHOWN) {
+        Some((end, _)) => Cow::Owned(format!("{}...", &value[..end])),
+        None => Cow::Borrowed(value),
+    }
 }
 
 /// The result of reading a value.

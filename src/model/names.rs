@@ -113,6 +113,11 @@ macro_rules! words {
 }
 pub(crate) use words;
 
+/// Reads a whole number that is written in digits alone, without a sign.
+pub(super) fn digits<T: FromStr>(text: &str) -> Option<T> {
+    text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 /// Whether `text` is of `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`: a DNS label (RFC 1123) in lower case.
 pub(super) fn is_dns_label(text: &str) -> bool {
     let plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
@@ -140,7 +145,12 @@ checked_string! {
 checked_string! {
     /// The name of a git branch, without `refs/heads/`, of the form that git-check-ref-format(1) allows.
     BranchName, "branch name", |text| {
-        if git2::Reference::is_valid_name(&format!("refs/heads/{text}")) && !text.starts_with('-') {
+        // Git keeps it in a file of that name, and writes it as NAME.lock.
+        if text.split('/').any(|part| part.len() > 250) || text.len() > 1000 {
+            Err("it is too long for a file: 250 bytes are the most, between two slashes too".to_owned())
+        } else if text == "HEAD" {
+            Err("git has HEAD for something else".to_owned())
+        } else if git2::Reference::is_valid_name(&format!("refs/heads/{text}")) && !text.starts_with('-') {
             Ok(())
         } else {
             Err("git-check-ref-format(1) has the rules".to_owned())
@@ -231,7 +241,7 @@ mod tests {
     #[test]
     fn a_branch_name_follows_git() {
         assert!("feature/x".parse::<BranchName>().is_ok());
-        for bad in ["", "a..b", "-x", "a b", "a~1", "x.lock"] {
+        for bad in ["", "a..b", "-x", "a b", "a~1", "x.lock", "HEAD", &"a".repeat(251), &"a/".repeat(600)] {
             assert!(bad.parse::<BranchName>().is_err(), "{bad:?}");
         }
     }

@@ -6,7 +6,7 @@ use super::Result;
 use super::{
     ImageCheck, Invalid, Override, ProcessSettings, RunSettings,
     command_line::shell_arguments,
-    names::{checked_string, is_dns_label},
+    names::{checked_string, digits, is_dns_label},
 };
 
 checked_string! {
@@ -59,7 +59,7 @@ impl FromStr for Which {
         let Some((process, position)) = text.split_once('.') else {
             return Ok(Which { process: text.parse()?, position: None });
         };
-        let position = position.parse().ok().filter(|position| *position > 0).ok_or_else(|| Invalid {
+        let position = digits(position).filter(|position| *position > 0).ok_or_else(|| Invalid {
             what: "container",
             value: text.to_owned(),
             rule: "it is TYPE.NUMBER, such as worker.1".to_owned(),

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Check, CheckMode, HttpProbe, Invalid, MASK, Override, Probe, ProcessType, Property, Result,
+    names::digits,
     property::{self, Default, Value},
     value,
 };
@@ -215,7 +216,7 @@ impl FromStr for RestartPolicy {
                 _ => None,
             },
             Some(("on-failure", times)) => {
-                times.parse().ok().filter(|times| *times > 0).map(|times| RestartPolicy::OnFailure(Some(times)))
+                digits(times).filter(|times| *times > 0).map(|times| RestartPolicy::OnFailure(Some(times)))
             }
             Some(_) => None,
         };

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Actor, CommitId, ConfigMap, EnvKey, Invalid, Override, ProcessSettings, ProcessSpec, ProcessType, ReleaseId,
-    Result, config, names::words,
+    Result, config,
+    names::{digits, words},
 };
 
 /// The number of a release within its app, counted from 1 and shown as `v1`.
@@ -22,7 +23,8 @@ impl FromStr for ReleaseVersion {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self> {
-        text.strip_prefix('v').unwrap_or(text).parse().map(ReleaseVersion).map_err(|_| Invalid {
+        let number = digits(text.strip_prefix('v').unwrap_or(text)).filter(|number| *number > 0);
+        number.map(ReleaseVersion).ok_or_else(|| Invalid {
             what: "release",
             value: text.to_owned(),
             rule: "it is a number such as v12".to_owned(),

@@ -2,26 +2,49 @@
 
 use std::ops::RangeInclusive;
 
-use super::{BranchName, RestartPolicy, config, property::Value};
+use super::{BranchName, RestartPolicy, config, names::digits, property::Value};
 
 /// The longest time a property can say, in seconds.
 const LONGEST: u64 = 3600;
 
-/// Any text but an empty one.
-pub(super) fn text(text: &str) -> Result<Value, String> {
+/// The longest path of a check, in bytes: what the usual servers take of the first line of a request.
+const LONGEST_PATH: usize = 8000;
+
+/// The longest headers of a check together, in bytes: more than any server takes.
+const LONGEST_HEADERS: usize = 32 << 10;
+
+/// The longest list of names, in bytes.
+const LONGEST_LIST: usize = 8000;
+
+/// The largest number where nothing else bounds it: a petabyte in megabytes.
+pub(super) const LARGEST: u64 = 1_000_000_000;
+
+/// Any text but an empty one, and none that is too long to be used.
+pub(super) fn text(text: &str, longest: usize) -> Result<Value, String> {
     if text.is_empty() || text.contains('\0') {
         return Err("it is a text, and not empty".to_owned());
     }
+    not_longer(text, longest)?;
     Ok(Value::Text(text.to_owned()))
+}
+
+/// Refuses what is longer than anything that could work.
+fn not_longer(text: &str, longest: usize) -> Result<(), String> {
+    match text.len() {
+        length if length > longest => Err(format!("it has {length} bytes, and {longest} are the most")),
+        _ => Ok(()),
+    }
+}
+
+/// Reads a number with a fraction, written in digits and one point at most.
+fn decimal(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'))
 }
 
 /// A whole number within bounds.
 pub(super) fn number(text: &str, bounds: RangeInclusive<u64>) -> Result<Value, String> {
-    let number = text.parse().ok().filter(|number| bounds.contains(number));
-    number.map(Value::Number).ok_or_else(|| match *bounds.end() {
-        u64::MAX => format!("it is a number from {}", bounds.start()),
-        end => format!("it is a number from {} to {end}", bounds.start()),
-    })
+    let number = digits(text).filter(|number| bounds.contains(number));
+    number.map(Value::Number).ok_or_else(|| format!("it is a number from {} to {}", bounds.start(), bounds.end()))
 }
 
 /// `true` or `false`, and the other words that people have for these.
@@ -58,35 +81,49 @@ pub(super) fn bytes(text: &str, least: u64) -> Result<Value, String> {
 
 /// A number of CPUs, in thousandths.
 pub(super) fn cpus(text: &str, least: f64) -> Result<Value, String> {
-    let cpus = text.parse::<f64>().ok().filter(|cpus| (least..=1024.0).contains(cpus));
+    let cpus = decimal(text).filter(|cpus| (least..=1024.0).contains(cpus));
     cpus.map(|cpus| Value::Number((cpus * 1000.0).round() as u64))
         .ok_or_else(|| format!("it is a number of CPUs such as 0.5 or 2, from {least} to 1024"))
 }
 
 /// A path of a URL.
 pub(super) fn path(text: &str) -> Result<Value, String> {
-    if text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+    not_longer(text, LONGEST_PATH)?;
+    // What is no character of a URL cannot be asked for, and what follows a # is never sent.
+    let is_sent = |byte: u8| byte.is_ascii_graphic() && !b"#<>\\^`".contains(&byte);
+    if text.starts_with('/') && text.bytes().all(is_sent) {
         Ok(Value::Text(text.to_owned()))
     } else {
-        Err("it is a path such as /health".to_owned())
+        Err("it is a path such as /health, without blanks and # and what else no URL has".to_owned())
     }
 }
 
 /// An HTTP status.
 pub(super) fn status(text: &str) -> Result<Value, String> {
-    number(text, 100..=599).map_err(|_| "it is an HTTP status such as 200".to_owned())
+    number(text, 200..=599).map_err(|_| "it is an HTTP status such as 200, from 200 to 599".to_owned())
 }
 
 /// The name of a branch.
 pub(super) fn branch(text: &str) -> Result<Value, String> {
+    if let Some(name) = text.strip_prefix("refs/heads/") {
+        return Err(format!("write the name of the branch alone: {name}"));
+    }
+    if text.starts_with("refs/") {
+        return Err("only branches deploy, and it is no name of one".to_owned());
+    }
     let branch = text.parse::<BranchName>();
-    branch.map(|_| Value::Text(text.to_owned())).map_err(|_| "it is a branch name such as main".to_owned())
+    branch
+        .map(|_| Value::Text(text.to_owned()))
+        .map_err(|error| format!("it is a branch name such as main: {}", error.rule))
 }
 
 /// A file of a repository, by its path from the root.
 pub(super) fn file(text: &str) -> Result<Value, String> {
     let path = text.strip_prefix("./").unwrap_or(text);
-    let good = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.chars().any(char::is_control);
+    // No file system holds a longer name.
+    let good = |part: &str| {
+        !part.is_empty() && part != "." && part != ".." && part.len() <= 255 && !part.chars().any(char::is_control)
+    };
     if path.len() <= 1000 && path.split('/').all(good) {
         Ok(Value::Text(path.to_owned()))
     } else {
@@ -96,7 +133,11 @@ pub(super) fn file(text: &str) -> Result<Value, String> {
 
 /// Names of variables, in a list with commas, or none.
 pub(super) fn variables(text: &str) -> Result<Value, String> {
+    not_longer(text, LONGEST_LIST)?;
     match config::rev_names(text) {
+        Ok(names) if names.len() < text.split(',').count() && !names.is_empty() => {
+            Err("one of the names is there twice".to_owned())
+        }
         Ok(_) => Ok(Value::Text(text.to_owned())),
         Err(error) => Err(format!("it is one or more names of variables, such as GIT_REV, or none: {}", error.rule)),
     }
@@ -113,6 +154,10 @@ pub(super) fn restart(text: &str) -> Result<Value, String> {
 /// Headers: `Name: value; Other: value`.
 pub(super) fn headers(text: &str) -> Result<Vec<(String, String)>, String> {
     let rule = || "it is a name, a colon and a value: `X-Probe: yes`; several are divided by `;`".to_owned();
+    not_longer(text, LONGEST_HEADERS)?;
+    if text.split(';').all(|header| header.trim().is_empty()) {
+        return Err(rule());
+    }
     text.split(';')
         .map(str::trim)
         .filter(|header| !header.is_empty())
@@ -138,14 +183,14 @@ fn either(words: &[&str]) -> String {
 
 /// Reads a time as people write it, `30`, `30s`, `2m`, `1h`, in seconds.
 fn parse_seconds(text: &str) -> Option<u64> {
-    let digits = text.trim_end_matches(|character: char| character.is_ascii_alphabetic() || character == ' ');
-    let factor = match text[digits.len()..].trim() {
+    let number = text.trim_end_matches(|character: char| character.is_ascii_alphabetic() || character == ' ');
+    let factor = match text[number.len()..].trim() {
         "" | "s" => 1,
         "m" => 60,
         "h" => 3600,
         _ => return None,
     };
-    digits.parse::<u64>().ok()?.checked_mul(factor)
+    digits::<u64>(number)?.checked_mul(factor)
 }
 
 /// Reads an amount of memory as Docker writes it, `512m`, `2g`, `1.5GB`, in MiB as Docker does.
@@ -157,6 +202,6 @@ fn parse_mebibytes(text: &str) -> Option<u64> {
         "g" | "gb" | "gi" | "gib" => 1024.0,
         _ => return None,
     };
-    let amount = digits.parse::<f64>().ok()? * factor;
+    let amount = decimal(digits)? * factor;
     (amount.is_finite() && amount >= 1.0 && amount <= f64::from(u32::MAX)).then_some(amount as u64)
 }

@@ -350,11 +350,22 @@ impl Show for Locked {
     }
 }
 
+/// The longest message of a lock, in bytes: who is refused reads it in an error.
+const LONGEST_MESSAGE: usize = 1000;
+
 /// Locks an app on purpose, so that nothing changes it.
 ///
 /// # Errors
 /// [`Error::NotFound`]; `DeployError::AppLocked` where it is locked already.
 pub fn lock(context: &Context<'_>, name: &AppName, message: Option<String>) -> Result<Locked> {
+    if let Some(message) = &message
+        && (message.trim().is_empty() || message.len() > LONGEST_MESSAGE || message.contains('\0'))
+    {
+        return Err(Error::usage(
+            format!("the message has 1 to {LONGEST_MESSAGE} bytes"),
+            "say in a line why the app is locked, or leave --message out",
+        ));
+    }
     let mut change = Change::new("apps:lock", Subject::App(name.clone()));
     change.detail.clone_from(&message);
     let running = context.change(&change, |tables| {

@@ -167,18 +167,30 @@ pub fn mode_edit(
         let app = tables.app(name)?;
         tables.overrides(app.id)
     })?;
+    if types.iter().any(|process| process.as_str() == ProcessType::RELEASE) {
+        return Err(Error::usage(
+            "release is a task that each deploy runs once, and is not checked",
+            "name process types such as web, or none for all",
+        ));
+    }
     let mut types = types.to_vec();
     types.sort();
-    types.dedup();
+    if types.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(Error::usage("a process type is there twice", "name each process type once"));
+    }
     let names: Vec<&str> = types.iter().map(ProcessType::as_str).collect();
     let of = if types.is_empty() { "all process types".to_owned() } else { names.join(", ") };
-    Ok(Edit {
+    let edit = Edit {
         kind: DeploymentKind::Settings,
         action: action.to_owned(),
         reason: format!("checks of {of} {}", mode.as_str()),
         config: Vec::new(),
         properties: mode_changes(&rows, &types, mode),
-    })
+        saw: None,
+    };
+    // Of all types: what is cleared is what was set for one.
+    let saw = types.is_empty().then(|| edit.seen(&rows));
+    Ok(Edit { saw, ..edit })
 }
 
 /// Without a type it is set for the app, and what is set for single types goes: the nearest would win.

@@ -51,6 +51,12 @@ pub async fn set(context: &Context<'_>, request: &Request, log: &DeployLog) -> R
             (Some(_), None) => Scope::App,
         };
         property.check_scope(&scope)?;
+        if noun == Noun::Checks && scope.process().is_some_and(|process| process.as_str() == ProcessType::RELEASE) {
+            return Err(Error::usage(
+                "release is a task that each deploy runs once, and is not checked",
+                "its exit code tells how it went: a deploy whose release command fails changes nothing",
+            ));
+        }
         changes.push(PropertyChange { scope, property, value });
     }
     let Some(app) = &request.app else {
@@ -67,6 +73,7 @@ pub async fn set(context: &Context<'_>, request: &Request, log: &DeployLog) -> R
         reason,
         config: Vec::new(),
         properties: changes,
+        saw: None,
     };
     edit::apply(context, app, &edit, request.restart, log).await
 }

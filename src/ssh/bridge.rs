@@ -24,7 +24,7 @@ use super::{
     gate::{Chunk, Gate},
     terminal::Terminal,
 };
-use crate::exec;
+use crate::{Kind, exec};
 
 /// How much of a child's output is read at once: what OpenSSH takes in a packet.
 const CHUNK: usize = 32 * 1024;
@@ -74,6 +74,13 @@ pub(super) async fn run(
 ) {
     let (mut child, ends) = match spawn(&mut command, terminal.as_deref()) {
         Ok(spawned) => spawned,
+        // Its own environment is too large for this machine (execve(2)).
+        Err(source) if source.kind() == std::io::ErrorKind::ArgumentListTooLong => {
+            let said = "the command is too long for a process of this machine\n\nhint: give long values on standard input: \
+                        `config:set APP --from-file KEY=-`, or `config:set APP --stdin`";
+            say_and_close(&outlet, said, Kind::Usage.exit_code().into()).await;
+            return;
+        }
         Err(source) => {
             let error = exec::missing(&command, source);
             tracing::error!("ssh: {}", error.one_line());

@@ -24,13 +24,15 @@ use tokio::{
 };
 
 use super::{
-    Shared, WINDOW,
+    Patience, Shared, WINDOW,
     bridge::{self, Outlet},
+    door::{Place, Stage},
     gate::{Chunk, Gate, Gated},
+    peer::Peer,
     terminal::{Size, Terminal},
 };
 use crate::{
-    Result, clock, exec, git,
+    Kind, Result, clock, exec, git,
     model::Actor,
     public_key,
     settings::{ACTOR_VARIABLE, ADDRESS_VARIABLE, command_variables},
@@ -40,6 +42,9 @@ use crate::{
 /// The user names there are: Dokku's habit, and git's.
 const USERS: [&str; 2] = ["paas", "git"];
 
+/// The longest command, in bytes. OpenSSH's client sends up to 256 kB, and a packet can be no longer.
+const LONGEST_COMMAND: usize = 250_000;
+
 /// How many channels a connection may have open.
 const MAX_CHANNELS: usize = 16;
 
@@ -47,24 +52,29 @@ const MAX_CHANNELS: usize = 16;
 const IDLE_LIMIT: Duration = Duration::from_secs(30 * 60);
 
 /// How often the key of a connection is looked up again.
-const KEY_CHECK_EVERY: Duration = Duration::from_secs(1);
+pub(super) const KEY_CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long a client may take to go after it was told to.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Serves one connection to its end.
 ///
-/// `unknown`: its place among those that have not logged in; given back when it does.
+/// `place`: its place among those that have not logged in; given back when it does.
 /// `stop`: becomes true, or closed, when the server ends.
 pub(super) async fn serve(
     shared: Arc<Shared>,
     stream: TcpStream,
     peer: SocketAddr,
-    unknown: OwnedSemaphorePermit,
+    place: Arc<Place>,
     mut stop: watch::Receiver<bool>,
 ) {
     set_socket_options(&stream, peer);
-    let deadline = Instant::from(clock::instant()) + shared.login_grace;
+    let Patience { login: login_grace, gone } = shared.patience;
+    let deadline = Instant::from(clock::instant()) + login_grace;
+    let other_end = match Peer::of(&stream) {
+        Ok(other_end) => other_end,
+        Err(error) => return tracing::warn!("ssh: {peer}: refused: {error}"),
+    };
     let gate = Arc::new(Gate::default());
     let (login, mut logged_in) = watch::channel(None);
     let places = Arc::new(Semaphore::new(MAX_CHANNELS));
@@ -73,19 +83,26 @@ pub(super) async fn serve(
         peer,
         gate: Arc::clone(&gate),
         login,
+        place: Arc::clone(&place),
         places: Arc::clone(&places),
         channels: HashMap::new(),
     };
-    let gated = Gated { stream, gate: Arc::clone(&gate) };
-    let starting = timeout(shared.login_grace, server::run_stream(Arc::clone(&shared.config), gated, handler));
-    let mut session = match starting.await {
-        Ok(Ok(session)) => session,
-        Ok(Err(error)) => return tracing::debug!("ssh: {peer}: {error}"),
-        Err(_) => return tracing::debug!("ssh: {peer}: sent nothing"),
+    let gated = Gated { stream, gate: Arc::clone(&gate), silent: Some(Arc::clone(&place)) };
+    let starting = timeout(login_grace, server::run_stream(Arc::clone(&shared.config), gated, handler));
+    let mut session = tokio::select! {
+        started = starting => match started {
+            Ok(Ok(session)) => session,
+            Ok(Err(error)) => return tracing::debug!("ssh: {peer}: {error}"),
+            Err(_) => return tracing::debug!("ssh: {peer}: sent nothing"),
+        },
+        () = place.sent_away() => return,
+        () = stopped(&mut stop) => return,
     };
 
     let connection = session.handle();
-    let (mut unknown, mut key) = (Some(unknown), None);
+    let (mut is_unknown, mut key) = (true, None);
+    // How much had been taken of what it sent, and when that was seen first.
+    let mut moved = (0, Instant::from(clock::instant()));
     let mut tick = interval(KEY_CHECK_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last_busy = Instant::from(clock::instant());
@@ -96,18 +113,29 @@ pub(super) async fn serve(
                     Ok(()) => tracing::debug!("ssh: {peer}: ended"),
                     Err(error) => tracing::debug!("ssh: {peer}: {error}"),
                 }
-                if unknown.is_some() {
+                if is_unknown {
                     tracing::info!("ssh: {peer}: left without logging in");
                 }
                 return;
             }
             // An error is the end of the session, which the branch above sees.
-            Ok(()) = logged_in.changed(), if unknown.is_some() => unknown = None,
-            () = sleep_until(deadline), if unknown.is_some() => break "it took too long to log in",
+            Ok(()) = logged_in.changed(), if is_unknown => is_unknown = false,
+            () = place.sent_away(), if is_unknown && logged_in.borrow().is_none() => return gate.shut(),
+            () = sleep_until(deadline), if is_unknown => break "it took too long to log in",
             () = stopped(&mut stop) => break "the server is stopping",
             _ = tick.tick() => {
-                if unknown.is_some() {
+                if is_unknown {
                     continue;
+                }
+                let now = Instant::from(clock::instant());
+                if gate.taken() != moved.0 || !gate.is_closed() {
+                    moved = (gate.taken(), now);
+                }
+                // While nothing is read, nobody else would see it.
+                let ends = gate.is_closed() && other_end.has_ended() && now.duration_since(moved.1) >= gone;
+                if ends || (gate.is_closed() && other_end.is_lost()) || other_end.is_silent_for(gone) {
+                    tracing::info!("ssh: {peer}: it is gone");
+                    return gate.shut();
                 }
                 key = key.or_else(|| logged_in.borrow_and_update().clone());
                 if let Some(key) = &key
@@ -138,14 +166,13 @@ pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
     drop(stop.wait_for(|stop| *stop).await);
 }
 
-/// Small writes go at once, and the kernel finds out about dead peers: SSH's own questions would not do, because
-/// their answers stand behind what a slow child has not read yet.
+/// Small writes go at once, and the kernel finds out about machines that are gone.
 fn set_socket_options(stream: &TcpStream, peer: SocketAddr) {
     let socket = stream.as_fd();
     let set = sockopt::set_tcp_nodelay(socket, true)
-        .and_then(|()| sockopt::set_tcp_keepidle(socket, Duration::from_secs(30)))
-        .and_then(|()| sockopt::set_tcp_keepintvl(socket, Duration::from_secs(15)))
-        .and_then(|()| sockopt::set_tcp_keepcnt(socket, 4))
+        .and_then(|()| sockopt::set_tcp_keepidle(socket, Duration::from_secs(20)))
+        .and_then(|()| sockopt::set_tcp_keepintvl(socket, Duration::from_secs(10)))
+        .and_then(|()| sockopt::set_tcp_keepcnt(socket, 3))
         .and_then(|()| sockopt::set_socket_keepalive(socket, true));
     if let Err(error) = set {
         tracing::debug!("ssh: {peer}: cannot set the socket's options: {error}");
@@ -159,6 +186,8 @@ struct Connection {
     gate: Arc<Gate>,
     /// Who logged in, for the task that watches the connection.
     login: watch::Sender<Option<StoredKey>>,
+    /// Its place among those that have not logged in.
+    place: Arc<Place>,
     /// A permit for every channel there may be.
     places: Arc<Semaphore>,
     channels: HashMap<ChannelId, State>,
@@ -237,9 +266,14 @@ impl Connection {
         let weak = terminal.as_ref().map_or_else(Weak::new, Arc::downgrade);
         self.channels.insert(id, State::Running { input: Some(input), gone, terminal: weak });
         let outlet = Outlet { channel, connection: session.handle(), gate: Arc::clone(&self.gate), _place: place };
-        let Some(typed) = typed else {
+        let refused = match typed {
+            None => Some("the command is not valid UTF-8".to_owned()),
+            Some(typed) if typed.len() > LONGEST_COMMAND => Some(too_long(typed.len())),
+            Some(_) => None,
+        };
+        let (Some(typed), None) = (typed, &refused) else {
             tokio::spawn(async move {
-                bridge::say_and_close(&outlet, "the command is not valid UTF-8", 2).await;
+                bridge::say_and_close(&outlet, &refused.unwrap_or_default(), Kind::Usage.exit_code().into()).await;
                 drop(client_gone);
             });
             return Ok(());
@@ -257,6 +291,14 @@ impl Connection {
     }
 }
 
+/// What is said of a command that is too long.
+fn too_long(length: usize) -> String {
+    format!(
+        "the command is too long: it has {length} bytes, and over ssh {LONGEST_COMMAND} are the most\n\nhint: give long \
+         values on standard input: `config:set APP --from-file KEY=-`, or `config:set APP --stdin`"
+    )
+}
+
 /// Whether what a client typed is a git service, read as the child will read it.
 fn is_git_service(typed: &str) -> bool {
     shell_words::split(typed).is_ok_and(|words| words.first().is_some_and(|word| git::Service::of(word).is_some()))
@@ -267,6 +309,9 @@ impl Handler for Connection {
 
     async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, russh::Error> {
         let known = self.find_key(user, offer.public_key, offer.algorithm).await;
+        if known.is_some() {
+            self.place.reached(Stage::Known);
+        }
         Ok(if known.is_some() { Auth::Accept } else { Auth::reject() })
     }
 
@@ -276,6 +321,7 @@ impl Handler for Connection {
         };
         tracing::info!("ssh: {}: key {} logged in", self.peer, key.name);
         self.login.send_replace(Some(key));
+        self.place.leave();
         Ok(Auth::Accept)
     }
 

@@ -8,6 +8,9 @@
 //! One knot is left: output may itself wait for a window grant that stands in the unread bytes. Then reading goes on,
 //! and the client is granted no more than [`Gate::window`] says, a trickle: what it may still send is soon read, its
 //! grants come alone, and the trickle brings russh to grant the full window again when the knot is untied.
+//!
+//! While nothing is read, nothing tells that the client is gone: `connection` asks the socket ([`super::peer`]) as long as
+//! [`Gate::is_closed`], and [`Gate::taken`] tells whether anything still moves.
 
 use std::{
     io,
@@ -21,6 +24,8 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::door::{Place, Stage};
 
 /// Bytes queued at which reading stops.
 const HIGH_WATER: usize = 1 << 20;
@@ -39,6 +44,7 @@ const CHUNK_COST: usize = 128;
 #[derive(Debug, Default)]
 pub(super) struct Gate {
     queued: AtomicUsize,
+    taken: AtomicUsize,
     stalled: AtomicUsize,
     shut: AtomicBool,
     reader: AtomicWaker,
@@ -71,6 +77,16 @@ impl Gate {
         if self.is_full() { TRICKLE.min(full) } else { full }
     }
 
+    /// Whether nothing is read now.
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_full() && !self.is_stalled()
+    }
+
+    /// How many pieces of what the client sent were taken by its children so far.
+    pub(super) fn taken(&self) -> usize {
+        self.taken.load(Ordering::SeqCst)
+    }
+
     fn is_full(&self) -> bool {
         self.queued.load(Ordering::SeqCst) >= HIGH_WATER
     }
@@ -91,6 +107,7 @@ pub(super) struct Chunk {
 impl Drop for Chunk {
     fn drop(&mut self) {
         let cost = self.bytes.len() + CHUNK_COST;
+        self.gate.taken.fetch_add(1, Ordering::SeqCst);
         let before = self.gate.queued.fetch_sub(cost, Ordering::SeqCst);
         if before >= HIGH_WATER && before - cost < HIGH_WATER {
             self.gate.reader.wake();
@@ -115,6 +132,8 @@ pub(super) struct Gated<S> {
     pub(super) stream: S,
     /// The gate.
     pub(super) gate: Arc<Gate>,
+    /// Its place among those that are silent, until it has sent something.
+    pub(super) silent: Option<Arc<Place>>,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Gated<S> {
@@ -125,13 +144,20 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gated<S> {
         if this.gate.shut.load(Ordering::SeqCst) {
             return Poll::Ready(Ok(()));
         }
-        if this.gate.is_full() && !this.gate.is_stalled() {
+        if this.gate.is_closed() {
             return Poll::Pending;
         }
         if this.gate.queued.load(Ordering::SeqCst) >= CEILING {
             return Poll::Ready(Err(io::Error::other("it sent more than its window allows")));
         }
-        Pin::new(&mut this.stream).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut this.stream).poll_read(context, buffer);
+        if buffer.filled().len() > before
+            && let Some(place) = this.silent.take()
+        {
+            place.reached(Stage::Spoke);
+        }
+        read
     }
 }
 
@@ -171,7 +197,7 @@ mod tests {
     async fn a_full_queue_stops_reading_until_it_drains_or_output_stalls() {
         let (mut client, stream) = tokio::io::duplex(64);
         let gate = Arc::new(Gate::default());
-        let mut stream = Gated { stream, gate: Arc::clone(&gate) };
+        let mut stream = Gated { stream, gate: Arc::clone(&gate), silent: None };
         client.write_all(b"abcd").await.unwrap();
         assert_eq!(stream.read_u8().await.unwrap(), b'a');
         let chunk = gate.chunk(&vec![0; HIGH_WATER]);
@@ -190,7 +216,7 @@ mod tests {
     async fn a_shut_gate_reads_as_ended() {
         let (_client, stream) = tokio::io::duplex(64);
         let gate = Arc::new(Gate::default());
-        let mut stream = Gated { stream, gate: Arc::clone(&gate) };
+        let mut stream = Gated { stream, gate: Arc::clone(&gate), silent: None };
         let reading = tokio::spawn(async move {
             let read = stream.read(&mut [0; 8]).await.unwrap();
             (read, stream.write_all(b"x").await.is_err())

@@ -1,5 +1,6 @@
 //! The server against the real OpenSSH client, with a shell script in place of paas.
 
+mod crowds;
 mod terminals;
 
 use std::{
@@ -14,7 +15,7 @@ use std::{
 use sha2::{Digest, Sha256};
 use tokio::{runtime::Runtime, sync::watch};
 
-use super::Server;
+use super::{Patience, Server};
 use crate::{
     context::Context,
     instance::Instance,
@@ -37,10 +38,10 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Fixture {
-        Fixture::with_login_grace(super::LOGIN_GRACE)
+        Fixture::with_patience(super::PATIENCE)
     }
 
-    fn with_login_grace(grace: Duration) -> Fixture {
+    fn with_patience(patience: Patience) -> Fixture {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().join("root");
         let settings = Settings::of_text(&format!("root = {root:?}\nssh_listen = \"127.0.0.1:0\"\n")).unwrap();
@@ -48,7 +49,7 @@ impl Fixture {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (stop, stopped) = watch::channel(false);
         let server =
-            runtime.block_on(Server::bind_with(Arc::clone(&instance), PathBuf::from(STAND_IN), grace)).unwrap();
+            runtime.block_on(Server::bind_with(Arc::clone(&instance), PathBuf::from(STAND_IN), patience)).unwrap();
         let address = server.address();
         let server = Some(runtime.spawn(server.run(stopped)));
         let fixture = Fixture { directory, instance, address, stop, runtime, server };
@@ -442,23 +443,6 @@ fn a_port_in_use_says_which_setting_changes_it() {
     let bound = server.runtime.block_on(Server::bind(Arc::new(instance)));
     let error = bound.map(|_| ()).unwrap_err();
     assert!(error.hint().unwrap().contains("PAAS_SSH_LISTEN"), "{error}");
-}
-
-#[test]
-fn who_does_not_log_in_is_disconnected_and_cannot_take_every_place() {
-    use std::io::Read;
-    let server = Fixture::with_login_grace(Duration::from_secs(4));
-    let mut silent: Vec<_> = (0..64).map(|_| std::net::TcpStream::connect(server.address).unwrap()).collect();
-    for stream in &mut silent {
-        stream.read_exact(&mut [0; 14]).unwrap();
-    }
-    let mut refused = std::net::TcpStream::connect(server.address).unwrap();
-    assert_eq!(refused.read(&mut [0; 14]).unwrap_or(0), 0);
-    let begun = Instant::now();
-    silent[0].set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    silent[0].read_to_end(&mut Vec::new()).unwrap();
-    assert!((2..8).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
-    eventually("there is place again", || server.run(&[], "true").status.success());
 }
 
 /// What the owner of the machine does in an instance.

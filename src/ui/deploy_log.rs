@@ -15,7 +15,10 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Ui, escapes};
-use crate::{Error, Result, model::OperationId};
+use crate::{
+    Error, Result,
+    model::{MaskedStream, Masker, OperationId},
+};
 
 /// What a step begins with.
 const STEP: &str = "-----> ";
@@ -28,6 +31,7 @@ const LAST_LINES: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct DeployLog {
     file: Mutex<Option<File>>,
+    secrets: Mutex<Masker>,
     viewer: Option<SyncSender<Message>>,
     on_open: Option<fn(OperationId)>,
 }
@@ -69,12 +73,12 @@ impl DeployLog {
                 }
             }
         });
-        DeployLog { file: Mutex::new(None), viewer: viewer.is_ok().then_some(sender), on_open: None }
+        DeployLog { viewer: viewer.is_ok().then_some(sender), ..DeployLog::silent() }
     }
 
     /// A log that nobody watches and no file keeps.
     pub fn silent() -> DeployLog {
-        DeployLog { file: Mutex::new(None), viewer: None, on_open: None }
+        DeployLog { file: Mutex::new(None), secrets: Mutex::default(), viewer: None, on_open: None }
     }
 
     /// A log that nobody watches, of an operation in a process of its own. `on_open` is told its number once it has one.
@@ -87,6 +91,24 @@ impl DeployLog {
         if let Some(on_open) = self.on_open {
             on_open(id);
         }
+    }
+
+    /// Masks these values from now on, in all but our own words: steps and sections.
+    pub fn hide<'a>(&self, values: impl IntoIterator<Item = &'a str>) {
+        self.secrets.lock().unwrap_or_else(PoisonError::into_inner).add(values);
+    }
+
+    /// A text without the values that are hidden. They may be divided by what only a terminal heeds.
+    pub fn masked(&self, text: &str) -> String {
+        let secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        let masked = secrets.mask(text);
+        let plain = masked.split('\n').map(escapes::plain).collect::<Vec<_>>().join("\n");
+        secrets.mask(&plain).into_owned()
+    }
+
+    /// Masks what comes in pieces, of the values that are hidden so far.
+    pub fn masked_stream(&self) -> MaskedStream {
+        MaskedStream::new(self.secrets.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
     /// Keeps all that follows in the file at `path`, made anew.
@@ -115,12 +137,12 @@ impl DeployLog {
 
     /// Detail below a step, indented by seven spaces.
     pub fn detail(&self, text: &str) {
-        self.lines("       ", "       ", text);
+        self.lines("       ", "       ", &self.masked(text));
     }
 
     /// A warning or an error: ` !     text`.
     pub fn warn(&self, text: &str) {
-        self.lines(" !     ", " !     ", text);
+        self.lines(" !     ", " !     ", &self.masked(text));
     }
 
     /// An error with its causes, its output and its hint.
@@ -180,8 +202,17 @@ mod tests {
         log.step("Building");
         log.detail("one\ntwo \u{1b}[31mred");
         log.warn("failed");
+        log.hide(["hunter2hunter2", "--KEY--\nsecond line\n"]);
+        log.section("http://hunter2hunter2.localhost");
+        log.detail("A=hunter2hunter2 hunter2\u{1b}[31mhunter2 hunter");
+        log.detail("--KEY--\r\nsecond line");
+        log.warn("said: second line");
         let text = std::fs::read_to_string(&path).map_err(Error::io("read the log"))?;
-        assert_eq!(text, "-----> Building\n       one\n       two red\n !     failed\n");
+        assert_eq!(
+            text,
+            "-----> Building\n       one\n       two red\n !     failed\n=====> http://hunter2hunter2.localhost\n       \
+             A=******** ******** hunter\n       ********\n !     said: ********\n"
+        );
         Ok(())
     }
 }

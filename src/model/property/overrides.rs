@@ -25,6 +25,17 @@ impl Override {
     }
 }
 
+impl Override {
+    /// What of it nobody shall see: its value, and the parts of it that may be one alone, such as that of a header.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        let value = self.property.secret.then_some(self.value.as_str());
+        value.into_iter().flat_map(|value| {
+            let headers = value.split(';').filter_map(|header| header.split_once(':'));
+            std::iter::once(value).chain(headers.map(|(_, value)| value.trim()))
+        })
+    }
+}
+
 /// An [`Override`] as a release keeps it. Releases of 0.1.0 have no scope, and `setting` for `property`.
 #[derive(Serialize, Deserialize)]
 struct StoredOverride {

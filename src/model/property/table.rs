@@ -3,6 +3,12 @@
 use super::{Default, Effect, Noun, Property, Scopes, Value};
 use crate::model::{Right, value};
 
+/// How many bytes of an answer are looked through for the text of a check.
+pub const CHECKED_BODY: usize = 1 << 20;
+
+/// The longest text: what can be one argument of a process in the end (execve(2)), with room for what is put around it.
+const LONGEST_TEXT: usize = 128_000;
+
 const SERVER: Scopes = Scopes { global: true, app: false, process: false };
 const APPS: Scopes = Scopes { global: true, app: true, process: false };
 const PROCESSES: Scopes = Scopes { global: true, app: true, process: true };
@@ -16,7 +22,7 @@ const OF_SERVER: Property = Property {
     scopes: SERVER,
     default: Default::Depends(""),
     about: "",
-    parse: value::text,
+    parse: |text| value::text(text, LONGEST_TEXT),
     effect: Effect::Nothing,
     right: |_| Right::Administer,
     secret: false,
@@ -139,6 +145,7 @@ properties! {
         name: "text",
         default: Default::Depends("any"),
         about: "a text that the answer must contain",
+        parse: |text| value::text(text, CHECKED_BODY),
         ..OF_CHECK
     };
     /// Headers of the request.
@@ -275,7 +282,7 @@ properties! {
         name: "min_free_mb",
         default: Default::Is("200"),
         about: "MB that must be free on the disks of ROOT and Docker for a deploy to start",
-        parse: |text| value::number(text, 0..=u64::MAX),
+        parse: |text| value::number(text, 0..=value::LARGEST),
         ..OF_SERVER
     };
     /// How far the build cache is pruned.
