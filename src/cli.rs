@@ -13,6 +13,7 @@ mod checks;
 mod completions;
 mod config;
 mod deploys;
+mod firewall;
 mod git;
 mod help;
 mod here;

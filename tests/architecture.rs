@@ -88,6 +88,7 @@ const LAYERS: [&[&str]; 8] = [
     &[
         "engine",
         "cgroup",
+        "firewall",
         "store",
         "git",
         "tree",

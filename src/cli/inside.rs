@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::{build_caps::BuildCaps, resolver::Resolver};
+use super::{build_caps::BuildCaps, firewall::Firewall, resolver::Resolver};
 use crate::{Result, model::Access, settings::Settings, ui::Ui};
 
 /// Run by programs of ours
@@ -14,12 +14,14 @@ pub(super) enum Command {
     Resolver(Resolver),
     #[command(name = "build-caps", hide = true)]
     BuildCaps(BuildCaps),
+    #[command(name = "firewall", hide = true)]
+    Firewall(Firewall),
 }
 
 impl Command {
     pub(super) fn access(&self) -> Access<'_> {
         match self {
-            Command::Resolver(_) | Command::BuildCaps(_) => Access::Inside,
+            Command::Resolver(_) | Command::BuildCaps(_) | Command::Firewall(_) => Access::Inside,
         }
     }
 
@@ -27,6 +29,7 @@ impl Command {
         match self {
             Command::Resolver(it) => it.run(&Settings::load(config)?),
             Command::BuildCaps(it) => it.run(ui),
+            Command::Firewall(it) => it.run(ui),
         }
     }
 }

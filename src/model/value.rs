@@ -1,6 +1,6 @@
 //! How the values of properties are written. Each function reads one, or returns the rule that it breaks.
 
-use std::ops::RangeInclusive;
+use std::{collections::BTreeSet, ops::RangeInclusive};
 
 use super::{BranchName, RestartPolicy, config, property::Value};
 
@@ -22,6 +22,18 @@ pub(super) fn number(text: &str, bounds: RangeInclusive<u64>) -> Result<Value, S
         u64::MAX => format!("it is a number from {}", bounds.start()),
         end => format!("it is a number from {} to {end}", bounds.start()),
     })
+}
+
+/// Ports in a list with commas, or none.
+pub fn ports(text: &str) -> Result<BTreeSet<u16>, String> {
+    if text == "none" {
+        return Ok(BTreeSet::new());
+    }
+    let port = |word: &str| word.trim().parse().ok().filter(|port| *port > 0);
+    let ports: Option<BTreeSet<u16>> = text.split(',').map(port).collect();
+    ports
+        .filter(|ports| ports.len() <= 100)
+        .ok_or_else(|| "it is none, or ports such as 5432,6379, up to 100".to_owned())
 }
 
 /// `true` or `false`, and the other words that people have for these.
