@@ -159,6 +159,29 @@ mod tests {
     fn rules_are_set_where_there_are_none() {
         let docker = "-P INPUT ACCEPT\n-N DOCKER\n-A FORWARD -j DOCKER\n";
         insta::assert_snapshot!(rules(&[("br-1", &["10.213.0.7"]), ("docker0", &[])]).script(docker, "DROP"), @r"
+        *filter
+        :PAAS-0a-0 - [0:0]
+        -A PAAS-0a-0 -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN
+        -A PAAS-0a-0 -s 10.213.0.7/32 -j RETURN
+        -A PAAS-0a-0 -p udp -m udp --dport 53 -j RETURN
+        -A PAAS-0a-0 -p tcp -m tcp --dport 53 -j RETURN
+        -A PAAS-0a-0 -p udp -m udp --dport 5432 -j RETURN
+        -A PAAS-0a-0 -p tcp -m tcp --dport 5432 -j RETURN
+        -A PAAS-0a-0 ! -d 10.213.0.1/32 -p tcp -m tcp --dport 80 -j RETURN
+        -A PAAS-0a-0 ! -d 10.213.0.1/32 -p tcp -m tcp --dport 2222 -j RETURN
+        -A PAAS-0a-0 -j DROP
+        :PAAS-0a-1 - [0:0]
+        -A PAAS-0a-1 -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN
+        -A PAAS-0a-1 -p udp -m udp --dport 53 -j RETURN
+        -A PAAS-0a-1 -p tcp -m tcp --dport 53 -j RETURN
+        -A PAAS-0a-1 -p udp -m udp --dport 5432 -j RETURN
+        -A PAAS-0a-1 -p tcp -m tcp --dport 5432 -j RETURN
+        -A PAAS-0a-1 ! -d 10.213.0.1/32 -p tcp -m tcp --dport 80 -j RETURN
+        -A PAAS-0a-1 ! -d 10.213.0.1/32 -p tcp -m tcp --dport 2222 -j RETURN
+        -A PAAS-0a-1 -j DROP
+        -I INPUT 1 -i br-1 -j PAAS-0a-0
+        -I INPUT 1 -i docker0 -j PAAS-0a-1
+        COMMIT
         ");
     }
 

@@ -195,6 +195,11 @@ mod tests {
             "PORT=5000"
           ],
           "HostConfig": {
+            "CapDrop": [
+              "NET_RAW",
+              "MKNOD",
+              "AUDIT_WRITE"
+            ],
             "Init": true,
             "LogConfig": {
               "Config": {
@@ -207,13 +212,17 @@ mod tests {
             "MemorySwap": 536870912,
             "NanoCpus": 1500000000,
             "NetworkMode": "paas-0",
-            "PidsLimit": 4096,
+            "PidsLimit": 100,
+            "ReadonlyRootfs": true,
             "RestartPolicy": {
               "Name": "no"
             },
             "SecurityOpt": [
               "no-new-privileges"
-            ]
+            ],
+            "Tmpfs": {
+              "/tmp": "rw,exec,nosuid,nodev,mode=1777"
+            }
           },
           "Hostname": "web-1",
           "Image": "sha256:0",
