@@ -140,6 +140,29 @@ impl Engine {
         Ok(Engine { docker })
     }
 
+    /// Connects for a look at how containers are, which is the same in all API versions: to settle on one takes an engine
+    /// longer than to answer.
+    ///
+    /// # Errors
+    /// `EngineError::Unavailable` where the address is none.
+    pub fn for_a_look(settings: &Settings) -> Result<Engine> {
+        let docker = Docker::connect_with_host(settings.docker_address()).map_err(|source| {
+            let address = settings.docker_address().to_owned();
+            Error::Engine(EngineError::Unavailable { address, source: source.into() })
+        })?;
+        // A path without a version means the newest.
+        let docker = docker.with_request_modifier(|mut request| {
+            let mut parts = request.uri().clone().into_parts();
+            let path = parts.path_and_query.as_ref().map(ToString::to_string).unwrap_or_default();
+            parts.path_and_query = unversioned(&path).parse().ok();
+            if let Ok(uri) = parts.try_into() {
+                *request.uri_mut() = uri;
+            }
+            request
+        });
+        Ok(Engine { docker })
+    }
+
     /// Where the engine keeps its data, on its own host.
     ///
     /// # Errors
@@ -509,6 +532,16 @@ fn is_at_work(summary: &bollard::models::ContainerSummary) -> bool {
             || clock::since(made) < START_TIMEOUT)
 }
 
+/// A path of the engine's without the version that it begins with: `/v1.41/containers/json`.
+fn unversioned(path: &str) -> &str {
+    let is_version =
+        |word: &str| word.strip_prefix('v').is_some_and(|it| it.starts_with(|digit: char| digit.is_ascii_digit()));
+    match path.trim_start_matches('/').split_once('/') {
+        Some((version, rest)) if is_version(version) => &path[path.len() - rest.len() - 1..],
+        _ => path,
+    }
+}
+
 /// The file that says whether a container is frozen, by the cgroups of its process in the form of `/proc/PID/cgroup`. A
 /// process of another container, or of another machine's, has none.
 fn freezer_of(groups: &str, container: &str) -> Option<PathBuf> {
@@ -553,6 +586,14 @@ impl ContainerSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_look_needs_no_version() {
+        assert_eq!(unversioned("/v1.41/containers/json?all=true"), "/containers/json?all=true");
+        for same in ["/containers/json", "/volumes/x", "/"] {
+            assert_eq!(unversioned(same), same);
+        }
+    }
 
     #[test]
     fn the_freezer_of_a_container_is_found_in_both_versions_of_cgroups() {

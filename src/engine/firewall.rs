@@ -62,8 +62,8 @@ impl Engine {
         let name = option.filter(|name| !name.is_empty()).or_else(|| Some(format!("br-{}", id.get(..12)?)));
         let configs = inspected.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
         let gateway = configs.into_iter().find_map(|config| config.gateway?.parse().ok());
-        let addresses = inspected.containers.unwrap_or_default().into_values();
-        let containers = addresses.filter_map(|container| {
+        let users = inspected.containers.unwrap_or_default().into_iter();
+        let containers = users.filter(|(id, _)| is_container(id)).filter_map(|(_, container)| {
             let address = container.ipv4_address?;
             address.split('/').next()?.parse().ok()
         });
@@ -87,5 +87,21 @@ impl Engine {
             ready_timeout: READY_TIMEOUT,
         };
         self.start_helper(&rules.instance, &helper).await.map(|_: Helper| ())
+    }
+}
+
+/// Whether what uses a network is a container, by its id: steps of builds are listed with them, by ids of BuildKit's.
+fn is_container(id: &str) -> bool {
+    id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_of_a_build_is_no_container() {
+        assert!(is_container("67bd4bf9007e67bd4bf9007e67bd4bf9007e67bd4bf9007e67bd4bf9007e0a1b"));
+        assert!(!is_container("43wn8wnddvn06a10gmvswhsn3"));
     }
 }

@@ -25,7 +25,7 @@ pub(super) enum Seen {
 impl Seen {
     /// Asks how the containers of an app are, or those of all apps.
     pub async fn containers(instance: &Instance, app: Option<&AppName>) -> Seen {
-        let asked = async { Engine::connect(&instance.settings).await?.states(&instance.id, app).await };
+        let asked = async { Engine::for_a_look(&instance.settings)?.states(&instance.id, app).await };
         match tokio::time::timeout(PATIENCE, asked).await {
             Ok(Ok(states)) => Seen::All(states),
             Ok(Err(_)) | Err(_) => Seen::Nothing,
@@ -38,7 +38,7 @@ impl Seen {
         if !instance.daemon_runs() {
             return Seen::containers(instance, None).await;
         }
-        let asked = async { Engine::connect(&instance.settings).await?.states_but_running(&instance.id).await };
+        let asked = async { Engine::for_a_look(&instance.settings)?.states_but_running(&instance.id).await };
         match tokio::time::timeout(PATIENCE, asked).await {
             Ok(Ok(states)) => Seen::NotRunning(states),
             Ok(Err(_)) | Err(_) => Seen::Nothing,

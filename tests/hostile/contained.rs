@@ -176,8 +176,8 @@ fn a_container_has_few_rights_and_bounds_on_all_it_takes() {
     assert_eq!(inspect(&web(&server), ".HostConfig.PidsLimit").trim(), "300");
 
     // Types and containers.
-    let types: String = (0..51).map(|number| format!("type-{number}: true\n")).collect();
-    repository.write("Procfile", &types).commit("types");
+    let types: String = (0..50).map(|number| format!("type-{number}: true\n")).collect();
+    repository.write("Procfile", &format!("web: true\n{types}")).commit("types");
     repository.push().expect_failure().says("the source has 51 process types, and an app may have 50");
     server.paas(&["ps:scale", "shop", "worker=60", "web=41"]).expect_code(2).says("an app may have 100");
     server.paas(&["settings:set", "max_containers=2"]).expect_success();

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    harness::{Answer, Server, command, docker, run},
+    harness::{Answer, Server, command, docker, run, try_get},
     untouched::wait_until_over,
 };
 
@@ -204,6 +204,64 @@ fn one_that_is_frozen_in_any_way_loses_its_requests_to_the_other_and_gets_them_b
     assert_eq!(app.server.get("shop", "/").status, 200);
     let said = app.server.daemon_output();
     assert!(!said.contains("restarting it"), "{said}");
+}
+
+/// Requests that come in all the time, each on a connection of its own. Those that the frozen one has begun wait for it, and
+/// are answered when it goes on; once it is out, nobody meets it.
+#[test]
+fn under_load_nobody_meets_a_frozen_one_once_it_is_out() {
+    let app = App::start(&[], &[]);
+    app.both_are_in();
+    let first = app.container(1);
+    let process = app.process();
+    for (freeze, thaw) in
+        [(["pause", first.as_str()], ["unpause", first.as_str()]), (["-STOP", &process], ["-CONT", &process])]
+    {
+        let change = |[word, whom]: [&str; 2]| {
+            if word.starts_with('-') {
+                signal(word, whom);
+            } else {
+                run(docker().args([word, whom])).expect_success();
+            }
+        };
+        change(freeze);
+        let frozen = Instant::now();
+        let (mut out, mut thawed) = (None, false);
+        let mut asked = Vec::new();
+        while frozen.elapsed() < Duration::from_secs(14) {
+            let port = app.server.port(3);
+            asked.push(std::thread::spawn(move || {
+                let begun = Instant::now();
+                (begun, try_get(port, "shop.localhost", "/"), begun.elapsed())
+            }));
+            std::thread::sleep(Duration::from_millis(40));
+            if out.is_none() && !app.reason(1).is_empty() {
+                out = Some(Instant::now());
+            }
+            if !thawed && frozen.elapsed() > Duration::from_secs(12) {
+                change(thaw);
+                thawed = true;
+            }
+        }
+        let out = out.expect("it is taken out");
+        eprintln!("{freeze:?}: out after {:?}", out - frozen);
+        assert!(out - frozen < OUT_WITHIN, "{freeze:?}: {:?}", out - frozen);
+        let (mut waited, mut after) = (0, 0);
+        for asked in asked {
+            let (begun, answer, took) = asked.join().unwrap();
+            let answer = answer.unwrap_or_else(|error| panic!("{freeze:?}: lost after {took:?}: {error}"));
+            assert_eq!(answer.status, 200, "{freeze:?}");
+            waited += usize::from(took > Duration::from_secs(1));
+            // As long as Caddy keeps what it was told before, and until it goes on.
+            if begun > out + Duration::from_millis(300) && begun < frozen + Duration::from_secs(11) {
+                after += 1;
+                assert_eq!(answer.body, "web.2", "{freeze:?}");
+            }
+        }
+        eprintln!("{freeze:?}: {waited} waited for it, {after} came after");
+        assert!(after > 20, "{freeze:?}: {after}");
+        app.both_are_in();
+    }
 }
 
 /// Its check is a connection, because it speaks no HTTP: that it says nothing is no sign of anything.
