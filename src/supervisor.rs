@@ -41,6 +41,8 @@ const RECONCILE_EVERY: Duration = Duration::from_secs(10);
 const CHECK_EVERY: Duration = Duration::from_millis(500);
 /// How often it is looked whether other containers are to be kept from the machine.
 const FENCE_EVERY: Duration = Duration::from_secs(2);
+/// How often at least while that changes all the time.
+const FENCE_SLOWEST: Duration = Duration::from_secs(30);
 /// How long to wait before that is tried again where it cannot be.
 const FENCE_AGAIN: Duration = Duration::from_secs(60);
 /// Where the database says that there are rules: they outlive the setting.
@@ -233,14 +235,10 @@ async fn check(instance: &Arc<Instance>, engine: &Engine, checking: &health::Che
 /// Keeps containers from the machine's own services, for ever: at the start, after a restart of the engine, and when it
 /// changes who is on its networks.
 async fn fence(instance: &Arc<Instance>, engine: &Engine) {
-    let mut look = tokio::time::interval(FENCE_EVERY);
     let mut in_force = None;
-    let mut failed: Option<(String, std::time::Instant)> = None;
+    let mut former = String::new();
+    let mut pause = FENCE_EVERY;
     loop {
-        look.tick().await;
-        if failed.as_ref().is_some_and(|(_, at)| at.elapsed() < FENCE_AGAIN) {
-            continue;
-        }
         let done = async {
             let rules = deploy::fence(instance, engine).await?;
             if in_force.as_ref() == Some(&rules) {
@@ -256,16 +254,19 @@ async fn fence(instance: &Arc<Instance>, engine: &Engine) {
             Ok::<_, Error>(Some(rules))
         };
         match done.await {
-            Ok(None) => failed = None,
-            Ok(Some(rules)) => (in_force, failed) = (Some(rules), None),
+            Ok(None) => pause = FENCE_EVERY,
+            // Each change takes a container: where others come and go all the time, it is done less often.
+            Ok(Some(rules)) => (in_force, pause) = (Some(rules), (pause * 2).min(FENCE_SLOWEST)),
             Err(error) => {
                 let reason = error.one_line();
-                if failed.as_ref().is_none_or(|(former, _)| *former != reason) {
+                if former != reason {
                     warn!("apps and builds are not kept from this machine's services: {reason}");
+                    former = reason;
                 }
-                failed = Some((reason, crate::clock::instant()));
+                pause = FENCE_AGAIN;
             }
         }
+        tokio::time::sleep(pause).await;
     }
 }
 

@@ -393,7 +393,7 @@ fn set(settings: &mut ProcessSettings, noun: Noun, name: &str, value: &toml::Val
     };
     if (property.right)(&text) == Right::Administer {
         let hint = format!("have an administrator set it: `paas ps:set APP {}={text}`", property.name);
-        return Err((format!("{name} = {text} is no setting for a repository to make"), hint));
+        return Err((format!("{name} = {text} cannot be set by a repository"), hint));
     }
     settings.set(property, &text).map_err(|error| (error.to_string(), format!("{name}: {}", property.about)))
 }
