@@ -15,6 +15,8 @@ mod diagnose;
 mod dockerfile;
 mod document;
 mod extract;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod generate;
 mod lfs;
 mod line_ends;

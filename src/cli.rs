@@ -14,6 +14,8 @@ mod completions;
 mod config;
 mod deploys;
 mod firewall;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod git;
 mod help;
 mod here;

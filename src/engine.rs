@@ -6,6 +6,8 @@ mod caps;
 mod facts;
 mod fault;
 mod firewall;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod helper;
 mod image_config;
 mod images;

@@ -26,6 +26,8 @@ mod error;
 mod exec;
 mod files;
 mod firewall;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod git;
 mod http;
 mod instance;
