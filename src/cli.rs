@@ -13,6 +13,7 @@ mod checks;
 mod completions;
 mod config;
 mod deploys;
+mod firewall;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod git;

@@ -8,6 +8,7 @@ mod build;
 mod container;
 mod deployment;
 mod edited;
+mod fence;
 mod former_log;
 mod given;
 mod health;
@@ -26,8 +27,9 @@ mod tests;
 
 use deployment::{ActiveDeploy, end_of};
 pub use edited::edited;
+pub use fence::fence;
 pub use preflight::check_disk;
-pub use probe::{Target, probe};
+pub use probe::{Life, Target, is_silence, life, probe};
 use queue::{Request, begin};
 pub use queue::{hold, refuse_locked};
 pub use recover::recover;

@@ -10,7 +10,7 @@ use std::{
 
 use nix::sys::signal::{SigHandler, Signal, signal};
 use rustix::process::{Resource, Rlimit, set_parent_process_death_signal, setrlimit};
-use tokio::process::Command;
+use tokio::{io::AsyncWriteExt, process::Command};
 
 use crate::{
     Error, Result,
@@ -64,14 +64,31 @@ pub fn command_of_user(program: &str) -> Command {
 /// # Errors
 /// `HostError::ProgramMissing` where it cannot be started, `HostError::Program` where it exits other than with 0.
 pub async fn output(mut command: Command) -> Result<Vec<u8>> {
-    let name = describe(&command);
-    let output = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .map_err(|source| missing(&command, source))?;
+    run(&mut command, "").await
+}
+
+/// As [`output`], with a text on its standard input.
+///
+/// # Errors
+/// As [`output`].
+pub async fn output_of_input(mut command: Command, input: &str) -> Result<Vec<u8>> {
+    command.stdin(Stdio::piped());
+    run(&mut command, input).await
+}
+
+async fn run(command: &mut Command, input: &str) -> Result<Vec<u8>> {
+    let name = describe(command);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn().map_err(|source| missing(command, source))?;
+    let given = child.stdin.take();
+    let give = async {
+        if let Some(mut given) = given {
+            // One that does not read it to its end says why when it ends.
+            let _ = given.write_all(input.as_bytes()).await;
+        }
+    };
+    let (output, ()) = tokio::join!(child.wait_with_output(), give);
+    let output = output.map_err(|source| missing(command, source))?;
     if output.status.success() { Ok(output.stdout) } else { Err(failed(name, output.status, &output.stderr)) }
 }
 

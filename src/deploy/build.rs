@@ -9,10 +9,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::{
-    deployment::{ActiveDeploy, image_tag},
-    source::Source,
-};
+use super::{deployment::ActiveDeploy, source::Source};
 use crate::{
     Error, Result,
     buildpack::{self, BuildPlan, Buildpacks},
@@ -72,6 +69,14 @@ pub(super) async fn plan(deploy: &ActiveDeploy<'_>, source: Source, commit: Comm
         Ok((tree, buildpacks, plan?.with_arguments(&names)))
     });
     let (tree, buildpacks, plan) = planned.await?;
+    let types = u64::try_from(plan.processes.len()).unwrap_or(u64::MAX);
+    let most = deploy.instance.number(&property::MAX_PROCESS_TYPES, None)?;
+    if types > most {
+        return Err(Error::Source(SourceError::Unbuildable {
+            message: format!("the source has {types} process types, and an app may have {most}"),
+            hint: "remove some, or have an administrator raise the setting max_process_types".to_owned(),
+        }));
+    }
     let mut lines = plan.describe().into_iter();
     if let Some(first) = lines.next() {
         deploy.log.step(&first);
@@ -114,7 +119,7 @@ pub(super) async fn image(deploy: &ActiveDeploy<'_>, planned: Planned) -> Result
     let begun = clock::instant();
     let Planned { tree, plan, buildpacks, commit } = planned;
     let spec = BuildSpec {
-        tag: image_tag(&deploy.instance.id, deploy.app.name.as_str(), deploy.id),
+        tag: deploy.image_tag.clone(),
         labels: deploy.image_labels(),
         dockerfile: plan.dockerfile_path.clone(),
         session: format!("paas-{}-{}", deploy.instance.id, deploy.id),

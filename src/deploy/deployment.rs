@@ -12,13 +12,16 @@ use crate::{
     error::DeployError,
     instance::Instance,
     lock::Lock,
-    model::{App, Caller, DeployId, DeployState, Scheduler},
-    settings,
+    model::{App, AppName, Caller, DeployId, DeployState, Scheduler},
+    secrets, settings,
     ui::DeployLog,
 };
 
 /// How often a running deployment looks whether it was cancelled.
 const CANCEL_POLL_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How many hexadecimal digits of an image's name are by chance.
+const CHANCE: usize = 32;
 
 /// A deployment that is running, and all its steps need. It holds the app's lock, and the claim on its own number.
 pub(super) struct ActiveDeploy<'a> {
@@ -30,6 +33,9 @@ pub(super) struct ActiveDeploy<'a> {
     pub id: DeployId,
     pub log: &'a DeployLog,
     pub started: Instant,
+    /// The tag of the image that it makes. No build can name it that was not told it, so that none gets at another app's
+    /// files with `FROM`.
+    pub image_tag: String,
     state: Mutex<DeployState>,
     _locks: (Lock, Lock),
 }
@@ -43,7 +49,8 @@ impl<'a> ActiveDeploy<'a> {
         id: DeployId,
         log: &'a DeployLog,
         locks: (Lock, Lock),
-    ) -> Self {
+    ) -> Result<Self> {
+        let image_tag = image_tag(&context.instance.id, &app.name, id)?;
         let deploy = ActiveDeploy {
             instance: context.instance,
             caller: context.caller,
@@ -53,11 +60,12 @@ impl<'a> ActiveDeploy<'a> {
             id,
             log,
             started: clock::instant(),
+            image_tag,
             state: Mutex::new(DeployState::Queued),
             _locks: locks,
         };
         deploy.entered(DeployState::Queued);
-        deploy
+        Ok(deploy)
     }
 
     /// Moves on to the next state.
@@ -118,9 +126,10 @@ pub(super) async fn unless_stopped<T>(
     }
 }
 
-/// The tag of the image that a deployment builds.
-pub(super) fn image_tag(instance: &str, app: &str, deployment: DeployId) -> String {
-    format!("paas-{instance}/{app}:{deployment}")
+/// A tag for the image that a deployment builds, of which 128 bits are by chance.
+fn image_tag(instance: &str, app: &AppName, deployment: DeployId) -> Result<String> {
+    let made_up = secrets::made_up()?;
+    Ok(format!("paas-{instance}/{app}/{}:{deployment}", &made_up[..CHANCE]))
 }
 
 /// The state in which an error ends a deployment.

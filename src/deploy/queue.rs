@@ -84,7 +84,7 @@ pub(super) async fn begin<'a>(
         Ok((engine, app, lock))
     };
     match unless_stopped(instance, id, turn).await {
-        Ok((engine, app, lock)) => Ok(ActiveDeploy::new(context, engine, app, id, log, (lock, claim))),
+        Ok((engine, app, lock)) => ActiveDeploy::new(context, engine, app, id, log, (lock, claim)),
         Err(error) => {
             log.error(&error);
             recover::abandon(instance, id, end_of(&error), &error.one_line());

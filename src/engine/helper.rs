@@ -31,6 +31,8 @@ pub(super) struct HelperSpec {
     pub capabilities: Vec<String>,
     /// Whether it sees cgroups by the paths that the machine knows them by.
     pub sees_cgroups: bool,
+    /// Whether it is on the machine's own network, and not on none.
+    pub sees_network: bool,
     /// The line that it prints when it has done what is waited for.
     pub ready: &'static str,
     /// How long it may take to print it.
@@ -62,7 +64,7 @@ impl HelperSpec {
                 auto_remove: Some(true),
                 binds: Some(self.mounts.clone()),
                 cgroupns_mode: self.sees_cgroups.then_some(HostConfigCgroupnsModeEnum::HOST),
-                network_mode: Some("none".to_owned()),
+                network_mode: Some(if self.sees_network { "host" } else { "none" }.to_owned()),
                 readonly_rootfs: Some(true),
                 // It is root: what its files allow root it may without any of them.
                 cap_drop: Some(vec!["ALL".to_owned()]),
@@ -228,6 +230,7 @@ mod tests {
                 mounts: vec!["/sys/fs/cgroup:/cgroup".to_owned()],
                 capabilities: capabilities.iter().map(|name| (*name).to_owned()).collect(),
                 sees_cgroups: false,
+                sees_network: !capabilities.is_empty(),
                 ready: "in force",
                 ready_timeout: Duration::from_secs(1),
             };
@@ -239,6 +242,7 @@ mod tests {
         assert_eq!(host.binds.unwrap(), ["/sys/fs/cgroup:/cgroup"]);
         assert_eq!((host.cap_drop.unwrap(), host.cap_add), (vec!["ALL".to_owned()], None));
         assert_eq!((host.network_mode.as_deref(), host.readonly_rootfs), (Some("none"), Some(true)));
-        assert_eq!(helper(&["NET_ADMIN"]).host_config.unwrap().cap_add.unwrap(), ["NET_ADMIN"]);
+        let host = helper(&["NET_ADMIN"]).host_config.unwrap();
+        assert_eq!((host.cap_add.unwrap(), host.network_mode.as_deref()), (vec!["NET_ADMIN".to_owned()], Some("host")));
     }
 }
