@@ -29,7 +29,6 @@ mod processes;
 #[expect(dead_code, reason = "the bench needs only a part of it")]
 mod site;
 #[path = "../sound.rs"]
-#[expect(dead_code, reason = "the bench needs only a part of it")]
 mod sound;
 #[path = "../untouched.rs"]
 #[expect(dead_code, reason = "the bench needs only a part of it")]
