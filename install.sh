@@ -681,10 +681,25 @@ purge_docker() {
 	done
 	[ -n "$instance" ] || return 0
 	local ours=label=paas.instance=$instance
+	remove_rules "PAAS-$instance-"
 	docker ps --all --quiet --filter "$ours" | xargs --no-run-if-empty docker rm --force --volumes >/dev/null
 	docker network ls --quiet --filter "$ours" | xargs --no-run-if-empty docker network rm >/dev/null
 	docker volume ls --quiet --filter "$ours" | xargs --no-run-if-empty docker volume rm >/dev/null
 	docker images --quiet --filter "$ours" | sort -u | xargs --no-run-if-empty docker rmi --force >/dev/null
+}
+
+# The rules that keep containers from the services of this machine, in chains with this prefix.
+remove_rules() {
+	local rule chain
+	command -v iptables >/dev/null || return 0
+	iptables -w 10 -S INPUT | grep -F -- "-j $1" | sed 's/^-A/-D/' | while read -r rule; do
+		# shellcheck disable=SC2086 # it is several words, which iptables itself printed
+		iptables -w 10 $rule
+	done || true
+	iptables -w 10 -S | sed -n 's/^-N //p' | grep -F "$1" | while read -r chain; do
+		iptables -w 10 -F "$chain"
+		iptables -w 10 -X "$chain"
+	done || true
 }
 
 # --- Helpers

@@ -49,6 +49,7 @@ pub use line_ends::{FlawedScript, culprit};
 use manifest::Manifest;
 pub use origin::Origin;
 pub use plan::{AppDirectory, BuildPlan, ProcessSource};
+pub use render::serve as render;
 use serde::Deserialize;
 pub use show::{Detected, Shown};
 use tera::Tera;
@@ -62,6 +63,8 @@ const MANIFEST: &str = "buildpack.toml";
 const SHARED: &str = "shared";
 /// The origin of the buildpacks in the binary.
 const OWN: &str = "paas";
+/// The origin of a buildpack in the repository that is built.
+const REPOSITORY: &str = "the repository";
 /// What failures mean, in the shared folder.
 const FAILURES: &str = "failures.toml";
 /// What it means when a program ends right after its start, in the shared folder.
@@ -138,7 +141,7 @@ impl Buildpacks {
             }
         }
         let name = format!("./{folder}");
-        let buildpack = Buildpack::new(&name, files, &name, "the repository", &self.versions)?;
+        let buildpack = Buildpack::new(&name, files, &name, REPOSITORY, &self.versions)?;
         let mut list = self.list.clone();
         list.push(Arc::new(buildpack));
         let Buildpacks { shared, failures, versions, today, .. } = self;
@@ -178,6 +181,7 @@ impl Buildpack {
         let malformed = |message: String| wrong_folder(format!("the buildpack {place} is malformed: {message}"));
         let text = files.remove(MANIFEST).ok_or_else(|| malformed(format!("it has no {MANIFEST}")))?;
         let mut manifest: Manifest = toml::from_str(&text).map_err(|error| malformed(error.to_string()))?;
+        manifest.is_own = origin == REPOSITORY;
         manifest.versions.iter_mut().for_each(|rule| rule.complete(versions));
         // A test checks those of the binary: compiling all their patterns would take longer than a plan.
         if origin != OWN {

@@ -13,6 +13,7 @@ mod checks;
 mod completions;
 mod config;
 mod deploys;
+mod firewall;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod git;
@@ -29,6 +30,7 @@ mod processes;
 mod properties;
 mod releases;
 mod remote;
+mod render;
 mod resolver;
 mod secrets;
 mod serve;

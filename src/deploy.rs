@@ -8,6 +8,7 @@ mod build;
 mod container;
 mod deployment;
 mod edited;
+mod fence;
 mod former_log;
 mod given;
 mod health;
@@ -26,8 +27,9 @@ mod tests;
 
 use deployment::{ActiveDeploy, end_of};
 pub use edited::edited;
+pub use fence::fence;
 pub use preflight::check_disk;
-pub use probe::{Target, probe};
+pub use probe::{Life, Target, is_silence, life, probe};
 use queue::{Request, begin};
 pub use queue::{hold, refuse_locked};
 pub use recover::recover;
@@ -43,9 +45,10 @@ use crate::{
     Error, Result,
     context::Context,
     error::DeployError,
-    model::{AppName, BranchName, CommitId, DeployId, DeploymentKind, Edit, ProcessType, ReleaseVersion},
+    model::{AppName, BranchName, CommitId, DeployId, DeploymentKind, Edit, ProcessType, ReleaseVersion, property},
     store::NewDeployment,
     ui::DeployLog,
+    work::guard,
 };
 
 /// A commit that somebody pushed to an app's branch.
@@ -119,6 +122,7 @@ pub struct Deployed {
 /// `DeployError::NeverDeployed`, [`crate::Error::NotFound`].
 pub async fn run(context: &Context<'_>, app: &AppName, action: &Action, log: &DeployLog) -> Result<Deployed> {
     let (request, asked) = request(context, app, action)?;
+    guard(context.instance.number(&property::DEPLOY_MEMORY_MB, None)?.saturating_mul(1_000_000));
     let deploy = begin(context, &request, log).await?;
     let proven = deploy.unless_stopped(prove(&deploy, action, &asked)).await;
     let deployed = conclude(&deploy, proven).await?;
@@ -214,11 +218,12 @@ async fn prove(deploy: &ActiveDeploy<'_>, action: &Action, asked: &Asked) -> Res
                 Action::Push(push) => (format!("from {}", push.branch), format!("push of {}", push.branch)),
                 _ => ("once more".to_owned(), "rebuild".to_owned()),
             };
+            let work = source::work(deploy)?;
             if let Action::Push(push) = action {
-                source::check_branch(deploy, push)?;
+                source::check_branch(deploy, push, &work).await?;
             }
-            let source = source::checkout(deploy, commit, &origin).await?;
-            let planned = build::plan(deploy, source, commit)?;
+            let source = source::checkout(deploy, commit, &origin, &work).await?;
+            let planned = build::plan(deploy, source, commit).await?;
             let given = given::variables(deploy, &planned.plan.variables)?;
             let mut built = build::image(deploy, planned).await?;
             let tasks = Tasks {

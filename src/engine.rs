@@ -5,6 +5,7 @@ mod build;
 mod caps;
 mod facts;
 mod fault;
+mod firewall;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod helper;
@@ -16,7 +17,11 @@ mod log;
 mod spec;
 mod usage;
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use bollard::{
     Docker,
@@ -28,6 +33,7 @@ pub use build::{BuildEvent, BuildSpec, Context};
 pub use caps::Capped;
 pub use facts::Facts;
 use fault::failed;
+pub use firewall::Bridge;
 use futures_util::{Stream, StreamExt, TryStreamExt};
 pub use image_config::ImageFacts;
 pub use images::Image;
@@ -39,12 +45,15 @@ pub use usage::Usage;
 use crate::{
     Error, Result, clock,
     error::EngineError,
-    model::{ImageId, RestartPolicy, Subnet},
+    model::{AppName, ImageId, RestartPolicy, Subnet},
     settings::Settings,
 };
 
 /// How much of a command's output in a container is kept, in characters.
 const EXEC_OUTPUT: usize = 2000;
+
+/// Where the kernel's cgroups are.
+const CGROUPS: &str = "/sys/fs/cgroup";
 
 /// A connection to the engine.
 #[derive(Clone, Debug)]
@@ -85,6 +94,8 @@ impl Status {
 pub struct Running {
     /// Whether it runs now.
     pub is_running: bool,
+    /// Whether it is frozen, by `docker pause`.
+    pub is_paused: bool,
     /// When it was started the last time, in milliseconds since 1970.
     pub started_at: Option<i64>,
     /// How often the engine has started it again.
@@ -128,6 +139,29 @@ impl Engine {
         };
         let docker = Docker::connect_with_host(settings.docker_address()).map_err(unavailable)?;
         let docker = docker.negotiate_version().await.map_err(unavailable)?;
+        Ok(Engine { docker })
+    }
+
+    /// Connects for a look at how containers are, which is the same in all API versions: to settle on one takes an engine
+    /// longer than to answer.
+    ///
+    /// # Errors
+    /// `EngineError::Unavailable` where the address is none.
+    pub fn for_a_look(settings: &Settings) -> Result<Engine> {
+        let docker = Docker::connect_with_host(settings.docker_address()).map_err(|source| {
+            let address = settings.docker_address().to_owned();
+            Error::Engine(EngineError::Unavailable { address, source: source.into() })
+        })?;
+        // A path without a version means the newest.
+        let docker = docker.with_request_modifier(|mut request| {
+            let mut parts = request.uri().clone().into_parts();
+            let path = parts.path_and_query.as_ref().map(ToString::to_string).unwrap_or_default();
+            parts.path_and_query = unversioned(&path).parse().ok();
+            if let Ok(uri) = parts.try_into() {
+                *request.uri_mut() = uri;
+            }
+            request
+        });
         Ok(Engine { docker })
     }
 
@@ -205,8 +239,11 @@ impl Engine {
     /// `EngineError::AddressTaken` where another container has its address; it is made then. [`Error::Engine`].
     pub async fn start_new(&self, spec: &ContainerSpec) -> Result<()> {
         let options = query::CreateContainerOptions { name: Some(spec.name.clone()), ..Default::default() };
+        let mut body = spec.body();
+        // Else the labels of its image would hold, which say what the repository likes.
+        body.labels.get_or_insert_default().entry(spec::ROLE_LABEL.to_owned()).or_default();
         self.docker
-            .create_container(Some(options), spec.body())
+            .create_container(Some(options), body)
             .await
             .map_err(failed(format!("make the container {}", spec.name)))?;
         match self.docker.start_container(&spec.name, None::<query::StartContainerOptions>).await {
@@ -263,11 +300,21 @@ impl Engine {
         let state = inspected.state.unwrap_or_default();
         Ok(Some(Running {
             is_running: state.running.unwrap_or(false) && !state.restarting.unwrap_or(false),
+            is_paused: state.paused.unwrap_or(false),
             started_at: state.started_at.as_deref().and_then(clock::parse_rfc3339),
             restarts,
             exit_code: state.exit_code.unwrap_or(0),
             out_of_memory: state.oom_killed.unwrap_or(false),
         }))
+    }
+
+    /// The file of the kernel that says whether a running container is frozen; none where this machine does not know the
+    /// container, because the engine is on another one.
+    pub async fn freezer(&self, name: &str) -> Option<PathBuf> {
+        let inspected = self.docker.inspect_container(name, None::<query::InspectContainerOptions>).await.ok()?;
+        let process = inspected.state?.pid.filter(|pid| *pid > 0)?;
+        let groups = std::fs::read_to_string(format!("/proc/{process}/cgroup")).ok()?;
+        freezer_of(&groups, &inspected.id?)
     }
 
     /// Waits until a container ends, and returns its exit code.
@@ -422,16 +469,30 @@ impl Engine {
             .collect())
     }
 
-    /// The state of each of the instance's containers in the engine's word, by name: `running`, `restarting`, ...
+    /// The state of each of the instance's containers, or of those of an app, in the engine's word, by name: `running`,
+    /// `restarting`, ...
     ///
     /// # Errors
     /// [`Error::Engine`].
-    pub async fn states(&self, instance: &str) -> Result<HashMap<String, String>> {
-        let options = query::ListContainersOptions {
-            all: true,
-            filters: Some(label_filter(&[(spec::INSTANCE_LABEL, instance)])),
-            ..Default::default()
-        };
+    pub async fn states(&self, instance: &str, app: Option<&AppName>) -> Result<HashMap<String, String>> {
+        let app = app.map(|app| (spec::APP_LABEL, app.as_str()));
+        let labels: Vec<_> = [(spec::INSTANCE_LABEL, instance)].into_iter().chain(app).collect();
+        self.states_where(label_filter(&labels)).await
+    }
+
+    /// The same of those that do not run.
+    ///
+    /// # Errors
+    /// [`Error::Engine`].
+    pub async fn states_but_running(&self, instance: &str) -> Result<HashMap<String, String>> {
+        let mut filters = label_filter(&[(spec::INSTANCE_LABEL, instance)]);
+        let states = ["created", "restarting", "removing", "paused", "exited", "dead"];
+        filters.insert("status".to_owned(), states.map(str::to_owned).to_vec());
+        self.states_where(filters).await
+    }
+
+    async fn states_where(&self, filters: HashMap<String, Vec<String>>) -> Result<HashMap<String, String>> {
+        let options = query::ListContainersOptions { all: true, filters: Some(filters), ..Default::default() };
         let listed = self.docker.list_containers(Some(options)).await.map_err(failed("list containers"))?;
         Ok(listed
             .into_iter()
@@ -469,11 +530,47 @@ impl Engine {
 
 /// Whether a container is one of ours that no deploy knows, and does its work or is about to.
 fn is_at_work(summary: &bollard::models::ContainerSummary) -> bool {
-    let has_role = summary.labels.as_ref().is_some_and(|labels| labels.contains_key(spec::ROLE_LABEL));
+    let has_role = summary.labels.as_ref().is_some_and(has_role);
     let made = summary.created.unwrap_or(0) * 1000;
     has_role
         && (summary.state == Some(bollard::models::ContainerSummaryStateEnum::RUNNING)
             || clock::since(made) < START_TIMEOUT)
+}
+
+/// Whether something of ours is no app's: its role says what it is for. An app's own has an empty one, or none.
+fn has_role(labels: &HashMap<String, String>) -> bool {
+    labels.get(spec::ROLE_LABEL).is_some_and(|role| !role.is_empty())
+}
+
+/// A path of the engine's without the version that it begins with: `/v1.41/containers/json`.
+fn unversioned(path: &str) -> &str {
+    let is_version =
+        |word: &str| word.strip_prefix('v').is_some_and(|it| it.starts_with(|digit: char| digit.is_ascii_digit()));
+    match path.trim_start_matches('/').split_once('/') {
+        Some((version, rest)) if is_version(version) => &path[path.len() - rest.len() - 1..],
+        _ => path,
+    }
+}
+
+/// The file that says whether a container is frozen, by the cgroups of its process in the form of `/proc/PID/cgroup`. A
+/// process of another container, or of another machine's, has none.
+fn freezer_of(groups: &str, container: &str) -> Option<PathBuf> {
+    let mut unified = None;
+    for line in groups.lines() {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { continue };
+        let path = path.trim_start_matches('/');
+        if container.is_empty() || !path.contains(container) {
+            continue;
+        }
+        if controllers.split(',').any(|controller| controller == "freezer") {
+            return Some(Path::new(CGROUPS).join(controllers).join(path).join("freezer.state"));
+        }
+        if controllers.is_empty() {
+            unified = Some(Path::new(CGROUPS).join(path).join("cgroup.events"));
+        }
+    }
+    unified
 }
 
 fn label_filter(labels: &[(&str, &str)]) -> HashMap<String, Vec<String>> {
@@ -492,6 +589,31 @@ impl ContainerSpec {
                 ..EndpointIpamConfig::default()
             }),
             ..Default::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_needs_no_version() {
+        assert_eq!(unversioned("/v1.41/containers/json?all=true"), "/containers/json?all=true");
+        for same in ["/containers/json", "/volumes/x", "/"] {
+            assert_eq!(unversioned(same), same);
+        }
+    }
+
+    #[test]
+    fn the_freezer_of_a_container_is_found_in_both_versions_of_cgroups() {
+        let of = |groups: &str| freezer_of(groups, "0a1b").map(|path| path.display().to_string());
+        let v1 = "9:freezer:/docker/0a1b\n4:memory:/docker/0a1b\n0::/docker/0a1b\n";
+        assert_eq!(of(v1).as_deref(), Some("/sys/fs/cgroup/freezer/docker/0a1b/freezer.state"));
+        let v2 = "0::/system.slice/docker-0a1b.scope\n";
+        assert_eq!(of(v2).as_deref(), Some("/sys/fs/cgroup/system.slice/docker-0a1b.scope/cgroup.events"));
+        for other in ["", "0::/system.slice/docker-ffff.scope\n", "9:freezer:/user.slice\n"] {
+            assert_eq!(of(other), None, "{other:?}");
         }
     }
 }

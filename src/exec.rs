@@ -2,15 +2,22 @@
 
 use std::{
     ffi::OsStr,
+    io::{BufRead, BufReader, Write},
     os::fd::AsFd,
     path::{Path, PathBuf},
-    process::{ExitStatus, Stdio},
+    process::{Child, ChildStdin, ChildStdout, ExitStatus, Stdio},
 };
 
 use nix::sys::signal::{SigHandler, Signal, signal};
-use tokio::process::Command;
+use rustix::process::{Resource, Rlimit, set_parent_process_death_signal, setrlimit};
+use tokio::{io::AsyncWriteExt, process::Command};
 
-use crate::{Error, Result, error::HostError, settings};
+use crate::{
+    Error, Result,
+    error::HostError,
+    settings,
+    work::{Held, Work},
+};
 
 /// How much of a failed program's standard error goes into the error, in bytes.
 const STDERR_TAIL: usize = 2000;
@@ -57,28 +64,160 @@ pub fn command_of_user(program: &str) -> Command {
 /// # Errors
 /// `HostError::ProgramMissing` where it cannot be started, `HostError::Program` where it exits other than with 0.
 pub async fn output(mut command: Command) -> Result<Vec<u8>> {
+    run(&mut command, "").await
+}
+
+/// As [`output`], with a text on its standard input.
+///
+/// # Errors
+/// As [`output`].
+pub async fn output_of_input(mut command: Command, input: &str) -> Result<Vec<u8>> {
+    command.stdin(Stdio::piped());
+    run(&mut command, input).await
+}
+
+async fn run(command: &mut Command, input: &str) -> Result<Vec<u8>> {
+    let name = describe(command);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn().map_err(|source| missing(command, source))?;
+    let given = child.stdin.take();
+    let give = async {
+        if let Some(mut given) = given {
+            // One that does not read it to its end says why when it ends.
+            let _ = given.write_all(input.as_bytes()).await;
+        }
+    };
+    let (output, ()) = tokio::join!(child.wait_with_output(), give);
+    let output = output.map_err(|source| missing(command, source))?;
+    if output.status.success() { Ok(output.stdout) } else { Err(failed(name, output.status, &output.stderr)) }
+}
+
+/// As [`output`], for a child that deals with a stranger's input: it may write no file larger than `file` bytes, and all
+/// that it starts is killed with it where `work` ends or nobody waits for it any more.
+///
+/// # Errors
+/// As [`output`].
+pub async fn output_bounded(mut command: Command, file: u64, work: &Work) -> Result<Vec<u8>> {
     let name = describe(&command);
-    let output = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .map_err(|source| missing(&command, source))?;
-    if output.status.success() {
-        return Ok(output.stdout);
+    limit(&mut command, Bounds { file: Some(file), ..Bounds::default() });
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn();
+    let child = child.map_err(|source| missing(&command, source))?;
+    let ends = work.until_dropped();
+    let held = child.id().map(|id| work.hold(id));
+    let output = child.wait_with_output().await.map_err(Error::io(format!("run {name}")))?;
+    drop(held);
+    std::mem::forget(ends);
+    if output.status.success() { Ok(output.stdout) } else { Err(failed(name, output.status, &output.stderr)) }
+}
+
+/// What a child may use.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bounds {
+    /// Seconds of processor time.
+    pub time: Option<u64>,
+    /// Bytes of memory of its own.
+    pub memory: Option<u64>,
+    /// The size of each file that it writes, in bytes.
+    pub file: Option<u64>,
+}
+
+/// Has a child begin with limits, and end with the thread that starts it.
+fn limit(command: &mut Command, bounds: Bounds) {
+    let limits = [(Resource::Cpu, bounds.time), (Resource::Data, bounds.memory), (Resource::Fsize, bounds.file)];
+    // SAFETY: prctl(2) and setrlimit(2) are system calls that touch no memory of ours and take no lock.
+    #[expect(unsafe_code, reason = "a child's own limits can only be set between fork and exec")]
+    unsafe {
+        command.pre_exec(move || {
+            set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+            for (resource, most) in limits {
+                if let Some(most) = most {
+                    setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?;
+                }
+            }
+            Ok(())
+        });
     }
-    let stderr = String::from_utf8_lossy(&output.stderr);
+}
+
+/// A child that is talked to over its standard input and output, on a thread that may wait. It is killed when it is
+/// dropped, or its work ends.
+#[derive(Debug)]
+pub struct Conversation {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+    held: Option<Held>,
+}
+
+impl Conversation {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// `HostError::ProgramMissing`.
+    pub fn start(mut command: Command, bounds: Bounds, work: &Work) -> Result<Conversation> {
+        limit(&mut command, bounds);
+        let mut started = command.into_std();
+        started.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let name = started.get_program().to_string_lossy().into_owned();
+        let mut child = started
+            .spawn()
+            .map_err(|source| Error::Host(HostError::ProgramMissing { program: name.clone(), source }))?;
+        let held = Some(work.hold(child.id()));
+        let (input, output) = (child.stdin.take(), child.stdout.take());
+        let output = output.ok_or_else(|| Error::bug(format!("{name} has no standard output")))?;
+        Ok(Conversation { child, input, output: BufReader::new(output), held })
+    }
+
+    /// Says something to it.
+    ///
+    /// # Errors
+    /// What writing says, also if it has ended.
+    pub fn say(&mut self, text: &[u8]) -> std::io::Result<()> {
+        self.input.as_mut().map_or(Ok(()), |input| input.write_all(text).and_then(|()| input.flush()))
+    }
+
+    /// Its standard output.
+    pub fn output(&mut self) -> &mut impl BufRead {
+        &mut self.output
+    }
+
+    /// Has nothing more to say to it.
+    pub fn finish(&mut self) {
+        self.input = None;
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// [`Error::Host`].
+    pub fn wait(&mut self) -> Result<ExitStatus> {
+        self.finish();
+        let status = self.child.wait().map_err(Error::io("wait for a program"));
+        // Its number may be another's from now on.
+        self.held = None;
+        status
+    }
+}
+
+impl Drop for Conversation {
+    fn drop(&mut self) {
+        if self.held.is_some() {
+            // One that has ended already is only waited for.
+            let _ = self.child.kill();
+            drop(self.wait());
+        }
+    }
+}
+
+/// The error of a program that exited other than with 0, with the end of what it said.
+fn failed(program: String, status: ExitStatus, stderr: &[u8]) -> Error {
+    let stderr = String::from_utf8_lossy(stderr);
     let stderr = stderr.trim();
     let mut start = stderr.len().saturating_sub(STDERR_TAIL);
     while !stderr.is_char_boundary(start) {
         start += 1;
     }
-    Err(Error::Host(HostError::Program {
-        program: name,
-        status: output.status.to_string(),
-        stderr: stderr[start..].to_owned(),
-    }))
+    Error::Host(HostError::Program { program, status: status.to_string(), stderr: stderr[start..].to_owned() })
 }
 
 /// Becomes another program, with the command's arguments and environment, this standard input, and our own standard

@@ -6,8 +6,8 @@
 //! - [`ops`]: every business action. [`deploy`]: the pipeline, to be read from top to bottom.
 //! - [`sweep`]: what is kept of what grows. [`proxy`]: Caddy and the resolver. [`buildpack`]: what a repository is and how
 //!   it is built; [`tree`]: its files.
-//! - [`engine`]: Docker. [`cgroup`]: caps on builds. [`store`]: SQLite. [`git`], [`exec`], [`files`], [`secrets`], [`lock`], [`settings`], [`disk`], [`clock`]: one
-//!   concern each. [`ui`]: all that is printed.
+//! - [`engine`]: Docker. [`cgroup`]: caps on builds. [`firewall`]: what containers do not reach. [`store`]: SQLite. [`git`], [`exec`], [`files`], [`secrets`], [`lock`], [`settings`], [`disk`], [`clock`]: one
+//!   concern each. [`work`]: work whose length a stranger decides. [`ui`]: all that is printed.
 //! - [`model`]: pure types and rules. [`error`]: what can fail, with kinds and hints.
 //!
 //! What holds everywhere: only `store` names rusqlite, only `engine` bollard, only `ssh` russh, only `http` axum, only
@@ -25,6 +25,7 @@ mod engine;
 mod error;
 mod exec;
 mod files;
+mod firewall;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod git;
@@ -43,6 +44,7 @@ mod supervisor;
 mod sweep;
 mod tree;
 mod ui;
+mod work;
 
 pub use cli::{AccessRow, Generated, access_table, command_names, generated};
 use error::{Error, Kind, Result};

@@ -9,6 +9,7 @@ mod caps;
 mod check;
 mod command_line;
 mod config;
+mod containment;
 mod deployment;
 mod edit;
 mod env_file;
@@ -40,6 +41,7 @@ pub use config::{
     ConfigMap, EnvKey, MASK, check_environment, check_variable, edits_between, port_of, rev_names, rev_variables,
     size_of,
 };
+pub use containment::{Capability, Containment};
 pub use deployment::{DeployState, Deployment, DeploymentKind, Phase, Stop};
 pub use edit::Edit;
 pub use env_file::{parse_env_file, write_env_file};
@@ -58,6 +60,6 @@ pub use operation::{Operation, OperationKind, OperationState};
 pub use process::{ProcessSpec, ProcessType, Which};
 pub use process_settings::{ProcessSettings, RestartPolicy, RunSettings};
 pub use property::{Effect, Noun, Override, Property, PropertyChange, PropertyRow, Scope};
-pub use release::{ImageId, Release, ReleaseStatus, ReleaseVersion, formation, process_types};
+pub use release::{ImageId, Release, ReleaseStatus, ReleaseVersion, check_containers, formation, process_types};
 pub use scheduler::Scheduler;
 pub use status::{Condition, Status, app_status};

@@ -20,4 +20,5 @@ pub mod push;
 pub mod releases;
 pub mod report;
 pub mod secrets;
+mod seen;
 pub mod settings;

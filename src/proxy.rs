@@ -134,7 +134,8 @@ pub async fn publish(instance: &Instance, app: &AppName) -> Result<Published> {
 /// `ProxyError::Unavailable`.
 pub async fn in_flight(instance: &Instance, upstream: SocketAddrV4) -> Result<Option<u64>> {
     let upstreams = Admin::new(&instance.settings.paths)?.upstreams().await?;
-    let by_fallback = upstreams.iter().any(|upstream| upstream.address == "{fallback}" && upstream.num_requests > 0);
+    let is_fallback = |upstream: &admin::Upstream| upstream.address.starts_with(&format!("{{{}", caddyfile::FALLBACK));
+    let by_fallback = upstreams.iter().any(|upstream| is_fallback(upstream) && upstream.num_requests > 0);
     if by_fallback || loaded_variant(&instance.settings.paths) == Some(Variant::Static) {
         return Ok(None);
     }
@@ -170,10 +171,13 @@ async fn apply(instance: &Instance, variant: Option<Variant>) -> Result<()> {
     let read = instance.reading(move |tables| match variant {
         // Read while the resolver is away, whatever happened meanwhile.
         Variant::Dynamic => tables.fallbacks(),
-        Variant::Static => tables.routes(),
+        // One of which none was well has the page.
+        Variant::Static => {
+            Ok(tables.fallbacks()?.into_iter().filter(|fallback| fallback.healthy > 0).collect::<Vec<_>>())
+        }
     });
-    let routes = read.await?;
-    let text = caddyfile::render(&instance.settings, &routes, variant)?;
+    let fallbacks = read.await?;
+    let text = caddyfile::render(&instance.settings, &fallbacks, variant)?;
     let due = match &loaded {
         None => true,
         // Without the resolver the addresses in it are what Caddy goes by.

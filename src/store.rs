@@ -26,7 +26,7 @@ pub use jobs::JobRun;
 pub use keys::StoredKey;
 pub use operations::NewOperation;
 pub use releases::NewRelease;
-pub use routes::{Route, Standing};
+pub use routes::{Fallback, Route, Standing};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior};
 
 use crate::{

@@ -1,6 +1,7 @@
 //! The daemon: one loop over a closed set of ticks, beside the doors it opens. Everything it does is idempotent and
 //! written down first, so that it may die at any moment.
 
+mod frozen;
 mod health;
 mod jobs;
 mod reconcile;
@@ -38,6 +39,14 @@ const RECOVER_EVERY: Duration = Duration::from_secs(2);
 const RECONCILE_EVERY: Duration = Duration::from_secs(10);
 /// How often containers whose check is due are looked for.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
+/// How often it is looked whether other containers are to be kept from the machine.
+const FENCE_EVERY: Duration = Duration::from_secs(2);
+/// How often at least while that changes all the time.
+const FENCE_SLOWEST: Duration = Duration::from_secs(30);
+/// How long to wait before that is tried again where it cannot be.
+const FENCE_AGAIN: Duration = Duration::from_secs(60);
+/// Where the database says that there are rules: they outlive the setting.
+const FENCED: &str = "fenced";
 /// How long to wait before an engine that does not answer is asked again.
 const ENGINE_RETRY: Duration = Duration::from_secs(1);
 /// How long to wait before the daemon's lock is tried once more.
@@ -164,16 +173,23 @@ async fn supervise(instance: Arc<Instance>) {
             }
         };
         tokio::select! {
-            () = with_engine(&instance, &engine, &retiring, &reviving) => {}
+            () = with_engine(&instance, &engine, &retiring, &reviving, &checking) => {}
             // Beside the loop, whose steps may have to wait for others: a container that serves is checked all the same.
             () = check(&instance, &engine, &checking) => {}
+            () = fence(&instance, &engine) => {}
         }
         tokio::time::sleep(ENGINE_RETRY).await;
     }
 }
 
 /// Looks after the apps as long as the engine answers.
-async fn with_engine(instance: &Arc<Instance>, engine: &Engine, retiring: &Retiring, reviving: &reconcile::Reviving) {
+async fn with_engine(
+    instance: &Arc<Instance>,
+    engine: &Engine,
+    retiring: &Retiring,
+    reviving: &reconcile::Reviving,
+    checking: &health::Checking,
+) {
     let mut events = std::pin::pin!(engine.events(&instance.id));
     let mut retire = tokio::time::interval(RETIRE_EVERY);
     let mut recover = tokio::time::interval(RECOVER_EVERY);
@@ -193,6 +209,9 @@ async fn with_engine(instance: &Arc<Instance>, engine: &Engine, retiring: &Retir
             Tick::Retire => retiring.begin(instance, engine).await,
             Tick::Recover => put_right(instance, engine).await,
             Tick::Reconcile => reconcile::all(instance, engine, reviving, std::mem::take(&mut first)).await,
+            Tick::Happened(event) if matches!(event.action.as_str(), "pause" | "unpause") => {
+                checking.look_at(instance, engine, &event.container).await
+            }
             Tick::Happened(event) => reconcile::happened(instance, engine, reviving, &event).await,
             Tick::EngineLost => return,
         };
@@ -210,6 +229,44 @@ async fn check(instance: &Arc<Instance>, engine: &Engine, checking: &health::Che
         if let Err(error) = checking.begin(instance, engine).await {
             warn!("{}", error.one_line());
         }
+    }
+}
+
+/// Keeps containers from the machine's own services, for ever: at the start, after a restart of the engine, and when it
+/// changes who is on its networks.
+async fn fence(instance: &Arc<Instance>, engine: &Engine) {
+    let mut in_force = None;
+    let mut former = String::new();
+    let mut pause = FENCE_EVERY;
+    loop {
+        let done = async {
+            let rules = deploy::fence(instance, engine).await?;
+            if in_force.as_ref() == Some(&rules) {
+                return Ok(None);
+            }
+            let are_set = instance.reading(|tables| tables.meta(FENCED)).await?.is_some_and(|value| value == "yes");
+            // Rules outlive the setting: they are taken back where there were some.
+            if are_set || !rules.fences.is_empty() {
+                engine.put_up(&rules).await?;
+                let word = if rules.fences.is_empty() { "no" } else { "yes" };
+                instance.writing(move |tables| tables.set_meta(FENCED, word)).await?;
+            }
+            Ok::<_, Error>(Some(rules))
+        };
+        match done.await {
+            Ok(None) => pause = FENCE_EVERY,
+            // Each change takes a container: where others come and go all the time, it is done less often.
+            Ok(Some(rules)) => (in_force, pause) = (Some(rules), (pause * 2).min(FENCE_SLOWEST)),
+            Err(error) => {
+                let reason = error.one_line();
+                if former != reason {
+                    warn!("apps and builds are not kept from this machine's services: {reason}");
+                    former = reason;
+                }
+                pause = FENCE_AGAIN;
+            }
+        }
+        tokio::time::sleep(pause).await;
     }
 }
 

@@ -3,14 +3,17 @@
 //! A git tree may be hostile: entries named `..` or `.git`, and duplicate entries, are refused here, so that later code
 //! cannot be led out of the build context.
 
+mod addresses;
 mod dockerignore;
 mod submodules;
+mod walk;
 
 use std::{
     collections::BTreeSet,
     ffi::OsStr,
     fs,
-    io::{self, Read, Write},
+    hash::{Hash, Hasher},
+    io::{self, BufRead, Read, Write},
     ops::Range,
     os::unix::{
         ffi::{OsStrExt, OsStringExt},
@@ -21,10 +24,19 @@ use std::{
 };
 
 pub use dockerignore::DockerIgnore;
-use git2::{ObjectType, Oid, Repository};
-pub use submodules::{Submodules, fetch};
+use git2::{Oid, Repository};
+use rustix::fs::{Mode, OFlags};
+use walk::Walk;
 
-use crate::{Error, Result, error::SourceError, model::CommitId};
+#[cfg(any(test, fuzzing))]
+use crate::work::Limits;
+use crate::{
+    Error, Result,
+    error::SourceError,
+    exec::{Bounds, Conversation},
+    model::{CommitId, property},
+    work::{Work, bytes, over},
+};
 
 /// The largest file that is read as a manifest, in bytes.
 const READ_LIMIT: u64 = 1 << 20;
@@ -35,14 +47,21 @@ pub const NAMED_LIMIT: u64 = 32 << 20;
 /// How many symbolic links are followed for one file.
 const LINK_LIMIT: usize = 8;
 
-/// Files of at least this many bytes are read piece by piece.
+/// Files of more than this many bytes are read piece by piece, where that costs nothing.
 const LARGE: u64 = 1 << 20;
+
+/// Files of at least this many bytes are read piece by piece, also where that takes a child of git.
+const STREAMED: u64 = 8 << 20;
+
+/// The longest target of a link, in bytes: that of Linux.
+const LONGEST_LINK: u64 = 4096;
 
 /// The files of a source, sorted by path.
 #[derive(Debug)]
 pub struct Tree {
     entries: Vec<Entry>,
     source: Arc<Source>,
+    work: Work,
 }
 
 /// A file of a source.
@@ -78,9 +97,17 @@ pub enum Added {
 /// Where the content is.
 enum Source {
     /// In these repositories: the app's own first, then those of its submodules.
-    Git { repositories: Vec<Mutex<Repository>>, time: u64 },
+    Git { repositories: Vec<Mutex<Objects>>, time: u64 },
     /// Below this directory.
     Directory(PathBuf),
+}
+
+/// The objects of a repository.
+struct Objects {
+    path: PathBuf,
+    repository: Repository,
+    /// A child of git that gives large objects piece by piece, once one was needed.
+    stream: Option<Conversation>,
 }
 
 impl std::fmt::Debug for Source {
@@ -93,43 +120,87 @@ impl std::fmt::Debug for Source {
 }
 
 impl Tree {
-    /// The files of a commit, and of its submodules as [`fetch`] found them.
+    /// The files of a commit and of its submodules, which are fetched into bare repositories below `cache`; those that
+    /// are already there are not fetched again.
     ///
     /// # Errors
-    /// `SourceError::Unreadable` if the repository is damaged or the tree hostile; `SourceError::Submodule` if one is
-    /// missing.
-    pub fn commit(repository: &Path, commit: CommitId, submodules: &Submodules) -> Result<Tree> {
-        let main = open(repository)?;
-        let time = main.find_commit(commit.oid()).map_err(unreadable)?.time().seconds();
-        let mut walk = GitWalk { entries: Vec::new(), repositories: vec![main], submodules };
-        walk.commit(0, commit.oid(), Path::new(""))?;
-        let GitWalk { mut entries, repositories, .. } = walk;
-        entries.sort_by(|left, right| left.path.cmp(&right.path));
-        for pair in entries.windows(2) {
-            // `a` and `a/b`, or `a` twice: a file below a link would be written to where the link points.
-            if pair[1].path.starts_with(&pair[0].path) {
-                return Err(Error::Source(SourceError::Unreadable {
-                    reason: format!("the commit contains {:?} twice", pair[0].path),
-                }));
+    /// `SourceError::Unreadable` if the repository is damaged or the tree hostile; `SourceError::Limit` if it has more
+    /// than it may; `SourceError::Submodule` with the submodule that cannot be fetched and why.
+    pub async fn commit(repository: &Path, commit: CommitId, cache: &Path, work: &Work) -> Result<Tree> {
+        let mut walk = Walk::new(work.clone());
+        let mut time = None;
+        let mut fetched = 0;
+        let mut pending = vec![(repository.to_owned(), commit, PathBuf::new(), 0)];
+        while let Some((repository, commit, prefix, depth)) = pending.pop() {
+            let below = prefix.clone();
+            let path = repository.clone();
+            let walked = work.aside(move || {
+                let (time, links) = walk.add(&path, commit.oid(), &below)?;
+                Ok((walk, time, links))
+            });
+            let (found, found_time, links) = walked.await?;
+            walk = found;
+            time.get_or_insert(found_time);
+            for module in submodules::of(&repository, &prefix, links, work).await? {
+                submodules::check_number(&module.path, depth, fetched)?;
+                fetched += 1;
+                let target = submodules::fetch(&module, cache, work).await?;
+                pending.push((target, module.commit, module.path, depth + 1));
             }
         }
-        let repositories = repositories.into_iter().map(Mutex::new).collect();
-        let time = u64::try_from(time).unwrap_or(0);
-        Ok(Tree { entries, source: Arc::new(Source::Git { repositories, time }) })
+        let there = work.clone();
+        work.aside(move || Tree::of_walk(walk, time.unwrap_or(0), there)).await
     }
 
-    /// The files below a directory that git would add: not those that a `.gitignore` lists.
+    fn of_walk(mut walk: Walk, time: i64, work: Work) -> Result<Tree> {
+        let entries = walk.sorted()?;
+        let repositories = walk
+            .repositories
+            .into_iter()
+            .map(|(path, repository)| Mutex::new(Objects { path, repository, stream: None }))
+            .collect();
+        let time = u64::try_from(time).unwrap_or(0);
+        Ok(Tree { entries, source: Arc::new(Source::Git { repositories, time }), work })
+    }
+
+    /// The files below a directory that git would add: not those that a `.gitignore` lists. Nothing but regular files
+    /// is opened.
     ///
     /// # Errors
-    /// `SourceError::Unreadable` if it cannot be read.
-    pub fn directory(directory: &Path) -> Result<Tree> {
+    /// `SourceError::Unreadable` if it cannot be read; `SourceError::Limit`.
+    pub fn directory(directory: &Path, work: &Work) -> Result<Tree> {
+        work.begin();
+        let work = work.clone();
+        let limits = *work.limits();
         let mut entries = Vec::new();
+        let mut paths = 0;
+        // What reads the directory opens each `.gitignore` on its way, whatever it is.
+        for ancestor in std::path::absolute(directory).unwrap_or_default().ancestors() {
+            check_gitignore(ancestor)?;
+        }
+        let odd = Arc::new(Mutex::new(Ok(())));
+        let found_odd = Arc::clone(&odd);
         let walk = ignore::WalkBuilder::new(directory)
             .hidden(false)
             .ignore(false)
-            .filter_entry(|entry| !is_dot_git(entry.file_name().as_bytes()))
+            .filter_entry(move |entry| {
+                if is_dot_git(entry.file_name().as_bytes()) {
+                    return false;
+                }
+                if !entry.file_type().is_some_and(|kind| kind.is_dir()) {
+                    return true;
+                }
+                let checked = check_gitignore(entry.path());
+                let good = checked.is_ok();
+                if !good {
+                    *found_odd.lock().unwrap_or_else(PoisonError::into_inner) = checked;
+                }
+                good
+            })
             .build();
         for entry in walk {
+            std::mem::replace(&mut *odd.lock().unwrap_or_else(PoisonError::into_inner), Ok(()))?;
+            work.check()?;
             let entry = entry.map_err(|error| Error::Source(SourceError::Unreadable { reason: error.to_string() }))?;
             let Ok(path) = entry.path().strip_prefix(directory) else { continue };
             let Some(kind) = entry.file_type() else { continue };
@@ -143,10 +214,32 @@ impl Tree {
             } else {
                 continue;
             };
+            paths += path.as_os_str().len() as u64;
             entries.push(Entry { path: path.to_owned(), kind, object: None });
+            if entries.len() as u64 > limits.files {
+                return Err(over(
+                    "the directory has too many files",
+                    limits.files.to_string(),
+                    &property::SOURCE_MAX_FILES,
+                ));
+            }
+            if paths > limits.paths {
+                return Err(over(
+                    "the paths of the directory are too long together",
+                    bytes(limits.paths),
+                    &property::SOURCE_MAX_PATHS,
+                ));
+            }
         }
+        std::mem::replace(&mut *odd.lock().unwrap_or_else(PoisonError::into_inner), Ok(()))?;
         entries.sort_by(|left, right| left.path.cmp(&right.path));
-        Ok(Tree { entries, source: Arc::new(Source::Directory(directory.to_owned())) })
+        Ok(Tree { entries, source: Arc::new(Source::Directory(directory.to_owned())), work })
+    }
+
+    /// [`Tree::directory`] within the usual limits.
+    #[cfg(any(test, fuzzing))]
+    pub fn usual(directory: &Path) -> Result<Tree> {
+        Tree::directory(directory, &Work::new(Limits::usual()?))
     }
 
     /// The files below a directory, as a source of their own: their paths begin there, and links that lead out of it are
@@ -162,7 +255,12 @@ impl Tree {
             Source::Directory(root) => Arc::new(Source::Directory(root.join(directory))),
             Source::Git { .. } => Arc::clone(&self.source),
         };
-        Tree { entries: below.collect(), source }
+        Tree { entries: below.collect(), source, work: self.work.clone() }
+    }
+
+    /// The work that it is read for.
+    pub fn work(&self) -> &Work {
+        &self.work
     }
 
     /// All files, sorted by path.
@@ -201,6 +299,7 @@ impl Tree {
                         .to_owned(),
             }));
         }
+        self.work.count_read(mark(entry), size)?;
         self.content(entry).map(Some)
     }
 
@@ -228,9 +327,11 @@ impl Tree {
     /// `SourceError::Unreadable` if it cannot be read.
     pub fn read_head(&self, path: impl AsRef<Path>, limit: usize) -> Result<Option<Vec<u8>>> {
         let Some(entry) = self.resolve(path.as_ref())? else { return Ok(None) };
-        if self.size(entry)? > READ_LIMIT {
+        let size = self.size(entry)?;
+        if size > READ_LIMIT {
             return Ok(None);
         }
+        self.work.count_read(mark(entry), size)?;
         let mut head = self.content(entry)?;
         head.truncate(limit);
         Ok(Some(head))
@@ -241,6 +342,7 @@ impl Tree {
     /// # Errors
     /// `SourceError::Unreadable` if it cannot be read.
     pub fn begins_with(&self, entry: &Entry, sizes: &Range<u64>, beginnings: &[&[u8]]) -> Result<bool> {
+        self.work.check()?;
         if entry.kind == EntryKind::Symlink || !sizes.contains(&self.size(entry)?) {
             return Ok(false);
         }
@@ -261,18 +363,26 @@ impl Tree {
         names.into_iter().collect()
     }
 
-    /// Writes the files as a tar, with the `extra` files first; these replace files of the same path. Only one file is
-    /// in memory at a time. The same commit makes the same bytes. The files have the time of the commit, which Docker's
+    /// Writes the files as a tar, with the `extra` files first; these replace files of the same path. Small files are
+    /// read as a whole, one at a time; larger ones piece by piece. The same commit makes the same bytes. The files have the time of the commit, which Docker's
     /// cache ignores and web servers use for `ETag`.
     ///
     /// # Errors
-    /// `SourceError::Unreadable` if an object cannot be read, [`Error::Host`] if `out` cannot be written.
+    /// `SourceError::Unreadable` if an object cannot be read, `SourceError::Limit` if a file or all together are too
+    /// large, [`Error::Host`] if `out` cannot be written.
     pub fn write_tar(&self, out: impl Write, extra: &[(String, Added)], ignore: &DockerIgnore) -> Result<()> {
         let written = Error::io("write the build context");
         let mut tar = TarWriter { builder: tar::Builder::new(out), directories: BTreeSet::new(), time: 0 };
         if let Source::Git { time, .. } = *self.source {
             tar.time = time;
         }
+        let mut all = 0;
+        let limit = self.work.limits().size;
+        let mut fits = |size: u64| {
+            all += size;
+            let what = "the files of the build context are too large together";
+            if all > limit { Err(over(what, bytes(limit), &property::SOURCE_MAX_SIZE)) } else { Ok(()) }
+        };
         let result: io::Result<Result<()>> = (|| {
             for (path, added) in extra {
                 let path = Path::new(path);
@@ -281,7 +391,7 @@ impl Tree {
                     Added::Copy(from) => self.resolve(from).and_then(|entry| {
                         let entry =
                             entry.ok_or_else(|| Error::bug("a file is copied that the source does not have"))?;
-                        self.read_file(entry, |size, file| tar.file(path, size, file, 0o644))
+                        self.read_file(entry, &mut fits, |size, file| tar.file(path, size, file, 0o644))
                     }),
                 };
                 match written {
@@ -292,13 +402,18 @@ impl Tree {
             let mut matcher = ignore.matcher();
             let replaced: BTreeSet<&Path> = extra.iter().map(|(path, _)| Path::new(path)).collect();
             for entry in &self.entries {
+                if let Err(error) = self.work.check() {
+                    return Ok(Err(error));
+                }
                 if matcher.excludes(&entry.path) || replaced.contains(entry.path.as_path()) {
                     continue;
                 }
                 let written = match entry.kind {
-                    EntryKind::File => self.read_file(entry, |size, file| tar.file(&entry.path, size, file, 0o644)),
+                    EntryKind::File => {
+                        self.read_file(entry, &mut fits, |size, file| tar.file(&entry.path, size, file, 0o644))
+                    }
                     EntryKind::Executable => {
-                        self.read_file(entry, |size, file| tar.file(&entry.path, size, file, 0o755))
+                        self.read_file(entry, &mut fits, |size, file| tar.file(&entry.path, size, file, 0o755))
                     }
                     EntryKind::Symlink => self.content(entry).map(|target| tar.symlink(&entry.path, &target)),
                 };
@@ -336,8 +451,8 @@ impl Tree {
     fn size(&self, entry: &Entry) -> Result<u64> {
         match (&*self.source, entry.object) {
             (Source::Git { repositories, .. }, Some((repository, oid))) => {
-                let repository = locked(&repositories[repository]);
-                let odb = repository.odb().map_err(unreadable)?;
+                let objects = locked(&repositories[repository]);
+                let odb = objects.repository.odb().map_err(unreadable)?;
                 odb.read_header(oid).map(|(size, _)| size as u64).map_err(unreadable)
             }
             (Source::Directory(root), _) => {
@@ -350,36 +465,58 @@ impl Tree {
         }
     }
 
-    /// Passes the size of a file and its bytes to `work`. A large file is read piece by piece, if git has it as a loose
-    /// object and not in a pack.
-    fn read_file<T>(&self, entry: &Entry, work: impl FnOnce(u64, &mut dyn Read) -> T) -> Result<T> {
+    /// Passes the size of a file and its bytes to `work`, once `fits` has agreed. A large file is read piece by piece:
+    /// from a loose object here, from a pack by a child of git, because libgit2 would have all of it in memory.
+    fn read_file<T>(
+        &self,
+        entry: &Entry,
+        fits: &mut impl FnMut(u64) -> Result<()>,
+        work: impl FnOnce(u64, &mut dyn Read) -> T,
+    ) -> Result<T> {
+        let size = self.size(entry)?;
+        let limit = self.work.limits().file;
+        if size > limit {
+            let what = format!("the file {} has {size} bytes", entry.path.display());
+            return Err(over(what, bytes(limit), &property::SOURCE_MAX_FILE));
+        }
+        fits(size)?;
         let (Source::Git { repositories, .. }, Some((repository, oid))) = (&*self.source, entry.object) else {
             let content = self.content(entry)?;
             return Ok(work(content.len() as u64, &mut content.as_slice()));
         };
-        let large = self.size(entry)? > LARGE;
-        let repository = locked(&repositories[repository]);
-        let odb = repository.odb().map_err(unreadable)?;
-        if large && let Ok((mut reader, size, _)) = odb.reader(oid) {
-            return Ok(work(size as u64, &mut reader));
+        let mut objects = locked(&repositories[repository]);
+        if size > LARGE {
+            let odb = objects.repository.odb().map_err(unreadable)?;
+            if let Ok((mut reader, size, _)) = odb.reader(oid) {
+                return Ok(work(size as u64, &mut reader));
+            }
         }
+        if size >= STREAMED {
+            return objects.stream(oid, size, &self.work, work);
+        }
+        let odb = objects.repository.odb().map_err(unreadable)?;
         let object = odb.read(oid).map_err(unreadable)?;
         Ok(work(object.len() as u64, &mut object.data()))
     }
 
     /// The bytes of a file, or the target of a link.
     fn content(&self, entry: &Entry) -> Result<Vec<u8>> {
+        if entry.kind == EntryKind::Symlink && self.size(entry)? > LONGEST_LINK {
+            return Err(Error::Source(SourceError::Unreadable {
+                reason: format!("the link {} is longer than {LONGEST_LINK} bytes", entry.path.display()),
+            }));
+        }
         match (&*self.source, entry.object) {
             (Source::Git { repositories, .. }, Some((repository, oid))) => {
-                let repository = locked(&repositories[repository]);
-                let odb = repository.odb().map_err(unreadable)?;
+                let objects = locked(&repositories[repository]);
+                let odb = objects.repository.odb().map_err(unreadable)?;
                 odb.read(oid).map(|object| object.data().to_vec()).map_err(unreadable)
             }
             (Source::Directory(root), _) => {
                 let path = root.join(&entry.path);
                 let content = match entry.kind {
                     EntryKind::Symlink => fs::read_link(&path).map(|target| target.into_os_string().into_vec()),
-                    EntryKind::File | EntryKind::Executable => fs::read(&path),
+                    EntryKind::File | EntryKind::Executable => read_regular(&path),
                 };
                 content.map_err(|error| unreadable_file(&path, &error))
             }
@@ -388,53 +525,36 @@ impl Tree {
     }
 }
 
-/// Walks the trees of a commit and of its submodules.
-struct GitWalk<'a> {
-    entries: Vec<Entry>,
-    repositories: Vec<Repository>,
-    submodules: &'a Submodules,
-}
-
-impl GitWalk<'_> {
-    fn commit(&mut self, repository: usize, commit: Oid, prefix: &Path) -> Result<()> {
-        let tree = self.repositories[repository].find_commit(commit).map_err(unreadable)?.tree_id();
-        // A stack rather than recursion: a hostile tree can be nested deeper than the thread's stack.
-        let mut pending = vec![(tree, prefix.to_owned())];
-        let mut modules = Vec::new();
-        while let Some((tree, directory)) = pending.pop() {
-            if directory.components().count() > 200 {
-                return Err(Error::Source(SourceError::Unreadable {
-                    reason: format!("the directory {directory:?} is nested too deeply"),
-                }));
+impl Objects {
+    /// Passes the bytes of an object to `work`, as git gives them.
+    fn stream<T>(&mut self, oid: Oid, size: u64, of: &Work, work: impl FnOnce(u64, &mut dyn Read) -> T) -> Result<T> {
+        let mut stream = match self.stream.take() {
+            Some(stream) => stream,
+            None => {
+                let mut git = submodules::git(&self.path);
+                // Git streams what is larger than this, and has all else in its memory.
+                git.args(["-c", "core.bigFileThreshold=1m", "cat-file", "--batch"]);
+                Conversation::start(git, Bounds::default(), of)?
             }
-            let tree = self.repositories[repository].find_tree(tree).map_err(unreadable)?;
-            for entry in tree.iter() {
-                let path = directory.join(checked_name(entry.name_bytes())?);
-                let kind = match entry.filemode_raw() & 0o170_000 {
-                    0o040_000 => {
-                        pending.push((entry.id(), path));
-                        continue;
-                    }
-                    0o160_000 => {
-                        modules.push((path, entry.id()));
-                        continue;
-                    }
-                    0o120_000 => EntryKind::Symlink,
-                    _ if entry.filemode_raw() & 0o111 != 0 => EntryKind::Executable,
-                    _ => EntryKind::File,
-                };
-                self.entries.push(Entry { path, kind, object: Some((repository, entry.id())) });
-            }
+        };
+        let failed = Error::io("read a large file from git");
+        let answer = (|| {
+            stream.say(format!("{oid}\n").as_bytes())?;
+            let mut head = String::new();
+            stream.output().take(1000).read_line(&mut head)?;
+            Ok(head)
+        })();
+        let head: String = answer.map_err(failed)?;
+        if head.trim_end() != format!("{oid} blob {size}") {
+            let reason = format!("git says {:?} of an object of {size} bytes", head.trim_end());
+            return Err(Error::Source(SourceError::Unreadable { reason }));
         }
-        for (path, commit) in modules {
-            let module = self
-                .submodules
-                .find(&path, commit)
-                .ok_or_else(|| Error::bug(format!("the submodule {} was not fetched", path.display())))?;
-            self.repositories.push(open(&module.repository)?);
-            self.commit(self.repositories.len() - 1, commit, &path)?;
-        }
-        Ok(())
+        let mut content = stream.output().take(size);
+        let done = work(size, &mut content);
+        // Else the next answer would begin with the rest of this one.
+        let is_whole = content.limit() == 0 && stream.output().read_exact(&mut [0]).is_ok();
+        self.stream = is_whole.then_some(stream);
+        Ok(done)
     }
 }
 
@@ -503,6 +623,16 @@ fn is_dot_git(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b".git")
 }
 
+/// A number that tells a file from all others, by its object or its path.
+fn mark(entry: &Entry) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    match entry.object {
+        Some((_, oid)) => oid.hash(&mut hasher),
+        None => entry.path.hash(&mut hasher),
+    }
+    hasher.finish()
+}
+
 /// The text of a file, without a byte order mark.
 fn text_of(bytes: &[u8]) -> String {
     let units = |pair_of: fn([u8; 2]) -> u16| -> Vec<u16> {
@@ -534,7 +664,7 @@ fn open(repository: &Path) -> Result<Repository> {
     Repository::open_bare(repository).map_err(unreadable)
 }
 
-fn locked(repository: &Mutex<Repository>) -> MutexGuard<'_, Repository> {
+fn locked(repository: &Mutex<Objects>) -> MutexGuard<'_, Objects> {
     repository.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -547,16 +677,28 @@ fn unreadable_file(path: &Path, error: &io::Error) -> Error {
     Error::Source(SourceError::Unreadable { reason: format!("{}: {error}", path.display()) })
 }
 
-/// Reads the content of a blob, for [`submodules`].
-fn blob(repository: &Repository, oid: Oid) -> Result<Vec<u8>> {
-    let odb = repository.odb().map_err(unreadable)?;
-    match odb.read_header(oid).map_err(unreadable)? {
-        (size, ObjectType::Blob) if size as u64 <= READ_LIMIT => {
-            odb.read(oid).map(|object| object.data().to_vec()).map_err(unreadable)
+/// The bytes of a file that is no link, pipe or device; those are not opened, or not waited for.
+fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mut file = fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut content = Vec::new();
+    file.read_to_end(&mut content)?;
+    Ok(content)
+}
+
+/// Refuses a `.gitignore` that is no regular file: opening a pipe would wait for somebody to write to it.
+fn check_gitignore(directory: &Path) -> Result<()> {
+    let path = directory.join(".gitignore");
+    match fs::metadata(&path) {
+        Ok(metadata) if metadata.is_dir() || (metadata.is_file() && metadata.len() <= READ_LIMIT) => Ok(()),
+        Ok(metadata) => {
+            let why = if metadata.is_file() { "it is too large" } else { "it is not a regular file" };
+            Err(unreadable_file(&path, &io::Error::other(why)))
         }
-        _ => Err(Error::Source(SourceError::Unreadable {
-            reason: ".gitmodules is not a file, or far too large".to_owned(),
-        })),
+        Err(_) => Ok(()),
     }
 }
 

@@ -79,6 +79,8 @@ impl Server {
             ("PAAS_PROXY_HTTPS_PORT", (base + 4).to_string()),
             ("PAAS_SUBNET", format!("10.222.{slot}.0/24")),
             ("PAAS_CONFIG", directory.path().join("config.toml").display().to_string()),
+            // One packet filter is for all of them: the tests of it turn it on.
+            ("PAAS_CONTAIN_NETWORK", "false".to_owned()),
             ("TMPDIR", directory.path().join("tmp").display().to_string()),
         ]
         .map(|(name, value)| (name.to_owned(), value))

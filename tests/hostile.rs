@@ -1,3 +1,9 @@
 //! Ill will and accident: what strangers, apps and broken machines do to a server, and what must hold all the same.
 
+//! Ill will and accident: what strangers, apps and broken machines do to a server, and what must hold all the same.
+
+mod bounds;
+mod contained;
 mod door;
+mod frozen;
+mod live;

@@ -488,7 +488,7 @@ fn what_was_pushed_can_be_cloned() {
 
 #[test]
 fn submodules_are_built_in() {
-    let server = Server::start();
+    let server = Server::start_with(&[("PAAS_SUBMODULE_PRIVATE_ADDRESSES", "true")]);
     let library = server.empty_repository("library");
     library.write("text.html", "from the submodule").commit("library");
     let bare = server.directory.path().join("served/library.git");

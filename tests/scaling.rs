@@ -201,7 +201,7 @@ fn only_what_changed_is_restarted() {
     let web = live(&server)["web.1"].clone();
     assert_eq!(inspect(&web, ".HostConfig.Init"), "true");
     assert_eq!(inspect(&web, ".HostConfig.SecurityOpt"), r#"["no-new-privileges"]"#);
-    assert_eq!(inspect(&web, ".HostConfig.PidsLimit"), "4096");
+    assert_eq!(inspect(&web, ".HostConfig.PidsLimit"), "1024");
     assert!(inspect(&web, ".HostConfig.LogConfig").contains(r#""max-size":"10m""#));
 
     let before = Untouched::before(&server, &repository, "shop");

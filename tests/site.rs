@@ -188,8 +188,8 @@ impl Site {
     }
 
     pub fn facts(&self) -> Facts {
-        let counts = "SELECT version, (SELECT count(*) FROM containers WHERE process = 'web')
-                      FROM apps JOIN releases ON releases.id = current_release_id";
+        let counts = "SELECT version, (SELECT count(*) FROM containers WHERE app_id = apps.id AND process = 'web')
+                      FROM apps JOIN releases ON releases.id = current_release_id WHERE apps.name = 'blog'";
         let (release, web) = query(&self.server, counts, |row| Ok((row.get(0)?, row.get(1)?)))[0];
         let settings = "SELECT process || ' ' || noun || ' ' || name || '=' || value FROM properties WHERE noun <> 'apps' ORDER BY 1";
         let config = self.server.json(&["config:show", "blog", "--reveal"]);
@@ -206,7 +206,7 @@ impl Site {
     }
 
     fn last_version(&self) -> u32 {
-        query(&self.server, "SELECT last_version FROM apps", |row| row.get(0))[0]
+        query(&self.server, "SELECT last_version FROM apps WHERE name = 'blog'", |row| row.get(0))[0]
     }
 
     pub fn newest(&self) -> Deploy {

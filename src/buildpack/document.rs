@@ -264,13 +264,13 @@ mod tests {
             let text = if file.ends_with("toml") { "b = 1" } else { "{ \"b\": 1 }" };
             std::fs::write(directory.path().join(file), format!("\u{feff}{text}")).map_err(Error::bug)?;
         }
-        let tree = Tree::directory(directory.path())?;
+        let tree = Tree::usual(directory.path())?;
         assert_eq!(json(&tree, "a.json")?, json(&tree, "a.jsonc")?);
         assert!(toml(&tree, "a.toml")?.is_some_and(|table| table.contains_key("b")));
         // As some shells write it. What only we read is read past it.
         let wide: Vec<u8> = "\u{feff}{}".encode_utf16().flat_map(u16::to_le_bytes).collect();
         std::fs::write(directory.path().join("b.json"), wide).map_err(Error::bug)?;
-        let tree = Tree::directory(directory.path())?;
+        let tree = Tree::usual(directory.path())?;
         assert!(json(&tree, "b.json").is_err_and(|error| error.to_string() == "b.json: it is UTF-16 text"));
         assert_eq!(tree.read_text("b.json")?.as_deref(), Some("{}"));
         Ok(())

@@ -53,7 +53,7 @@ pub fn plan(bytes: &[u8]) {
             let _ = fs::write(path, content);
         }
     }
-    let Ok(tree) = Tree::directory(directory.path()) else { return };
+    let Ok(tree) = Tree::usual(directory.path()) else { return };
     let Ok(plan) = plan_of(&tree, &BUILDPACKS) else { return };
     let again = plan_of(&tree, &BUILDPACKS).expect("it was planned before");
     assert_eq!(plan.describe(), again.describe());

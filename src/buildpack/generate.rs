@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
+    path::{Component, Path},
 };
 
 use serde::Serialize;
@@ -156,13 +156,13 @@ pub(super) fn generate(
         let scope = other_scope;
         let packages = SystemPackages::find(&scope)?;
         let (other_context, _) = self::context(&scope, &directory, &packages, ignore, &mut extra_files)?;
-        let text = render(buildpacks, &format!("{}/{}", other.name, rule.template), &other_context)?;
+        let text = render(buildpacks, &scope, &format!("{}/{}", other.name, rule.template), &other_context)?;
         context.before.insert(other.name.clone(), text);
         context.beside.insert(other.name.clone(), needed.is_some());
         more_versions.extend(versions_of(&scope)?);
     }
 
-    let mut text = render(buildpacks, &format!("{}/Dockerfile.tera", buildpack.name), &context)?;
+    let mut text = render(buildpacks, scope, &format!("{}/Dockerfile.tera", buildpack.name), &context)?;
     if let Some(command) = command {
         text.push_str(&command_instruction(command));
     }
@@ -171,10 +171,16 @@ pub(super) fn generate(
         if !text.contains(&format!("{directory}/{file}")) {
             continue;
         }
+        if Path::new(file).components().any(|part| !matches!(part, Component::Normal(_))) {
+            return Err(wrong_manifest(format!(
+                "the buildpack {} adds the file {file:?}, which is not a path in the build context",
+                buildpack.name
+            )));
+        }
         let template = if template.contains('/') { template.clone() } else { format!("{}/{template}", buildpack.name) };
         extra_files.push((
             format!("{directory}/{file}"),
-            Added::Content(render(buildpacks, &template, &context)?.into_bytes()),
+            Added::Content(render(buildpacks, scope, &template, &context)?.into_bytes()),
         ));
     }
     extra_files[0].1 = Added::Content(text.clone().into_bytes());
@@ -255,7 +261,7 @@ fn context<'a>(
     for (name, template) in &manifest.images {
         let image = match build.images.get(name) {
             Some((image, _)) => image.clone(),
-            None => super::render::one_off(&format!("images.{name}"), template, &context)?,
+            None => super::render::one_off(scope, &format!("images.{name}"), template, &context)?,
         };
         context.image.insert(name.clone(), image);
     }
@@ -296,7 +302,7 @@ fn commands(scope: &Scope<'_>, context: &TemplateContext<'_>) -> Result<Vec<(Str
         }
         let when = rule.when.as_ref().map_or(Ok(Some(String::new())), |when| when.holds(scope))?;
         let Some(reason) = when else { continue };
-        let template = super::render::one_off(&format!("commands.{}", rule.name), &rule.run, context)?;
+        let template = super::render::one_off(scope, &format!("commands.{}", rule.name), &rule.run, context)?;
         if template.trim().is_empty() {
             continue;
         }

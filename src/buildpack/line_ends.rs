@@ -480,7 +480,7 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "").unwrap();
         }
-        let tree = Tree::directory(directory.path()).unwrap();
+        let tree = Tree::usual(directory.path()).unwrap();
         let source = |path: &str| image.source(&tree, path).map(|file| file.display().to_string());
         assert_eq!(source("/docker/entry").as_deref(), Some("docker/entry"));
         assert_eq!(source("/srv/bin/run").as_deref(), Some("run"));

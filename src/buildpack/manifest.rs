@@ -16,10 +16,16 @@ use super::{
 };
 use crate::{Result, model::ProcessType, tree::DockerIgnore};
 
+/// How many regular expressions and globs it may have.
+const PATTERN_LIMIT: usize = 1000;
+
 /// The content of a `buildpack.toml`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Manifest {
+    /// Whether it is one of the repository's own, so that its templates can be anything.
+    #[serde(skip)]
+    pub is_own: bool,
     /// Its name in the log, e.g. `Node`.
     pub title: String,
     /// Its place among the buildpacks: the lowest number that matches wins.
@@ -250,6 +256,13 @@ impl Manifest {
         }
         if let Some(bad) = self.packages.iter().flat_map(PackageRule::names).find(|name| !is_package(name)) {
             return Err(format!("{bad:?} is not the name of a Debian package"));
+        }
+        let mut patterns = 0;
+        self.visit(&mut |part| patterns += usize::from(matches!(part, Reference::Expression(_) | Reference::Glob(_))));
+        if patterns > PATTERN_LIMIT {
+            return Err(format!(
+                "it has {patterns} regular expressions and globs, more than the limit of {PATTERN_LIMIT}"
+            ));
         }
         let mut wrong = BTreeSet::new();
         self.visit(&mut |part| match part {

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    model::{EnvKey, Invalid, Noun, ProcessSettings, ProcessType, Property, property},
+    model::{EnvKey, Invalid, Noun, ProcessSettings, ProcessType, Property, Right, property},
 };
 
 /// The file's name.
@@ -379,6 +379,7 @@ fn set(settings: &mut ProcessSettings, noun: Noun, name: &str, value: &toml::Val
         toml::Value::String(text) => text.clone(),
         toml::Value::Integer(number) => number.to_string(),
         toml::Value::Float(number) => number.to_string(),
+        toml::Value::Boolean(switch) => switch.to_string(),
         toml::Value::Table(headers) if *property == property::CHECK_HEADERS => {
             let pair = |(name, value): (&String, &toml::Value)| Some(format!("{name}: {}", value.as_str()?));
             let pairs: Option<Vec<String>> = headers.iter().map(pair).collect();
@@ -390,6 +391,10 @@ fn set(settings: &mut ProcessSettings, noun: Noun, name: &str, value: &toml::Val
         }
         other => return Err((format!("{name} is {}", article(other)), format!("{name}: {}", property.about))),
     };
+    if (property.right)(&text) == Right::Administer {
+        let hint = format!("have an administrator set it: `paas ps:set APP {}={text}`", property.name);
+        return Err((format!("{name} = {text} cannot be set by a repository"), hint));
+    }
     settings.set(property, &text).map_err(|error| (error.to_string(), format!("{name}: {}", property.about)))
 }
 

@@ -4,7 +4,10 @@
 use std::{
     collections::BTreeMap,
     path::Path,
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{
+        Mutex, OnceLock, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use globset::{GlobBuilder, GlobMatcher};
@@ -13,6 +16,12 @@ use serde::Deserialize;
 
 use super::wrong_manifest;
 use crate::Result;
+
+/// How large a compiled regular expression may be, in bytes.
+const COMPILED_LIMIT: usize = 2 << 20;
+/// How long all globs may be together, in bytes: a repository can have as many as it likes, and a compiled one can need
+/// 3 kB of memory for each of its characters.
+const GLOBS_LIMIT: usize = 256 << 10;
 
 /// One word or several: paths, patterns of paths, names.
 #[derive(Debug, Deserialize)]
@@ -133,7 +142,8 @@ impl Expression {
         }
         static KNOWN: Known<Regex> = Known::new();
         let regex = KNOWN.get_or_compile(&self.text, || {
-            let regex = regex::RegexBuilder::new(&self.text).multi_line(true).crlf(true).build();
+            let regex =
+                regex::RegexBuilder::new(&self.text).multi_line(true).crlf(true).size_limit(COMPILED_LIMIT).build();
             regex.map_err(|error| wrong_manifest(format!("a buildpack has a malformed regular expression: {error}")))
         })?;
         Ok(self.compiled.get_or_init(|| regex))
@@ -155,6 +165,11 @@ pub(super) enum Reference<'a> {
 pub(super) fn glob(pattern: &str) -> Result<GlobMatcher> {
     static KNOWN: Known<GlobMatcher> = Known::new();
     KNOWN.get_or_compile(pattern, || {
+        static LENGTH: AtomicUsize = AtomicUsize::new(0);
+        if LENGTH.fetch_add(pattern.len(), Ordering::Relaxed) + pattern.len() > GLOBS_LIMIT {
+            let message = format!("the globs are longer than {GLOBS_LIMIT} bytes together, the limit for them");
+            return Err(wrong_manifest(message));
+        }
         let glob = GlobBuilder::new(pattern).literal_separator(true).build();
         glob.map(|glob| glob.compile_matcher())
             .map_err(|error| wrong_manifest(format!("a buildpack has a malformed glob: {error}")))

@@ -27,7 +27,7 @@ use super::{
 use crate::{
     Error, Result,
     error::SourceError,
-    model::{EnvKey, Invalid, ProcessSpec, ProcessType},
+    model::{EnvKey, Invalid, ProcessSpec, ProcessType, property},
     tree::{Added, DockerIgnore, Tree},
 };
 
@@ -406,6 +406,12 @@ fn plan_with<'a>(
         .collect::<Result<Vec<_>, Invalid>>()?;
     let AppJson { variables, scripts, warnings: of_app_json, .. } = app_json;
     warnings.extend(of_app_json);
+    // What a server's own setting says is its deploys' to know.
+    let usual: usize = property::MAX_PROCESS_TYPES.default.words().parse().unwrap_or(usize::MAX);
+    if processes.len() > usual {
+        let found = processes.len();
+        warnings.push(format!("{found} process types: an app may have {usual}, if the server sets no other number"));
+    }
     let release = release_command.as_deref().map(|line| (ProcessType::RELEASE, line));
     let check_scripts = || {
         line_ends::check(

@@ -1,21 +1,120 @@
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    io::{Read, Write},
+    os::unix::process::ExitStatusExt,
+};
 
-use serde::Serialize;
+use nix::sys::signal::Signal;
+use serde::{Deserialize, Serialize};
 use tera::{Context, Kwargs, State, Tera};
 
-use super::{Buildpacks, wrong_folder};
+use super::{Buildpacks, SHARED, scope::Scope, wrong_folder};
 use crate::{
     Error, Result,
-    model::{EnvKey, shell_arguments},
+    exec::{self, Bounds, Conversation},
+    model::{EnvKey, property, shell_arguments},
+    work::{Work, bytes, over},
 };
+
+/// How much more is read of a child than its template may write, in bytes: why it could not render, after a zero.
+const REASON_LIMIT: u64 = 1 << 16;
 
 /// Renders a template of a buildpack, by its name: `python/Dockerfile.tera`. It can include any other.
 ///
 /// # Errors
-/// [`Error::Source`] if the template is malformed.
-pub(super) fn render(buildpacks: &Buildpacks, name: &str, context: &impl Serialize) -> Result<String> {
+/// [`Error::Source`] if the template is malformed, or does more than it may.
+pub(super) fn render(
+    buildpacks: &Buildpacks,
+    scope: &Scope<'_>,
+    name: &str,
+    context: &impl Serialize,
+) -> Result<String> {
+    if is_hostile(scope) {
+        let of_all = buildpacks.list.iter().map(|buildpack| (buildpack.name.as_str(), &buildpack.templates));
+        let all = of_all.chain([(SHARED, &*buildpacks.shared)]).flat_map(|(folder, templates)| {
+            templates.iter().map(move |(file, text)| (format!("{folder}/{file}"), text.clone()))
+        });
+        return in_child(scope.tree.work(), name, all.collect(), context);
+    }
     let context = Context::from_serialize(context).map_err(Error::bug)?;
     buildpacks.tera.render(name, &context).map_err(|error| malformed(name, &error))
+}
+
+/// Whether the templates are a stranger's. In unit tests and fuzz targets there is no program to start.
+fn is_hostile(scope: &Scope<'_>) -> bool {
+    scope.manifest.is_own && !cfg!(any(test, fuzzing))
+}
+
+/// What a child is given to render.
+#[derive(Serialize, Deserialize)]
+struct Request {
+    name: String,
+    templates: BTreeMap<String, String>,
+    context: serde_json::Value,
+}
+
+/// Renders a template in a child of its own. Tera bounds neither how often loops within each other run, nor what is kept
+/// in variables, and a thread that runs one cannot be ended; the kernel ends a child.
+fn in_child(work: &Work, name: &str, templates: BTreeMap<String, String>, context: &impl Serialize) -> Result<String> {
+    work.check()?;
+    let limits = work.limits();
+    let context = serde_json::to_value(context).map_err(Error::bug)?;
+    let request = serde_json::to_vec(&Request { name: name.to_owned(), templates, context }).map_err(Error::bug)?;
+    let mut command = exec::command(exec::own_binary()?);
+    command.arg("render").current_dir("/");
+    let bounds = Bounds { time: Some(limits.rendering), memory: Some(limits.rendering_memory), file: Some(0) };
+    let mut child = Conversation::start(command, bounds, work)?;
+    // Where it has ended already, its end says why.
+    drop(child.say(&request));
+    child.finish();
+    let mut text = Vec::new();
+    let most = limits.output + REASON_LIMIT;
+    child.output().take(most).read_to_end(&mut text).map_err(Error::io("read what a template wrote"))?;
+    let reason_from = text.iter().position(|byte| *byte == 0);
+    if reason_from.unwrap_or(text.len()) as u64 > limits.output {
+        let what = format!("the template {name} writes too much");
+        return Err(over(what, bytes(limits.output), &property::TEMPLATE_MAX_OUTPUT));
+    }
+    let status = child.wait()?;
+    if let Some(start) = reason_from {
+        return Err(malformed(name, &String::from_utf8_lossy(&text[start + 1..])));
+    }
+    if status.success() {
+        return String::from_utf8(text).map_err(Error::bug);
+    }
+    work.check()?;
+    match status.signal().map(Signal::try_from) {
+        Some(Ok(Signal::SIGXCPU | Signal::SIGKILL)) => Err(over(
+            format!("rendering the template {name} takes too long"),
+            format!("{} seconds of processor time", limits.rendering),
+            &property::TEMPLATE_MAX_TIME,
+        )),
+        Some(_) => Err(over(
+            format!("rendering the template {name} takes too much memory"),
+            bytes(limits.rendering_memory),
+            &property::TEMPLATE_MAX_MEMORY,
+        )),
+        None => Err(malformed(name, &"it cannot be rendered")),
+    }
+}
+
+/// What the child does: reads what to render, and writes what comes of it.
+///
+/// # Errors
+/// [`Error::Bug`] if it was asked for what is none; [`Error::Host`]. A template that cannot be rendered is none: why
+/// follows what it wrote, after a zero.
+pub fn serve(input: impl Read, mut output: impl Write) -> Result<()> {
+    let Request { name, templates, context } = serde_json::from_reader(input).map_err(Error::bug)?;
+    let context = Context::from_serialize(&context).map_err(Error::bug)?;
+    let rendered = parse(templates.iter().map(|(name, text)| (name.clone(), text.as_str())))
+        .and_then(|tera| tera.render_to(&name, &context, &mut output).map_err(|error| error.to_string()));
+    let written = match rendered {
+        Ok(()) => output.flush(),
+        Err(reason) => write!(output, "\0{reason}").and_then(|()| output.flush()),
+    };
+    // A parent that stopped reading has enough.
+    drop(written);
+    Ok(())
 }
 
 /// Reads all templates, by their names.
@@ -35,13 +134,21 @@ pub(super) fn parse<'a>(templates: impl Iterator<Item = (String, &'a str)>) -> R
 /// Renders a short template that is a value of a `buildpack.toml`.
 ///
 /// # Errors
-/// [`Error::Source`] if it is malformed.
-pub(super) fn one_off(place: &str, template: &str, context: &impl Serialize) -> Result<String> {
+/// [`Error::Source`] if it is malformed, or does more than it may.
+pub(super) fn one_off(scope: &Scope<'_>, place: &str, template: &str, context: &impl Serialize) -> Result<String> {
+    if is_hostile(scope) {
+        let templates = BTreeMap::from([(place.to_owned(), template.to_owned())]);
+        return in_child(scope.tree.work(), place, templates, context);
+    }
+    one(place, template, context)
+}
+
+fn one(place: &str, template: &str, context: &impl Serialize) -> Result<String> {
     let context = Context::from_serialize(context).map_err(Error::bug)?;
     Tera::one_off(template, &context, false).map_err(|error| malformed(place, &error))
 }
 
-fn malformed(place: &str, error: &tera::Error) -> Error {
+fn malformed(place: &str, error: &impl std::fmt::Display) -> Error {
     wrong_folder(format!("the template {place} is malformed: {error}"))
 }
 
@@ -193,7 +300,7 @@ mod tests {
     #[test]
     fn a_value_is_not_read_as_a_template() -> Result<()> {
         let context = serde_json::json!({ "value": quoted("{{ 7 * 7 }}") });
-        assert_eq!(one_off("x", "RUN [{{ value }}]", &context)?, r#"RUN ["{{ 7 * 7 }}"]"#);
+        assert_eq!(one("x", "RUN [{{ value }}]", &context)?, r#"RUN ["{{ 7 * 7 }}"]"#);
         Ok(())
     }
 }

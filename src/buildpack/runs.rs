@@ -235,7 +235,7 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, content).unwrap();
         }
-        let tree = Tree::directory(directory.path()).unwrap();
+        let tree = Tree::usual(directory.path()).unwrap();
         (directory, tree)
     }
 

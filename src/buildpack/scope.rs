@@ -452,7 +452,7 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "").unwrap();
         }
-        let tree = Tree::directory(directory.path()).unwrap();
+        let tree = Tree::usual(directory.path()).unwrap();
         let entries = tree.files();
         let files = Files::new(entries.iter().collect());
         for text in [

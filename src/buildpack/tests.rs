@@ -43,7 +43,7 @@ fn try_plan_with(buildpacks: &Buildpacks, files: &[(&str, &str)]) -> Result<Buil
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();
     }
-    plan(&Tree::directory(directory.path())?, buildpacks)
+    plan(&Tree::usual(directory.path())?, buildpacks)
 }
 
 /// The content of a file beside those of the source.
@@ -269,7 +269,7 @@ fn all(files: &[(&str, &str)]) -> String {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();
     }
-    let tree = Tree::directory(directory.path()).unwrap();
+    let tree = Tree::usual(directory.path()).unwrap();
     match plan_all(&tree, buildpacks()) {
         Ok(apps) => {
             let names = apps.iter().map(|app| format!("{:?} {:?}", app.directory, app.name.as_deref().unwrap_or("")));
@@ -578,7 +578,7 @@ fn the_first_that_is_detected_is_the_one_that_builds() {
     for (path, content) in [PACKAGE, ("app.rb", ""), ("Procfile", "web: cd . && exec ruby app.rb\n")] {
         fs::write(directory.path().join(path), content).unwrap();
     }
-    let tree = Tree::directory(directory.path()).unwrap();
+    let tree = Tree::usual(directory.path()).unwrap();
     let detected = buildpacks().detect(&tree).unwrap();
     assert_eq!(detected[0].name, "ruby");
     assert_eq!(detected[0].reason.as_deref(), Some("`ruby app.rb` in Procfile, line 1"));

@@ -55,8 +55,8 @@ impl Command {
     pub(super) async fn run(self, context: &Context<'_>, ui: Ui, force: bool) -> Result<()> {
         match self {
             Command::Create(it) => it.run(context, ui).await,
-            Command::List(List {}) => list(context, ui),
-            Command::Info(it) => ui.show(&apps::info(context, &it.app.app)?),
+            Command::List(List {}) => list(context, ui).await,
+            Command::Info(it) => ui.show(&apps::info(context, &it.app.app).await?),
             Command::Exists(it) => apps::exists(context, &it.name),
             Command::Set(it) => it.setter.run(context, ui, Noun::Apps, None).await,
             Command::Report(it) => it.reporter.run(context, ui, Noun::Apps),
@@ -89,8 +89,8 @@ impl Create {
 #[derive(Debug, Args)]
 pub(super) struct List {}
 
-fn list(context: &Context<'_>, ui: Ui) -> Result<()> {
-    let list = apps::list(context)?;
+async fn list(context: &Context<'_>, ui: Ui) -> Result<()> {
+    let list = apps::list(context).await?;
     if list.0.is_empty() {
         ui.talk("there are no apps yet: `paas apps:create NAME` makes one");
     }
@@ -188,7 +188,7 @@ pub(super) struct Destroy {
 impl Destroy {
     async fn run(self, context: &Context<'_>, ui: Ui, force: bool) -> Result<()> {
         let app = self.app.app;
-        apps::info(context, &app)?;
+        apps::info(context, &app).await?;
         if !force {
             ui.talk(&format!("This removes {app} with its containers, images, repository, logs and config."));
             let typed = ui.ask("Type the app's name to continue:")?;

@@ -58,9 +58,9 @@ pub(super) struct Detect {
 }
 
 impl Detect {
-    /// Runs the command; `user_buildpacks` is the directory of the server's own buildpacks, which a laptop does not have.
-    pub(super) fn run(self, ui: Ui, user_buildpacks: &std::path::Path) -> Result<()> {
+    /// Runs the command. The settings say where the server's own buildpacks are, which a laptop does not have.
+    pub(super) fn run(self, ui: Ui, settings: &crate::settings::Settings) -> Result<()> {
         let directory = self.dir.unwrap_or_else(|| PathBuf::from("."));
-        ui.show(&buildpacks::detect(&directory, user_buildpacks)?)
+        ui.show(&buildpacks::detect(&directory, settings)?)
     }
 }

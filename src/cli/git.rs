@@ -10,6 +10,7 @@ use crate::{
     ops::{self, access::check},
     settings::{ACTOR_VARIABLE, ADDRESS_VARIABLE},
     ui::{self, Ui},
+    work::guard,
 };
 
 /// What a service needs for an app that exists.
@@ -60,6 +61,8 @@ pub(super) async fn serve(context: &Context<'_>, service: Service, path: &str) -
     crate::git::create_repository(&instance.settings.paths, &app)?;
     let mut command = exec::command("git");
     if service == Service::Receive {
+        // Git takes in what a stranger sends, and its hooks inherit this.
+        guard(instance.number(&property::DEPLOY_MEMORY_MB, None)?.saturating_mul(1_000_000));
         // Git refuses a shallow push before any hook, in three words; our hook refuses it with what to do.
         command.args(["-c", "receive.shallowUpdate=true"]);
         for tag in ops::push::tags_for_branches(instance, &app)? {

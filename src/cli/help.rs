@@ -267,7 +267,7 @@ mod tests {
             let lines = page.lines().filter(|line| line.trim_start().split(' ').next() == Some(&name)).count();
             assert_eq!(lines, 1, "{name} in\n{page}");
         }
-        for hidden in ["hook", "resolver", "build-caps"] {
+        for hidden in ["hook", "resolver", "build-caps", "firewall"] {
             assert!(!page.contains(&format!("  {hidden} ")), "{hidden}");
         }
         for group in groups() {
@@ -303,7 +303,10 @@ mod tests {
         }
         for hidden in ["hook", "resolver", "resolve", "build-cap"] {
             let meant = suggestions(hidden);
-            assert!(!meant.iter().any(|name| ["hook", "resolver", "build-caps"].contains(&name.as_str())), "{meant:?}");
+            assert!(
+                !meant.iter().any(|name| ["hook", "resolver", "build-caps", "firewall"].contains(&name.as_str())),
+                "{meant:?}"
+            );
         }
     }
 }

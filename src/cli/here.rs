@@ -29,8 +29,8 @@ impl Command {
 
     pub(super) fn run(self, config: Option<PathBuf>, ui: Ui) -> Result<()> {
         match self {
-            Command::Plan(it) => it.run(ui, &Settings::load(config)?.paths.buildpacks()),
-            Command::Detect(it) => it.run(ui, &Settings::load(config)?.paths.buildpacks()),
+            Command::Plan(it) => it.run(ui, &Settings::load(config)?),
+            Command::Detect(it) => it.run(ui, &Settings::load(config)?),
             Command::Serve(it) => it.run(Settings::load(config)?),
             Command::Completions(it) => it.run(ui),
         }

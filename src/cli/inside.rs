@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::{build_caps::BuildCaps, resolver::Resolver};
+use super::{build_caps::BuildCaps, firewall::Firewall, render::Render, resolver::Resolver};
 use crate::{Result, model::Access, settings::Settings, ui::Ui};
 
 /// Run by programs of ours
@@ -14,12 +14,16 @@ pub(super) enum Command {
     Resolver(Resolver),
     #[command(name = "build-caps", hide = true)]
     BuildCaps(BuildCaps),
+    #[command(name = "render", hide = true)]
+    Render(Render),
+    #[command(name = "firewall", hide = true)]
+    Firewall(Firewall),
 }
 
 impl Command {
     pub(super) fn access(&self) -> Access<'_> {
         match self {
-            Command::Resolver(_) | Command::BuildCaps(_) => Access::Inside,
+            Command::Resolver(_) | Command::BuildCaps(_) | Command::Firewall(_) | Command::Render(_) => Access::Inside,
         }
     }
 
@@ -27,6 +31,8 @@ impl Command {
         match self {
             Command::Resolver(it) => it.run(&Settings::load(config)?),
             Command::BuildCaps(it) => it.run(ui),
+            Command::Render(it) => it.run(),
+            Command::Firewall(it) => it.run(ui),
         }
     }
 }

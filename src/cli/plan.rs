@@ -1,6 +1,6 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::{Result, ops::buildpacks, ui::Ui};
+use crate::{Result, ops::buildpacks, settings::Settings, ui::Ui};
 
 /// Show how a directory would be built and run
 ///
@@ -24,13 +24,13 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Runs the command; `user_buildpacks` is the directory of the server's own buildpacks, which a laptop does not have.
-    pub(super) fn run(self, ui: Ui, user_buildpacks: &Path) -> Result<()> {
+    /// Runs the command. The settings say where the server's own buildpacks are, which a laptop does not have.
+    pub(super) fn run(self, ui: Ui, settings: &Settings) -> Result<()> {
         let directory = self.dir.unwrap_or_else(|| PathBuf::from("."));
         if self.all {
-            return ui.show(&buildpacks::plan_all(&directory, user_buildpacks)?);
+            return ui.show(&buildpacks::plan_all(&directory, settings)?);
         }
-        let plan = buildpacks::plan(&directory, user_buildpacks)?;
+        let plan = buildpacks::plan(&directory, settings)?;
         if self.dockerfile { ui.line(&plan.dockerfile) } else { ui.show(&plan) }
     }
 }

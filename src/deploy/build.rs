@@ -1,14 +1,15 @@
 //! The build: what kind of project it is, and its image.
 
-use std::{collections::VecDeque, io::Write};
+use std::{
+    collections::VecDeque,
+    io::Write,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::{
-    deployment::{ActiveDeploy, image_tag},
-    source::Source,
-};
+use super::{deployment::ActiveDeploy, source::Source};
 use crate::{
     Error, Result,
     buildpack::{self, BuildPlan, Buildpacks},
@@ -16,7 +17,7 @@ use crate::{
     engine::{BuildEvent, BuildSpec, Capped, ImageFacts},
     error::{DeployError, LikelyCause, SourceError},
     lock::{self, Holder, Lock},
-    model::{self, CommitId, DeployState, EnvKey, ImageId, Override, Scope, property},
+    model::{self, AppName, CommitId, DeployState, EnvKey, ImageId, Override, Scope, property},
     tree::{Added, DockerIgnore, Tree},
 };
 
@@ -46,18 +47,36 @@ pub(super) struct Built {
     pub plan: BuildPlan,
 }
 
-/// Finds out what kind of project it is. The files that configure the build are read here, and only here.
+/// Finds out what kind of project it is. The files that configure the build are read here, and only here; on a thread of
+/// their own, because they are a stranger's.
 ///
 /// `commit`: what is built, which the build can read in its variables.
-pub(super) fn plan(deploy: &ActiveDeploy<'_>, source: Source, commit: CommitId) -> Result<Planned> {
+pub(super) async fn plan(deploy: &ActiveDeploy<'_>, source: Source, commit: CommitId) -> Result<Planned> {
     let user_buildpacks = deploy.instance.settings.paths.buildpacks();
-    let buildpacks = Buildpacks::load(Some(&user_buildpacks))?;
     let rows = deploy.instance.read(|tables| tables.properties(Some(deploy.app.id)))?;
     let set: Vec<Override> = rows.into_iter().map(|row| row.set).collect();
     let commit = model::rev_variables(&set, Some(commit))?;
-    let procfile = procfile(deploy, &source.tree, &set)?;
     let names: Vec<EnvKey> = commit.iter().map(|(key, _)| key.clone()).collect();
-    let plan = buildpack::plan_with_procfile(&source.tree, &buildpacks, &procfile)?.with_arguments(&names);
+    let tree = source.tree;
+    let work = tree.work().clone();
+    let app = deploy.app.name.clone();
+    let planned = work.aside(move || {
+        let buildpacks = Buildpacks::load(Some(&user_buildpacks))?;
+        let procfile = procfile(&app, &tree, &set)?;
+        let plan = buildpack::plan_with_procfile(&tree, &buildpacks, &procfile);
+        // What could not be read counts as missing in places.
+        tree.work().check()?;
+        Ok((tree, buildpacks, plan?.with_arguments(&names)))
+    });
+    let (tree, buildpacks, plan) = planned.await?;
+    let types = u64::try_from(plan.processes.len()).unwrap_or(u64::MAX);
+    let most = deploy.instance.number(&property::MAX_PROCESS_TYPES, None)?;
+    if types > most {
+        return Err(Error::Source(SourceError::Unbuildable {
+            message: format!("the source has {types} process types, and an app may have {most}"),
+            hint: "remove some, or have an administrator raise the setting max_process_types".to_owned(),
+        }));
+    }
     let mut lines = plan.describe().into_iter();
     if let Some(first) = lines.next() {
         deploy.log.step(&first);
@@ -69,14 +88,14 @@ pub(super) fn plan(deploy: &ActiveDeploy<'_>, source: Source, commit: CommitId) 
         deploy.log.warn(warning);
     }
     let tree = match &plan.context {
-        Some(directory) => source.tree.below(directory),
-        None => source.tree,
+        Some(directory) => tree.below(directory),
+        None => tree,
     };
     Ok(Planned { tree, plan, buildpacks, commit })
 }
 
 /// The path of the Procfile. One that is set for the app must be there; one that is set for all apps may not be for each.
-fn procfile(deploy: &ActiveDeploy<'_>, tree: &Tree, set: &[Override]) -> Result<String> {
+fn procfile(app: &AppName, tree: &Tree, set: &[Override]) -> Result<String> {
     let Some(row) = property::nearest(set, &property::PROCFILE_PATH, None) else {
         return Ok(property::PROCFILE_PATH.default.words().to_owned());
     };
@@ -86,10 +105,7 @@ fn procfile(deploy: &ActiveDeploy<'_>, tree: &Tree, set: &[Override]) -> Result<
     if row.scope == Scope::App && !is_there {
         return Err(Error::Source(SourceError::Unbuildable {
             message: format!("there is no file {path} in the repository, which procfile-path names"),
-            hint: format!(
-                "commit it, or `paas ps:set {} procfile-path` reads the file Procfile again",
-                deploy.app.name
-            ),
+            hint: format!("commit it, or `paas ps:set {app} procfile-path` reads the file Procfile again"),
         }));
     }
     Ok(path.to_owned())
@@ -103,13 +119,15 @@ pub(super) async fn image(deploy: &ActiveDeploy<'_>, planned: Planned) -> Result
     let begun = clock::instant();
     let Planned { tree, plan, buildpacks, commit } = planned;
     let spec = BuildSpec {
-        tag: image_tag(&deploy.instance.id, deploy.app.name.as_str(), deploy.id),
+        tag: deploy.image_tag.clone(),
         labels: deploy.image_labels(),
         dockerfile: plan.dockerfile_path.clone(),
         session: format!("paas-{}-{}", deploy.instance.id, deploy.id),
         arguments: commit,
     };
-    let context = context(tree, plan.extra_files.clone(), plan.ignore.clone());
+    // The thread that writes the context ends with the build.
+    let _ends = tree.work().until_dropped();
+    let (context, fault) = context(tree, plan.extra_files.clone(), plan.ignore.clone());
     let mut output = VecDeque::new();
     let built = deploy.engine.build(&spec, context, |event| match event {
         BuildEvent::Step { name, cached: true } => deploy.log.detail(&format!("{name} (cached)")),
@@ -124,6 +142,11 @@ pub(super) async fn image(deploy: &ActiveDeploy<'_>, planned: Planned) -> Result
     });
     // What caps the build lives until both are done.
     let (built, _capped) = tokio::join!(built, cap(deploy));
+    // The engine only sees that the context ends too soon.
+    let built = match fault.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        Some(fault) if built.is_err() => Err(fault),
+        _ => built,
+    };
     let image = match built {
         Err(Error::Deploy(DeployError::Build { message, is_killed, .. })) => {
             output.push_back(message.clone());
@@ -182,9 +205,15 @@ async fn cap(deploy: &ActiveDeploy<'_>) -> Option<Capped> {
     })
 }
 
+/// Why a context could not be written.
+type Fault = Arc<Mutex<Option<Error>>>;
+
 /// The context as a stream: a thread writes the tar archive from git's objects, as fast as the engine takes it.
-fn context(tree: Tree, extra: Vec<(String, Added)>, ignore: DockerIgnore) -> crate::engine::Context {
+/// Beside it, why it could not be written.
+fn context(tree: Tree, extra: Vec<(String, Added)>, ignore: DockerIgnore) -> (crate::engine::Context, Fault) {
     let (sender, receiver) = mpsc::channel(CHUNKS_WAITING);
+    let fault = Fault::default();
+    let told = Arc::clone(&fault);
     let thread = std::thread::Builder::new().name("context".to_owned()).spawn({
         let sender = sender.clone();
         move || {
@@ -193,17 +222,22 @@ fn context(tree: Tree, extra: Vec<(String, Added)>, ignore: DockerIgnore) -> cra
                 .write_tar(&mut writer, &extra, &ignore)
                 .and_then(|()| writer.flush().map_err(Error::io("send the build context")));
             if let Err(error) = written {
-                // Where the engine went away first, nobody is there to be told.
-                drop(sender.blocking_send(Err(std::io::Error::other(error.one_line()))));
+                let text = error.one_line();
+                // Where the engine went away first, that is what is wrong.
+                if !sender.is_closed() {
+                    *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                }
+                drop(sender.blocking_send(Err(std::io::Error::other(text))));
             }
         }
     });
     if let Err(error) = thread {
         drop(sender.try_send(Err(error)));
     }
-    Box::pin(futures_util::stream::unfold(receiver, |mut receiver| async {
+    let pieces = futures_util::stream::unfold(receiver, |mut receiver| async {
         receiver.recv().await.map(|piece| (piece, receiver))
-    }))
+    });
+    (Box::pin(pieces), fault)
 }
 
 struct Pieces {

@@ -70,6 +70,7 @@ pub(super) fn spec(instance: &Instance, container: &Container, program: &Program
         restart: *restart,
         memory_mib: run.memory_mib,
         cpu_millis: run.cpu_millis,
+        containment: run.containment.clone(),
     })
 }
 

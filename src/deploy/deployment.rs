@@ -12,13 +12,16 @@ use crate::{
     error::DeployError,
     instance::Instance,
     lock::Lock,
-    model::{App, Caller, DeployId, DeployState, Scheduler},
-    settings,
+    model::{App, AppName, Caller, DeployId, DeployState, Scheduler},
+    secrets, settings,
     ui::DeployLog,
 };
 
 /// How often a running deployment looks whether it was cancelled.
 const CANCEL_POLL_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How many hexadecimal digits of an image's name are by chance.
+const CHANCE: usize = 32;
 
 /// A deployment that is running, and all its steps need. It holds the app's lock, and the claim on its own number.
 pub(super) struct ActiveDeploy<'a> {
@@ -30,6 +33,9 @@ pub(super) struct ActiveDeploy<'a> {
     pub id: DeployId,
     pub log: &'a DeployLog,
     pub started: Instant,
+    /// The tag of the image that it makes. No build can name it that was not told it, so that none gets at another app's
+    /// files with `FROM`.
+    pub image_tag: String,
     state: Mutex<DeployState>,
     _locks: (Lock, Lock),
 }
@@ -43,7 +49,8 @@ impl<'a> ActiveDeploy<'a> {
         id: DeployId,
         log: &'a DeployLog,
         locks: (Lock, Lock),
-    ) -> Self {
+    ) -> Result<Self> {
+        let image_tag = image_tag(&context.instance.id, &app.name, id)?;
         let deploy = ActiveDeploy {
             instance: context.instance,
             caller: context.caller,
@@ -53,11 +60,12 @@ impl<'a> ActiveDeploy<'a> {
             id,
             log,
             started: clock::instant(),
+            image_tag,
             state: Mutex::new(DeployState::Queued),
             _locks: locks,
         };
         deploy.entered(DeployState::Queued);
-        deploy
+        Ok(deploy)
     }
 
     /// Moves on to the next state.
@@ -80,20 +88,7 @@ impl<'a> ActiveDeploy<'a> {
 
     /// Does work that can be undone, until it is done, or somebody cancels the deployment or interrupts this process.
     pub async fn unless_stopped<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let stopped = async {
-            loop {
-                tokio::time::sleep(CANCEL_POLL_INTERVAL).await;
-                // A database that cannot be read now will be read the next time.
-                if let Ok(Some(stopped)) = self.instance.read(|tables| tables.stopped_by(self.id)) {
-                    return stopped;
-                }
-            }
-        };
-        tokio::select! {
-            result = work => result,
-            stop = stopped => Err(stop.into()),
-            _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
-        }
+        unless_stopped(self.instance, self.id, work).await
     }
 
     /// The labels of the image that this deployment builds.
@@ -108,9 +103,33 @@ impl<'a> ActiveDeploy<'a> {
     }
 }
 
-/// The tag of the image that a deployment builds.
-pub(super) fn image_tag(instance: &str, app: &str, deployment: DeployId) -> String {
-    format!("paas-{instance}/{app}:{deployment}")
+/// Does work of a deployment that can be undone, until it is done, or somebody cancels the deployment, another one
+/// supersedes it, or this process is interrupted.
+pub(super) async fn unless_stopped<T>(
+    instance: &Instance,
+    id: DeployId,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let stopped = async {
+        loop {
+            tokio::time::sleep(CANCEL_POLL_INTERVAL).await;
+            // A database that cannot be read now will be read the next time.
+            if let Ok(Some(stopped)) = instance.read(|tables| tables.stopped_by(id)) {
+                return stopped;
+            }
+        }
+    };
+    tokio::select! {
+        result = work => result,
+        stop = stopped => Err(stop.into()),
+        _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
+    }
+}
+
+/// A tag for the image that a deployment builds, of which 128 bits are by chance.
+fn image_tag(instance: &str, app: &AppName, deployment: DeployId) -> Result<String> {
+    let made_up = secrets::made_up()?;
+    Ok(format!("paas-{instance}/{app}/{}:{deployment}", &made_up[..CHANCE]))
 }
 
 /// The state in which an error ends a deployment.

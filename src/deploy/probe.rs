@@ -9,7 +9,10 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{Request, header};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use crate::{
     engine::{Engine, Status},
@@ -20,6 +23,13 @@ use crate::{
 
 /// How much of an answer is searched for a text, in bytes.
 const BODY: usize = property::CHECKED_BODY;
+
+/// How the reason of a check begins that was not answered.
+const NO_ANSWER: &str = "no answer";
+/// How much of the answer to a question is read of which only the first byte counts, in bytes.
+const READ: usize = 64 << 10;
+/// How long it is read.
+const REST: Duration = Duration::from_millis(300);
 
 /// What is checked.
 #[derive(Clone, Debug)]
@@ -79,8 +89,63 @@ pub async fn probe(engine: &Engine, target: &Target, check: &Check) -> Result<St
             },
         }
     };
-    let late = || Err(format!("no answer within {} s", check.try_timeout_seconds));
+    let late = || Err(format!("{NO_ANSWER} within {} s", check.try_timeout_seconds));
     tokio::time::timeout(timeout, tried).await.unwrap_or_else(|_| late())
+}
+
+/// Whether a check failed because there was no answer in time, as one of a server that is busy or frozen does.
+pub fn is_silence(reason: &str) -> bool {
+    reason.starts_with(NO_ANSWER)
+}
+
+/// What became of a question to a container that serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// There was a byte of an answer, or the container ended the connection: it does something.
+    Answers,
+    /// Nothing came in time. The kernel takes connections for a process that does nothing.
+    Silent,
+    /// There is no connection to be had, and why.
+    Refused(String),
+}
+
+/// Asks a web process for a path over HTTP, and waits for the first byte of whatever it answers.
+pub async fn life(target: &Target, path: &str, headers: &[(String, String)], patience: Duration) -> Life {
+    let mut question = format!("GET {path} HTTP/1.1\r\nUser-Agent: paas-check\r\nConnection: close\r\n");
+    question.push_str(if target.https { "X-Forwarded-Proto: https\r\n" } else { "X-Forwarded-Proto: http\r\n" });
+    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+        question.push_str(&format!("Host: {}\r\n", target.host));
+    }
+    for (name, value) in headers {
+        question.push_str(&format!("{name}: {value}\r\n"));
+    }
+    question.push_str("\r\n");
+    let mut answer = [0; 4096];
+    let asked = async {
+        let mut stream = connect(target.address, target.port).await?;
+        // One that ends the connection does something, whatever it thinks of the question.
+        let goes_on = stream.write_all(question.as_bytes()).await.is_ok()
+            && stream.read(&mut answer).await.is_ok_and(|read| read > 0);
+        Ok(goes_on.then_some(stream))
+    };
+    match tokio::time::timeout(patience, asked).await {
+        Err(_) => return Life::Silent,
+        Ok(Err(reason)) => return Life::Refused(reason),
+        Ok(Ok(None)) => {}
+        Ok(Ok(Some(mut stream))) => {
+            // Read on, because some servers complain of a client that is gone in the middle of an answer.
+            let rest = async {
+                let mut left = READ;
+                while left > 0
+                    && let Ok(read @ 1..) = stream.read(&mut answer).await
+                {
+                    left = left.saturating_sub(read);
+                }
+            };
+            drop(tokio::time::timeout(REST, rest).await);
+        }
+    }
+    Life::Answers
 }
 
 /// Connects to a port of a container.
@@ -156,8 +221,64 @@ impl Drop for AbortOnDrop {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpListener;
+
     use super::*;
     use crate::model::property::CHECK_PATH;
+
+    /// Asks something that does `what` with each connection.
+    async fn asked<F: Future<Output = ()> + Send + 'static>(what: impl Fn(TcpStream) -> F + Send + 'static) -> Life {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let serving = AbortOnDrop(tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                what(stream).await;
+            }
+            Ok(())
+        }));
+        let life = life(&target(port), "/", &[], Duration::from_millis(300)).await;
+        drop(serving);
+        life
+    }
+
+    fn target(port: u16) -> Target {
+        Target { name: String::new(), address: Ipv4Addr::LOCALHOST, port, host: "a.localhost".to_owned(), https: false }
+    }
+
+    async fn says(mut stream: TcpStream, text: &str) {
+        let mut question = [0; 1024];
+        let _ = stream.read(&mut question).await;
+        let _ = stream.write_all(text.as_bytes()).await;
+    }
+
+    #[tokio::test]
+    async fn whatever_comes_is_a_sign_of_life_and_nothing_is_none() {
+        assert_eq!(asked(|stream| says(stream, "HTTP/1.1 500 Internal Server Error\r\n\r\n")).await, Life::Answers);
+        assert_eq!(asked(|stream| says(stream, "SSH-2.0-x\r\n")).await, Life::Answers);
+        assert_eq!(asked(|stream| says(stream, "")).await, Life::Answers, "it ends the connection");
+        assert_eq!(asked(|stream| async { drop(stream) }).await, Life::Answers, "it ends it at once");
+        // It is accepted, and nothing more.
+        assert_eq!(
+            asked(|stream| async {
+                tokio::time::sleep(Duration::from_secs(5)).await;
+                drop(stream);
+            })
+            .await,
+            Life::Silent
+        );
+        // It is not even accepted: the kernel takes connections for it.
+        let frozen = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = frozen.local_addr().unwrap().port();
+        assert_eq!(life(&target(port), "/", &[], Duration::from_millis(200)).await, Life::Silent);
+        drop(frozen);
+        assert!(matches!(life(&target(port), "/", &[], Duration::from_millis(200)).await, Life::Refused(_)));
+    }
+
+    #[test]
+    fn only_a_check_that_was_not_answered_is_silence() {
+        assert!(is_silence("no answer within 5 s"));
+        assert!(!is_silence("GET / answered 500") && !is_silence("port 5000 refuses connections"));
+    }
 
     #[test]
     fn every_path_that_is_taken_can_be_asked_for() {

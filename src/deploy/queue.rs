@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    deployment::{ActiveDeploy, end_of},
+    deployment::{ActiveDeploy, end_of, unless_stopped},
     preflight, recover,
 };
 use crate::{
@@ -71,10 +71,7 @@ pub(super) async fn begin<'a>(
         if let Some(commit) = request.new.commit {
             git::pin(&paths.repository(&app.name), id, commit)?;
         }
-        let lock = tokio::select! {
-            lock = wait_for_turn(context, &app, id, request, log) => lock?,
-            _ = tokio::signal::ctrl_c() => return Err(Error::Interrupted),
-        };
+        let lock = wait_for_turn(context, &app, id, request, log).await?;
         let engine = Engine::connect(&instance.settings).await?;
         preflight::check_machine(instance, &engine).await?;
         proxy::ready(instance).await?;
@@ -86,8 +83,8 @@ pub(super) async fn begin<'a>(
         log.hide(instance.config(app.id)?.values().map(String::as_str));
         Ok((engine, app, lock))
     };
-    match turn.await {
-        Ok((engine, app, lock)) => Ok(ActiveDeploy::new(context, engine, app, id, log, (lock, claim))),
+    match unless_stopped(instance, id, turn).await {
+        Ok((engine, app, lock)) => ActiveDeploy::new(context, engine, app, id, log, (lock, claim)),
         Err(error) => {
             log.error(&error);
             recover::abandon(instance, id, end_of(&error), &error.one_line());

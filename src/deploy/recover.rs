@@ -3,7 +3,6 @@
 
 use tracing::warn;
 
-use super::deployment::image_tag;
 use crate::{
     Result,
     engine::Engine,
@@ -137,7 +136,10 @@ async fn remove_made(instance: &Instance, engine: &Engine, id: DeployId, app: &A
         proxy::sync(instance).await?;
     }
     // A build that died with its process may have left its image without a release.
-    engine.remove_image(&image_tag(&instance.id, app.name.as_str(), id)).await.map(drop)
+    for image in engine.images(&instance.id).await?.iter().filter(|image| image.deployment == Some(id)) {
+        engine.remove_image_of(image).await?;
+    }
+    Ok(())
 }
 
 /// Does what follows the commit of a switch, again.

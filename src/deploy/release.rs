@@ -11,7 +11,7 @@ use crate::{
     error::{DeployError, Thing},
     model::{
         self, CheckMode, CommitId, ConfigMap, DeployState, Edit, EnvKey, ImageCheck, ImageId, Override, Probe,
-        ProcessSpec, ProcessType, PropertyChange, Release, ReleaseStatus, ReleaseVersion, Scope, property,
+        ProcessSpec, ProcessType, PropertyChange, Release, ReleaseStatus, ReleaseVersion, Right, Scope, property,
     },
     store::NewRelease,
 };
@@ -106,8 +106,15 @@ pub(super) fn cut_copy(deploy: &ActiveDeploy<'_>, target: &Release) -> Result<Pr
     let config = instance.secrets.unseal_config(&sealed)?;
     let (config_now, overrides_now) = pending_config(deploy)?;
     let is_own = |entry: &&Override| matches!(entry.scope, Scope::App | Scope::Process(_));
-    let for_all = overrides_now.iter().filter(|entry| !is_own(entry));
-    let overrides: Vec<Override> = for_all.chain(target.overrides.iter().filter(is_own)).cloned().collect();
+    // What only an administrator may set is no former release's to bring back.
+    let is_granted = |entry: &&Override| (entry.property.right)(&entry.value) == Right::Administer;
+    let stays = overrides_now.iter().filter(|entry| !is_own(entry) || is_granted(entry));
+    let mut overrides: Vec<Override> = stays.cloned().collect();
+    for entry in target.overrides.iter().filter(is_own).filter(|entry| !is_granted(entry)) {
+        if !overrides.iter().any(|other| other.scope == entry.scope && other.property == entry.property) {
+            overrides.push(entry.clone());
+        }
+    }
     let edits = model::edits_between(&config_now, &config);
     let changes = Changes {
         // What the release did not have yet, its source will give again when it does.

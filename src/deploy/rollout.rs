@@ -62,7 +62,7 @@ pub(super) async fn start(deploy: &ActiveDeploy<'_>, prepared: Prepared, reuse: 
     let instance = deploy.instance;
     deploy.scheduler.prepare(deploy).await?;
     let wanted = formation(deploy, &prepared)?;
-    let kept = kept(deploy, &prepared, reuse, &wanted)?;
+    let kept = kept(deploy, &prepared, reuse, &wanted).await?;
     let missing = |process: &ProcessType, position: u32| {
         !kept.iter().any(|kept| kept.container.process == *process && kept.container.position == position)
     };
@@ -246,6 +246,8 @@ fn formation(deploy: &ActiveDeploy<'_>, prepared: &Prepared) -> Result<Vec<(Proc
     let mut scaled = prepared.changes.formation.clone();
     scaled.extend(deploy.instance.read(|tables| tables.formation(deploy.app.id))?);
     let specs = prepared.release.processes.iter();
+    let all = specs.clone().map(|spec| u64::from(spec.count(&scaled))).sum();
+    model::check_containers(all, deploy.instance.number(&property::MAX_CONTAINERS, None)?)?;
     Ok(specs.flat_map(|spec| (1..=spec.count(&scaled)).map(move |position| (spec.clone(), position))).collect())
 }
 
@@ -273,8 +275,8 @@ fn unscaled(app: &AppName, types: &[&str]) -> Option<String> {
     Some(format!("{names} {verb} no container yet: `paas ps:scale {app} {command}` starts {object}"))
 }
 
-/// The live containers that go on serving.
-fn kept(
+/// The live containers that go on serving: those that are run as the release says, and are there.
+async fn kept(
     deploy: &ActiveDeploy<'_>,
     prepared: &Prepared,
     reuse: &Reuse,
@@ -319,7 +321,26 @@ fn kept(
             kept.push(Kept { container, spec: spec.clone(), check_changed });
         }
     }
+    if kept.is_empty() {
+        return Ok(kept);
+    }
+    let states = deploy.engine.states(&instance.id, Some(&deploy.app.name)).await?;
+    kept.retain(|Kept { container, .. }| {
+        let state = states.get(&container.name).map(String::as_str);
+        let stays = can_stay(container.ended, state);
+        if !stays {
+            let state = state.unwrap_or("gone");
+            deploy.log.warn(&format!("{} is {state} in Docker, so a new one takes its place", container.label()));
+        }
+        stays
+    });
     Ok(kept)
+}
+
+/// Whether a container goes on serving that is run as the release says. What Docker is starting again is there, and what
+/// ended and is meant to stay so needs no container.
+fn can_stay(ended: bool, state: Option<&str>) -> bool {
+    ended || matches!(state, Some("running" | "restarting"))
 }
 
 /// Stops the containers of process types of which two cannot run at once. If this deployment fails, they are started
@@ -356,6 +377,17 @@ async fn stop_for_recreate(deploy: &ActiveDeploy<'_>, release: &Release, kept: &
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_is_there_can_stay() {
+        for state in ["running", "restarting"] {
+            assert!(can_stay(false, Some(state)), "{state}");
+        }
+        for state in [None, Some("created"), Some("exited"), Some("paused"), Some("dead"), Some("removing")] {
+            assert!(!can_stay(false, state), "{state:?}");
+            assert!(can_stay(true, state), "{state:?}");
+        }
+    }
 
     #[test]
     fn types_that_nobody_asked_for_are_named_with_the_command_that_starts_them() -> Result<()> {

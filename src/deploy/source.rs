@@ -5,8 +5,9 @@ use crate::{
     Error, Result,
     error::PushError,
     git,
-    model::{CommitId, DeployState},
-    tree::{self, Tree},
+    model::{CommitId, DeployState, Override, property},
+    tree::Tree,
+    work::{Limits, Work},
 };
 
 /// The files to be built.
@@ -18,7 +19,7 @@ pub(super) struct Source {
 ///
 /// # Errors
 /// `PushError::WrongBranch`, `PushError::Refused`.
-pub(super) fn check_branch(deploy: &ActiveDeploy<'_>, push: &Push) -> Result<()> {
+pub(super) async fn check_branch(deploy: &ActiveDeploy<'_>, push: &Push, work: &Work) -> Result<()> {
     let app = &deploy.app;
     if let Some(deploy_branch) = &app.deploy_branch
         && *deploy_branch != push.branch
@@ -30,7 +31,10 @@ pub(super) fn check_branch(deploy: &ActiveDeploy<'_>, push: &Push) -> Result<()>
         }));
     }
     let repository = deploy.instance.settings.paths.repository(&app.name);
-    if let Some(now) = git::moved_away(&repository, &push.branch, push.old_commit, push.commit)? {
+    let Push { branch, commit, old_commit, .. } = push.clone();
+    // It may have to look through the whole history.
+    let moved = work.aside(move || git::moved_away(&repository, &branch, old_commit, commit)).await?;
+    if let Some(now) = moved {
         return Err(Error::Push(PushError::Refused {
             message: format!("{} moved to {} while this push waited", push.branch, now.short()),
             hint: format!("`git pull --rebase paas {}`, then push again", push.branch),
@@ -42,12 +46,24 @@ pub(super) fn check_branch(deploy: &ActiveDeploy<'_>, push: &Push) -> Result<()>
 /// Opens the commit's tree, straight from git's objects, with its submodules fetched.
 ///
 /// `from`: where the commit comes from, for the log.
-pub(super) async fn checkout(deploy: &ActiveDeploy<'_>, commit: CommitId, from: &str) -> Result<Source> {
+pub(super) async fn checkout(deploy: &ActiveDeploy<'_>, commit: CommitId, from: &str, work: &Work) -> Result<Source> {
     deploy.enter(DeployState::Fetching)?;
     let app = &deploy.app.name;
     deploy.log.step(&format!("Deploying {app} {from} ({}), deploy {}", commit.short(), deploy.id));
     let paths = &deploy.instance.settings.paths;
-    let repository = paths.repository(app);
-    let submodules = tree::fetch(&repository, commit, &paths.submodules(app)).await?;
-    Ok(Source { tree: Tree::commit(&repository, commit, &submodules)? })
+    let tree = Tree::commit(&paths.repository(app), commit, &paths.submodules(app), work).await?;
+    Ok(Source { tree })
+}
+
+/// What is done with what the repository holds, within the limits that the server has set.
+pub(super) fn work(deploy: &ActiveDeploy<'_>) -> Result<Work> {
+    let settings = &deploy.instance.settings;
+    let rows = deploy.instance.read(|tables| tables.properties(None))?;
+    let set: Vec<Override> = rows.into_iter().map(|row| row.set).collect();
+    let limits = Limits::read(|property| {
+        let given = settings.given(property.name).map(|given| given.value.as_str());
+        let set = property::nearest(&set, property, None).map(|row| row.value.as_str());
+        given.or(set).unwrap_or_else(|| property.default.words()).to_owned()
+    });
+    Ok(Work::new(limits?))
 }

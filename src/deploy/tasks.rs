@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 
 use super::{
     container::{self, Program},
-    deployment::{ActiveDeploy, image_tag},
+    deployment::ActiveDeploy,
     release::Prepared,
 };
 use crate::{
@@ -112,6 +112,10 @@ pub(super) async fn predeploy(deploy: &ActiveDeploy<'_>, mut prepared: Prepared,
     let mut spec = container::spec(instance, &row, &program(model::shell_arguments(IDLE)))?;
     // The image is to have the labels of a built one, which are these.
     spec.labels = deploy.image_labels();
+    // What it writes is what it is for.
+    if let Some(containment) = &mut spec.containment {
+        containment.read_only = false;
+    }
     let environment = std::mem::take(&mut spec.environment);
     let row = container::start(instance, engine, row, spec).await?;
     let mut said = String::new();
@@ -135,8 +139,7 @@ pub(super) async fn predeploy(deploy: &ActiveDeploy<'_>, mut prepared: Prepared,
         let failure = DeployError::Script { name: NAME.to_owned(), code };
         return Err(tasks.explained(&deploy.app.name, failure, NAME, &said).into());
     }
-    let tag = image_tag(&instance.id, deploy.app.name.as_str(), deploy.id);
-    let image = engine.commit(&row.name, &prepared.release.image, &tag).await?;
+    let image = engine.commit(&row.name, &prepared.release.image, &deploy.image_tag).await?;
     container::remove(engine, &row.name).await?;
     prepared.release = instance.write(|tables| {
         tables.remove_container(row.id)?;

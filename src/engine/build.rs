@@ -13,6 +13,7 @@ use futures_util::{Stream, StreamExt};
 use super::{
     Engine, Labels,
     fault::{self, failed},
+    spec::ROLE_LABEL,
 };
 use crate::{
     Error, Result,
@@ -69,10 +70,13 @@ impl Engine {
         context: Context,
         mut report: impl FnMut(BuildEvent),
     ) -> Result<ImageId> {
+        let mut labels = spec.labels.to_map();
+        // What a Dockerfile says of itself does not make the image a part of ours.
+        labels.entry(ROLE_LABEL.to_owned()).or_default();
         let options = BuildImageOptions {
             dockerfile: spec.dockerfile.clone(),
             t: Some(spec.tag.clone()),
-            labels: Some(spec.labels.to_map()),
+            labels: Some(labels),
             version: BuilderVersion::BuilderBuildKit,
             session: Some(spec.session.clone()),
             buildargs: Some(spec.arguments.iter().map(|(key, value)| (key.to_string(), value.clone())).collect()),

@@ -35,6 +35,7 @@ impl Engine {
             capabilities: Vec::new(),
             // Paths as the machine has them, and the right to move processes between them.
             sees_cgroups: true,
+            sees_network: false,
             ready: cgroup::READY,
             ready_timeout: READY_TIMEOUT,
         };

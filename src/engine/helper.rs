@@ -12,7 +12,7 @@ use bollard::{
 use futures_util::{StreamExt, TryStreamExt};
 use tokio::io::AsyncWrite;
 
-use super::{Engine, fault::failed, is_status, label_filter, spec};
+use super::{Engine, fault::failed, has_role, is_status, label_filter, spec};
 use crate::{Error, Result, clock, error::EngineError};
 
 /// What [`spec::ROLE_LABEL`] says on the image.
@@ -31,6 +31,8 @@ pub(super) struct HelperSpec {
     pub capabilities: Vec<String>,
     /// Whether it sees cgroups by the paths that the machine knows them by.
     pub sees_cgroups: bool,
+    /// Whether it is on the machine's own network, and not on none.
+    pub sees_network: bool,
     /// The line that it prints when it has done what is waited for.
     pub ready: &'static str,
     /// How long it may take to print it.
@@ -62,7 +64,7 @@ impl HelperSpec {
                 auto_remove: Some(true),
                 binds: Some(self.mounts.clone()),
                 cgroupns_mode: self.sees_cgroups.then_some(HostConfigCgroupnsModeEnum::HOST),
-                network_mode: Some("none".to_owned()),
+                network_mode: Some(if self.sees_network { "host" } else { "none" }.to_owned()),
                 readonly_rootfs: Some(true),
                 // It is root: what its files allow root it may without any of them.
                 cap_drop: Some(vec!["ALL".to_owned()]),
@@ -190,7 +192,7 @@ impl Engine {
         let labels = [(spec::INSTANCE_LABEL, instance)];
         let options = query::ListImagesOptions { filters: Some(label_filter(&labels)), ..Default::default() };
         let images = self.docker.list_images(Some(options)).await.map_err(failed("list images"))?;
-        let helpers = images.iter().filter(|image| image.labels.contains_key(spec::ROLE_LABEL));
+        let helpers = images.iter().filter(|image| has_role(&image.labels));
         for tag in helpers.flat_map(|image| &image.repo_tags).filter(|tag| *tag != current) {
             self.remove_image(tag).await?;
         }
@@ -228,6 +230,7 @@ mod tests {
                 mounts: vec!["/sys/fs/cgroup:/cgroup".to_owned()],
                 capabilities: capabilities.iter().map(|name| (*name).to_owned()).collect(),
                 sees_cgroups: false,
+                sees_network: !capabilities.is_empty(),
                 ready: "in force",
                 ready_timeout: Duration::from_secs(1),
             };
@@ -239,6 +242,7 @@ mod tests {
         assert_eq!(host.binds.unwrap(), ["/sys/fs/cgroup:/cgroup"]);
         assert_eq!((host.cap_drop.unwrap(), host.cap_add), (vec!["ALL".to_owned()], None));
         assert_eq!((host.network_mode.as_deref(), host.readonly_rootfs), (Some("none"), Some(true)));
-        assert_eq!(helper(&["NET_ADMIN"]).host_config.unwrap().cap_add.unwrap(), ["NET_ADMIN"]);
+        let host = helper(&["NET_ADMIN"]).host_config.unwrap();
+        assert_eq!((host.cap_add.unwrap(), host.network_mode.as_deref()), (vec!["NET_ADMIN".to_owned()], Some("host")));
     }
 }

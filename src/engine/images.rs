@@ -2,7 +2,7 @@
 
 use bollard::query_parameters as query;
 
-use super::{Engine, fault::failed, is_status, label_filter, spec};
+use super::{Engine, fault::failed, has_role, is_status, label_filter, spec};
 use crate::{
     Result,
     model::{AppName, DeployId, ImageId},
@@ -37,7 +37,7 @@ impl Engine {
         let images = self.docker.list_images(Some(options)).await.map_err(failed("list images"))?;
         Ok(images
             .into_iter()
-            .filter(|image| !image.labels.contains_key(spec::ROLE_LABEL))
+            .filter(|image| !has_role(&image.labels))
             .map(|image| Image {
                 id: ImageId(image.id),
                 tags: image.repo_tags.into_iter().filter(|tag| tag != NO_TAG).collect(),

@@ -7,7 +7,7 @@ use bollard::models::{
     RestartPolicyNameEnum,
 };
 
-use crate::model::{AppName, DeployId, ImageId, ProcessType, ReleaseVersion, RestartPolicy};
+use crate::model::{AppName, Containment, DeployId, ImageId, ProcessType, ReleaseVersion, RestartPolicy};
 
 /// The label that tells this instance's things from another's.
 pub(super) const INSTANCE_LABEL: &str = "paas.instance";
@@ -19,8 +19,10 @@ pub(super) const DEPLOYMENT_LABEL: &str = "paas.deployment";
 /// The label of a container that serves builds, and of its image: what it does.
 pub(super) const ROLE_LABEL: &str = "paas.role";
 
-/// How many processes and threads a container may have.
-const PIDS_LIMIT: i64 = 4096;
+/// How many processes and threads a container may have whose release says nothing of it.
+const PIDS_LIMIT: u32 = 4096;
+/// What of a read-only container can be written: in memory, with programs, because some unpack theirs there.
+const WRITABLE: (&str, &str) = ("/tmp", "rw,exec,nosuid,nodev,mode=1777");
 
 /// In how many files the engine keeps a container's log, the newest among them.
 pub(super) const LOG_FILES: u32 = 3;
@@ -99,11 +101,16 @@ pub struct ContainerSpec {
     pub memory_mib: Option<u32>,
     /// CPU limit in thousandths of a CPU; none: unlimited.
     pub cpu_millis: Option<u32>,
+    /// What keeps it apart from others; none: what Docker does by itself.
+    pub containment: Option<Containment>,
 }
 
 impl ContainerSpec {
     /// The engine's words for it.
     pub(super) fn body(&self) -> ContainerCreateBody {
+        let contained = self.containment.as_ref();
+        let read_only = contained.is_some_and(|contained| contained.read_only);
+        let dropped = contained.map(|contained| contained.dropped().map(|it| it.as_str().to_owned()).collect());
         let hostname = self.labels.process.as_ref().map(|(process, position)| format!("{process}-{position}"));
         ContainerCreateBody {
             image: Some(self.image.0.clone()),
@@ -128,7 +135,10 @@ impl ContainerSpec {
                         ("max-file".to_owned(), LOG_FILES.to_string()),
                     ])),
                 }),
-                pids_limit: Some(PIDS_LIMIT),
+                cap_drop: dropped.filter(|dropped: &Vec<String>| !dropped.is_empty()),
+                pids_limit: Some(i64::from(contained.map_or(PIDS_LIMIT, |contained| contained.pids))),
+                readonly_rootfs: read_only.then_some(true),
+                tmpfs: read_only.then(|| HashMap::from([(WRITABLE.0.to_owned(), WRITABLE.1.to_owned())])),
                 security_opt: Some(vec!["no-new-privileges".to_owned()]),
                 ..HostConfig::default()
             }),
@@ -147,7 +157,10 @@ fn memory_bytes(mebibytes: u32) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Result, model::shell_arguments};
+    use crate::{
+        Result,
+        model::{Capability, shell_arguments},
+    };
 
     #[test]
     fn a_command_line_runs_in_the_containers_own_shell() -> Result<()> {
@@ -167,6 +180,7 @@ mod tests {
             restart: RestartPolicy::No,
             memory_mib: Some(512),
             cpu_millis: Some(1500),
+            containment: Some(Containment { capabilities: vec![Capability::Setfcap], pids: 100, read_only: true }),
         };
         let body = serde_json::to_string_pretty(&body_sorted(&spec)).map_err(crate::Error::bug)?;
         insta::assert_snapshot!(body, @r#"
@@ -181,6 +195,11 @@ mod tests {
             "PORT=5000"
           ],
           "HostConfig": {
+            "CapDrop": [
+              "NET_RAW",
+              "MKNOD",
+              "AUDIT_WRITE"
+            ],
             "Init": true,
             "LogConfig": {
               "Config": {
@@ -193,13 +212,17 @@ mod tests {
             "MemorySwap": 536870912,
             "NanoCpus": 1500000000,
             "NetworkMode": "paas-0",
-            "PidsLimit": 4096,
+            "PidsLimit": 100,
+            "ReadonlyRootfs": true,
             "RestartPolicy": {
               "Name": "no"
             },
             "SecurityOpt": [
               "no-new-privileges"
-            ]
+            ],
+            "Tmpfs": {
+              "/tmp": "rw,exec,nosuid,nodev,mode=1777"
+            }
           },
           "Hostname": "web-1",
           "Image": "sha256:0",

@@ -19,6 +19,16 @@ pub enum SourceError {
         /// What to do.
         hint: String,
     },
+    /// More than a limit allows.
+    #[error("{what}: the limit is {limit}")]
+    Limit {
+        /// What met the limit.
+        what: String,
+        /// The limit.
+        limit: String,
+        /// The setting that says how much it is.
+        setting: &'static str,
+    },
     /// A file of the repository that does not parse.
     #[error("{file}{}: {message}", line.map(|line| format!(", line {line}")).unwrap_or_default())]
     File {
@@ -83,8 +93,18 @@ impl SourceError {
             SourceError::Unreadable { .. } => {
                 Advice::new(Kind::App, "push again; if it keeps failing, run `git fsck` in your repository")
             }
-            SourceError::Submodule { hint, .. }
-            | SourceError::File { hint, .. }
+            SourceError::Limit { setting, .. } => Advice::new(
+                Kind::App,
+                format!(
+                    "take out of the repository what the app does not need; `paas settings:set {setting} VALUE` sets \
+                     another limit for the server"
+                ),
+            )
+            .short("the repository is over a limit"),
+            SourceError::Submodule { hint, .. } => {
+                Advice::new(Kind::App, hint).short("a submodule cannot be fetched")
+            }
+            SourceError::File { hint, .. }
             | SourceError::Unbuildable { hint, .. } => Advice::new(Kind::App, hint),
             SourceError::NothingDetected { .. } => Advice::new(
                 Kind::App,
@@ -118,6 +138,7 @@ impl SourceError {
             SourceError::SeveralApps { apps, .. } => Some(apps.clone()),
             SourceError::Unreadable { .. }
             | SourceError::Submodule { .. }
+            | SourceError::Limit { .. }
             | SourceError::File { .. }
             | SourceError::Unbuildable { .. }
             | SourceError::NothingToRun { .. }

@@ -26,7 +26,7 @@ variants! {
     UsageError: Command Settings NotConfirmed KeyMalformed KeyPrivate;
     AccessError: Unknown Lacks OnlyHere;
     PushError: WrongBranch Refused NoApp;
-    SourceError: Unreadable Submodule File NothingDetected Unbuildable NothingToRun SeveralApps Buildpack
+    SourceError: Unreadable Submodule Limit File NothingDetected Unbuildable NothingToRun SeveralApps Buildpack
         BuildpackFolder;
     DeployError: Build AppExited ReleaseCommand Script VariablesMissing Explained NeverHealthy Busy ChangedMeanwhile AppLocked Stopped Died NoWayBack NoFormerRelease
         NotRunning ChecksFailed NotCancelable NotStarted NeverDeployed NothingDeployed;
@@ -112,7 +112,7 @@ fn of_pushes() -> [PushError; 3] {
     ]
 }
 
-fn of_source() -> [SourceError; 10] {
+fn of_source() -> [SourceError; 11] {
     let file = |line| SourceError::File {
         file: "paas.toml".into(),
         line,
@@ -125,6 +125,11 @@ fn of_source() -> [SourceError; 10] {
             path: "lib".into(),
             reason: "it needs a password".into(),
             hint: "use a public address".into(),
+        },
+        SourceError::Limit {
+            what: "the commit has 1000001 files and directories".into(),
+            limit: "1000000".into(),
+            setting: "source_max_files",
         },
         file(Some(3)),
         file(None),

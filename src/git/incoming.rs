@@ -1,8 +1,15 @@
 //! What a push brought, as the pre-receive hook sees it: git keeps the new objects apart until the hook has agreed, and
 //! tells it by its environment where they are.
 
+use git2::ObjectType;
+
 use super::failed;
 use crate::{Result, model::CommitId};
+
+/// The largest commit or tag that is taken for one, in bytes.
+const SIZE_LIMIT: usize = 16 << 20;
+/// How many tags of tags are followed.
+const TAGS_LIMIT: usize = 100;
 
 /// A repository together with the objects of a push that is not taken in yet.
 pub struct Incoming {
@@ -53,8 +60,20 @@ impl Incoming {
 }
 
 pub(super) fn commit_of(repository: &git2::Repository, object: CommitId) -> Result<Option<CommitId>> {
-    let found = repository.find_object(object.oid(), None).map_err(|error| failed(&error))?;
-    Ok(found.peel_to_commit().ok().map(|commit| CommitId::from(commit.id())))
+    let odb = repository.odb().map_err(|error| failed(&error))?;
+    let mut id = object.oid();
+    for _ in 0..TAGS_LIMIT {
+        // Looked at before it is read: a file of any size can be pushed as a branch, and libgit2 reads all of it.
+        let (size, kind) = odb.read_header(id).map_err(|error| failed(&error))?;
+        match kind {
+            ObjectType::Commit if size <= SIZE_LIMIT => return Ok(Some(CommitId::from(id))),
+            ObjectType::Tag if size <= SIZE_LIMIT => {
+                id = repository.find_tag(id).map_err(|error| failed(&error))?.target_id();
+            }
+            _ => return Ok(None),
+        }
+    }
+    Ok(None)
 }
 
 #[cfg(test)]

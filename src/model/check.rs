@@ -76,17 +76,6 @@ pub enum Probe {
     Up,
 }
 
-impl Probe {
-    /// What is asked of a container that serves already. Where nobody said what a healthy answer is, one that takes
-    /// connections is left alone: an error page may be the fault of a database that a restart would not bring back.
-    pub fn while_serving(&self) -> Probe {
-        match self {
-            Probe::Http(HttpProbe { path: None, status: None, text: None, port, .. }) => Probe::Tcp { port: *port },
-            probe => probe.clone(),
-        }
-    }
-}
-
 /// The HEALTHCHECK of an image: how the web process is checked where nobody said it otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageCheck {
@@ -165,14 +154,6 @@ impl HttpProbe {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_container_that_serves_is_judged_by_what_its_owner_said() {
-        let asked = |probe: HttpProbe| Probe::Http(probe).while_serving();
-        assert_eq!(asked(HttpProbe::default()), Probe::Tcp { port: None });
-        let path = HttpProbe { path: Some("/up".to_owned()), ..HttpProbe::default() };
-        assert_eq!(asked(path.clone()), Probe::Http(path));
-    }
 
     #[test]
     fn what_counts_as_healthy_depends_on_who_chose_the_path() {

@@ -15,13 +15,6 @@ checked_string! {
     }
 }
 
-impl Hostname {
-    /// How many labels it has: 2 for `example.com`.
-    pub fn labels(&self) -> usize {
-        self.as_str().split('.').count()
-    }
-}
-
 /// An IPv4 network: `10.213.0.0/16`. The prefix is between 8 and 28.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subnet {

@@ -159,6 +159,7 @@ impl ProcessSpec {
             && self.command == other.command
             && memory_mib == other.run.memory_mib
             && cpu_millis == other.run.cpu_millis
+            && self.run.containment == other.run.containment
     }
 }
 

@@ -3,7 +3,8 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Check, CheckMode, HttpProbe, Invalid, MASK, Override, Probe, ProcessType, Property, Result,
+    Capability, Check, CheckMode, Containment, HttpProbe, Invalid, MASK, Override, Probe, ProcessType, Property,
+    Result,
     names::digits,
     property::{self, Default, Value},
     value,
@@ -29,6 +30,9 @@ pub struct RunSettings {
     pub memory_mib: Option<u32>,
     /// CPU limit in thousandths of a CPU; none: unlimited.
     pub cpu_millis: Option<u32>,
+    /// What keeps it apart from others; none: it is of a release that was made before there was anything of the kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub containment: Option<Containment>,
 }
 
 /// Whether a container that ended is started again.
@@ -175,6 +179,17 @@ impl ProcessSettings {
             restart: restart.parse()?,
             memory_mib: maybe_number(&property::MEMORY)?,
             cpu_millis: maybe_number(&property::CPUS)?,
+            containment: Some(Containment {
+                capabilities: Capability::parse_list(effective(&property::CAPABILITIES).unwrap_or("none"))?,
+                pids: number(&property::PIDS)?,
+                read_only: match effective(&property::READ_ONLY)
+                    .map(|text| property::READ_ONLY.value(text))
+                    .transpose()?
+                {
+                    Some(Value::Switch(read_only)) => read_only,
+                    _ => false,
+                },
+            }),
         })
     }
 }
@@ -231,7 +246,10 @@ impl FromStr for RestartPolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Error, Result, model::Scope};
+    use crate::{
+        Error, Result,
+        model::{ProcessSpec, Right, Scope},
+    };
 
     fn settings(pairs: &[(&'static Property, &str)]) -> Result<ProcessSettings> {
         let mut settings = ProcessSettings::default();
@@ -317,6 +335,49 @@ mod tests {
         assert_eq!(of(&ProcessType::web()).get(&property::MEMORY), Some("1g"));
         assert_eq!(of(&"worker".parse()?).get(&property::MEMORY), Some("512m"));
         Ok(())
+    }
+
+    #[test]
+    fn a_process_is_contained_unless_its_release_is_older_than_that() -> Result<()> {
+        let web = ProcessType::web();
+        let run = ProcessSettings::default().resolve(&web)?;
+        let expected = Containment { capabilities: Vec::new(), pids: 1024, read_only: false };
+        assert_eq!(run.containment, Some(expected));
+        let set = settings(&[
+            (&property::CAPABILITIES, "cap_net_raw"),
+            (&property::PIDS, "64"),
+            (&property::READ_ONLY, "yes"),
+        ])?;
+        let expected = Containment { capabilities: vec![Capability::NetRaw], pids: 64, read_only: true };
+        assert_eq!(set.resolve(&web)?.containment, Some(expected));
+        let mut stored = serde_json::to_value(&run).map_err(Error::bug)?;
+        assert_eq!(serde_json::from_value::<RunSettings>(stored.clone()).map_err(Error::bug)?, run);
+        stored.as_object_mut().unwrap().remove("containment");
+        let old: RunSettings = serde_json::from_value(stored).map_err(Error::bug)?;
+        assert_eq!(old.containment, None);
+        let spec = ProcessSpec::new(web, None, None, ProcessSettings::default())?;
+        let former = ProcessSpec { run: old, ..spec.clone() };
+        assert!(!spec.runs_like(&former) && former.runs_like(&former.clone()), "the next release contains it");
+        Ok(())
+    }
+
+    #[test]
+    fn more_rights_are_an_administrators_to_give() {
+        let right = |property: &Property, value: &str| (property.right)(value);
+        for (property, value) in
+            [(&property::CAPABILITIES, "NET_RAW"), (&property::PIDS, "1025"), (&property::PIDS, "x")]
+        {
+            assert_eq!(right(property, value), Right::Administer, "{property} {value}");
+        }
+        for (property, value) in [
+            (&property::CAPABILITIES, "none"),
+            (&property::CAPABILITIES, ""),
+            (&property::PIDS, "1024"),
+            (&property::PIDS, ""),
+            (&property::READ_ONLY, "true"),
+        ] {
+            assert_eq!(right(property, value), Right::Change, "{property} {value}");
+        }
     }
 
     #[test]

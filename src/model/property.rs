@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 pub use table::*;
 pub use words::{parse_words, right_to_set};
 
+pub use super::value::ports;
+
 use super::{Invalid, MASK, ProcessType, Right};
 
 /// A value, or the rule that it breaks.

@@ -112,6 +112,21 @@ pub fn formation(processes: &[ProcessSpec], scaled: &[(ProcessType, u32)]) -> Ve
     processes.iter().map(|spec| (spec.process.clone(), spec.count(scaled))).collect()
 }
 
+/// Refuses more containers for an app than it may have.
+///
+/// # Errors
+/// [`Invalid`].
+pub fn check_containers(wanted: u64, most: u64) -> Result<()> {
+    if wanted <= most {
+        return Ok(());
+    }
+    Err(Invalid {
+        what: "number of containers",
+        value: wanted.to_string(),
+        rule: format!("an app may have {most}, of all its process types together (the setting max_containers)"),
+    })
+}
+
 /// The process types of an app: those of the release that serves. Before the first deploy they are `web` and each type
 /// that something was set for, as far as it can be told without the source.
 ///

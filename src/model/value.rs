@@ -1,6 +1,6 @@
 //! How the values of properties are written. Each function reads one, or returns the rule that it breaks.
 
-use std::ops::RangeInclusive;
+use std::{collections::BTreeSet, ops::RangeInclusive};
 
 use super::{BranchName, RestartPolicy, config, names::digits, property::Value};
 
@@ -45,6 +45,18 @@ fn decimal(text: &str) -> Option<f64> {
 pub(super) fn number(text: &str, bounds: RangeInclusive<u64>) -> Result<Value, String> {
     let number = digits(text).filter(|number| bounds.contains(number));
     number.map(Value::Number).ok_or_else(|| format!("it is a number from {} to {}", bounds.start(), bounds.end()))
+}
+
+/// Ports in a list with commas, or none.
+pub fn ports(text: &str) -> Result<BTreeSet<u16>, String> {
+    if text == "none" {
+        return Ok(BTreeSet::new());
+    }
+    let port = |word: &str| word.trim().parse().ok().filter(|port| *port > 0);
+    let ports: Option<BTreeSet<u16>> = text.split(',').map(port).collect();
+    ports
+        .filter(|ports| ports.len() <= 100)
+        .ok_or_else(|| "it is none, or ports such as 5432,6379, up to 100".to_owned())
 }
 
 /// `true` or `false`, and the other words that people have for these.

@@ -1,10 +1,10 @@
 //! Apps: make, look at, lock, destroy.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 
-use super::operations::Active;
+use super::{operations::Active, processes::container_status, seen::Seen};
 
 use crate::{
     Error, Kind, Result, clock,
@@ -15,8 +15,8 @@ use crate::{
     files, git,
     instance::Instance,
     model::{
-        App, AppLock, AppName, AppState, BranchName, Change, DeployId, DeployState, Phase, ReleaseVersion, Right,
-        Scheduler, Scope, Status, Subject, app_status,
+        App, AppId, AppLock, AppName, AppState, BranchName, Change, DeployId, DeployState, Phase, ReleaseVersion,
+        Right, Scheduler, Scope, Status, Subject, app_status,
     },
     proxy,
     store::{Container, Standing},
@@ -60,15 +60,20 @@ impl Show for AppList {
 ///
 /// # Errors
 /// [`Error::Store`].
-pub fn list(context: &Context<'_>) -> Result<AppList> {
-    let (apps, health, with_web) = context.instance.read(|tables| {
+pub async fn list(context: &Context<'_>) -> Result<AppList> {
+    let (apps, containers, with_web) = context.instance.read(|tables| {
         let with_web: HashSet<AppName> = tables.fallbacks()?.into_iter().map(|route| route.app).collect();
-        Ok((tables.apps()?, tables.health_of_apps()?, with_web))
+        Ok((tables.apps()?, tables.containers()?, with_web))
     })?;
+    let docker = Seen::in_short(context.instance).await;
+    let mut of_app: HashMap<AppId, Vec<&Container>> = HashMap::new();
+    for container in &containers {
+        of_app.entry(container.app_id).or_default().push(container);
+    }
     let seen = apps.iter().filter(|app| context.sees(&app.name));
     Ok(AppList(
         seen.map(|app| {
-            let (all, healthy) = health.get(&app.id).copied().unwrap_or_default();
+            let (all, healthy) = docker.health(of_app.get(&app.id).into_iter().flatten().copied());
             summary(context.instance, app, app_status(app.state, all, healthy), with_web.contains(&app.name))
         })
         .collect(),
@@ -136,7 +141,7 @@ pub struct AppInfo {
 pub struct ContainerInfo {
     /// The container's label: `web.1`.
     pub container: String,
-    /// How it is, as far as the database knows.
+    /// How it is: as Docker says if it says something else than the database.
     #[serde(flatten)]
     pub status: Status,
     /// Its address in the instance's network.
@@ -173,15 +178,16 @@ pub const IMAGE_COMMAND: &str = "(the image's own command)";
 ///
 /// # Errors
 /// [`Error::NotFound`].
-pub fn info(context: &Context<'_>, name: &AppName) -> Result<AppInfo> {
-    let (app, release, containers, health, standing) = context.instance.read(|tables| {
+pub async fn info(context: &Context<'_>, name: &AppName) -> Result<AppInfo> {
+    let (app, release, containers, standing) = context.instance.read(|tables| {
         let app = tables.app(name)?;
         let standing = tables.standing(name)?;
         let release = tables.current_release(app.id)?;
         let containers = tables.containers_of_app(app.id)?;
-        let health = tables.health_of_apps()?.get(&app.id).copied().unwrap_or_default();
-        Ok((app, release, containers, health, standing))
+        Ok((app, release, containers, standing))
     })?;
+    let docker = Seen::containers(context.instance, Some(name)).await;
+    let health = docker.health(&containers);
     let command_of = |container: &Container| {
         let processes = release.iter().flat_map(|release| &release.processes);
         processes.filter(|spec| spec.process == container.process).find_map(|spec| spec.command.clone())
@@ -201,7 +207,7 @@ pub fn info(context: &Context<'_>, name: &AppName) -> Result<AppInfo> {
             .iter()
             .map(|container| ContainerInfo {
                 container: container.label(),
-                status: super::processes::container_status(container, None),
+                status: docker.differs(container).unwrap_or_else(|| container_status(container, None)),
                 address: container.address.to_string(),
                 command: command_of(container),
             })

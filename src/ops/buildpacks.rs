@@ -10,8 +10,10 @@ use crate::{
     context::Context,
     error::Thing,
     model::{self, property},
+    settings::Settings,
     tree::Tree,
     ui::{Show, Text},
+    work::{Limits, Work},
 };
 
 /// A list of buildpacks.
@@ -105,18 +107,27 @@ impl Show for Detection {
 ///
 /// # Errors
 /// [`Error::Usage`] where there is no such directory; what reading it says.
-pub fn detect(directory: &Path, user_buildpacks: &Path) -> Result<Detection> {
+pub fn detect(directory: &Path, settings: &Settings) -> Result<Detection> {
     check_directory(directory, "buildpacks:detect")?;
-    Ok(Detection(Buildpacks::load(Some(user_buildpacks))?.detect(&Tree::directory(directory)?)?))
+    let limits = limits(settings)?;
+    Ok(Detection(
+        Buildpacks::load(Some(&settings.paths.buildpacks()))?
+            .detect(&Tree::directory(directory, &Work::new(limits))?)?,
+    ))
 }
 
 /// Plans the build of a directory of this machine. Needs no instance.
 ///
 /// # Errors
 /// [`Error::Usage`] where there is no such directory; what reading and planning it says.
-pub fn plan(directory: &Path, user_buildpacks: &Path) -> Result<BuildPlan> {
+pub fn plan(directory: &Path, settings: &Settings) -> Result<BuildPlan> {
     check_directory(directory, "plan")?;
-    let plan = buildpack::plan(&Tree::directory(directory)?, &Buildpacks::load(Some(user_buildpacks))?)?;
+    let buildpacks = Buildpacks::load(Some(&settings.paths.buildpacks()))?;
+    let tree = Tree::directory(directory, &Work::new(limits(settings)?))?;
+    let plan = buildpack::plan(&tree, &buildpacks);
+    // What could not be read counts as missing in places.
+    tree.work().check()?;
+    let plan = plan?;
     Ok(plan.with_arguments(&model::rev_names(property::REV_ENV_VAR.default.words())?))
 }
 
@@ -150,10 +161,21 @@ impl Show for AppPlans {
 ///
 /// # Errors
 /// As [`plan`], if there are none.
-pub fn plan_all(directory: &Path, user_buildpacks: &Path) -> Result<AppPlans> {
+pub fn plan_all(directory: &Path, settings: &Settings) -> Result<AppPlans> {
     check_directory(directory, "plan --all")?;
-    let buildpacks = Buildpacks::load(Some(user_buildpacks))?;
-    Ok(AppPlans(buildpack::plan_all(&Tree::directory(directory)?, &buildpacks)?))
+    let buildpacks = Buildpacks::load(Some(&settings.paths.buildpacks()))?;
+    let tree = Tree::directory(directory, &Work::new(limits(settings)?))?;
+    let plans = buildpack::plan_all(&tree, &buildpacks);
+    tree.work().check()?;
+    Ok(AppPlans(plans?))
+}
+
+/// The limits for a directory of this machine: those of the settings file and of variables, without a database.
+fn limits(settings: &Settings) -> Result<Limits> {
+    Limits::read(|property| match settings.given(property.name) {
+        Some(given) => given.value.clone(),
+        None => property.default.words().to_owned(),
+    })
 }
 
 fn check_directory(directory: &Path, command: &str) -> Result<()> {

@@ -1,6 +1,6 @@
 //! Processes: how they are, how they are run, stop.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use serde::Serialize;
 
@@ -9,6 +9,7 @@ use super::{
     edit::{Edited, Outcome},
     operations::Active,
     properties::{self, PropertyLines},
+    seen::Seen,
 };
 use crate::{
     Result, clock,
@@ -19,6 +20,7 @@ use crate::{
     instance::Instance,
     model::{
         self, App, AppName, AppState, Change, Condition, Noun, ProcessSpec, ProcessType, Status, Subject, app_status,
+        property,
     },
     proxy,
     store::{Container, ContainerState},
@@ -91,9 +93,15 @@ pub async fn scale(
 ) -> Result<Edited> {
     let app = context.instance.read(|tables| tables.app(name))?;
     let now = formation(context.instance, &app)?;
+    let kept = now.iter().filter(|(process, _)| !wanted.iter().any(|(other, _)| other == process));
+    let all = kept.chain(wanted).map(|(_, quantity)| u64::from(*quantity)).sum();
+    model::check_containers(all, context.instance.number(&property::MAX_CONTAINERS, None)?)?;
     if wanted.iter().all(|entry| now.contains(entry)) {
         deploy::refuse_locked(&app)?;
-        return Ok(unchanged(name));
+        // Without a daemon nobody else makes a container again that is gone.
+        if !app.is_running() || !restart || context.instance.daemon_runs() || all_are_there(context, &app).await? {
+            return Ok(unchanged(name));
+        }
     }
     if app.is_running() && restart {
         return Ok(Edited::deployed(
@@ -103,6 +111,13 @@ pub async fn scale(
     }
     scale_for_later(context, name, wanted, |holder| log.step(&format!("Waiting for {holder}"))).await?;
     Ok(Edited::of(Some(name), Outcome::Saved))
+}
+
+/// Whether Docker has all containers of an app that are meant to run; if it does not answer, they are taken to be there.
+async fn all_are_there(context: &Context<'_>, app: &App) -> Result<bool> {
+    let containers = context.instance.read(|tables| tables.containers_of_app(app.id))?;
+    let seen = Seen::containers(context.instance, Some(&app.name)).await;
+    Ok(containers.iter().all(|container| !seen.is_gone(container)))
 }
 
 /// How many containers a process type is meant to have.
@@ -267,6 +282,8 @@ pub struct ContainerReport {
     pub out_of_memory: Option<bool>,
     /// Its address in the instance's network.
     pub address: String,
+    /// Whether it is contained as the next release will be; its own may be older than that.
+    pub contained: bool,
     #[serde(skip)]
     started: Option<i64>,
 }
@@ -280,7 +297,8 @@ impl Show for Report {
             } else {
                 Default::default()
             };
-            format!("{}: {}{memory}{since}", container.container, container.status.words())
+            let contained = if container.contained { "" } else { ", not contained: the next release is" };
+            format!("{}: {}{memory}{since}{contained}", container.container, container.status.words())
         });
         let types = self.processes.iter().map(|TypeReport { run, quantity }| {
             let mut words = vec![format!("{}={}", run.process, quantity)];
@@ -308,32 +326,48 @@ impl Show for Report {
 /// [`crate::Error::NotFound`], [`crate::Error::Store`].
 pub async fn report(context: &Context<'_>, name: &AppName) -> Result<Report> {
     let instance = context.instance;
-    let (app, containers, health) = instance.read(|tables| {
+    let (app, containers, contained) = instance.read(|tables| {
         let app = tables.app(name)?;
         let containers = tables.containers_of_app(app.id)?;
-        let health = tables.health_of_apps()?.get(&app.id).copied().unwrap_or_default();
-        Ok((app, containers, health))
+        let mut contained = HashSet::new();
+        for container in &containers {
+            let release = tables.release(container.release_id)?;
+            let run = release.process(&container.process).map(|spec| &spec.run);
+            // A command that runs once has no type of its own, and is always started anew.
+            if run.is_none_or(|run| run.containment.is_some()) {
+                contained.insert(container.id);
+            }
+        }
+        Ok((app, containers, contained))
     })?;
     let (types, scaled) = process_types(instance, &app)?;
     let engine = Engine::connect(&instance.settings).await.ok();
     let mut reports = Vec::new();
+    let seen = match &engine {
+        Some(_) => Seen::containers(instance, Some(name)).await,
+        None => Seen::Nothing,
+    };
     for container in &containers {
         let running = match &engine {
             Some(engine) => engine.running(&container.name).await.ok().flatten(),
             None => None,
         };
+        // What Docker knows has more to say than a word.
+        let differs = seen.differs(container).filter(|_| running.is_none());
         reports.push(ContainerReport {
             container: container.label(),
-            status: container_status(container, running.as_ref()),
+            status: differs.unwrap_or_else(|| container_status(container, running.as_ref())),
             healthy: container.healthy,
             restarts: running.as_ref().map(|running| running.restarts),
             exit_code: running.as_ref().filter(|running| !running.is_running).map(|running| running.exit_code),
             out_of_memory: running.as_ref().map(|running| running.out_of_memory),
             address: container.address.to_string(),
+            contained: contained.contains(&container.id),
             started: running.as_ref().and_then(|running| running.started_at),
         });
     }
     let types = types.iter().map(|spec| TypeReport { run: spec.into(), quantity: spec.count(&scaled) });
+    let health = seen.health(&containers);
     Ok(Report {
         app: app.name.clone(),
         status: app_status(app.state, health.0, health.1),
@@ -357,6 +391,7 @@ pub(super) fn container_status(container: &Container, running: Option<&Running>)
         (ContainerState::Live, Some(running)) if running.restarts >= CRASH_LOOP && !running.is_stable() => {
             failed(format!("crash loop: started again {} times, last exit code {code}", running.restarts))
         }
+        (ContainerState::Live, Some(running)) if running.is_paused => failed("paused".to_owned()),
         (ContainerState::Live, Some(running)) if !running.is_running => failed(format!("down, exit code {code}")),
         (ContainerState::Live, _) if !container.healthy => failed(match &container.failing {
             Some(reason) => format!("unhealthy: {reason}"),
@@ -411,12 +446,8 @@ impl Show for Lines {
 /// [`crate::Error::Store`].
 pub async fn report_all(context: &Context<'_>) -> Result<Lines> {
     let instance = context.instance;
-    let (apps, containers, health) =
-        instance.read(|tables| Ok((tables.apps()?, tables.containers()?, tables.health_of_apps()?)))?;
-    let states = match Engine::connect(&instance.settings).await {
-        Ok(engine) => engine.states(&instance.id).await.unwrap_or_default(),
-        Err(_) => HashMap::new(),
-    };
+    let (apps, containers) = instance.read(|tables| Ok((tables.apps()?, tables.containers()?)))?;
+    let seen = Seen::containers(instance, None).await;
     let mut lines = Vec::new();
     for app in apps.iter().filter(|app| context.sees(&app.name)) {
         let line = |container: Option<String>, status: Status| Line {
@@ -427,18 +458,15 @@ pub async fn report_all(context: &Context<'_>) -> Result<Lines> {
         };
         let own: Vec<&Container> = containers.iter().filter(|container| container.app_id == app.id).collect();
         if own.is_empty() {
-            let (all, healthy) = health.get(&app.id).copied().unwrap_or_default();
-            lines.push(line(None, app_status(app.state, all, healthy)));
+            lines.push(line(None, app_status(app.state, 0, 0)));
         }
         for container in own {
-            let engine_says = states.get(&container.name).map(String::as_str);
-            let status = match (container.state, engine_says) {
-                (ContainerState::Live, Some("running")) => container_status(container, None),
-                (ContainerState::Live, Some(word)) if !container.ended => Status::of(Condition::Failed).because(word),
-                (ContainerState::Live, None) => {
-                    Status::of(Condition::Unknown).because("Docker does not answer, or does not know it")
+            let status = match (seen.differs(container), &seen) {
+                (Some(differs), _) => differs,
+                (None, Seen::Nothing) if container.is_live() => {
+                    Status::of(Condition::Unknown).because("Docker does not answer")
                 }
-                (_, _) => container_status(container, None),
+                (None, _) => container_status(container, None),
             };
             lines.push(line(Some(container.label()), status));
         }

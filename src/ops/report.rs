@@ -9,13 +9,14 @@ use super::disk::{self, Disk, disk_lines};
 use crate::{
     Error, Result, clock,
     context::Context,
+    deploy,
     engine::{Engine, Facts},
     error::EngineError,
-    exec, lock,
-    model::{self, AppState, BuildCaps},
+    exec, instance, lock,
+    model::{self, AppState, BuildCaps, property},
     proxy,
     store::ContainerState,
-    ui::{Show, Text},
+    ui::{Show, Text, lines_or_dash},
 };
 
 /// How long the engine may take to say what it is.
@@ -42,6 +43,10 @@ pub struct Report {
     pub daemon_since_at: Option<String>,
     /// Whether the resolver answers.
     pub resolver: bool,
+    /// Whether apps and builds are kept from this machine's services; none where that is turned off.
+    pub contained: Option<Answer<()>>,
+    /// What is to be done.
+    pub warnings: Vec<String>,
     /// The disks of ROOT and of the engine.
     pub disks: Vec<Disk>,
     /// Builds.
@@ -128,6 +133,16 @@ impl Show for Report {
             ("caddy", caddy),
             ("engine", engine),
             ("git", self.git.words(String::clone)),
+            (
+                "containment",
+                match &self.contained {
+                    None => "apps reach this machine's services (contain_network)".to_owned(),
+                    Some(Answer::Up(())) => "apps and builds are kept from this machine's services".to_owned(),
+                    Some(Answer::Down(reason)) => {
+                        format!("apps and builds are NOT kept from this machine's services: {reason}")
+                    }
+                },
+            ),
             ("disks", disk_lines(&self.disks)),
             ("builds", self.builds.words()),
             ("apps", format!("{}, {} of them running", self.apps.total, self.apps.running)),
@@ -138,6 +153,7 @@ impl Show for Report {
                     containers.live, containers.unhealthy, containers.others
                 ),
             ),
+            ("warnings", lines_or_dash(self.warnings.iter().cloned())),
         ])
     }
 }
@@ -168,6 +184,12 @@ impl<T> Answer<T> {
             Err(error) => Answer::Down(error.one_line()),
         }
     }
+}
+
+/// How much memory to recommend for a container that says nothing of it, in MiB: a quarter of the machine's, from 256 to
+/// 2,048, in steps of 64.
+fn recommended_memory(machine: u64) -> u64 {
+    ((machine >> 20) / 4 / 64 * 64).clamp(256, 2048)
 }
 
 /// Looks at everything.
@@ -201,7 +223,10 @@ pub async fn report(context: &Context<'_>) -> Result<Report> {
         proxy::ready(instance),
         proxy::resolver_answers(settings),
     );
-    let (apps, containers) = instance.read(|tables| Ok((tables.apps()?, tables.containers()?)))?;
+    let (apps, containers, uncontained, memory_default) = instance.read(|tables| {
+        let memory_default = instance::value_of(settings, tables, &property::MEMORY, None)?;
+        Ok((tables.apps()?, tables.containers()?, tables.uncontained_addresses()?, memory_default))
+    })?;
     let live = containers.iter().filter(|container| container.state == ContainerState::Live);
     let locks = instance.build_locks()?;
     let caps @ BuildCaps { memory, cpus } = instance.build_caps()?;
@@ -211,7 +236,38 @@ pub async fn report(context: &Context<'_>) -> Result<Report> {
         Ok((_, engine)) => Some(Answer::of(engine.cap_builds(&instance.id, caps).await.map(drop))),
         Err(_) => Some(Answer::Down("Docker does not answer".to_owned())),
     };
+    let contained = match &engine {
+        Ok((_, engine)) => {
+            let put_up = async {
+                let rules = deploy::fence(instance, engine).await?;
+                // There is no other way to know than to do it.
+                let is_off = rules.fences.is_empty() && !instance.is_on(&property::CONTAIN_NETWORK)?;
+                if is_off { Ok(None) } else { engine.put_up(&rules).await.map(Some) }
+            };
+            put_up.await.map_or_else(|error| Some(Answer::Down(error.one_line())), |done| done.map(Answer::Up))
+        }
+        Err(_) => Some(Answer::Down("Docker does not answer".to_owned())),
+    };
+    let mut warnings = Vec::new();
+    if memory_default.is_none()
+        && let Ok((facts, _)) = &engine
+    {
+        let mebibytes = recommended_memory(facts.memory_bytes);
+        warnings.push(format!(
+            "a container without a limit of its own may take all memory: `paas ps:set --global memory={mebibytes}m` \
+             limits each from its app's next release on"
+        ));
+    }
+    let old = containers.iter().filter(|container| uncontained.contains(&container.address)).count();
+    if old > 0 {
+        warnings.push(format!(
+            "{old} containers are of releases that do not contain them: `paas ps:report APP` names them, and the next \
+             release of their app does"
+        ));
+    }
     Ok(Report {
+        contained,
+        warnings,
         paas: env!("CARGO_PKG_VERSION"),
         instance: instance.id.clone(),
         root: settings.paths.root().to_owned(),
@@ -236,4 +292,16 @@ pub async fn report(context: &Context<'_>) -> Result<Report> {
             others: containers.len() - live.count(),
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_memory_that_is_recommended_is_a_part_of_the_machines() {
+        let recommended = |gibibytes: u64| recommended_memory(gibibytes << 30);
+        assert_eq!([1, 2, 4, 24].map(recommended), [256, 512, 1024, 2048]);
+        assert_eq!(recommended_memory(3_900_000_000), 896);
+    }
 }

@@ -36,7 +36,7 @@ pub struct Admin {
 /// How many requests an upstream is answering now.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 pub struct Upstream {
-    /// The upstream as Caddy names it: `10-213-0-7.paas.:5000`, or `{fallback}`.
+    /// The upstream as Caddy names it: `10-213-0-7.paas.:5000`, or `{fallback1}`.
     pub address: String,
     /// Requests in flight.
     pub num_requests: u64,

@@ -201,8 +201,8 @@ pub(super) async fn start(instance: &Instance, admin: &Admin) -> Result<Option<C
     if admin.listens().await {
         return Ok(None);
     }
-    let routes = instance.reading(|tables| tables.fallbacks()).await?;
-    let text = caddyfile::render(&instance.settings, &routes, Variant::Dynamic)?;
+    let fallbacks = instance.reading(|tables| tables.fallbacks()).await?;
+    let text = caddyfile::render(&instance.settings, &fallbacks, Variant::Dynamic)?;
     if files::read_optional(&paths.caddyfile())?.as_deref() != Some(&text) {
         write_checked_by_program(instance, &text).await?;
     }

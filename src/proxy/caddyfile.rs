@@ -8,7 +8,7 @@
 //! address and a port.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4},
     path::Path,
 };
 
@@ -17,8 +17,9 @@ use serde::Serialize;
 use crate::{
     Error, Result,
     error::UsageError,
+    model::Hostname,
     settings::{Settings, Tls},
-    store::Route,
+    store::Fallback,
 };
 
 const TEMPLATE: &str = include_str!("../../templates/Caddyfile.tera");
@@ -28,7 +29,7 @@ const TEMPLATE: &str = include_str!("../../templates/Caddyfile.tera");
 pub enum Variant {
     /// From the resolver, asked again every 100 ms.
     Dynamic,
-    /// From the text itself, one upstream an app: for the time the resolver is silent, because a Caddy that waits for
+    /// From the text itself: for the time the resolver is silent, because a Caddy that waits for
     /// it would hold every request for seconds.
     Static,
 }
@@ -48,25 +49,29 @@ impl Variant {
     }
 }
 
-/// Writes the Caddyfile: `routes` are the apps that take requests.
+/// How many containers of an app Caddy knows while the resolver is away. It is part of the structure, so it is the same
+/// for all apps.
+const SLOTS: usize = 8;
+
+/// Writes the Caddyfile: `fallbacks` are the apps that take requests.
 ///
 /// # Errors
 /// `UsageError::Settings` where the root directory's path cannot be written in a Caddyfile.
-pub fn render(settings: &Settings, routes: &[Route], variant: Variant) -> Result<String> {
+pub fn render(settings: &Settings, fallbacks: &[Fallback], variant: Variant) -> Result<String> {
     #[derive(Serialize)]
     struct Line<'a> {
         key: &'a str,
-        upstream: String,
+        upstreams: Vec<SocketAddrV4>,
     }
-    let map: Vec<Line<'_>> = routes
+    let map: Vec<Line<'_>> = fallbacks
         .iter()
-        .filter_map(|route| {
-            let upstream = route.upstreams.first()?.to_string();
+        .map(|fallback| {
             // The word `default` means something in a map; as a pattern it is only itself.
-            let key = if route.app.as_str() == "default" { "~^default$" } else { route.app.as_str() };
-            Some(Line { key, upstream })
+            let key = if fallback.app.as_str() == "default" { "~^default$" } else { fallback.app.as_str() };
+            Line { key, upstreams: slots(fallback) }
         })
         .collect();
+    let slots: Vec<String> = (1..=SLOTS).map(|slot| format!("{{{FALLBACK}{slot}}}")).collect();
     let https = settings.tls != Tls::Off;
     let caddy = settings.paths.caddy();
     let mut context = tera::Context::new();
@@ -88,11 +93,31 @@ pub fn render(settings: &Settings, routes: &[Route], variant: Variant) -> Result
         },
     );
     context.insert("domain", settings.domain.as_str());
-    context.insert("label", &settings.domain.labels());
+    context.insert("app_host", &app_host(&settings.domain));
+    context.insert("slots", &slots);
     context.insert("page", &reachable(settings.http_listen).to_string());
     context.insert("resolver", &reachable(settings.resolver_listen).to_string());
     context.insert("map", &map);
     tera::Tera::one_off(TEMPLATE, &context, false).map_err(Error::bug)
+}
+
+/// What Caddy calls the upstreams of the fallback: each with a number after it.
+pub const FALLBACK: &str = "fallback";
+
+/// The upstreams of an app in the slots of the map. Caddy tries them by chance, so that those which were well take the
+/// slots that are left.
+fn slots(fallback: &Fallback) -> Vec<SocketAddrV4> {
+    let well = match fallback.healthy {
+        0 => &fallback.upstreams,
+        healthy => &fallback.upstreams[..healthy.min(fallback.upstreams.len())],
+    };
+    fallback.upstreams.iter().chain(well.iter().cycle()).take(SLOTS).copied().collect()
+}
+
+/// The pattern of a host that can be an app's: a label of DNS (RFC 1123) and the domain, in any case, perhaps with a final
+/// dot and a port. It captures the label.
+fn app_host(domain: &Hostname) -> String {
+    format!("(?i)^([a-z0-9](?:[a-z0-9-]{{0,61}}[a-z0-9])?)[.]{}[.]?(?::[0-9]*)?$", domain.as_str().replace('.', "[.]"))
 }
 
 /// The text with the addresses in the map left out: as long as it stays the same, a Caddy that runs with a dynamic
@@ -145,10 +170,11 @@ mod tests {
         Settings::of_text(&format!("{usual}{more}")).unwrap()
     }
 
-    fn route(app: &str, upstreams: &[&str]) -> Route {
-        Route {
+    fn route(app: &str, upstreams: &[&str]) -> Fallback {
+        Fallback {
             app: app.parse().unwrap(),
             upstreams: upstreams.iter().map(|upstream| upstream.parse().unwrap()).collect(),
+            healthy: 1,
         }
     }
 
@@ -172,28 +198,33 @@ mod tests {
         		level WARN
         	}
         }
-
-        http://*.localhost {
-        	map {http.request.host.labels.1} {fallback} {
-        		blog 10.213.0.7:5000
-        		~^default$ 10.213.0.9:3000
-        		default 127.0.0.1:0
-        	}
+        http://*.localhost, http://*.localhost. {
+        	@app header_regexp app Host (?i)^([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)[.]localhost[.]?(?::[0-9]*)?$
         	@small header_regexp Content-Length ^[1-9][0-9]{0,4}$
-        	vars @small body {http.request.body}
-        	reverse_proxy {fallback} {
-        		dynamic srv web.{http.request.host.labels.1}.paas. {
-        			refresh 100ms
-        			resolvers udp/127.0.0.1:25353
+        	handle @app {
+        		map {re.app.1} {fallback1} {fallback2} {fallback3} {fallback4} {fallback5} {fallback6} {fallback7} {fallback8} {
+        			blog 10.213.0.7:5000 10.213.0.8:5000 10.213.0.7:5000 10.213.0.7:5000 10.213.0.7:5000 10.213.0.7:5000 10.213.0.7:5000 10.213.0.7:5000
+        			~^default$ 10.213.0.9:3000 10.213.0.9:3000 10.213.0.9:3000 10.213.0.9:3000 10.213.0.9:3000 10.213.0.9:3000 10.213.0.9:3000 10.213.0.9:3000
+        			default 127.0.0.1:0 127.0.0.1:0 127.0.0.1:0 127.0.0.1:0 127.0.0.1:0 127.0.0.1:0 127.0.0.1:0 127.0.0.1:0
         		}
-        		lb_try_duration 5s
-        		lb_try_interval 50ms
-        		transport http {
-        			dial_timeout 1s
-        			keepalive 1s
-        			keepalive_idle_conns_per_host 1024
-        			resolvers udp/127.0.0.1:25353
+        		vars @small body {http.request.body}
+        		reverse_proxy {fallback1} {fallback2} {fallback3} {fallback4} {fallback5} {fallback6} {fallback7} {fallback8} {
+        			dynamic srv web.{re.app.1}.paas. {
+        				refresh 100ms
+        				resolvers udp/127.0.0.1:25353
+        			}
+        			lb_try_duration 5s
+        			lb_try_interval 50ms
+        			transport http {
+        				dial_timeout 500ms
+        				keepalive 1s
+        				keepalive_idle_conns_per_host 1024
+        				resolvers udp/127.0.0.1:25353
+        			}
         		}
+        	}
+        	handle {
+        		reverse_proxy 127.0.0.1:25080
         	}
         	handle_errors {
         		header Cache-Control no-store
@@ -245,30 +276,35 @@ mod tests {
         		level WARN
         	}
         }
-
-        https://*.apps.example.com {
+        https://*.apps.example.com, https://*.apps.example.com. {
         	tls {
         		on_demand
         		issuer internal
         	}
-        	map {http.request.host.labels.3} {fallback} {
-        		default 127.0.0.1:0
-        	}
+        	@app header_regexp app Host (?i)^([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)[.]apps[.]example[.]com[.]?(?::[0-9]*)?$
         	@small header_regexp Content-Length ^[1-9][0-9]{0,4}$
-        	vars @small body {http.request.body}
-        	reverse_proxy {fallback} {
-        		dynamic srv web.{http.request.host.labels.3}.paas. {
-        			refresh 100ms
-        			resolvers udp/127.0.0.1:25353
+        	handle @app {
+        		map {re.app.1} {fallback1} {fallback2} {fallback3} {fallback4} {fallback5} {fallback6} {fallback7} {fallback8} {
+        			default 127.0.0.1:0 127.0.0.1:0 127.0.0.1:0 127.0.0.1:0 127.0.0.1:0 127.0.0.1:0 127.0.0.1:0 127.0.0.1:0
         		}
-        		lb_try_duration 5s
-        		lb_try_interval 50ms
-        		transport http {
-        			dial_timeout 1s
-        			keepalive 1s
-        			keepalive_idle_conns_per_host 1024
-        			resolvers udp/127.0.0.1:25353
+        		vars @small body {http.request.body}
+        		reverse_proxy {fallback1} {fallback2} {fallback3} {fallback4} {fallback5} {fallback6} {fallback7} {fallback8} {
+        			dynamic srv web.{re.app.1}.paas. {
+        				refresh 100ms
+        				resolvers udp/127.0.0.1:25353
+        			}
+        			lb_try_duration 5s
+        			lb_try_interval 50ms
+        			transport http {
+        				dial_timeout 500ms
+        				keepalive 1s
+        				keepalive_idle_conns_per_host 1024
+        				resolvers udp/127.0.0.1:25353
+        			}
         		}
+        	}
+        	handle {
+        		reverse_proxy 127.0.0.1:25080
         	}
         	handle_errors {
         		header Cache-Control no-store
@@ -276,8 +312,10 @@ mod tests {
         	}
         }
 
-        http://*.apps.example.com {
-        	redir https://{http.request.host}:8443{http.request.uri} 308
+        http://*.apps.example.com, http://*.apps.example.com. {
+        	@app header_regexp app Host (?i)^([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)[.]apps[.]example[.]com[.]?(?::[0-9]*)?$
+        	redir @app https://{re.app.1}.apps.example.com:8443{http.request.uri} 308
+        	reverse_proxy 127.0.0.1:25080
         }
 
         http:// {

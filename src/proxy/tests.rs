@@ -297,6 +297,43 @@ async fn an_app_answers_and_what_is_none_gets_a_page_at_once() {
     tokio::time::sleep(Duration::from_millis(120)).await;
     assert_eq!(rig.get("blog.localhost").await, (200, "one 0".to_owned()));
     assert_eq!(rig.get("BLOG.localhost:80").await, (200, "one 0".to_owned()));
+    // Hosts as clients may write them: no app's is ever waited for, however odd it is.
+    for host in ["blog.localhost.", "BLOG.LocalHost.:80", "blog.localhost:", "Blog.localhost.:8080"] {
+        assert_eq!(rig.get(host).await, (200, "one 0".to_owned()), "{host}");
+    }
+    let long = "a".repeat(300);
+    let odd = [
+        "~",
+        "*",
+        "",
+        "-",
+        "-blog",
+        "blog-",
+        "b_log",
+        "~blog",
+        "bl og",
+        "blog.",
+        "blog..",
+        ".blog",
+        "x.blog",
+        "%62log",
+        "paas",
+        "web",
+        "b\u{f6}g",
+        "127-0-0-1",
+        &long,
+        &long[..64],
+        &long[..63],
+    ];
+    let started = Instant::now();
+    for label in odd {
+        for end in [".localhost", ".localhost.", ".LOCALHOST:80", ".localhost.:1"] {
+            let (status, body) = rig.get(&format!("{label}{end}")).await;
+            // Some of them no server of HTTP takes for a host.
+            assert!(status == 404 || status == 400, "{label}{end}: {status} {body}");
+        }
+    }
+    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
     let second = rig.deploy(&blog, "two").await;
     assert_ne!(first.address.port(), second.address.port());
     tokio::time::sleep(Duration::from_millis(120)).await;
@@ -551,6 +588,66 @@ async fn without_the_resolver_the_fallback_serves_and_the_daemon_brings_it_back(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_resolver_all_containers_are_known_those_first_that_were_well() {
+    let mut rig = Rig::start("").await;
+    let blog = rig.app("blog");
+    let (deployment, release, one) = rig.candidate(blog.1, "one").await;
+    let port = one.address.port();
+    let more = |position: u32| {
+        let written = rig.instance.write(|tables| {
+            let new = NewContainer {
+                app_id: blog.1,
+                release_id: release,
+                deployment_id: deployment,
+                process: &ProcessType::web(),
+                run: &ProcessSettings::default().resolve(&ProcessType::web())?,
+                position,
+                name: &format!("c{position}"),
+                port,
+            };
+            tables.add_container(rig.instance.settings.subnet, &new)
+        });
+        written.unwrap()
+    };
+    let (two, three, four) = (more(2), more(3), more(4));
+    rig.switch(blog.1, deployment, release);
+    rig.instance
+        .write(|tables| {
+            tables.set_healthy(three.id, false)?;
+            tables.set_failing(four.id, Some("it answers 500"))
+        })
+        .unwrap();
+    let failing = Upstream::start(SocketAddrV4::new(four.address, port), "four").await;
+    let second = Upstream::start(SocketAddrV4::new(two.address, port), "two").await;
+    drop(rig.resolver.take());
+    assert_eq!(publish(&rig.instance, &blog.0).await.unwrap(), Published::Static);
+    let line = |text: &str| text.lines().find(|line| line.trim().starts_with("blog ")).unwrap().trim().to_owned();
+    let written = line(&std::fs::read_to_string(rig.instance.settings.paths.caddyfile()).unwrap());
+    let (one_at, two_at, three_at) = (one.address.ip(), two.address, three.address);
+    let expected = [one_at, &two_at, &three_at, one_at, &two_at, one_at, &two_at, one_at];
+    let expected: Vec<String> = expected.iter().map(|address| format!("{address}:{port}")).collect();
+    assert_eq!(written, format!("blog {}", expected.join(" ")));
+
+    // One more goes, and nobody is there to notice.
+    drop(one);
+    for _ in 0..20 {
+        assert_eq!(rig.get("blog.localhost").await, (200, "two 0".to_owned()));
+    }
+    // Where none is well, those that fail are better than none once Caddy has to start by itself.
+    rig.instance
+        .write(|tables| {
+            tables.set_healthy(two.id, false)?;
+            let first = tables.containers_of_app(blog.1)?[0].id;
+            tables.set_healthy(first, false)
+        })
+        .unwrap();
+    let all = rig.instance.read(|tables| tables.fallbacks()).unwrap();
+    assert_eq!((all[0].upstreams.len(), all[0].healthy), (4, 0));
+    assert_eq!(rig.instance.read(|tables| tables.routes()).unwrap(), []);
+    drop((second, failing));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_app_on_a_public_domain_has_https() {
     let rig = Rig::start("domain = \"example.com\"\ntls = \"internal\"").await;
     let blog = rig.app("blog");
@@ -571,6 +668,12 @@ async fn an_app_on_a_public_domain_has_https() {
     assert!(head.starts_with("HTTP/1.1 308"), "{head}");
     assert!(head.contains(&format!("Location: https://blog.example.com:{https}/a?b\r\n")), "{head}");
     assert_eq!(rig.get("example.com").await.0, 404);
+    // A final dot is in no certificate.
+    let mut dotted = BufReader::new(TcpStream::connect(("127.0.0.1", http)).await.unwrap());
+    dotted.get_mut().write_all(b"GET /a?b HTTP/1.1\r\nHost: BLOG.example.com.:80\r\n\r\n").await.unwrap();
+    let (head, _) = read_head(&mut dotted).await.unwrap();
+    assert!(head.contains(&format!("Location: https://BLOG.example.com:{https}/a?b\r\n")), "{head}");
+    assert_eq!(rig.get("~.example.com.").await.0, 404);
 }
 
 #[tokio::test]

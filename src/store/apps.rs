@@ -1,5 +1,3 @@
-use std::collections::HashMap;
-
 use rusqlite::{Row, params};
 
 use super::{Tables, corrupt};
@@ -34,20 +32,6 @@ impl Tables<'_> {
     /// All apps, by name.
     pub fn apps(&self) -> Result<Vec<App>> {
         self.all(&format!("SELECT {COLUMNS} {FROM} ORDER BY apps.name"), [], app)
-    }
-
-    /// How many live containers each app has, and how many of them are healthy; apps with none are left out.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub fn health_of_apps(&self) -> Result<HashMap<AppId, (u32, u32)>> {
-        let rows = self.all(
-            "SELECT app_id, count(*) AS all_of_them, sum(healthy) AS healthy FROM containers
-             WHERE state = 'live' AND NOT ended GROUP BY app_id",
-            [],
-            |row| Ok((row.get("app_id")?, (row.get("all_of_them")?, row.get("healthy")?))),
-        )?;
-        Ok(rows.into_iter().collect())
     }
 
     /// The app of that name, if there is one.

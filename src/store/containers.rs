@@ -1,4 +1,7 @@
-use std::{collections::HashSet, net::Ipv4Addr};
+use std::{
+    collections::{BTreeSet, HashSet},
+    net::Ipv4Addr,
+};
 
 use rusqlite::{Row, params};
 
@@ -144,6 +147,17 @@ impl Tables<'_> {
         self.all(&format!("{SELECT} ORDER BY containers.id"), [], container)
     }
 
+    /// The addresses of the containers of releases that were made before containers were contained.
+    pub fn uncontained_addresses(&self) -> Result<BTreeSet<Ipv4Addr>> {
+        let rows = self.all(
+            "SELECT containers.address FROM containers JOIN releases ON releases.id = containers.release_id
+             WHERE releases.processes NOT LIKE '%\"containment\":{%'",
+            [],
+            |row| row.get::<_, String>("address")?.parse::<Ipv4Addr>().map_err(corrupt),
+        )?;
+        Ok(rows.into_iter().collect())
+    }
+
     /// An app's containers, by process type and position.
     pub fn containers_of_app(&self, app_id: AppId) -> Result<Vec<Container>> {
         self.all(
@@ -205,6 +219,18 @@ impl Tables<'_> {
     pub fn set_failing(&self, id: ContainerId, failing: Option<&str>) -> Result<()> {
         self.execute("UPDATE containers SET failing = ?2, healthy = ?2 IS NULL WHERE id = ?1", params![id, failing])
             .map(drop)
+    }
+
+    /// Says why a container gets no requests though it runs, if one of these others gets some. Returns whether that is so.
+    pub fn set_failing_beside(&self, id: ContainerId, failing: &str, others: &[ContainerId]) -> Result<bool> {
+        for other in others {
+            let serves = "SELECT id FROM containers WHERE id = ?1 AND state = 'live' AND healthy";
+            if self.maybe_one(serves, [other], |row| row.get::<_, ContainerId>("id"))?.is_some() {
+                self.set_failing(id, Some(failing))?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Says whether a container ended and is meant to stay so.

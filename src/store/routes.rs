@@ -17,6 +17,18 @@ pub struct Route {
     pub upstreams: Vec<SocketAddrV4>,
 }
 
+/// An app that is meant to take requests, and where they go while nobody can say how its containers are now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fallback {
+    /// The app.
+    pub app: AppName,
+    /// Its web containers by position, first those that were well when this was read. Those that failed their checks
+    /// are among them only if none was well. Never empty.
+    pub upstreams: Vec<SocketAddrV4>,
+    /// How many of them were well.
+    pub healthy: usize,
+}
+
 /// Why an app takes no requests, or that it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
@@ -39,34 +51,42 @@ const SERVING: &str =
 impl Tables<'_> {
     /// Every app that takes requests, by name.
     pub fn routes(&self) -> Result<Vec<Route>> {
-        self.routes_where("AND containers.healthy")
+        let fallbacks = self.fallbacks()?.into_iter().filter(|fallback| fallback.healthy > 0);
+        Ok(fallbacks
+            .map(|Fallback { app, mut upstreams, healthy }| {
+                upstreams.truncate(healthy);
+                Route { app, upstreams }
+            })
+            .collect())
     }
 
-    /// Every app that is meant to take requests, by name, with its web containers whether or not they are well now, those
-    /// that are first: for what is written down and read when that may have changed.
-    pub fn fallbacks(&self) -> Result<Vec<Route>> {
-        self.routes_where("")
-    }
-
-    fn routes_where(&self, condition: &str) -> Result<Vec<Route>> {
-        let rows: Vec<(AppName, SocketAddrV4)> = self.all(
+    /// Every app that is meant to take requests, by name, with its web containers whether or not they are well now: for
+    /// what is written down and read when that may have changed.
+    pub fn fallbacks(&self) -> Result<Vec<Fallback>> {
+        let rows: Vec<(AppName, SocketAddrV4, bool, bool)> = self.all(
             &format!(
-                "SELECT apps.name AS app, containers.address, containers.port
+                "SELECT apps.name AS app, containers.address, containers.port, containers.healthy,
+                        containers.failing IS NOT NULL AS failing
                  FROM containers JOIN apps ON apps.id = containers.app_id
-                 WHERE {SERVING} {condition}
-                 ORDER BY apps.name, containers.healthy DESC, containers.position, containers.id"
+                 WHERE {SERVING}
+                 ORDER BY apps.name, containers.healthy DESC, failing, containers.position, containers.id"
             ),
             [],
-            |row| Ok((row.get("app")?, address(row)?)),
+            |row| Ok((row.get("app")?, address(row)?, row.get("healthy")?, row.get("failing")?)),
         )?;
-        let mut routes: Vec<Route> = Vec::new();
-        for (app, upstream) in rows {
-            match routes.last_mut() {
-                Some(route) if route.app == app => route.upstreams.push(upstream),
-                _ => routes.push(Route { app, upstreams: vec![upstream] }),
+        let mut fallbacks: Vec<Fallback> = Vec::new();
+        for (app, upstream, healthy, failing) in rows {
+            if fallbacks.last().is_none_or(|last| last.app != app) {
+                fallbacks.push(Fallback { app, upstreams: Vec::new(), healthy: 0 });
             }
+            let Some(fallback) = fallbacks.last_mut() else { continue };
+            // One that is down is passed over by whoever tries it; one that fails takes requests and does not do them.
+            if healthy || !failing || fallback.healthy == 0 {
+                fallback.upstreams.push(upstream);
+            }
+            fallback.healthy += usize::from(healthy);
         }
-        Ok(routes)
+        Ok(fallbacks)
     }
 
     /// Where an app's requests go now; empty for one that takes none, or does not exist.

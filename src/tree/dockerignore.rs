@@ -10,6 +10,10 @@ use regex::Regex;
 
 use crate::{Error, Result, error::SourceError};
 
+/// The largest file of patterns, in bytes: a compiled pattern can need 3 kB of memory for each of its characters.
+const SIZE_LIMIT: usize = 128 << 10;
+/// The most patterns.
+const COUNT_LIMIT: usize = 10_000;
 /// Up to this many bytes, the expression of a pattern without a class is never too large to be compiled.
 const CERTAINLY_COMPILES: usize = 1_000;
 
@@ -89,6 +93,16 @@ impl DockerIgnore {
     /// `SourceError::File` if a pattern is malformed, with its line.
     pub fn parse(file: &str, text: &str) -> Result<DockerIgnore> {
         let mut patterns = Vec::new();
+        if text.len() > SIZE_LIMIT || text.lines().count() > COUNT_LIMIT {
+            return Err(Error::Source(SourceError::File {
+                file: file.to_owned(),
+                line: None,
+                message: format!(
+                    "it has more than {COUNT_LIMIT} lines or {SIZE_LIMIT} bytes, the limits for such a file"
+                ),
+                hint: "list directories rather than the files in them".to_owned(),
+            }));
+        }
         for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
             // Only a `#` in the first column makes a comment.
             if line.starts_with('#') || line.trim().is_empty() {

@@ -1,23 +1,26 @@
 //! Submodules: each commit that a repository links to is fetched into a bare repository of its own, once, and the tree
-//! is then read from there. Their addresses come from the pusher, so only network protocols are allowed, and no part of
-//! an address can become an option of git.
+//! is then read from there. Their addresses come from the pusher: `addresses` says which are allowed.
 
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use git2::{Oid, Repository};
 use sha2::{Digest, Sha256};
 use tokio::process::Command;
-use url::Url;
 
-use super::{blob, checked_name, open, unreadable};
+use super::{
+    addresses::{Address, Told, without_password},
+    walk::{GITMODULES, Links},
+};
 use crate::{
     Error, Result,
     error::{HostError, SourceError},
     exec,
-    model::CommitId,
+    model::{CommitId, property},
+    work::{Work, bytes, over},
 };
 
 /// How deeply submodules may be nested.
@@ -26,139 +29,108 @@ const DEPTH_LIMIT: usize = 5;
 /// How many submodules a source may have in total.
 const COUNT_LIMIT: usize = 100;
 
-/// The submodules of a commit, and where their objects are.
-#[derive(Clone, Debug, Default)]
-pub struct Submodules(Vec<Submodule>);
+/// How many times a server may redirect to another address.
+const REDIRECTS: usize = 5;
 
-/// A fetched submodule.
+/// The largest `.gitmodules` that is read, in bytes.
+const GITMODULES_LIMIT: usize = 1 << 20;
+
+/// How much of what git reports about a connection is read, in bytes.
+const TRACE_LIMIT: u64 = 1 << 20;
+
+/// The signal that ends a program that writes too large a file.
+const SIGXFSZ: i32 = nix::libc::SIGXFSZ;
+
+/// What git and ssh say of every failure, and what says nothing of its cause.
+const BOILERPLATE: [&str; 4] = [
+    "fatal: Could not read from remote repository.",
+    "Please make sure you have the correct access rights",
+    "and the repository exists.",
+    "Warning: Permanently added",
+];
+
+/// A link to a commit of another repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Submodule {
+pub(super) struct Submodule {
     /// Its path from the root of the source.
     pub path: PathBuf,
     /// The linked commit.
     pub commit: CommitId,
-    /// The bare repository that has the commit.
-    pub repository: PathBuf,
+    address: Address,
 }
 
-impl Submodules {
-    /// All of them, outer ones before those within.
-    #[cfg(test)]
-    pub fn all(&self) -> &[Submodule] {
-        &self.0
+/// Refuses a submodule that is nested too deeply, or one too many.
+pub(super) fn check_number(path: &Path, depth: usize, fetched: usize) -> Result<()> {
+    if depth < DEPTH_LIMIT && fetched < COUNT_LIMIT {
+        return Ok(());
     }
-
-    pub(super) fn find(&self, path: &Path, commit: Oid) -> Option<&Submodule> {
-        self.0.iter().find(|module| module.path == path && module.commit.oid() == commit)
-    }
+    Err(Error::Source(SourceError::Submodule {
+        path: path.display().to_string(),
+        reason: format!("submodules are nested deeper than {DEPTH_LIMIT}, or more than {COUNT_LIMIT}"),
+        hint: "check whether a submodule contains itself".to_owned(),
+    }))
 }
 
-/// Fetches the submodules of a commit, and theirs, into bare repositories below `cache`; those that are already there
-/// are not fetched again.
-///
-/// # Errors
-/// `SourceError::Submodule` with the submodule that cannot be fetched and why; `SourceError::Unreadable` if the
-/// repository is damaged.
-pub async fn fetch(repository: &Path, commit: CommitId, cache: &Path) -> Result<Submodules> {
-    let mut found = Vec::new();
-    let mut pending = vec![(repository.to_owned(), commit, PathBuf::new(), 0)];
-    while let Some((repository, commit, prefix, depth)) = pending.pop() {
-        for link in links(&repository, commit, &prefix)? {
-            let name = link.path.display().to_string();
-            if depth == DEPTH_LIMIT || found.len() == COUNT_LIMIT {
-                return Err(Error::Source(SourceError::Submodule {
-                    path: name,
-                    reason: format!("submodules are nested deeper than {DEPTH_LIMIT}, or more than {COUNT_LIMIT}"),
-                    hint: "check whether a submodule contains itself".to_owned(),
-                }));
-            }
-            let address = checked_address(&name, &link.url)?;
-            let key: String = Sha256::digest(&address).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-            let target = cache.join(format!("{key}.git"));
-            fetch_one(&name, &address, link.commit, &target).await?;
-            pending.push((target.clone(), link.commit, link.path.clone(), depth + 1));
-            found.push(Submodule { path: link.path, commit: link.commit, repository: target });
-        }
-    }
-    Ok(Submodules(found))
-}
-
-/// A link to a commit of another repository.
-#[derive(Debug, PartialEq, Eq)]
-struct Link {
-    path: PathBuf,
-    url: String,
-    commit: CommitId,
-}
-
-/// The links of a commit, with the addresses that its `.gitmodules` has for them.
-fn links(repository: &Path, commit: CommitId, prefix: &Path) -> Result<Vec<Link>> {
-    let repository = open(repository)?;
-    let root = repository.find_commit(commit.oid()).map_err(unreadable)?.tree().map_err(unreadable)?;
-    let mut gitlinks = Vec::new();
-    let mut pending = vec![(root.id(), PathBuf::new())];
-    while let Some((tree, directory)) = pending.pop() {
-        if directory.components().count() > 200 {
-            return Err(Error::Source(SourceError::Unreadable {
-                reason: format!("the directory {directory:?} is nested too deeply"),
-            }));
-        }
-        for entry in repository.find_tree(tree).map_err(unreadable)?.iter() {
-            match entry.filemode_raw() & 0o170_000 {
-                0o040_000 => pending.push((entry.id(), directory.join(checked_name(entry.name_bytes())?))),
-                0o160_000 => gitlinks.push((directory.join(checked_name(entry.name_bytes())?), entry.id())),
-                _ => {}
-            }
-        }
-    }
-    if gitlinks.is_empty() {
+/// The submodules of a commit, with the addresses that its `.gitmodules` has for them.
+pub(super) async fn of(repository: &Path, prefix: &Path, links: Links, work: &Work) -> Result<Vec<Submodule>> {
+    if links.found.is_empty() {
         return Ok(Vec::new());
     }
-    let addresses = match root.get_name(".gitmodules") {
-        Some(entry) => addresses(&repository, entry.id())?,
+    let addresses = match links.addresses {
+        Some(file) => addresses(repository, file, work).await?,
         None => BTreeMap::new(),
     };
-    gitlinks
-        .into_iter()
-        .map(|(path, commit)| {
-            let full = prefix.join(&path);
-            match addresses.get(&path) {
-                Some(url) => Ok(Link { path: full, url: url.clone(), commit: commit.into() }),
-                None => Err(Error::Source(SourceError::Submodule {
-                    path: full.display().to_string(),
-                    reason: "it is a link to a commit of another repository, and .gitmodules has no url for it"
-                        .to_owned(),
-                    hint: format!(
-                        "`git submodule add URL {path}` makes it a submodule; \
-                         `git rm --cached {path}` and `git add {path}/.` take its files in",
-                        path = path.display()
-                    ),
-                })),
-            }
-        })
-        .collect()
+    let found = links.found.into_iter().map(|(path, commit)| {
+        let own = path.strip_prefix(prefix).unwrap_or(&path);
+        match addresses.get(own) {
+            Some(url) => Ok(Submodule { address: Address::parse(&path, url)?, commit: commit.into(), path }),
+            None => Err(Error::Source(SourceError::Submodule {
+                path: path.display().to_string(),
+                reason: "it is a link to a commit of another repository, and .gitmodules has no url for it".to_owned(),
+                hint: format!(
+                    "`git submodule add URL {path}` makes it a submodule; \
+                     `git rm --cached {path}` and `git add {path}/.` take its files in",
+                    path = own.display()
+                ),
+            })),
+        }
+    });
+    found.collect()
 }
 
-/// The content of `.gitmodules`: paths and addresses.
-fn addresses(repository: &Repository, file: Oid) -> Result<BTreeMap<PathBuf, String>> {
-    let malformed = |error: git2::Error| {
+/// The content of `.gitmodules`: paths and addresses. Git reads it, and reads nothing else: no file that it includes.
+async fn addresses(repository: &Path, file: Oid, work: &Work) -> Result<BTreeMap<PathBuf, String>> {
+    let malformed = |message: String| {
         Error::Source(SourceError::File {
-            file: ".gitmodules".to_owned(),
+            file: GITMODULES.to_owned(),
             line: None,
-            message: error.message().to_owned(),
+            message,
             hint: "check it with `git submodule status`, which reads the same file".to_owned(),
         })
     };
-    // libgit2 reads configuration only from files.
-    let copy = tempfile::NamedTempFile::new().map_err(Error::io("make a temporary file"))?;
-    std::fs::write(copy.path(), blob(repository, file)?).map_err(Error::io("write a temporary file"))?;
-    let config = git2::Config::open(copy.path()).map_err(malformed)?;
+    let path = repository.to_owned();
+    let size = work.aside(move || {
+        let repository = super::open(&path)?;
+        let odb = repository.odb().map_err(super::unreadable)?;
+        odb.read_header(file).map(|(size, _)| size).map_err(super::unreadable)
+    });
+    if size.await? > GITMODULES_LIMIT {
+        return Err(malformed(format!("it has more than {GITMODULES_LIMIT} bytes, the limit for such a file")));
+    }
+    let mut command = git(repository);
+    command.args(["config", "--no-includes", "--blob", &file.to_string(), "--list", "-z"]);
+    let listed = exec::output_bounded(command, 0, work).await.map_err(|error| match error {
+        Error::Host(HostError::Program { stderr, .. }) => {
+            let said = stderr.replace(&format!("blob {file}"), GITMODULES);
+            malformed(said.trim_start_matches("fatal: ").trim_start_matches("error: ").to_owned())
+        }
+        other => other,
+    })?;
     let mut paths = BTreeMap::new();
     let mut urls = BTreeMap::new();
-    let mut entries = config.entries(Some("submodule\\..*")).map_err(malformed)?;
-    while let Some(entry) = entries.next() {
-        let entry = entry.map_err(malformed)?;
-        let (Ok(name), Ok(value)) = (entry.name(), entry.value()) else { continue };
+    for entry in String::from_utf8_lossy(&listed).split('\0') {
+        let Some((name, value)) = entry.split_once('\n') else { continue };
+        let Some(name) = name.strip_prefix("submodule.") else { continue };
         if let Some(name) = name.strip_suffix(".path") {
             paths.insert(name.to_owned(), PathBuf::from(value.trim_end_matches('/')));
         } else if let Some(name) = name.strip_suffix(".url") {
@@ -168,110 +140,120 @@ fn addresses(repository: &Repository, file: Oid) -> Result<BTreeMap<PathBuf, Str
     Ok(paths.into_iter().filter_map(|(name, path)| Some((path, urls.remove(&name)?))).collect())
 }
 
-/// An address with one of the network protocols.
-fn checked_address(path: &str, address: &str) -> Result<String> {
-    let refused = |reason: &str| {
-        Err(Error::Source(SourceError::Submodule {
-            path: path.to_owned(),
-            reason: format!("{} {reason}", without_password(address)),
-            hint: format!(
-                "write its full https:// or ssh:// address: `git submodule set-url {path} https://HOST/OWNER/NAME.git`, \
-                 then commit .gitmodules and push again"
-            ),
-        }))
-    };
-    if address.chars().any(|character| character.is_control() || character == ' ') {
-        return refused("is not a valid address");
+/// Fetches a submodule into a bare repository below `cache`, if its commit is missing there; returns where.
+pub(super) async fn fetch(module: &Submodule, cache: &Path, work: &Work) -> Result<PathBuf> {
+    let key: String = Sha256::digest(&module.address.text).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let target = cache.join(format!("{key}.git"));
+    if has_commit(&target, module.commit) {
+        return Ok(target);
     }
-    if address.starts_with("./") || address.starts_with("../") {
-        return refused("is relative, and the server does not know what it is relative to");
-    }
-    if let Some((scheme, rest)) = address.split_once("://") {
-        if !["https", "http", "git", "ssh"].contains(&scheme) {
-            return refused("does not use https, http, git or ssh");
+    let seconds = work.limits().fetching;
+    let fetched = tokio::time::timeout(Duration::from_secs(seconds), fetch_to(module, &target, work)).await;
+    fetched.map_err(|_| {
+        let what = format!("fetching the submodule {} takes too long", module.path.display());
+        over(what, format!("{seconds} seconds"), &property::SUBMODULE_MAX_TIME)
+    })??;
+    Ok(target)
+}
+
+async fn fetch_to(module: &Submodule, target: &Path, work: &Work) -> Result<()> {
+    let Submodule { path, commit, .. } = module;
+    let mut address = module.address.clone();
+    for _ in 0..=REDIRECTS {
+        let told = address.told(path, work).await?;
+        // Only now: what is refused leaves nothing behind.
+        if !target.join("HEAD").is_file() {
+            std::fs::create_dir_all(target).map_err(Error::io(format!("make {}", target.display())))?;
+            let mut init = git(target);
+            init.args(["init", "--quiet", "--bare", "."]);
+            exec::output(init).await?;
         }
-        return match Url::parse(address) {
-            // A host or user that begins with a dash would be read by ssh as an option.
-            Ok(url) if url.host_str().is_some_and(|host| !host.starts_with('-')) && !rest.starts_with('-') => {
-                Ok(address.to_owned())
+        let one = commit.to_string();
+        match fetch_refs(target, &told, &["--depth=1"], &[&one], work).await {
+            Ok(()) if has_commit(target, *commit) => return Ok(()),
+            Err(error @ Error::Source(SourceError::Limit { .. })) => return Err(error),
+            _ => {}
+        }
+        // Not every server lets clients fetch a commit by its id.
+        let all = ["+refs/heads/*:refs/remotes/heads/*", "+refs/tags/*:refs/remotes/tags/*"];
+        match fetch_refs(target, &told, &[], &all, work).await {
+            Ok(()) if has_commit(target, *commit) => return Ok(()),
+            Ok(()) => {
+                return Err(Error::Source(SourceError::Submodule {
+                    path: path.display().to_string(),
+                    reason: format!("{} does not have the commit {}", without_password(&address.text), commit.short()),
+                    hint: "push the commit in the submodule's own repository, then push again".to_owned(),
+                }));
             }
-            _ => refused("is not a valid address"),
-        };
-    }
-    // The short form of ssh: user@host:path.
-    if let Some((host, rest)) = address.split_once(':')
-        && !rest.starts_with(':')
-    {
-        let word = |text: &str| {
-            !text.is_empty()
-                && !text.starts_with('-')
-                && text.chars().all(|character| character.is_ascii_alphanumeric() || "._-".contains(character))
-        };
-        let (user, host) = host.split_once('@').unwrap_or(("git", host));
-        if word(user) && word(host) && !rest.is_empty() && !rest.starts_with('-') {
-            return Ok(address.to_owned());
+            Err(Error::Host(HostError::Program { stderr, .. })) => {
+                // Each address that a server redirects to is looked at as the first one was.
+                let moved = address.can_redirect() && stderr.contains("returned error: 30");
+                match if moved { location(target, &told, work).await? } else { None } {
+                    Some(location) => address = address.redirected(path, &location)?,
+                    None => return Err(failed(module, &told, &address, &stderr)),
+                }
+            }
+            Err(error) => return Err(error),
         }
     }
-    refused("does not use https, http, git or ssh")
+    Err(failed(module, &Told::default(), &address, &format!("it redirects more than {REDIRECTS} times")))
 }
 
-/// An address that is safe to show: a token in it is hidden.
-fn without_password(address: &str) -> String {
-    match Url::parse(address) {
-        Ok(mut url) if url.has_host() && !(url.username().is_empty() && url.password().is_none()) => {
-            let cleared = url.set_username("").and_then(|()| url.set_password(None));
-            cleared.map_or_else(|()| "its address".to_owned(), |()| url.to_string())
-        }
-        _ => address.to_owned(),
-    }
-}
-
-/// Fetches a commit into a bare repository, if it is missing.
-async fn fetch_one(path: &str, address: &str, commit: CommitId, target: &Path) -> Result<()> {
-    if has_commit(target, commit) {
-        return Ok(());
-    }
-    let failed = |error: Error| match error {
-        Error::Host(HostError::Program { stderr, .. }) => {
-            let reason = stderr.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("git failed");
-            Error::Source(SourceError::Submodule {
-                path: path.to_owned(),
-                reason: reason.replace(address, &without_password(address)),
-                hint: format!(
-                    "check that commit {} was pushed to {} and that this server may read it; \
-                     a private repository can be reached with a deploy token in its https:// address",
-                    commit.short(),
-                    without_password(address)
-                ),
-            })
+/// Runs `git fetch` with what it is to fetch.
+pub(super) async fn fetch_refs(target: &Path, told: &Told, options: &[&str], what: &[&str], work: &Work) -> Result<()> {
+    let mut fetch = git(target);
+    fetch.args(&told.settings).envs(told.variables.iter().map(|(name, value)| (*name, value)));
+    fetch.args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head"]).args(options);
+    fetch.args(["--", &told.address]).args(what);
+    let most = work.limits().size;
+    exec::output_bounded(fetch, most, work).await.map(drop).map_err(|error| match error {
+        Error::Host(HostError::Program { stderr, .. })
+            if stderr.contains("File too large") || stderr.contains(&format!("died of signal {SIGXFSZ}")) =>
+        {
+            over("what a submodule's server sends is too large", bytes(most), &property::SOURCE_MAX_SIZE)
         }
         other => other,
-    };
-    if !target.join("HEAD").is_file() {
-        std::fs::create_dir_all(target).map_err(Error::io(format!("make {}", target.display())))?;
-        let mut init = git(target);
-        init.args(["init", "--quiet", "--bare", "."]);
-        exec::output(init).await?;
+    })
+}
+
+/// Where a server redirects to. Git does not say, but it reports the headers of answers if it is asked to.
+pub(super) async fn location(target: &Path, told: &Told, work: &Work) -> Result<Option<String>> {
+    let trace = tempfile::NamedTempFile::new_in(target).map_err(Error::io("make a temporary file"))?;
+    let mut ask = git(target);
+    ask.args(&told.settings).envs(told.variables.iter().map(|(name, value)| (*name, value)));
+    ask.env("GIT_TRACE_CURL", trace.path()).env("GIT_TRACE_CURL_NO_DATA", "1");
+    ask.args(["ls-remote", "--quiet", "--", &told.address]);
+    match exec::output_bounded(ask, TRACE_LIMIT, work).await {
+        Ok(_) | Err(Error::Host(HostError::Program { .. })) => {}
+        Err(error) => return Err(error),
     }
-    let mut one = git(target);
-    one.args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--depth=1", "--", address]);
-    one.arg(commit.to_string());
-    if exec::output(one).await.is_ok() && has_commit(target, commit) {
-        return Ok(());
+    let text = std::fs::read(trace.path()).map_err(Error::io("read what git reports of a connection"))?;
+    let text = String::from_utf8_lossy(&text);
+    let headers = text.lines().filter_map(|line| line.split_once("Recv header: ")?.1.split_once(':'));
+    let mut locations = headers.filter(|(name, _)| name.eq_ignore_ascii_case("location"));
+    Ok(locations.next_back().map(|(_, location)| location.trim().to_owned()))
+}
+
+/// The error of a submodule, from what git said.
+fn failed(module: &Submodule, told: &Told, address: &Address, stderr: &str) -> Error {
+    let shown = without_password(&address.text);
+    let said = stderr.lines().map(str::trim).filter(|line| !line.is_empty());
+    let said: Vec<&str> = said.filter(|line| !BOILERPLATE.iter().any(|words| line.starts_with(words))).collect();
+    let first = said.iter().position(|line| line.starts_with("fatal: ") || line.starts_with("ERROR: ")).unwrap_or(0);
+    let reason = said.get(first).copied().unwrap_or("git could not read from it, and did not say why");
+    let mut reason = reason.trim_start_matches("fatal: ").replace(&address.text, &shown);
+    if !told.address.is_empty() {
+        reason = reason.replace(&told.address, &shown);
     }
-    // Not every server lets clients fetch a commit by its id.
-    let mut all = git(target);
-    all.args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--", address]);
-    all.args(["+refs/heads/*:refs/remotes/heads/*", "+refs/tags/*:refs/remotes/tags/*"]);
-    exec::output(all).await.map_err(failed)?;
-    if has_commit(target, commit) {
-        return Ok(());
-    }
-    Err(Error::Source(SourceError::Submodule {
-        path: path.to_owned(),
-        reason: format!("{} does not have the commit {}", without_password(address), commit.short()),
-        hint: "push the commit in the submodule's own repository, then push again".to_owned(),
-    }))
+    Error::Source(SourceError::Submodule {
+        path: module.path.display().to_string(),
+        reason,
+        hint: format!(
+            "check that commit {} was pushed to {shown} and that this server may read it; \
+             a private repository can be reached with a deploy token in its https:// address",
+            module.commit.short(),
+        ),
+    })
 }
 
 /// Whether a repository has a commit and its files.
@@ -281,7 +263,7 @@ fn has_commit(repository: &Path, commit: CommitId) -> bool {
 }
 
 /// git in a bare repository, without prompts and with network protocols only.
-fn git(repository: &Path) -> Command {
+pub(super) fn git(repository: &Path) -> Command {
     let mut command = exec::command("git");
     command
         .current_dir(repository)
@@ -290,7 +272,7 @@ fn git(repository: &Path) -> Command {
         .env("GIT_ASKPASS", "true")
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o StrictHostKeyChecking=accept-new -o ConnectTimeout=15")
+        .env("GIT_NO_REPLACE_OBJECTS", "1")
         .args(["-c", "credential.helper=", "-c", "gc.auto=0", "-c", "core.hooksPath=/dev/null"])
         // If the server stops sending, the fetch ends, so that the pusher does not wait forever.
         .args(["-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=60"]);

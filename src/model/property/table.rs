@@ -1,7 +1,7 @@
 //! Every property there is: a row each.
 
 use super::{Default, Effect, Noun, Property, Scopes, Value};
-use crate::model::{Right, value};
+use crate::model::{Capability, Right, containment, value};
 
 /// How many bytes of an answer are looked through for the text of a check.
 pub const CHECKED_BODY: usize = 1 << 20;
@@ -269,6 +269,40 @@ properties! {
         ..OF_PROCESS
     };
 
+    /// Rights of root's that a container has all the same.
+    CAPABILITIES = Property {
+        name: "capabilities",
+        default: Default::Is("none"),
+        about: "which of the capabilities NET_RAW, MKNOD, AUDIT_WRITE and SETFCAP its containers have; or none",
+        parse: |text| {
+            let list = Capability::parse_list(text).map_err(|invalid| invalid.rule)?;
+            let words: Vec<&str> = list.into_iter().map(Capability::as_str).collect();
+            Ok(Value::Text(words.join(",")))
+        },
+        right: |text| if text.is_empty() || text == "none" { Right::Change } else { Right::Administer },
+        ..OF_PROCESS
+    };
+    /// Processes and threads.
+    PIDS = Property {
+        name: "pids",
+        default: Default::Is("1024"),
+        about: "how many processes and threads a container may have: 16 to 1024, or more if an administrator says so",
+        parse: |text| value::number(text, 16..=1_000_000),
+        right: |text| {
+            let is_usual = text.is_empty() || text.parse().is_ok_and(|pids: u64| pids <= u64::from(containment::PIDS));
+            if is_usual { Right::Change } else { Right::Administer }
+        },
+        ..OF_PROCESS
+    };
+    /// Whether a container can write.
+    READ_ONLY = Property {
+        name: "read-only",
+        default: Default::Is("false"),
+        about: "whether a container can write to /tmp only, which is in memory",
+        parse: value::switch,
+        ..OF_PROCESS
+    };
+
     /// Whether a push makes an app.
     CREATE_ON_PUSH = Property {
         name: "create_on_push",
@@ -315,6 +349,142 @@ properties! {
         default: Default::Depends("no cap"),
         about: "CPU limit for all builds on this Docker engine together, other users' builds included: 0.1 to 1024",
         parse: |text| value::cpus(text, 0.1),
+        ..OF_SERVER
+    };
+    /// Memory of a process that deploys.
+    DEPLOY_MEMORY_MB = Property {
+        name: "deploy_memory_mb",
+        default: Default::Is("2048"),
+        about: "MB that a process may use to receive a push and to deploy it, outside any container",
+        parse: |text| value::number(text, 256..=100_000_000),
+        ..OF_SERVER
+    };
+    /// Files of a commit.
+    SOURCE_MAX_FILES = Property {
+        name: "source_max_files",
+        default: Default::Is("1000000"),
+        about: "how many files and directories a commit may have, with its submodules",
+        parse: |text| value::number(text, 1..=100_000_000),
+        ..OF_SERVER
+    };
+    /// Directories of a commit.
+    SOURCE_MAX_DEPTH = Property {
+        name: "source_max_depth",
+        default: Default::Is("200"),
+        about: "how deeply the directories of a commit may be nested",
+        parse: |text| value::number(text, 1..=10_000),
+        ..OF_SERVER
+    };
+    /// Paths of a commit.
+    SOURCE_MAX_PATHS = Property {
+        name: "source_max_paths",
+        default: Default::Is("256m"),
+        about: "how long all paths of a commit may be together",
+        parse: |text| value::bytes(text, 1 << 20),
+        ..OF_SERVER
+    };
+    /// Its largest file.
+    SOURCE_MAX_FILE = Property {
+        name: "source_max_file",
+        default: Default::Is("4g"),
+        about: "how large a file of a commit may be",
+        parse: |text| value::bytes(text, 1 << 20),
+        ..OF_SERVER
+    };
+    /// All its files.
+    SOURCE_MAX_SIZE = Property {
+        name: "source_max_size",
+        default: Default::Is("20g"),
+        about: "how large the files of a build context may be together, and what is fetched of a submodule",
+        parse: |text| value::bytes(text, 1 << 20),
+        ..OF_SERVER
+    };
+    /// What is read of it.
+    SOURCE_MAX_READ = Property {
+        name: "source_max_read",
+        default: Default::Is("128m"),
+        about: "how much of a commit is read to find out how it is built",
+        parse: |text| value::bytes(text, 1 << 20),
+        ..OF_SERVER
+    };
+    /// The time for it.
+    SOURCE_MAX_TIME = Property {
+        name: "source_max_time",
+        default: Default::Is("120s"),
+        about: "how long it may take to read a commit, and to find out how it is built",
+        parse: |text| value::seconds(text, 1),
+        ..OF_SERVER
+    };
+    /// The time to fetch a submodule.
+    SUBMODULE_MAX_TIME = Property {
+        name: "submodule_max_time",
+        default: Default::Is("10m"),
+        about: "how long it may take to fetch a submodule",
+        parse: |text| value::seconds(text, 1),
+        ..OF_SERVER
+    };
+    /// Where submodules may come from.
+    SUBMODULE_PRIVATE_ADDRESSES = Property {
+        name: "submodule_private_addresses",
+        default: Default::Is("false"),
+        about: "whether submodules may come from this machine, and from addresses that are private or link-local",
+        parse: value::switch,
+        ..OF_SERVER
+    };
+    /// Output of a template.
+    TEMPLATE_MAX_OUTPUT = Property {
+        name: "template_max_output",
+        default: Default::Is("1m"),
+        about: "how much a template of a repository's own buildpack may write",
+        parse: |text| value::bytes(text, 1 << 20),
+        ..OF_SERVER
+    };
+    /// The time for it.
+    TEMPLATE_MAX_TIME = Property {
+        name: "template_max_time",
+        default: Default::Is("10s"),
+        about: "how much processor time a template of a repository's own buildpack may take",
+        parse: |text| value::seconds(text, 1),
+        ..OF_SERVER
+    };
+    /// The memory for it.
+    TEMPLATE_MAX_MEMORY = Property {
+        name: "template_max_memory",
+        default: Default::Is("256m"),
+        about: "how much memory a template of a repository's own buildpack may take",
+        parse: |text| value::bytes(text, 64 << 20),
+        ..OF_SERVER
+    };
+    /// Whether containers are kept from the machine.
+    CONTAIN_NETWORK = Property {
+        name: "contain_network",
+        default: Default::Is("true"),
+        about: "whether apps and build steps are kept from services of this machine that listen on all addresses",
+        parse: value::switch,
+        ..OF_SERVER
+    };
+    /// Ports of the machine that containers reach.
+    HOST_PORTS = Property {
+        name: "host_ports",
+        default: Default::Is("none"),
+        about: "ports of this machine that apps and build steps may reach all the same, such as 5432,6379; or none",
+        parse: |text| super::ports(text).map(|_| Value::Text(text.to_owned())),
+        ..OF_SERVER
+    };
+    /// Process types of a source.
+    MAX_PROCESS_TYPES = Property {
+        name: "max_process_types",
+        default: Default::Is("50"),
+        about: "how many process types an app may have",
+        parse: |text| value::number(text, 1..=1000),
+        ..OF_SERVER
+    };
+    /// Containers of an app.
+    MAX_CONTAINERS = Property {
+        name: "max_containers",
+        default: Default::Is("100"),
+        about: "how many containers an app may have, of all its process types together",
+        parse: |text| value::number(text, 1..=10_000),
         ..OF_SERVER
     };
     /// Events.
