@@ -177,7 +177,7 @@ fn replace_path(path: &std::path::Path, arguments: &mut [OsString]) {
 }
 
 /// Opens a file of the person who types.
-fn open(path: &std::path::Path) -> Result<File> {
+pub(super) fn open(path: &std::path::Path) -> Result<File> {
     // A path that was typed wrongly is the user's to mend, not this machine's.
     let refuse = |reason: std::io::Error| {
         Error::usage(

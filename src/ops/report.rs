@@ -5,15 +5,20 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::Serialize;
 
-use super::disk::{self, Disk, disk_lines};
+use super::{
+    database::{self, Database},
+    disk::{self, Disk, disk_lines},
+};
 use crate::{
     Error, Result, clock,
     context::Context,
     engine::{Engine, Facts},
     error::EngineError,
-    exec, lock,
+    exec, instance, lock,
     model::{self, AppState, BuildCaps},
     proxy,
+    secrets::Secrets,
+    settings::Settings,
     store::ContainerState,
     ui::{Show, Text},
 };
@@ -26,10 +31,14 @@ const ENGINE_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Report {
     /// The version of this program.
     pub paas: &'static str,
-    /// The id of the instance, and the label of all it has in the engine.
-    pub instance: String,
+    /// The id of the instance, and the label of all it has in the engine; none where nothing says it.
+    pub instance: Option<String>,
     /// Its root directory.
     pub root: PathBuf,
+    /// The database.
+    pub database: Answer<Database>,
+    /// Whether what is sealed can be opened: the public half of the key; none where nothing was sealed yet.
+    pub secret_key: Answer<Option<String>>,
     /// The engine.
     pub engine: Answer<Facts>,
     /// The version of Caddy's program.
@@ -44,12 +53,14 @@ pub struct Report {
     pub resolver: bool,
     /// The disks of ROOT and of the engine.
     pub disks: Vec<Disk>,
-    /// Builds.
-    pub builds: Builds,
-    /// Apps.
-    pub apps: Apps,
-    /// Containers of the instance, as the database has them.
-    pub containers: Containers,
+    /// Builds; none where the database does not say.
+    pub builds: Option<Builds>,
+    /// Apps; none where the database does not say.
+    pub apps: Option<Apps>,
+    /// Containers of the instance, as the database has them; none where it does not say.
+    pub containers: Option<Containers>,
+    /// How many containers of the instance the engine has; none where it does not say.
+    pub containers_in_engine: Option<usize>,
 }
 
 /// What something answered, or why it did not.
@@ -120,22 +131,46 @@ impl Show for Report {
             Some(since) => format!("runs since {since}"),
             None => "does not run: nobody can push; `systemctl start paas` or `paas serve` starts it".to_owned(),
         };
-        let containers = self.containers;
+        let database = self.database.words(|database| {
+            format!("{}, and {} in its log", model::bytes(database.bytes), model::bytes(database.log_bytes))
+        });
+        let key = self.secret_key.words(|to| {
+            to.as_ref().map_or("nothing is sealed yet".to_owned(), |to| format!("opens what is sealed to {to}"))
+        });
+        let unknown = || "not known without the database".to_owned();
+        let in_engine = self.containers_in_engine.map(|count| format!("{count} in the engine"));
         Text::facts(vec![
-            ("paas", format!("{}, instance {} in {}", self.paas, self.instance, self.root.display())),
+            (
+                "paas",
+                format!(
+                    "{}, instance {} in {}",
+                    self.paas,
+                    self.instance.as_deref().unwrap_or("(not known)"),
+                    self.root.display()
+                ),
             ("daemon", daemon),
             ("resolver", if self.resolver { "answers" } else { "does not answer" }.to_owned()),
             ("caddy", caddy),
             ("engine", engine),
+            ("database", database),
+            ("secret.key", key),
             ("git", self.git.words(String::clone)),
             ("disks", disk_lines(&self.disks)),
-            ("builds", self.builds.words()),
-            ("apps", format!("{}, {} of them running", self.apps.total, self.apps.running)),
+            ("builds", self.builds.as_ref().map_or_else(unknown, Builds::words)),
+            (
+                "apps",
+                self.apps.map_or_else(unknown, |apps| format!("{}, {} of them running", apps.total, apps.running)),
+            ),
             (
                 "containers",
-                format!(
-                    "{} live ({} unhealthy), {} starting or stopping",
-                    containers.live, containers.unhealthy, containers.others
+                self.containers.map_or_else(
+                    || in_engine.unwrap_or_else(unknown),
+                    |containers| {
+                        format!(
+                            "{} live ({} unhealthy), {} starting or stopping",
+                            containers.live, containers.unhealthy, containers.others
+                        )
+                    },
                 ),
             ),
         ])
@@ -177,6 +212,51 @@ impl<T> Answer<T> {
 pub async fn report(context: &Context<'_>) -> Result<Report> {
     let instance = context.instance;
     let settings = &instance.settings;
+    let (mut report, engine) = look(settings, Some(instance.id.clone())).await?;
+    report.secret_key = Answer::of(instance.read(|tables| {
+        instance.secrets.require_key(tables)?;
+        Secrets::fingerprint(tables)
+    }));
+    let (apps, containers) = instance.read(|tables| Ok((tables.apps()?, tables.containers()?)))?;
+    let live = containers.iter().filter(|container| container.state == ContainerState::Live);
+    let locks = instance.build_locks()?;
+    let caps @ BuildCaps { memory, cpus } = instance.build_caps()?;
+    let capped = match &engine {
+        _ if caps.is_empty() => None,
+        // There is no other way to know than to try, as every build does.
+        Some(engine) => Some(Answer::of(engine.cap_builds(&instance.id, caps).await.map(drop))),
+        None => Some(Answer::Down("Docker does not answer".to_owned())),
+    };
+    report.builds = Some(Builds {
+        concurrency: locks.len(),
+        running: locks.iter().filter(|path| matches!(lock::holder(path), Ok(Some(_)))).count(),
+        memory_bytes: memory,
+        cpus,
+        capped,
+    });
+    let running = apps.iter().filter(|app| app.state == AppState::Running).count();
+    report.apps = Some(Apps { total: apps.len(), running });
+    report.containers = Some(Containers {
+        live: live.clone().count(),
+        unhealthy: live.clone().filter(|container| !container.healthy).count(),
+        others: containers.len() - live.count(),
+    });
+    Ok(report)
+}
+
+/// Looks at what there is to see while the database cannot be read.
+///
+/// # Errors
+/// [`Error::Host`] where not even the disk can be asked.
+pub async fn report_without_database(settings: &Settings, error: &Error) -> Result<Report> {
+    let (mut report, _) = look(settings, instance::known_id(&settings.paths).ok().flatten()).await?;
+    let hint = error.hint().map(|hint| format!("\n{hint}")).unwrap_or_default();
+    report.database = Answer::Down(format!("{}{hint}", error.one_line()));
+    Ok(report)
+}
+
+/// What does not depend on the database; and the engine, if it answers.
+async fn look(settings: &Settings, id: Option<String>) -> Result<(Report, Option<Engine>)> {
     let engine = async {
         let asked = async {
             let engine = Engine::connect(settings).await?;
@@ -198,42 +278,34 @@ pub async fn report(context: &Context<'_>) -> Result<Report> {
         engine,
         git,
         proxy::caddy_version(settings),
-        proxy::ready(instance),
+        proxy::ready(settings),
         proxy::resolver_answers(settings),
     );
-    let (apps, containers) = instance.read(|tables| Ok((tables.apps()?, tables.containers()?)))?;
-    let live = containers.iter().filter(|container| container.state == ContainerState::Live);
-    let locks = instance.build_locks()?;
-    let caps @ BuildCaps { memory, cpus } = instance.build_caps()?;
-    let capped = match &engine {
-        _ if caps.is_empty() => None,
-        // There is no other way to know than to try, as every build does.
-        Ok((_, engine)) => Some(Answer::of(engine.cap_builds(&instance.id, caps).await.map(drop))),
-        Err(_) => Some(Answer::Down("Docker does not answer".to_owned())),
+    let (facts, engine) = match engine {
+        Ok((facts, engine)) => (Ok(facts), Some(engine)),
+        Err(error) => (Err(error), None),
     };
-    Ok(Report {
+    let containers_in_engine = match (&engine, &id) {
+        (Some(engine), Some(id)) => engine.list(id).await.ok().map(|names| names.len()),
+        _ => None,
+    };
+    let report = Report {
         paas: env!("CARGO_PKG_VERSION"),
-        instance: instance.id.clone(),
+        instance: id,
         root: settings.paths.root().to_owned(),
-        engine: Answer::of(engine.map(|(facts, _)| facts)),
+        database: Answer::of(database::look(&settings.paths)),
+        secret_key: Answer::Down("without the database".to_owned()),
+        engine: Answer::of(facts),
         caddy_version: Answer::of(caddy_version),
         caddy: Answer::of(caddy),
         git: Answer::of(git),
         daemon_since_at: lock::holder(&settings.paths.daemon_lock())?.map(|holder| clock::rfc3339(holder.since)),
         resolver,
-        disks: disk::disks(instance).await?,
-        builds: Builds {
-            concurrency: locks.len(),
-            running: locks.iter().filter(|path| matches!(lock::holder(path), Ok(Some(_)))).count(),
-            memory_bytes: memory,
-            cpus,
-            capped,
-        },
-        apps: Apps { total: apps.len(), running: apps.iter().filter(|app| app.state == AppState::Running).count() },
-        containers: Containers {
-            live: live.clone().count(),
-            unhealthy: live.clone().filter(|container| !container.healthy).count(),
-            others: containers.len() - live.count(),
-        },
-    })
+        disks: disk::disks(settings).await?,
+        builds: None,
+        apps: None,
+        containers: None,
+        containers_in_engine,
+    };
+    Ok((report, engine))
 }

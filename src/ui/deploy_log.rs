@@ -15,7 +15,7 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Ui, escapes};
-use crate::{Error, Result, model::OperationId};
+use crate::{Error, Result, files, model::OperationId};
 
 /// What a step begins with.
 const STEP: &str = "-----> ";
@@ -94,11 +94,7 @@ impl DeployLog {
     /// # Errors
     /// [`Error::Host`].
     pub fn open_file(&self, path: &Path) -> Result<()> {
-        let action = || format!("write the deploy log {}", path.display());
-        if let Some(directory) = path.parent() {
-            std::fs::create_dir_all(directory).map_err(Error::io(action()))?;
-        }
-        let file = File::create(path).map_err(Error::io(action()))?;
+        let file = files::create(path)?;
         *self.file.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
         Ok(())
     }
