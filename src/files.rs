@@ -389,11 +389,9 @@ pub fn make_kept_directory(path: &Path) -> Result<()> {
     match what_is(path) {
         None => make_private_directory(path),
         Some(What::Directory) => Ok(()),
-        Some(found) => Err(Error::Host(HostError::InTheWay {
-            path: path.to_owned(),
-            found: found.words(),
-            wanted: "a directory",
-        })),
+        Some(found) => {
+            Err(Error::Host(HostError::InTheWay { path: path.to_owned(), found: found.words(), wanted: "a directory" }))
+        }
     }
 }
 
@@ -564,7 +562,11 @@ mod tests {
             assert!(path.is_dir(), "{way}");
             let content = |path: &PathBuf| path.is_file().then(|| fs::metadata(path).unwrap().len());
             let found = entries(root.path()).unwrap().iter().filter_map(content).collect::<Vec<_>>();
-            assert_eq!(found.len(), usize::from(["empty", "zeros", "not a text", "huge"].contains(&way) || way.starts_with("closed")), "{way}");
+            assert_eq!(
+                found.len(),
+                usize::from(["empty", "zeros", "not a text", "huge"].contains(&way) || way.starts_with("closed")),
+                "{way}"
+            );
         }
     }
 
@@ -577,7 +579,10 @@ mod tests {
                 "huge" | "empty" | "zeros" | "not a text" | "closed and open to all" => assert!(read.is_ok(), "{way}"),
                 _ => {
                     let said = read.unwrap_err().to_string();
-                    let words = way.replace("full ", "").replace("to nowhere", "to something").replace("in a circle", "to something");
+                    let words = way
+                        .replace("full ", "")
+                        .replace("to nowhere", "to something")
+                        .replace("in a circle", "to something");
                     assert!(said.contains(&words) && said.contains("should be a file"), "{way}: {said}");
                     let directory = make_kept_directory(path).map_err(|error| error.to_string());
                     assert_eq!(directory.is_ok(), way.ends_with("directory"), "{way}: {directory:?}");

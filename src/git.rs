@@ -94,7 +94,9 @@ pub fn create_repository(paths: &Paths, app: &AppName) -> Result<()> {
     if !files::read_ours(&head)?.is_some_and(|text| is_head(&text)) {
         files::clear(&head)?;
     }
-    if files::open_optional(&config)?.is_none() || git2::Config::open(&config).is_err() {
+    if files::open_optional(&config)?.is_none()
+        || git2::Config::open(&config).and_then(|mut config| config.snapshot()).is_err()
+    {
         files::clear(&config)?;
     }
     if !head.exists() || !config.exists() || git2::Repository::open_bare(&path).is_err() {

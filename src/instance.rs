@@ -454,8 +454,12 @@ mod tests {
         let repository = |root: &std::path::Path| fs::create_dir_all(root.join("repos/blog.git")).unwrap();
         let app = |root: &std::path::Path| fs::create_dir_all(root.join("apps/blog/deploys")).unwrap();
         let id = |root: &std::path::Path| fs::write(root.join("instance"), "0a1b2c3d\n").unwrap();
-        let left: [(&str, &dyn Fn(&std::path::Path)); 4] =
-            [("a secret.key", &secret), ("repositories (blog)", &repository), ("files of apps (blog)", &app), ("0a1b2c3d", &id)];
+        let left: [(&str, &dyn Fn(&std::path::Path)); 4] = [
+            ("a secret.key", &secret),
+            ("repositories (blog)", &repository),
+            ("files of apps (blog)", &app),
+            ("0a1b2c3d", &id),
+        ];
         let nothing = |_: &std::path::Path| {};
         let empty = |root: &std::path::Path| fs::write(root.join("paas.db"), "").unwrap();
         let tables_gone = |root: &std::path::Path| {
@@ -481,7 +485,11 @@ mod tests {
                 assert_eq!(fs::read(root.join("paas.db")).ok(), before, "nothing is changed");
                 let (instance, former) = begin(&root).unwrap();
                 let former = former.unwrap();
-                assert!(["secret.key", "repos/blog.git", "apps/blog", "instance"].iter().any(|name| former.join(name).exists()));
+                assert!(
+                    ["secret.key", "repos/blog.git", "apps/blog", "instance"]
+                        .iter()
+                        .any(|name| former.join(name).exists())
+                );
                 assert_eq!(open(&root).unwrap().id, instance.id);
             }
         }

@@ -69,9 +69,7 @@ pub async fn ready(settings: &Settings) -> Result<()> {
             Err(Error::Proxy(ProxyError::Unavailable { .. })) if clock::instant() < deadline => {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
-            Err(Error::Proxy(ProxyError::Unavailable { reason, .. }))
-                if settings.proxy_mode == ProxyMode::External =>
-            {
+            Err(Error::Proxy(ProxyError::Unavailable { reason, .. })) if settings.proxy_mode == ProxyMode::External => {
                 return Err(Error::Proxy(ProxyError::Unavailable {
                     reason,
                     caddyfile: Some(settings.paths.caddyfile()),

@@ -372,7 +372,10 @@ mod tests {
                 let error = store.write(|tables| secrets.seal(tables, b"x")).unwrap_err();
                 assert!(error.one_line().contains(said), "{said}: {}", error.one_line());
                 assert!(matches!(error, Error::Store(StoreError::NoKey { .. })), "{error}");
-                assert!(matches!(value(&mut store, app, &secrets), Err(Error::Store(StoreError::NoKey { .. }))), "{said}");
+                assert!(
+                    matches!(value(&mut store, app, &secrets), Err(Error::Store(StoreError::NoKey { .. }))),
+                    "{said}"
+                );
                 assert!(store.write(|tables| secrets.rotate(tables)).is_err());
                 assert!(!store.write(|tables| secrets.tidy(tables))?);
                 // It is put back while this process goes on.

@@ -20,7 +20,7 @@ mod secrets;
 
 use std::path::{Path, PathBuf};
 
-pub use backup::{Copied, Kept, restore, save_to};
+pub use backup::{restore, save_to};
 pub use containers::{Container, ContainerState, NewContainer};
 pub use deployments::NewDeployment;
 pub use events::NewEvent;
@@ -38,9 +38,11 @@ use crate::{
     secrets::Secrets,
 };
 
-/// What the table of facts calls the id of the instance, and the paas that wrote the database.
+/// What the table of facts calls the id of the instance and the paas that wrote the database.
 const INSTANCE: &str = "instance";
 const WRITTEN_BY: &str = "written_by";
+/// What it calls the version of the tables: what saves a damaged database does not keep `user_version`.
+const TABLES: &str = "tables";
 
 /// How long a process waits for another's write to end, in milliseconds.
 const BUSY_TIMEOUT_MS: u32 = 15_000;
@@ -95,11 +97,14 @@ impl Store {
             // The change to WAL does not wait for other processes as all else does, so they take turns here.
             let _turn = lock::wait(&beside(path, ".lock")).map_err(denied)?;
             heal_beside(path)?;
+            // What SQLite makes beside the database gets the rights of the database.
+            if path.exists() {
+                files::make_private_file(path).map_err(denied)?;
+            }
             if backup::is_missing(path)? {
                 may_begin()?;
+                files::make_private_file(path).map_err(denied)?;
             }
-            // What SQLite makes beside the database gets the rights of the database.
-            files::make_private_file(path).map_err(denied)?;
             let mut connection = Connection::open(path).map_err(database("be opened"))?;
             set_up(&connection)?;
             connection.pragma_update(None, "journal_mode", "WAL").map_err(database("be opened"))?;

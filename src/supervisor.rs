@@ -160,8 +160,12 @@ async fn refuse_former_containers(instance: &Instance, new_instance: bool) -> Re
     let asked = async { Engine::connect(settings).await?.instances_in(settings.subnet).await };
     // An engine that does not answer is waited for later.
     let Ok(Ok(others)) = tokio::time::timeout(ENGINE_ANSWERS, asked).await else { return Ok(()) };
-    for (other, containers) in others.into_iter().filter(|(other, containers)| *other != instance.id && *containers > 0) {
-        let what = format!("{containers} containers of the instance {other} are in the network {} (PAAS_SUBNET)", settings.subnet);
+    for (other, containers) in others.into_iter().filter(|(other, containers)| *other != instance.id && *containers > 0)
+    {
+        let what = format!(
+            "{containers} containers of the instance {other} are in the network {} (PAAS_SUBNET)",
+            settings.subnet
+        );
         if !new_instance {
             return Err(Error::Host(HostError::FormerInstance {
                 root: settings.paths.root().to_owned(),

@@ -26,6 +26,7 @@ mod databases;
 mod events;
 mod failures;
 mod generated;
+mod hostile;
 mod housekeeping;
 mod images;
 mod install;

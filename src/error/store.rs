@@ -138,19 +138,19 @@ impl StoreError {
         match self {
             StoreError::Failed { fault, path, .. } => Advice::new(Kind::Unavailable, fault.hint(path)),
             StoreError::TooNew { path, by, .. } => {
-                let newer = by.as_ref().map_or("the newer paas that wrote it".to_owned(), |by| format!("paas {by} or newer"));
+                let newer =
+                    by.as_ref().map_or("the newer paas that wrote it".to_owned(), |by| format!("paas {by} or newer"));
                 Advice::new(Kind::Conflict, format!("install {newer}; or go back: {}", restore(path)))
             }
-            StoreError::NotOurs { path } | StoreError::Missing { path } => {
-                Advice::new(Kind::Conflict, restore(path))
-            }
+            StoreError::NotOurs { path } | StoreError::Missing { path } => Advice::new(Kind::Conflict, restore(path)),
             StoreError::NotWhole { .. } => Advice::new(Kind::Conflict, "nothing was changed: use another backup"),
             StoreError::Sealed { .. } => Advice::new(
                 Kind::Unavailable,
                 "the value is damaged: set it again (`paas config:set`), or go back to a backup of the database",
             ),
             StoreError::NoKey { path, wanted, .. } => {
-                let which = wanted.as_ref().map(|to| format!(" It is the one whose public half is {to}.")).unwrap_or_default();
+                let which =
+                    wanted.as_ref().map(|to| format!(" It is the one whose public half is {to}.")).unwrap_or_default();
                 Advice::new(
                     Kind::Unavailable,
                     format!(

@@ -225,8 +225,12 @@ fn of_store() -> [StoreError; 16] {
         fault,
         source: source.into(),
     };
-    let too_new =
-        |by: Option<&str>| StoreError::TooNew { path: "/r/paas.db".into(), found: 9, known: 1, by: by.map(str::to_owned) };
+    let too_new = |by: Option<&str>| StoreError::TooNew {
+        path: "/r/paas.db".into(),
+        found: 9,
+        known: 1,
+        by: by.map(str::to_owned),
+    };
     [
         failed("be written", StoreFault::Busy, "database is locked"),
         failed("be written", StoreFault::ReadOnly, "attempt to write a readonly database"),

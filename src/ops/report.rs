@@ -148,6 +148,7 @@ impl Show for Report {
                     self.instance.as_deref().unwrap_or("(not known)"),
                     self.root.display()
                 ),
+            ),
             ("daemon", daemon),
             ("resolver", if self.resolver { "answers" } else { "does not answer" }.to_owned()),
             ("caddy", caddy),

@@ -141,7 +141,10 @@ pub async fn supervise(instance: Arc<Instance>, mut stop: watch::Receiver<bool>)
             // Nobody but us writes it, but somebody may: Caddy reads it when it starts.
             in_force = keep_in_force(&instance, in_force && round % COMPARE != 0).await;
         } else if let Some(id) = unheard.filter(|_| deaf >= DEAF) {
-            tracing::warn!("Caddy runs, but its socket {} is gone: starting it anew", instance.settings.paths.caddy_admin().display());
+            tracing::warn!(
+                "Caddy runs, but its socket {} is gone: starting it anew",
+                instance.settings.paths.caddy_admin().display()
+            );
             end(id, child.as_mut().map(|(child, _)| child)).await;
             deaf = 0;
             continue;

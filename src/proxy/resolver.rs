@@ -212,7 +212,6 @@ impl Table {
     fn new(routes: Vec<Route>, page: SocketAddr) -> Table {
         Table { page, apps: routes.into_iter().map(|route| (route.app, route.upstreams)).collect() }
     }
-
 }
 
 /// The database as the resolver looks at it: opened to be read when it has changed, and closed again, so that nothing of

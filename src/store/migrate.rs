@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 use tracing::info;
 
-use super::{INSTANCE, WRITTEN_BY, backup, database};
+use super::{INSTANCE, TABLES, WRITTEN_BY, backup, database};
 use crate::{Error, Result, clock, error::StoreError, files};
 
 /// The migrations, in order: number N brings the database to `user_version` N. Never change one that was released.
@@ -47,16 +47,21 @@ pub(super) fn standing(connection: &Connection) -> Result<Standing> {
             |row| Ok((row.get(0)?, row.get(1)?)),
         )
         .map_err(database("be read"))?;
-    let version = version(connection)?;
+    let mut version = version(connection)?;
     if tables == 0 && version == 0 {
         return Ok(Standing::Empty);
     }
-    let is_ours = version > 0
-        && has_meta
-        && connection
-            .query_row("SELECT count(*) FROM meta WHERE name = ?1", [INSTANCE], |row| row.get::<_, u32>(0))
-            .map_err(database("be read"))?
-            == 1;
+    if !has_meta {
+        return Ok(Standing::Other);
+    }
+    let fact = |name: &str| {
+        let found = connection.query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0)).optional();
+        found.map_err(database("be read"))
+    };
+    if version == 0 {
+        version = fact(TABLES)?.and_then(|text: String| text.parse().ok()).unwrap_or(0);
+    }
+    let is_ours = version > 0 && fact(INSTANCE)?.is_some();
     Ok(if is_ours { Standing::Ours(version) } else { Standing::Other })
 }
 
@@ -95,7 +100,11 @@ pub(super) fn require_known(connection: &Connection, path: &Path) -> Result<()> 
 /// `StoreError::TooNew`, `StoreError::NotOurs`; [`Error::Store`].
 pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<()> {
     if standing(connection)? == Standing::Ours(KNOWN) {
-        return Ok(());
+        return match version(connection)? {
+            KNOWN => Ok(()),
+            // It was saved from damage.
+            _ => connection.pragma_update(None, "user_version", KNOWN).map_err(database("be written")),
+        };
     }
     let transaction =
         connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(database("be migrated"))?;
@@ -120,12 +129,14 @@ pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<()> {
             .execute("INSERT INTO meta (name, value) VALUES (?1, lower(hex(randomblob(4))))", [INSTANCE])
             .map_err(database("be migrated"))?;
     }
-    transaction
-        .execute(
-            "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-            [WRITTEN_BY, env!("CARGO_PKG_VERSION")],
-        )
-        .map_err(database("be migrated"))?;
+    for (fact, value) in [(WRITTEN_BY, env!("CARGO_PKG_VERSION").to_owned()), (TABLES, KNOWN.to_string())] {
+        transaction
+            .execute(
+                "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                [fact, &value],
+            )
+            .map_err(database("be migrated"))?;
+    }
     transaction.pragma_update(None, "user_version", KNOWN).map_err(database("be migrated"))?;
     transaction.commit().map_err(database("be migrated"))
 }
