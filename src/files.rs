@@ -92,7 +92,7 @@ impl What {
         match self {
             What::File => "a file",
             What::Directory => "a directory",
-            What::Dangling => "a link to something that is not there",
+            What::Dangling => "a link that leads nowhere",
             What::Pipe => "a pipe",
             What::Socket => "a socket",
             What::Device => "a device",
@@ -221,7 +221,7 @@ fn make_way(path: &Path) -> io::Result<()> {
     match what_is(path) {
         None | Some(What::File) => Ok(()),
         Some(found) => {
-            tracing::warn!("{} is {}: it is written anew", path.display(), found.words());
+            tracing::warn!("{} is {}: it is written again", path.display(), found.words());
             remove_or_move_aside(path)
         }
     }
@@ -349,6 +349,25 @@ fn set_private(path: &Path) -> io::Result<()> {
 fn keep_private(file: &File) {
     if file.metadata().is_ok_and(|metadata| metadata.mode() & 0o777 != 0o600) {
         let _ = file.set_permissions(fs::Permissions::from_mode(0o600));
+    }
+}
+
+/// The names of directories below which others than we keep the rights of files: git, Caddy, users.
+const OTHERS: [&str; 7] = ["repos", "submodules", "storage", "data", "config", "volumes", "buildpacks"];
+
+/// Takes the rights of others away from all files below a directory that are ours. What is gone by now, or belongs to
+/// somebody else, is left.
+pub fn keep_all_private(directory: &Path) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let Ok(metadata) = fs::symlink_metadata(entry.path()) else { continue };
+        let (is_directory, is_file) = (metadata.is_dir(), metadata.is_file());
+        if (is_directory || is_file) && metadata.mode() & 0o077 != 0 {
+            let mode = if is_directory { 0o700 } else { 0o600 };
+            let _ = fs::set_permissions(entry.path(), fs::Permissions::from_mode(mode));
+        }
+        if is_directory && !OTHERS.iter().any(|name| entry.file_name() == *name) {
+            keep_all_private(&entry.path());
+        }
     }
 }
 
@@ -581,8 +600,8 @@ mod tests {
                     let said = read.unwrap_err().to_string();
                     let words = way
                         .replace("full ", "")
-                        .replace("to nowhere", "to something")
-                        .replace("in a circle", "to something");
+                        .replace("to nowhere", "that leads nowhere")
+                        .replace("in a circle", "that leads nowhere");
                     assert!(said.contains(&words) && said.contains("should be a file"), "{way}: {said}");
                     let directory = make_kept_directory(path).map_err(|error| error.to_string());
                     assert_eq!(directory.is_ok(), way.ends_with("directory"), "{way}: {directory:?}");

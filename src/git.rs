@@ -94,25 +94,29 @@ pub fn create_repository(paths: &Paths, app: &AppName) -> Result<()> {
     if !files::read_ours(&head)?.is_some_and(|text| is_head(&text)) {
         files::clear(&head)?;
     }
-    if files::open_optional(&config)?.is_none()
-        || git2::Config::open(&config).and_then(|mut config| config.snapshot()).is_err()
-    {
-        files::clear(&config)?;
-    }
-    if !head.exists() || !config.exists() || git2::Repository::open_bare(&path).is_err() {
-        let mut options = git2::RepositoryInitOptions::new();
-        options.bare(true).external_template(false).initial_head("main");
-        git2::Repository::init_opts(&path, &options).map_err(failed)?;
-    }
-    let mut config = git2::Config::open(&config).map_err(failed)?;
     let hooks = paths.hooks();
     let hooks = hooks
         .to_str()
         .ok_or_else(|| Error::Usage(UsageError::Settings { message: "PAAS_ROOT is not UTF-8".to_owned() }))?;
-    for (name, value) in CONFIG.into_iter().chain([("core.hooksPath", hooks)]) {
-        if !config.get_string(name).is_ok_and(|set| set == value) {
-            config.set_str(name, value).map_err(failed)?;
+    let set_up = || -> Result<(), git2::Error> {
+        if !head.exists() || !config.exists() || git2::Repository::open_bare(&path).is_err() {
+            let mut options = git2::RepositoryInitOptions::new();
+            options.bare(true).external_template(false).initial_head("main");
+            git2::Repository::init_opts(&path, &options)?;
         }
+        let mut config = git2::Config::open(&config)?;
+        for (name, value) in CONFIG.into_iter().chain([("core.hooksPath", hooks)]) {
+            if !config.get_string(name).is_ok_and(|set| set == value) {
+                config.set_str(name, value)?;
+            }
+        }
+        Ok(())
+    };
+    let is_text = files::read_ours(&config)?.is_some_and(|text| !text.contains(['\0', char::REPLACEMENT_CHARACTER]));
+    if !is_text || set_up().is_err() {
+        // Its config is what can be spoilt, and is written anew.
+        files::clear(&config)?;
+        set_up().map_err(failed)?;
     }
     Ok(())
 }
@@ -288,6 +292,6 @@ mod tests {
         fs::remove_dir_all(&path).unwrap();
         std::os::unix::fs::symlink("/nowhere", &path).unwrap();
         let said = create_repository(&paths, &app).unwrap_err().to_string();
-        assert!(said.contains("a link to something that is not there"), "{said}");
+        assert!(said.contains("a link that leads nowhere"), "{said}");
     }
 }

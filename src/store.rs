@@ -162,6 +162,20 @@ impl Store {
             .map_err(|error| error.in_database(path))
     }
 
+    /// Moves what was written into the database itself as far as nobody is in the way, and waits for nobody: for a copy of
+    /// the one file that somebody makes without knowing of the log.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn move_log(path: &Path) -> Result<()> {
+        let store = Store::reopen(path)?;
+        store
+            .connection
+            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+            .map_err(database("be written"))
+            .map_err(|error| error.in_database(path))
+    }
+
     /// Reads, from one snapshot. What reads keeps the log of the database from being emptied, so `work` does nothing else.
     ///
     /// # Errors

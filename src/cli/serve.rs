@@ -12,7 +12,7 @@ const LINE: usize = 96;
 #[derive(Debug, Args)]
 #[command(after_help = settings_help())]
 pub(super) struct Serve {
-    /// Begin anew where an instance was that has lost its database; what it left is moved into a directory of its own
+    /// Start a new instance where one has lost its database; its files are moved into a directory of their own
     #[arg(long)]
     new_instance: bool,
 }

@@ -184,7 +184,7 @@ impl Cleanup {
 /// `-` is standard output, over SSH always: `ssh -p 2222 paas@HOST backup-db - > paas.db`.
 #[derive(Debug, Args)]
 pub(super) struct BackupDb {
-    /// The file to write; one that is there is written over only with --force; `-` for standard output
+    /// The file to write; an existing one is overwritten only with --force; `-` for standard output
     #[arg(value_hint = clap::ValueHint::FilePath)]
     file: PathBuf,
     #[arg(skip)]
@@ -248,8 +248,7 @@ impl BackupDb {
 /// Put a copy of the database in its place, while the daemon is stopped
 ///
 /// The copy is checked first. The database that was there is kept beside it, under another name. Afterwards start the daemon:
-/// it brings what runs in line with what the database says. What is sealed in it opens with the ROOT/secret.key of its
-/// time.
+/// it makes the containers agree with the database. Its config opens only with the ROOT/secret.key of its time.
 #[derive(Debug, Args)]
 pub(super) struct RestoreDb {
     /// The copy that `paas backup-db` made, or one of ROOT/backups; `-` for standard input
@@ -262,11 +261,11 @@ impl RestoreDb {
         // Before root becomes somebody who may not read it.
         let restored = if self.file == Path::new("-") {
             super::become_owner(settings)?;
-            database::restore(settings, std::io::stdin().lock())
+            database::restore(settings, Path::new("standard input"), std::io::stdin().lock())
         } else {
             let copy = super::arguments::open(&self.file)?;
             super::become_owner(settings)?;
-            database::restore(settings, copy)
+            database::restore(settings, &self.file, copy)
         }?;
         ui.show(&restored)?;
         ui.talk("start the daemon: `systemctl start paas`, or `paas serve`");

@@ -139,7 +139,7 @@ impl HostError {
             HostError::InTheWay { path, found, .. } => {
                 let path = path.display();
                 let mend = match *found {
-                    "a link to something that is not there" => format!(
+                    "a link that leads nowhere" => format!(
                         "mount what it leads to; or, if that is gone, `rm {path}` and put back what a backup has of it"
                     ),
                     _ => format!("`mv {path} {path}.aside`, and put back what a backup has of it"),
@@ -150,16 +150,15 @@ impl HostError {
                 Kind::Conflict,
                 format!(
                     "`paas restore-db FILE` puts a backup of the database in its place; `{}/backups` may have one of before \
-                     an upgrade. Without any, `paas serve --new-instance` begins anew, and moves what is there aside",
+                     an upgrade. Without any, `paas serve --new-instance` starts a new instance and keeps the files of \
+                     this one in a directory of their own",
                     root.display()
                 ),
             ),
             HostError::InstanceThere { .. } => {
                 Advice::new(Kind::Conflict, "leave out --new-instance; or set PAAS_ROOT to run a second one elsewhere")
             }
-            HostError::WouldOverwrite { .. } => {
-                Advice::new(Kind::Conflict, "give another name; with --force it is written over")
-            }
+            HostError::WouldOverwrite { .. } => Advice::new(Kind::Conflict, "give another name; --force overwrites it"),
             HostError::NoInstance { .. } => Advice::new(
                 Kind::NotFound,
                 "`paas serve` starts one for you; to use a server's, type it in a clone with a remote named paas: \

@@ -43,7 +43,7 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// A copy of a database is not whole.
-    #[error("{path} is not whole: {reason}", path = .path.display())]
+    #[error("{path} is not a whole database of paas: {reason}", path = .path.display())]
     NotWhole {
         /// Its path.
         path: PathBuf,
@@ -120,9 +120,10 @@ impl StoreFault {
             ),
             StoreFault::DiskFull => MAKE_ROOM.to_owned(),
             StoreFault::Disk => "`dmesg` shows what the disk reports; this command changed nothing".to_owned(),
+            // Not `.recover`, which not every sqlite3 has.
             StoreFault::Damaged => format!(
-                "{}; without any, `sqlite3 {shown} .recover | sqlite3 saved.db` saves what can be read, for \
-                 `paas restore-db saved.db`",
+                "{}; without any, `sqlite3 {shown} .dump | sed 's/^ROLLBACK;.*/COMMIT;/' | sqlite3 saved.db` saves what can \
+                 be read, for `paas restore-db saved.db`",
                 restore(path)
             ),
             StoreFault::NoDatabase => restore(path),
@@ -154,8 +155,8 @@ impl StoreError {
                 Advice::new(
                     Kind::Unavailable,
                     format!(
-                        "`cp BACKUP {}` puts it back from a backup; it is never made anew while anything is sealed.{which} \
-                         What runs goes on meanwhile",
+                        "`cp BACKUP {}` puts it back from a backup; it is never replaced while anything is sealed.{which} \
+                         Running containers are not affected",
                         path.display()
                     ),
                 )

@@ -271,11 +271,7 @@ fn of_host() -> [HostError; 17] {
         HostError::RootDenied { path: "/r".into(), owner: "paas".into() },
         HostError::HostKey { path: "/r/ssh_host_key".into(), reason: "it is empty".into() },
         HostError::InTheWay { path: "/r/secret.key".into(), found: "a directory", wanted: "a file" },
-        HostError::InTheWay {
-            path: "/r/repos".into(),
-            found: "a link to something that is not there",
-            wanted: "a directory",
-        },
+        HostError::InTheWay { path: "/r/repos".into(), found: "a link that leads nowhere", wanted: "a directory" },
         HostError::FormerInstance {
             root: "/r".into(),
             found: "a secret.key and repositories (blog)".into(),

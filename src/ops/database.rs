@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::{
     Error, Result,
     context::Context,
-    error::HostError,
+    error::{HostError, StoreError},
     files,
     instance::{self, Instance},
     lock::{self, Holder},
@@ -130,9 +130,11 @@ impl Show for Restored {
 
 /// Puts a copy of the database in its place, while no daemon runs. What was there is kept beside it.
 ///
+/// `called`: the name of the copy.
+///
 /// # Errors
 /// `HostError::AlreadyServing`; what is wrong with the copy: nothing has changed then; [`Error::Host`].
-pub fn restore(settings: &Settings, mut copy: impl Read) -> Result<Restored> {
+pub fn restore(settings: &Settings, called: &Path, mut copy: impl Read) -> Result<Restored> {
     let paths = &settings.paths;
     instance::make_directories(paths)?;
     let holder = Holder::new("restore-db", &Actor::Daemon);
@@ -145,7 +147,21 @@ pub fn restore(settings: &Settings, mut copy: impl Read) -> Result<Restored> {
     std::io::copy(&mut copy, &mut file)
         .and_then(|_| file.sync_all())
         .map_err(Error::io(format!("write {}", draft.display())))?;
-    let (restored, former) = store::restore(&draft, &paths.database())?;
+    let (restored, former) = store::restore(&draft, &paths.database()).map_err(|error| match error {
+        Error::Store(StoreError::TooNew { found, known, by, .. }) => {
+            StoreError::TooNew { path: called.to_owned(), found, known, by }.into()
+        }
+        Error::Store(StoreError::NotWhole { reason, .. }) => {
+            StoreError::NotWhole { path: called.to_owned(), reason }.into()
+        }
+        Error::Store(StoreError::NotOurs { .. }) => {
+            StoreError::NotWhole { path: called.to_owned(), reason: "another program wrote it".to_owned() }.into()
+        }
+        Error::Store(StoreError::Failed { source, .. }) => {
+            StoreError::NotWhole { path: called.to_owned(), reason: source.to_string() }.into()
+        }
+        error => error,
+    })?;
     // Known from now on by the database that was put back.
     files::clear(&paths.instance_id())?;
     let opened = Instance::open(settings.clone())?;

@@ -138,7 +138,7 @@ impl Show for Report {
             to.as_ref().map_or("nothing is sealed yet".to_owned(), |to| format!("opens what is sealed to {to}"))
         });
         let unknown = || "not known without the database".to_owned();
-        let in_engine = self.containers_in_engine.map(|count| format!("{count} in the engine"));
+        let in_engine = self.containers_in_engine.map(|count| format!("{count} in Docker"));
         Text::facts(vec![
             (
                 "paas",

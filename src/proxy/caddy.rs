@@ -142,7 +142,7 @@ pub async fn supervise(instance: Arc<Instance>, mut stop: watch::Receiver<bool>)
             in_force = keep_in_force(&instance, in_force && round % COMPARE != 0).await;
         } else if let Some(id) = unheard.filter(|_| deaf >= DEAF) {
             tracing::warn!(
-                "Caddy runs, but its socket {} is gone: starting it anew",
+                "Caddy runs, but its socket {} is gone: starting it again",
                 instance.settings.paths.caddy_admin().display()
             );
             end(id, child.as_mut().map(|(child, _)| child)).await;

@@ -58,7 +58,13 @@ pub fn save_to(from: &Path, to: &Path) -> Result<Copied> {
     copy(&source.connection, &mut target)?;
     finish(&target)?;
     target.close().map_err(|(_, error)| database("be saved")(error))?;
-    check(to)
+    check(to).map_err(|error| match error {
+        // The copy is like what it is of.
+        Error::Store(StoreError::NotWhole { reason, .. }) => {
+            failed("be saved", StoreFault::Damaged, reason).in_database(from)
+        }
+        error => error,
+    })
 }
 
 /// Copies one database into another, in steps.
