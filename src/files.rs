@@ -353,7 +353,7 @@ fn keep_private(file: &File) {
 }
 
 /// The names of directories below which others than we keep the rights of files: git, Caddy, users.
-const OTHERS: [&str; 7] = ["repos", "submodules", "storage", "data", "config", "volumes", "buildpacks"];
+const OTHERS: [&str; 8] = ["repos", "submodules", "storage", "data", "config", "volumes", "buildpacks", "tmp"];
 
 /// Takes the rights of others away from all files below a directory that are ours. What is gone by now, or belongs to
 /// somebody else, is left.
@@ -362,8 +362,7 @@ pub fn keep_all_private(directory: &Path) {
         let Ok(metadata) = fs::symlink_metadata(entry.path()) else { continue };
         let (is_directory, is_file) = (metadata.is_dir(), metadata.is_file());
         if (is_directory || is_file) && metadata.mode() & 0o077 != 0 {
-            let mode = if is_directory { 0o700 } else { 0o600 };
-            let _ = fs::set_permissions(entry.path(), fs::Permissions::from_mode(mode));
+            let _ = fs::set_permissions(entry.path(), fs::Permissions::from_mode(metadata.mode() & 0o700));
         }
         if is_directory && !OTHERS.iter().any(|name| entry.file_name() == *name) {
             keep_all_private(&entry.path());
