@@ -273,7 +273,7 @@ install_toolchain() {
 	if ! command -v rustup >/dev/null && command -v apt-get >/dev/null; then
 		apt-get update >/dev/null 2>&1 || true
 		# Debian 13 and Ubuntu 24.04 have it, Debian 12 has not.
-		if apt-cache show rustup >/dev/null 2>&1; then
+		if apt-cache policy rustup 2>/dev/null | grep -q 'Candidate: [0-9]'; then
 			install_missing rustup:rustup
 		fi
 	fi
@@ -364,6 +364,12 @@ make_user() {
 	docker_group=$(stat -L -c %G "${docker_host#unix://}")
 	[ "$docker_group" != root ] || die "only root may use $docker_host" \
 		"groupadd docker; then restart Docker and run this again"
+	# The engine of another system, through its socket: the number of its group has no name here.
+	if [ "$docker_group" = UNKNOWN ]; then
+		docker_group=docker-$(stat -L -c %g "${docker_host#unix://}")
+		say "groupadd --gid ${docker_group#docker-} $docker_group"
+		groupadd --gid "${docker_group#docker-}" "$docker_group"
+	fi
 	usermod --append --groups "$docker_group" paas
 
 	if [ -d "$root" ] && [ -n "$(ls -A "$root")" ] && [ "$(stat -c %U "$root")" != paas ]; then

@@ -15,6 +15,8 @@ mod diagnose;
 mod dockerfile;
 mod document;
 mod extract;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod generate;
 mod lfs;
 mod line_ends;
@@ -35,11 +37,12 @@ mod version;
 mod word;
 mod workspace;
 
-use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
+use std::{collections::BTreeMap, fs, num::NonZero, panic, path::Path, sync::Arc, thread};
 
 pub use app_json::{Scripts, Variable};
 pub use apps::{AppPlan, plan, plan_all, plan_with_procfile};
 use diagnose::FailureRule;
+pub use diagnose::diagnose_start;
 #[cfg(not(test))]
 use include_dir::{Dir, include_dir};
 pub use line_ends::{FlawedScript, culprit};
@@ -61,6 +64,8 @@ const SHARED: &str = "shared";
 const OWN: &str = "paas";
 /// What failures mean, in the shared folder.
 const FAILURES: &str = "failures.toml";
+/// What it means when a program ends right after its start, in the shared folder.
+const STARTS: &str = "starts.toml";
 /// What is known of versions that several buildpacks use, in the shared folder.
 const VERSIONS: &str = "versions.toml";
 
@@ -97,21 +102,22 @@ impl Buildpacks {
     /// # Errors
     /// [`Error::Source`] if a folder holds an invalid buildpack, [`Error::Host`] if it cannot be read.
     pub fn load(directory: Option<&Path>) -> Result<Buildpacks> {
-        let mut buildpacks = BTreeMap::new();
         let mut embedded = embedded()?;
         let mut shared = embedded.remove(SHARED).unwrap_or_default();
         let failures = shared.remove(FAILURES).unwrap_or_default();
         let Failures { failures } = toml::from_str(&failures).map_err(Error::bug)?;
         let versions = toml::from_str(&shared.remove(VERSIONS).unwrap_or_default()).map_err(Error::bug)?;
-        for (name, files) in embedded {
-            let buildpack = Buildpack::new(&name, files, &name, OWN, &versions)?;
-            buildpacks.insert(name, buildpack);
-        }
-        for (name, files) in directory.map(folders).transpose()?.unwrap_or_default() {
+        let embedded = embedded.into_iter().map(|(name, files)| (name.clone(), files, name, OWN.to_owned()));
+        let of_server = directory.map(folders).transpose()?.unwrap_or_default().into_iter().map(|(name, files)| {
             let place = directory.unwrap_or(Path::new("")).join(&name).display().to_string();
-            let buildpack = Buildpack::new(&name, files, &place, &place, &versions)?;
-            buildpacks.insert(name, buildpack);
-        }
+            (name, files, place.clone(), place)
+        });
+        // A push waits for it, so all processors read.
+        let read = side_by_side(embedded.chain(of_server).collect(), |(name, files, place, origin)| {
+            Ok((name.clone(), Buildpack::new(&name, files, &place, &origin, &versions)?))
+        });
+        // One of the server replaces ours of the same name.
+        let buildpacks: BTreeMap<String, Buildpack> = read.into_iter().collect::<Result<_>>()?;
         let today = clock::rfc3339(clock::now()).chars().take(10).collect();
         let list = buildpacks.into_values().map(Arc::new).collect();
         let (shared, failures, versions) = (Arc::new(shared), Arc::new(failures), Arc::new(versions));
@@ -180,6 +186,28 @@ impl Buildpack {
         files.retain(|file, _| file.ends_with(".tera"));
         Ok(Buildpack { name: name.to_owned(), origin: origin.to_owned(), manifest, templates: files })
     }
+}
+
+/// What comes of each item, in their order, worked out on as many threads as there are processors.
+fn side_by_side<T: Send, U: Send>(items: Vec<T>, of: impl Fn(T) -> U + Sync) -> Vec<U> {
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(items.len().max(1));
+    let mut shares: Vec<Vec<(usize, T)>> = (0..threads).map(|_| Vec::new()).collect();
+    for (index, item) in items.into_iter().enumerate() {
+        shares[index % threads].push((index, item));
+    }
+    let of_share =
+        |share: Vec<(usize, T)>| share.into_iter().map(|(index, item)| (index, of(item))).collect::<Vec<_>>();
+    let mut results: Vec<(usize, U)> = thread::scope(|scope| {
+        let last = shares.pop().unwrap_or_default();
+        let threads: Vec<_> = shares.into_iter().map(|share| scope.spawn(|| of_share(share))).collect();
+        let mut results = of_share(last);
+        for thread in threads {
+            results.extend(thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic)));
+        }
+        results
+    });
+    results.sort_by_key(|(index, _)| *index);
+    results.into_iter().map(|(_, result)| result).collect()
 }
 
 /// The folders of the binary, each with its text files.

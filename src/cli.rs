@@ -13,6 +13,8 @@ mod checks;
 mod completions;
 mod config;
 mod deploys;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod git;
 mod help;
 mod here;

@@ -210,10 +210,7 @@ async fn prove(deploy: &ActiveDeploy<'_>, action: &Action, commit: Option<Commit
     let candidate = rollout::start(deploy, release, &reuse).await?;
     match rollout::wait_healthy(deploy, candidate).await {
         Ok(healthy) => Ok(Proven { healthy, after }),
-        Err(error) => Err(match after {
-            Some(after) => after.explained(error),
-            None => error,
-        }),
+        Err(error) => Err(after.as_ref().map_or(&Tasks::default(), After::tasks).why(&deploy.app.name, error)),
     }
 }
 

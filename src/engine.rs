@@ -5,6 +5,8 @@ mod build;
 mod caps;
 mod facts;
 mod fault;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod helper;
 mod image_config;
 mod images;

@@ -1,5 +1,7 @@
 //! Bare repositories, their references, and the hooks git runs in a push.
 
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod incoming;
 mod receive;
 

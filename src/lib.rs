@@ -25,6 +25,8 @@ mod engine;
 mod error;
 mod exec;
 mod files;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod git;
 mod http;
 mod instance;

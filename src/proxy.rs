@@ -8,6 +8,8 @@
 mod admin;
 mod caddy;
 mod caddyfile;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod resolver;
 mod resolver_process;
 #[cfg(test)]

@@ -14,6 +14,7 @@ use std::{
 };
 
 pub use paths::Paths;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use crate::{
     Error, Result,
@@ -580,9 +581,14 @@ pub fn die_at(point: &str) {
     }
 }
 
-/// What the log of the daemon shows: `PAAS_LOG`, in the syntax of tracing's `EnvFilter`; `info` where it is not set.
-pub fn log_filter() -> String {
-    variable("PAAS_LOG").unwrap_or_else(|| "info".to_owned())
+/// What the log of the daemon shows: `PAAS_LOG`, a level or `TARGET=LEVEL` with commas between; `info` where it is not
+/// set, or cannot be read.
+///
+/// tracing's `EnvFilter` knows more, but its dependencies turn on a feature of `regex` with which each expression takes
+/// twice as long to compile, in every part of the program.
+pub fn log_filter() -> Targets {
+    let asked = variable("PAAS_LOG").and_then(|filter| filter.parse().ok());
+    asked.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO))
 }
 
 #[cfg(test)]

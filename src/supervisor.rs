@@ -14,6 +14,7 @@ use std::{
 use futures_util::StreamExt;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
+use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use crate::{
     Error, Result, deploy,
@@ -50,6 +51,16 @@ const SAY_AGAIN: Duration = Duration::from_secs(5);
 /// Threads of the daemon: it mostly waits.
 const THREADS: usize = 2;
 
+/// Begins to write what `tracing` is told to stderr, as far as `PAAS_LOG` wants it.
+fn write_log(format: LogFormat) {
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let registry = tracing_subscriber::registry().with(crate::settings::log_filter());
+    match format {
+        LogFormat::Text => registry.with(lines).init(),
+        LogFormat::Json => registry.with(lines.json().flatten_event(true)).init(),
+    }
+}
+
 /// Runs the daemon until it is told to stop (SIGTERM, SIGINT). Caddy and running deploys outlive it.
 ///
 /// `new_instance`: it begins anew where an instance was that has lost its database.
@@ -57,14 +68,7 @@ const THREADS: usize = 2;
 /// # Errors
 /// `HostError::AlreadyServing`; `HostError::Listen` where a port is taken; whatever keeps it from starting.
 pub fn serve(settings: Settings, new_instance: bool) -> Result<()> {
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::new(crate::settings::log_filter()))
-        .with_writer(std::io::stderr)
-        .with_target(false);
-    match settings.log_format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
-    }
+    write_log(settings.log_format);
     let opened = if new_instance {
         let (instance, former) = Instance::begin(settings)?;
         if let Some(former) = former {

@@ -136,8 +136,9 @@ fn a_script_that_cannot_run_is_named() {
 fn what_does_not_start_changes_nothing() {
     let served = Served::start();
 
-    let hint = "the process must stay in the foreground; run the same command on your machine, fix it and push again";
     let pushed = served.push_fixture("broken-exit").says("web.1 exited with code 1");
+    let pushed = pushed.says("the app needs the variable DATABASE_URL, which is not set");
+    let hint = "`paas config:set blog DATABASE_URL=VALUE`, then push again";
     let pushed = assert_refused(pushed, "the app exited: v1 still serves", hint);
     assert_eq!(pushed.talk().matches("fatal: DATABASE_URL is not set").count(), 1, "{pushed}");
     served.unchanged("web.1 exited with code 1");
@@ -148,7 +149,18 @@ fn what_does_not_start_changes_nothing() {
     assert_refused(pushed, "the release command failed: v1 still serves", "its output is above; fix it and push again");
     served.unchanged("the release command exited with code 3");
 
+    // A file that is no program, to the release command and to the start.
+    let no_program = "FROM busybox:stable\nRUN printf '\\177ELF\\002' > /run-it && chmod +x /run-it\n";
+    let cause = "the program that it starts is for another processor";
+    for rest in ["", "release: /run-it\n"] {
+        let web = if rest.is_empty() { "web: /run-it\n" } else { "web: httpd -f -p 5000\n" };
+        let files = [("Dockerfile", no_program), ("Procfile", &format!("{web}{rest}") as &str)];
+        served.push(&files).expect_code(1).says(cause);
+        served.before.check(&served.server, &served.repository);
+    }
+
     // A worker that ends fails the deploy, though web is well.
+    let hint = "the process must stay in the foreground; run the same command on your machine, fix it and push again";
     let files = [
         ("Dockerfile", WITHOUT_CAUSE),
         ("Procfile", "web: httpd -f -p 5000\nworker: echo no queue; exit 4\n"),
@@ -162,7 +174,8 @@ fn what_does_not_start_changes_nothing() {
     // A command that is not in the image.
     let files = [("Dockerfile", "FROM busybox:stable\nCMD [\"no-such-program\"]\n")];
     let pushed = served.push(&files).says("no-such-program");
-    let hint = "the command is not in the image, or may not be run: see CMD in the Dockerfile, or the Procfile";
+    let pushed = pushed.says("there is no program no-such-program in the image");
+    let hint = "add what has it to the dependencies of the app, or correct the command of the process in Procfile or paas.toml";
     assert_refused(pushed, "the app exited: v1 still serves", hint);
     served.unchanged("web.1 exited with code 127");
 }
@@ -208,7 +221,7 @@ fn what_is_never_healthy_changes_nothing_and_the_hints_are_true() {
 fn a_first_push_that_fails_leaves_an_app_that_says_so() {
     let server = Server::start();
     let repository = server.repository("broken-exit", "blog");
-    let hint = "the process must stay in the foreground; run the same command on your machine, fix it and push again";
+    let hint = "`paas config:set blog DATABASE_URL=VALUE`, then push again";
     assert_refused(repository.push(), "the app exited: nothing was deployed to blog", hint);
     assert_eq!(server.get("blog", "/").status, 503);
     assert_eq!(crate::untouched::heads(&repository), "");

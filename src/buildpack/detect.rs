@@ -95,11 +95,10 @@ impl Predicate {
                 (value.is_some() && matches(regex.as_ref(), text)?).then(|| format!("{key} in {file}"))
             }
             Predicate::Text { glob, regex } => {
-                let regex = regex.compile()?;
                 let mut reason = None;
                 for entry in scope.matching(glob)? {
                     let Some(text) = scope.text_of(glob, &entry.path) else { continue };
-                    if let Some(found) = regex.find(&text) {
+                    if let Some(found) = regex.compile()?.find(&text) {
                         let shown = found.as_str().trim().lines().next().unwrap_or_default();
                         reason = Some(format!("{shown} in {}", entry.path.display()));
                         break;
@@ -141,8 +140,7 @@ impl Predicate {
                 .find(|key| scope.paas_toml.build.text(key).is_some())
                 .map(|key| format!("build.{key} in paas.toml")),
             Predicate::Command { of, regex } => {
-                let regex = regex.compile()?;
-                scope.command(of, |command| regex.is_match(command)).map(|(reason, _)| reason)
+                scope.command(of, |command| regex.holds_for(command)).map(|(reason, _)| reason)
             }
             Predicate::All(predicates) => {
                 let mut reasons = Vec::new();

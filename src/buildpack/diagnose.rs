@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use super::{Buildpacks, pattern::Expression};
+use super::{Buildpacks, Failures, SHARED, STARTS, embedded, pattern::Expression};
 use crate::ui::escapes;
 
 /// What a line that a failed build printed means.
@@ -44,6 +44,14 @@ impl Buildpacks {
         let lines: Vec<_> = output.iter().map(|line| escapes::plain(line)).collect();
         first.into_iter().chain(own).chain(shared).chain(others).find_map(|rule| rule.meaning(&lines))
     }
+}
+
+/// The likely cause of the end of a program that was only just started, from the last lines it printed, whatever built
+/// it.
+pub fn diagnose_start(output: &str) -> Option<Diagnosis> {
+    let Failures { failures } = toml::from_str(embedded().ok()?.get(SHARED)?.get(STARTS)?).ok()?;
+    let lines: Vec<_> = output.lines().map(escapes::plain).collect();
+    failures.iter().find_map(|rule| rule.meaning(&lines))
 }
 
 impl FailureRule {

@@ -136,15 +136,11 @@ impl Extractor {
                 let key = dotted(pointer);
                 let line = |file: &str| line_of_pointer(&scope.text(Path::new(file))?, pointer);
                 let mut found = Vec::new();
-                for (file, glob) in file.patterns()? {
-                    if glob.is_none() {
-                        let file = scope.stand_in(file);
-                        let document = scope.json(file)?;
-                        if let Some(text) =
-                            document.as_ref().and_then(|document| json_text(pointed(document, pointer)?))
-                        {
-                            found.extend(keyed(file, &key, line(file), text, regex.as_ref())?);
-                        }
+                for pattern in file.patterns().iter().filter(|pattern| pattern.is_plain()) {
+                    let file = scope.stand_in(pattern.as_str());
+                    let document = scope.json(file)?;
+                    if let Some(text) = document.as_ref().and_then(|document| json_text(pointed(document, pointer)?)) {
+                        found.extend(keyed(file, &key, line(file), text, regex.as_ref())?);
                     }
                 }
                 for entry in scope.matching(file)? {
@@ -214,7 +210,6 @@ impl Extractor {
         let mut all: Vec<Found> = Vec::new();
         match self {
             Extractor::Regex { file, regex, beside, except, listed, unique } => {
-                let regex = regex.compile()?;
                 let listed = listed.as_ref().map(|list| list.patterns(scope)).transpose()?;
                 for entry in scope.matching(file)? {
                     if !unique && !all.is_empty() {
@@ -233,7 +228,7 @@ impl Extractor {
                         continue;
                     }
                     let Some(text) = scope.text_of(file, &entry.path) else { continue };
-                    for group in regex.captures_iter(&text).filter_map(|captures| captures.get(1)) {
+                    for group in regex.compile()?.captures_iter(&text).filter_map(|captures| captures.get(1)) {
                         let file = entry.path.display().to_string();
                         let line = Some(line_of(&text, group.start()));
                         all.push(Found { text: group.as_str().to_owned(), place: file.clone(), file, line });
@@ -244,7 +239,6 @@ impl Extractor {
                 }
             }
             Extractor::Path { glob, regex, text, except, listed, first, replace } => {
-                let regex = regex.compile()?;
                 let listed = listed.as_ref().map(|list| list.patterns(scope)).transpose()?;
                 for entry in scope.matching(glob)? {
                     if listed.as_ref().is_some_and(|patterns| !is_below(&entry.path, patterns)) {
@@ -254,7 +248,8 @@ impl Extractor {
                         continue;
                     }
                     let Some(path) = entry.path.to_str() else { continue };
-                    let Some(group) = regex.captures(path).and_then(|captures| captures.get(1)) else { continue };
+                    let captures = regex.compile()?.captures(path);
+                    let Some(group) = captures.and_then(|captures| captures.get(1)) else { continue };
                     if let Some(expression) = text
                         && !scope
                             .text_of(glob, &entry.path)

@@ -106,14 +106,11 @@ impl Predicate {
                 let words: Vec<&str> = words.iter().map(String::as_str).skip(usize::from(!is_table)).collect();
                 Some(Origin::of(scope.path(file), line_with(scope, file, &words)))
             }
-            Predicate::Text { glob, regex } => {
-                let regex = regex.compile()?;
-                scope.matching(glob)?.into_iter().find_map(|entry| {
-                    let text = scope.text_of(glob, &entry.path)?;
-                    let start = regex.find(&text)?.start();
-                    Some(Origin::of(scope.path(&entry.path.display().to_string()), line_of(&text, start)))
-                })
-            }
+            Predicate::Text { glob, regex } => scope.matching(glob)?.into_iter().find_map(|entry| {
+                let text = scope.text_of(glob, &entry.path)?;
+                let start = regex.compile().ok()?.find(&text)?.start();
+                Some(Origin::of(scope.path(&entry.path.display().to_string()), line_of(&text, start)))
+            }),
             Predicate::Dependency(names) => scope.dependencies()?.place_of(names).map(|(name, file)| {
                 let line = line_with(scope, &file, &[&format!("\"{name}\""), &name]);
                 Origin::of(scope.path(&file), line)
@@ -142,8 +139,7 @@ impl Predicate {
                 line.map(|line| Origin::of(PAAS_TOML, line))
             }
             Predicate::Command { of, regex } => {
-                let regex = regex.compile()?;
-                scope.command(of, |command| regex.is_match(command)).map(|(_, origin)| origin)
+                scope.command(of, |command| regex.holds_for(command)).map(|(_, origin)| origin)
             }
             // A line says more than a file.
             Predicate::All(predicates) => {

@@ -114,11 +114,10 @@ impl DependencySource {
                 }
             }
             DependencySource::Regex { file, regex } => {
-                let regex = regex.compile()?;
                 for entry in scope.matching(file)? {
                     let Some(text) = scope.text_of(file, &entry.path) else { continue };
                     let place = entry.path.display().to_string();
-                    for captures in regex.captures_iter(&text) {
+                    for captures in regex.compile()?.captures_iter(&text) {
                         if let Some(group) = captures.get(1) {
                             add(group.as_str(), &place);
                         }

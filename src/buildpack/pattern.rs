@@ -14,12 +14,17 @@ use serde::Deserialize;
 use super::wrong_manifest;
 use crate::Result;
 
-/// One word or several: paths, patterns of paths, names. Patterns are compiled when they are first used.
+/// One word or several: paths, patterns of paths, names.
 #[derive(Debug, Deserialize)]
 #[serde(from = "OneOrMany")]
-pub(super) struct Patterns {
-    words: Vec<String>,
-    compiled: OnceLock<Vec<Option<GlobMatcher>>>,
+pub(super) struct Patterns(Vec<Pattern>);
+
+/// A path, or a pattern of paths. A pattern is compiled when a path is first held against it: that takes far longer
+/// than the comparison, and most buildpacks never see a file that could match.
+#[derive(Debug)]
+pub(super) struct Pattern {
+    word: String,
+    compiled: OnceLock<GlobMatcher>,
 }
 
 #[derive(Deserialize)]
@@ -35,40 +40,61 @@ impl From<OneOrMany> for Patterns {
             OneOrMany::One(word) => vec![word],
             OneOrMany::Many(words) => words,
         };
-        Patterns { words, compiled: OnceLock::new() }
+        Patterns(words.into_iter().map(|word| Pattern { word, compiled: OnceLock::new() }).collect())
     }
 }
 
 impl Patterns {
+    /// The words as they are written.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.words.iter().map(String::as_str)
+        self.0.iter().map(Pattern::as_str)
+    }
+
+    /// The words as patterns.
+    pub fn patterns(&self) -> &[Pattern] {
+        &self.0
     }
 
     /// Whether a path is one of the words, or matches one.
     pub fn matches(&self, path: &Path) -> Result<bool> {
-        Ok(self.patterns()?.any(|(word, glob)| match glob {
-            Some(glob) => glob.is_match(path),
-            None => path == Path::new(word),
-        }))
+        for pattern in &self.0 {
+            if pattern.matches(path)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The words for a message: `a, b`.
     pub fn join(&self) -> String {
-        self.words.join(", ")
+        self.iter().collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl Pattern {
+    /// The pattern as it is written.
+    pub fn as_str(&self) -> &str {
+        &self.word
     }
 
-    /// The words as patterns of paths; a plain path has no matcher.
-    pub fn patterns(&self) -> Result<impl Iterator<Item = (&str, Option<&GlobMatcher>)>> {
+    /// Whether it is the path of one file.
+    pub fn is_plain(&self) -> bool {
+        !self.word.contains(['*', '?', '[', '{'])
+    }
+
+    /// Whether a path is this one, or matches.
+    pub fn matches(&self, path: &Path) -> Result<bool> {
+        if self.is_plain() {
+            return Ok(path == Path::new(&self.word));
+        }
         let compiled = match self.compiled.get() {
             Some(compiled) => compiled,
             None => {
-                let plain = |word: &str| !word.contains(['*', '?', '[', '{']);
-                let compiled = self.iter().map(|word| if plain(word) { Ok(None) } else { glob(word).map(Some) });
-                let compiled = compiled.collect::<Result<_>>()?;
+                let compiled = glob(&self.word)?;
                 self.compiled.get_or_init(|| compiled)
             }
         };
-        Ok(self.iter().zip(compiled.iter().map(Option::as_ref)))
+        Ok(compiled.is_match(path))
     }
 }
 
@@ -91,6 +117,16 @@ impl Expression {
         &self.text
     }
 
+    /// Whether it matches a text. One that does not compile matches none: a buildpack that has such a one is refused.
+    pub fn holds_for(&self, text: &str) -> bool {
+        self.compile().is_ok_and(|regex| regex.is_match(text))
+    }
+
+    /// The expression itself. Ask for it only when there is a text: to compile it takes longer than to look through most
+    /// files.
+    ///
+    /// # Errors
+    /// That of a wrong manifest if it is malformed.
     pub fn compile(&self) -> Result<&Regex> {
         if let Some(regex) = self.compiled.get() {
             return Ok(regex);

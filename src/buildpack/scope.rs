@@ -169,23 +169,30 @@ impl<'a> Scope<'a> {
     pub fn matching(&self, patterns: &Patterns) -> Result<Vec<&'a Entry>> {
         let mut ignored = self.manifest.ignored()?.matcher();
         let mut matching: Vec<&Entry> = Vec::new();
-        for (path, glob) in patterns.patterns()? {
-            let Some(glob) = glob else {
+        for pattern in patterns.patterns() {
+            let path = pattern.as_str();
+            if pattern.is_plain() {
                 let (files, path) = (self.tree.files(), Path::new(self.stand_in(path)));
                 let found = files.binary_search_by(|entry| entry.path.as_path().cmp(path)).ok();
                 matching.extend(found.map(|index| &files[index]).filter(|entry| !ignored.excludes(&entry.path)));
                 continue;
-            };
+            }
             let known = self.matching.borrow().get(path).cloned();
-            let some = known.unwrap_or_else(|| {
-                let candidates = self.files().candidates(path).iter().copied();
-                let is_match = |entry: &&Entry| glob.is_match(&entry.path) && !ignored.excludes(&entry.path);
-                let mut some: Vec<&Entry> = candidates.filter(is_match).collect();
-                some.sort_by_key(|entry| entry.path.components().count());
-                let some: Rc<[&Entry]> = some.into();
-                self.matching.borrow_mut().insert(path.to_owned(), Rc::clone(&some));
-                some
-            });
+            let some = match known {
+                Some(some) => some,
+                None => {
+                    let mut some: Vec<&Entry> = Vec::new();
+                    for entry in self.files().candidates(path) {
+                        if pattern.matches(&entry.path)? && !ignored.excludes(&entry.path) {
+                            some.push(entry);
+                        }
+                    }
+                    some.sort_by_key(|entry| entry.path.components().count());
+                    let some: Rc<[&Entry]> = some.into();
+                    self.matching.borrow_mut().insert(path.to_owned(), Rc::clone(&some));
+                    some
+                }
+            };
             matching.extend(some.iter());
         }
         let mut seen = std::collections::HashSet::new();

@@ -251,7 +251,7 @@ impl VersionRule {
     ///
     /// # Errors
     /// As [`VersionRule::resolve`].
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub fn read_alone(&self, text: &str, today: &str) -> Result<String> {
         let found = Found { text: text.to_owned(), file: "x".to_owned(), line: None, place: "x".to_owned() };
         self.choose(&Request { found, implied: false, kind: Kind::Exactly }, &self.default, None, today)

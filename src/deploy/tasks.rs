@@ -12,11 +12,11 @@ use super::{
 };
 use crate::{
     Error, Result,
-    buildpack::{FlawedScript, Scripts, culprit},
+    buildpack::{FlawedScript, Scripts, culprit, diagnose_start},
     clock,
     engine::Status,
     error::{DeployError, LikelyCause},
-    model::{self, ConfigMap, ProcessSettings, ProcessType, Release, RestartPolicy, RunSettings},
+    model::{self, AppName, ConfigMap, ProcessSettings, ProcessType, Release, RestartPolicy, RunSettings},
     store::{Container, NewContainer},
 };
 
@@ -48,32 +48,43 @@ impl After {
         After { release: prepared.release.clone(), config: prepared.config.clone(), tasks }
     }
 
-    /// The same error with the script that most likely is its cause, if there is one.
-    pub(super) fn explained(&self, error: Error) -> Error {
-        match error {
-            Error::Deploy(failure @ DeployError::AppExited { .. }) => self.tasks.explained(failure, "", "").into(),
-            Error::Deploy(failure @ DeployError::NeverHealthy(_)) => self.tasks.explained(failure, "", "").into(),
-            other => other,
-        }
+    /// What is known of the scripts.
+    pub(super) fn tasks(&self) -> &Tasks {
+        &self.tasks
     }
 }
 
 impl Tasks {
-    /// The same failure with the script that most likely is its cause, if there is one: one that `used_by` runs, or one
-    /// that it `said`.
-    pub(super) fn explained(&self, failure: DeployError, used_by: &str, said: &str) -> DeployError {
+    /// The same error with its likely cause, if it is that a container did not start well and its cause is known.
+    pub(super) fn why(&self, app: &AppName, error: Error) -> Error {
+        match error {
+            Error::Deploy(failure @ (DeployError::AppExited { .. } | DeployError::NeverHealthy(_))) => {
+                self.explained(app, failure, "", "").into()
+            }
+            other => other,
+        }
+    }
+
+    /// The same failure with its likely cause: a script that `used_by` runs or that it `said`, or what its last lines
+    /// are known to mean.
+    pub(super) fn explained(&self, app: &AppName, failure: DeployError, used_by: &str, said: &str) -> DeployError {
         let (container, output) = match &failure {
             DeployError::AppExited { container, output, .. } => (container.as_str(), output.as_str()),
             DeployError::NeverHealthy(it) => (it.container.as_str(), it.output.as_str()),
             _ => (used_by, said),
         };
         let used_by = container.split('.').next().filter(|_| used_by.is_empty()).unwrap_or(used_by);
-        match culprit(&self.flawed, used_by, output) {
-            Some(script) => {
-                let cause = format!("{} {}", script.file, script.flaw);
-                let likely = LikelyCause { cause, hint: script.hint.clone() };
-                DeployError::Explained { failure: Box::new(failure), likely }
-            }
+        let of_script = culprit(&self.flawed, used_by, output)
+            .map(|script| LikelyCause { cause: format!("{} {}", script.file, script.flaw), hint: script.hint.clone() });
+        // One that listens where it should not, or on nothing, has advice of its own.
+        let has_ended = !matches!(failure, DeployError::NeverHealthy(_));
+        let likely = of_script.or_else(|| {
+            let found = diagnose_start(output).filter(|_| has_ended)?;
+            let hint = found.hint.replace(" APP ", &format!(" {app} "));
+            Some(LikelyCause { cause: found.cause, hint })
+        });
+        match likely {
+            Some(likely) => DeployError::Explained { failure: Box::new(failure), likely },
             None => failure,
         }
     }
@@ -122,7 +133,7 @@ pub(super) async fn predeploy(deploy: &ActiveDeploy<'_>, mut prepared: Prepared,
     };
     if code != 0 {
         let failure = DeployError::Script { name: NAME.to_owned(), code };
-        return Err(tasks.explained(failure, NAME, &said).into());
+        return Err(tasks.explained(&deploy.app.name, failure, NAME, &said).into());
     }
     let tag = image_tag(&instance.id, deploy.app.name.as_str(), deploy.id);
     let image = engine.commit(&row.name, &prepared.release.image, &tag).await?;
@@ -146,7 +157,9 @@ pub(super) async fn release_command(deploy: &ActiveDeploy<'_>, prepared: Prepare
     if let Some((code, said)) = ended
         && code != 0
     {
-        return Err(tasks.explained(DeployError::ReleaseCommand { code }, ProcessType::RELEASE, &said).into());
+        return Err(tasks
+            .explained(&deploy.app.name, DeployError::ReleaseCommand { code }, ProcessType::RELEASE, &said)
+            .into());
     }
     Ok(prepared)
 }
@@ -164,7 +177,7 @@ pub(super) async fn after_switch(deploy: &ActiveDeploy<'_>, after: &After) {
             Ok(None) => format!("{name} of app.json was ended after {}", model::seconds(POSTDEPLOY_TIMEOUT)),
             Ok(Some((code, said))) => {
                 let failure = DeployError::Script { name: name.to_owned(), code };
-                after.tasks.explained(failure, name, &said).to_string()
+                after.tasks.explained(&deploy.app.name, failure, name, &said).to_string()
             }
             Err(error) => format!("{name} of app.json did not run to its end: {}", error.one_line()),
         };

@@ -36,7 +36,7 @@ impl LogLine {
 
 /// Makes lines of frames.
 #[derive(Debug, Default)]
-struct Lines {
+pub(super) struct Lines {
     /// The line that has no newline yet, of stdout and of stderr.
     begun: [Option<Begun>; 2],
 }
@@ -50,7 +50,7 @@ struct Begun {
 
 impl Lines {
     /// Takes a frame, and gives the lines that it ends.
-    fn take(&mut self, frame: &LogOutput) -> Vec<LogLine> {
+    pub(super) fn take(&mut self, frame: &LogOutput) -> Vec<LogLine> {
         let begun = &mut self.begun[usize::from(matches!(frame, LogOutput::StdErr { .. }))];
         let message: &[u8] = frame.as_ref();
         let time = time_of(frame);
@@ -72,7 +72,7 @@ impl Lines {
     }
 
     /// What has no newline at the end of the log.
-    fn rest(&mut self) -> Vec<LogLine> {
+    pub(super) fn rest(&mut self) -> Vec<LogLine> {
         self.begun.iter_mut().filter_map(Option::take).map(|begun| begun.into_line(false)).collect()
     }
 }

@@ -203,13 +203,13 @@ pub(super) fn upstream_name(upstream: SocketAddrV4) -> String {
 
 /// What the resolver knows, never changed once made.
 #[derive(Debug)]
-struct Table {
+pub(super) struct Table {
     page: SocketAddr,
     apps: HashMap<AppName, Vec<SocketAddrV4>>,
 }
 
 impl Table {
-    fn new(routes: Vec<Route>, page: SocketAddr) -> Table {
+    pub(super) fn new(routes: Vec<Route>, page: SocketAddr) -> Table {
         Table { page, apps: routes.into_iter().map(|route| (route.app, route.upstreams)).collect() }
     }
 }
@@ -311,7 +311,7 @@ fn answer_all(socket: &UdpSocket, shared: &RwLock<Arc<Table>>, stop: &AtomicBool
 /// The answer to a packet; nothing for one that is no question.
 ///
 /// `turn`: changes from call to call, so that of more upstreams than fit each gets its turn.
-fn answer(packet: &[u8], table: &Table, turn: usize) -> Option<Vec<u8>> {
+pub(super) fn answer(packet: &[u8], table: &Table, turn: usize) -> Option<Vec<u8>> {
     let question =
         Message::from_vec(packet).ok().filter(|message| message.metadata.message_type == MessageType::Query)?;
     let mut answer = Message::response(question.metadata.id, question.metadata.op_code);

@@ -1,11 +1,17 @@
 //! `.dockerignore`, read as Docker reads it: patterns are anchored at the root, `**` crosses directories, the last
 //! pattern that matches wins, and a pattern that matches a directory holds for all below it.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
 
 use regex::Regex;
 
 use crate::{Error, Result, error::SourceError};
+
+/// Up to this many bytes, the expression of a pattern without a class is never too large to be compiled.
+const CERTAINLY_COMPILES: usize = 1_000;
 
 /// The patterns of a `.dockerignore`.
 #[derive(Clone, Debug, Default)]
@@ -15,8 +21,60 @@ pub struct DockerIgnore {
 
 #[derive(Clone, Debug)]
 struct Pattern {
-    regex: Regex,
+    shape: Shape,
     exception: bool,
+}
+
+/// What a pattern matches. To compile an expression takes longer than to plan a small app, so the plain ones have none.
+#[derive(Clone, Debug)]
+enum Shape {
+    /// One path.
+    Path(String),
+    /// A name in any directory: `**/NAME`.
+    Name(String),
+    /// All else, compiled when a path is first held against it.
+    Expression(Arc<Expression>),
+}
+
+#[derive(Debug)]
+struct Expression {
+    text: String,
+    compiled: OnceLock<Option<Regex>>,
+}
+
+impl Shape {
+    /// The shape of a clean pattern; `None` if it is malformed.
+    fn parse(pattern: &str) -> Option<Shape> {
+        let is_plain = |text: &str| !text.is_empty() && !text.contains(['*', '?', '[', '\\']);
+        if is_plain(pattern) {
+            return Some(Shape::Path(pattern.to_owned()));
+        }
+        if let Some(name) = pattern.strip_prefix("**/").filter(|name| is_plain(name)) {
+            return Some(Shape::Name(name.to_owned()));
+        }
+        let expression = Expression { text: expression(pattern)?, compiled: OnceLock::new() };
+        // Only a class can be malformed, and only a long pattern can be too large.
+        if (pattern.contains('[') || pattern.len() > CERTAINLY_COMPILES) && expression.regex().is_none() {
+            return None;
+        }
+        Some(Shape::Expression(Arc::new(expression)))
+    }
+
+    fn matches(&self, path: &str) -> bool {
+        match self {
+            Shape::Path(this) => path == this,
+            Shape::Name(name) => {
+                path.strip_suffix(name.as_str()).is_some_and(|before| before.is_empty() || before.ends_with('/'))
+            }
+            Shape::Expression(expression) => expression.regex().is_some_and(|regex| regex.is_match(path)),
+        }
+    }
+}
+
+impl Expression {
+    fn regex(&self) -> Option<&Regex> {
+        self.compiled.get_or_init(|| Regex::new(&self.text).ok()).as_ref()
+    }
 }
 
 impl DockerIgnore {
@@ -54,10 +112,8 @@ impl DockerIgnore {
             }
             let pattern = clean(text);
             let pattern = pattern.strip_prefix('/').filter(|rest| !rest.is_empty()).unwrap_or(&pattern);
-            let regex = expression(pattern)
-                .and_then(|expression| Regex::new(&expression).ok())
-                .ok_or_else(|| malformed(format!("the pattern {line:?} is malformed")))?;
-            patterns.push(Pattern { regex, exception });
+            let shape = Shape::parse(pattern).ok_or_else(|| malformed(format!("the pattern {line:?} is malformed")))?;
+            patterns.push(Pattern { shape, exception });
         }
         Ok(DockerIgnore { patterns })
     }
@@ -72,9 +128,7 @@ impl DockerIgnore {
     /// These patterns, except that one path is always kept.
     #[must_use]
     pub fn except(mut self, path: &str) -> DockerIgnore {
-        if let Ok(regex) = Regex::new(&format!("^{}$", regex::escape(path))) {
-            self.patterns.push(Pattern { regex, exception: true });
-        }
+        self.patterns.push(Pattern { shape: Shape::Path(path.to_owned()), exception: true });
         self
     }
 
@@ -111,14 +165,14 @@ impl Matcher<'_> {
                 .collect();
             self.parent_matches = patterns
                 .iter()
-                .map(|pattern| ancestors.iter().any(|ancestor| pattern.regex.is_match(ancestor)))
+                .map(|pattern| ancestors.iter().any(|ancestor| pattern.shape.matches(ancestor)))
                 .collect();
         }
         let path = path.to_string_lossy();
         let mut excluded = false;
         for (pattern, parent_matches) in patterns.iter().zip(&self.parent_matches) {
             // A pattern that would change nothing need not be tried.
-            if pattern.exception == excluded && (*parent_matches || pattern.regex.is_match(&path)) {
+            if pattern.exception == excluded && (*parent_matches || pattern.shape.matches(&path)) {
                 excluded = !pattern.exception;
             }
         }
