@@ -5,7 +5,7 @@ use std::{
     ffi::OsStr,
     io::{Read, Seek, SeekFrom},
     net::SocketAddr,
-    os::unix::ffi::OsStrExt,
+    os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -13,6 +13,7 @@ use std::{
 
 use serde::Deserialize;
 use tokio::{
+    io::{Interest, unix::AsyncFd},
     net::TcpListener,
     process::{Child, Command},
     sync::watch,
@@ -128,6 +129,8 @@ pub async fn supervise(instance: Arc<Instance>, mut stop: watch::Receiver<bool>)
     let admin = Admin::new(&instance.settings.paths)?;
     let mut child: Option<(Child, Instant)> = None;
     let mut pause = Duration::ZERO;
+    // One that a former daemon started: its end is noticed as that of a child is.
+    let mut adopted: Option<AsyncFd<OwnedFd>> = None;
     let (mut in_force, mut deaf, mut round) = (false, 0, 0);
     loop {
         let listens = admin.listens().await;
@@ -176,15 +179,19 @@ pub async fn supervise(instance: Arc<Instance>, mut stop: watch::Receiver<bool>)
                 write_for_user(&instance).await;
             }
         }
+        if listens && managed && child.is_none() && adopted.is_none() {
+            adopted = running(&instance.settings).and_then(watch_end_of);
+        }
         let ended = async {
-            match &mut child {
-                Some((child, _)) => drop(child.wait().await),
-                None => std::future::pending().await,
+            match (&mut child, &adopted) {
+                (Some((child, _)), _) => drop(child.wait().await),
+                (None, Some(adopted)) => drop(adopted.readable().await),
+                (None, None) => std::future::pending().await,
             }
         };
         tokio::select! {
             () = sleep(LOOK) => {}
-            () = ended => {}
+            () = ended => adopted = None,
             _ = stop.wait_for(|stop| *stop) => break,
         }
     }
@@ -203,6 +210,13 @@ fn running(settings: &Settings) -> Option<i32> {
     let mut ids = ids.filter_map(|path| path.file_name()?.to_str()?.parse::<i32>().ok());
     // One that has ended and was not waited for has no arguments.
     ids.find(|id| std::fs::read(format!("/proc/{id}/cmdline")).is_ok_and(|arguments| is_ours(&arguments)))
+}
+
+/// What becomes readable when a process ends that is no child of ours.
+fn watch_end_of(id: i32) -> Option<AsyncFd<OwnedFd>> {
+    let process = rustix::process::Pid::from_raw(id)?;
+    let process = rustix::process::pidfd_open(process, rustix::process::PidfdFlags::empty()).ok()?;
+    AsyncFd::with_interest(process, Interest::READABLE).ok()
 }
 
 /// Ends a Caddy: it answers what it was asked, for a while.
