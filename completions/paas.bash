@@ -53,11 +53,13 @@ report
 events
 disk
 cleanup
+backup-db
 buildpacks:list
 buildpacks:show
 plan
 buildpacks:detect
 serve
+restore-db
 completions'
 
 _paas() {

@@ -342,6 +342,11 @@ fn execute(arguments: &[OsString], door: Door) -> u8 {
     {
         return fail(&error, ui);
     }
+    if let Command::Server(it) = &mut command
+        && let Err(error) = it.open_output(door, global.force)
+    {
+        return fail(&error, ui);
+    }
     let name = command_name(&arguments);
     // What one of ours was asked for came by the door that it was asked for at.
     let asked_at = match &command {
@@ -349,6 +354,11 @@ fn execute(arguments: &[OsString], door: Door) -> u8 {
         _ => door,
     };
     let force = global.force;
+    // What looks at the server looks at the rest of it, too, when its database is gone.
+    let reports = door == Door::Local
+        && matches!(command, Command::Server(server::Command::Report(_)))
+        && Session::from_environment().actor.is_none();
+    let config = global.config.clone();
     let done = in_instance(global.config, asked_at, |context| {
         Box::pin(async move {
             if !matches!(command, Command::Operation(_)) {
@@ -357,7 +367,12 @@ fn execute(arguments: &[OsString], door: Door) -> u8 {
             command.run(context, ui, force).await
         })
     });
-    finish(done, ui)
+    match done {
+        Err(error) if reports && error.is_of_database() => {
+            finish(server::report_without_database(config, &error, ui), ui)
+        }
+        done => finish(done, ui),
+    }
 }
 
 /// The name of the command in a command line that clap has read, for events.
@@ -436,6 +451,7 @@ where
 /// owner is told so.
 fn become_owner(settings: &Settings) -> Result<()> {
     use std::os::unix::fs::MetadataExt;
+    files::keep_from_others();
     let root = settings.paths.root();
     let owner = match std::fs::metadata(root) {
         Ok(metadata) => metadata.uid(),

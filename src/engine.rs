@@ -211,6 +211,29 @@ impl Engine {
         }
     }
 
+    /// The instances that have a network with a subnet, each with how many containers it has there.
+    ///
+    /// # Errors
+    /// [`Error::Engine`].
+    pub async fn instances_in(&self, subnet: Subnet) -> Result<Vec<(String, usize)>> {
+        let labelled = HashMap::from([("label".to_owned(), vec![spec::INSTANCE_LABEL.to_owned()])]);
+        let options = query::ListNetworksOptions { filters: Some(labelled) };
+        let networks = self.docker.list_networks(Some(options)).await.map_err(failed("list networks"))?;
+        let subnet = subnet.to_string();
+        let mut found = Vec::new();
+        for network in networks {
+            let configs = network.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
+            let instance = network.labels.and_then(|mut labels| labels.remove(spec::INSTANCE_LABEL));
+            if let Some(instance) = instance
+                && configs.iter().any(|config| config.subnet.as_ref() == Some(&subnet))
+            {
+                let containers = self.list(&instance).await?.len();
+                found.push((instance, containers));
+            }
+        }
+        Ok(found)
+    }
+
     /// Removes the networks of the instance but for the one that its containers are in: none but a paas of another
     /// version made them. Those that containers use stay. Returns how many are gone.
     ///

@@ -200,6 +200,34 @@ impl Error {
         }
     }
 
+    /// Says of a failure of the database where the database is.
+    #[must_use]
+    pub fn in_database(self, at: &std::path::Path) -> Error {
+        match self {
+            Error::Store(StoreError::Failed { path, action, fault, source }) if path.as_os_str().is_empty() => {
+                StoreError::Failed { path: at.to_owned(), action, fault, source }.into()
+            }
+            other => other,
+        }
+    }
+
+    /// Whether it is the database that failed, or is not there.
+    pub fn is_of_database(&self) -> bool {
+        self.is_lost_database() || matches!(self, Error::Store(StoreError::Failed { .. }))
+    }
+
+    /// Whether an instance has lost its database: only a backup has it again.
+    pub fn is_lost_database(&self) -> bool {
+        match self {
+            Error::Store(StoreError::Failed { fault, .. }) => {
+                matches!(fault, StoreFault::Damaged | StoreFault::NoDatabase)
+            }
+            Error::Store(StoreError::TooNew { .. } | StoreError::NotOurs { .. } | StoreError::Missing { .. })
+            | Error::Host(HostError::FormerInstance { .. } | HostError::InTheWay { .. }) => true,
+            _ => false,
+        }
+    }
+
     /// Marks the error as one that the user has seen.
     #[must_use]
     pub fn told(self) -> Error {

@@ -5,7 +5,7 @@ pub mod fuzzing;
 mod incoming;
 mod receive;
 
-use std::{os::unix::fs::symlink, path::Path};
+use std::path::Path;
 
 pub use incoming::Incoming;
 pub use receive::{ProcReceive, RefUpdate, read_updates, refuse_service};
@@ -65,36 +65,62 @@ pub fn lfs_refusal(word: &str) -> Option<&'static str> {
     )
 }
 
-/// Makes an app's bare repository where it is missing, set up so that a push of a branch is a deploy.
+/// How the repositories are set up: what they need to be bare ones, and what makes a push of a branch a deploy.
+const CONFIG: [(&str, &str); 7] = [
+    ("core.repositoryformatversion", "0"),
+    ("core.bare", "true"),
+    // The proc-receive hook moves the branches itself; git moves the rest.
+    ("receive.procReceiveRefs", "refs/heads/"),
+    ("receive.autogc", "false"),
+    ("receive.advertisePushOptions", "true"),
+    // Larger files git takes in and gives out piece by piece, and not as a whole in its memory.
+    ("core.bigFileThreshold", "4m"),
+    // What pins the commits of running deploys is nobody's business.
+    ("transfer.hideRefs", "refs/paas"),
+];
+
+/// Makes an app's bare repository where it is missing, and sets right what is not as it should be in one that is there:
+/// without its config, a push would not be a deploy.
 ///
 /// # Errors
 /// [`Error::Host`], `SourceError::Unreadable`.
 pub fn create_repository(paths: &Paths, app: &AppName) -> Result<()> {
     install_hooks(paths)?;
     let path = paths.repository(app);
-    if path.join("HEAD").exists() {
-        return Ok(());
-    }
     let failed = |error: git2::Error| {
         Error::Source(SourceError::Unreadable { reason: format!("{}: {}", path.display(), error.message()) })
     };
-    let mut options = git2::RepositoryInitOptions::new();
-    options.bare(true).external_template(false).initial_head("main");
-    let repository = git2::Repository::init_opts(&path, &options).map_err(failed)?;
-    let mut config = repository.config().map_err(failed)?;
+    files::make_kept_directory(&path)?;
+    let (head, config) = (path.join("HEAD"), path.join("config"));
+    let is_head = |text: &str| text.starts_with("ref: refs/heads/") || text.trim().parse::<CommitId>().is_ok();
+    if !files::read_ours(&head)?.is_some_and(|text| is_head(&text)) {
+        files::clear(&head)?;
+    }
     let hooks = paths.hooks();
     let hooks = hooks
         .to_str()
         .ok_or_else(|| Error::Usage(UsageError::Settings { message: "PAAS_ROOT is not UTF-8".to_owned() }))?;
-    config.set_str("core.hooksPath", hooks).map_err(failed)?;
-    // The proc-receive hook moves the branches itself; git moves the rest.
-    config.set_str("receive.procReceiveRefs", "refs/heads/").map_err(failed)?;
-    config.set_bool("receive.autogc", false).map_err(failed)?;
-    config.set_bool("receive.advertisePushOptions", true).map_err(failed)?;
-    // Larger files git takes in and gives out piece by piece, and not as a whole in its memory.
-    config.set_str("core.bigFileThreshold", "4m").map_err(failed)?;
-    // What pins the commits of running deploys is nobody's business.
-    config.set_str("transfer.hideRefs", "refs/paas").map_err(failed)
+    let set_up = || -> Result<(), git2::Error> {
+        if !head.exists() || !config.exists() || git2::Repository::open_bare(&path).is_err() {
+            let mut options = git2::RepositoryInitOptions::new();
+            options.bare(true).external_template(false).initial_head("main");
+            git2::Repository::init_opts(&path, &options)?;
+        }
+        let mut config = git2::Config::open(&config)?;
+        for (name, value) in CONFIG.into_iter().chain([("core.hooksPath", hooks)]) {
+            if !config.get_string(name).is_ok_and(|set| set == value) {
+                config.set_str(name, value)?;
+            }
+        }
+        Ok(())
+    };
+    let is_text = files::read_ours(&config)?.is_some_and(|text| !text.contains(['\0', char::REPLACEMENT_CHARACTER]));
+    if !is_text || set_up().is_err() {
+        // Its config is what can be spoilt, and is written anew.
+        files::clear(&config)?;
+        set_up().map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// Makes the links by which git finds this binary as its hooks, or sets them right after the binary moved.
@@ -108,10 +134,7 @@ pub fn install_hooks(paths: &Paths) -> Result<()> {
         if std::fs::read_link(&link).is_ok_and(|target| target == binary) {
             continue;
         }
-        let action = || format!("link the hook {}", link.display());
-        let draft = paths.hooks().join(format!("{name}.{}", std::process::id()));
-        files::remove_if_there(&draft)?;
-        symlink(&binary, &draft).and_then(|()| std::fs::rename(&draft, &link)).map_err(Error::io(action()))?;
+        files::link(&binary, &link)?;
     }
     Ok(())
 }
@@ -214,4 +237,63 @@ fn open(path: &Path) -> Result<git2::Repository> {
 
 fn failed(error: &git2::Error) -> Error {
     Error::Source(SourceError::Unreadable { reason: error.message().to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_repository_that_is_spoilt_or_half_made_is_set_right() {
+        let directory = tempfile::tempdir().unwrap();
+        let paths = Paths::new(directory.path().to_owned());
+        let app: AppName = "blog".parse().unwrap();
+        for made in [paths.hooks(), paths.repositories()] {
+            fs::create_dir(made).unwrap();
+        }
+        create_repository(&paths, &app).unwrap();
+        let path = paths.repository(&app);
+        let branch = "0123456789012345678901234567890123456789\n";
+        fs::write(path.join("refs/heads/trunk"), branch).unwrap();
+        fs::write(path.join("HEAD"), "ref: refs/heads/trunk\n").unwrap();
+        let whole = |case: &str| {
+            create_repository(&paths, &app).unwrap_or_else(|error| panic!("{case}: {error}"));
+            let repository = git2::Repository::open_bare(&path).unwrap_or_else(|error| panic!("{case}: {error}"));
+            let config = repository.config().unwrap();
+            assert_eq!(config.get_string("core.hooksPath").unwrap(), paths.hooks().to_str().unwrap(), "{case}");
+            assert_eq!(config.get_string("receive.procReceiveRefs").unwrap(), "refs/heads/", "{case}");
+            assert_eq!(fs::read_to_string(path.join("refs/heads/trunk")).unwrap(), branch, "{case}");
+        };
+        whole("nothing");
+        assert_eq!(fs::read_to_string(path.join("HEAD")).unwrap(), "ref: refs/heads/trunk\n", "what is right stays");
+        for file in ["HEAD", "config"] {
+            let file = path.join(file);
+            for bytes in [&b""[..], &[0; 100], b"\xff\xfe[core", b"[core]\n\tbare = false\n", b"nonsense"] {
+                fs::write(&file, bytes).unwrap();
+                whole(&format!("{}: {bytes:?}", file.display()));
+            }
+            fs::remove_file(&file).unwrap();
+            whole(&format!("no {}", file.display()));
+            fs::remove_file(&file).unwrap();
+            fs::create_dir(&file).unwrap();
+            whole(&format!("{} is a directory", file.display()));
+            fs::remove_file(&file).unwrap();
+            std::os::unix::fs::symlink("/nowhere", &file).unwrap();
+            whole(&format!("{} is a link", file.display()));
+        }
+        fs::remove_dir_all(path.join("objects")).unwrap();
+        whole("no objects");
+        // A hook that is something else.
+        fs::remove_file(paths.hooks().join("pre-receive")).unwrap();
+        fs::create_dir(paths.hooks().join("pre-receive")).unwrap();
+        whole("a hook is a directory");
+        assert!(paths.hooks().join("pre-receive").is_symlink());
+        // A link to a disk that is away is left.
+        fs::remove_dir_all(&path).unwrap();
+        std::os::unix::fs::symlink("/nowhere", &path).unwrap();
+        let said = create_repository(&paths, &app).unwrap_err().to_string();
+        assert!(said.contains("a link that leads nowhere"), "{said}");
+    }
 }

@@ -2,21 +2,27 @@
 
 use std::{
     cell::Cell,
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tokio::sync::Semaphore;
 
 use crate::{
-    Error, Result, files,
+    Error, Result, clock,
+    error::HostError,
+    files,
     model::{
         Actor, AppId, BuildCaps, ConfigMap, EnvKey, Override, Property, Scope,
         property::{self, Value},
     },
     secrets::Secrets,
-    settings::Settings,
+    settings::{Paths, Settings},
     store::{Store, Tables},
 };
+
+/// How many repositories are named that were found without a database.
+const NAMED: usize = 5;
 
 /// An instance, opened by one process.
 #[derive(Debug)]
@@ -89,27 +95,49 @@ impl Instance {
     /// Opens the instance that the settings name, and makes it where there is none.
     ///
     /// # Errors
-    /// [`Error::Host`] where its root cannot be made, [`Error::Store`].
+    /// [`Error::Host`] where its root cannot be made; `HostError::FormerInstance` where an instance was there whose database
+    /// is missing, or is another's; [`Error::Store`].
     pub fn open(settings: Settings) -> Result<Instance> {
         let paths = &settings.paths;
-        for directory in [
-            paths.root().to_owned(),
-            paths.repositories(),
-            paths.hooks(),
-            paths.root().join("apps"),
-            paths.root().join("locks"),
-            paths.caddy(),
-        ] {
-            if !directory.is_dir() {
-                files::make_private_directory(&directory)?;
-            }
-        }
-        let mut store = Store::open(&paths.database())?;
+        make_directories(paths)?;
+        let mut store = Store::open_or_begin(&paths.database(), || refuse_to_begin_beside_former(paths))?;
         let id = store.read(|tables| tables.instance_id())?;
-        let secrets = Secrets::open(&paths.secret_key())?;
+        remember_id(paths, &id)?;
+        let secrets = Secrets::open(&paths.secret_key(), &mut store)?;
         let mut store = store.with_secrets(secrets.clone());
         store.seal_what_was_clear()?;
         Ok(Instance { settings, id, secrets, store: Arc::new(Mutex::new(store)), pool: None })
+    }
+
+    /// Opens an instance that begins anew, where the one that was there has lost its database: what it left is moved into
+    /// a directory of its own, which is returned, if there was anything.
+    ///
+    /// # Errors
+    /// `HostError::InstanceThere` where all is well with the one that is there; what has nothing to do with its database.
+    pub fn begin(settings: Settings) -> Result<(Instance, Option<PathBuf>)> {
+        let refused = match Instance::open(settings.clone()) {
+            Ok(instance) if instance.read(|tables| tables.apps())?.is_empty() => return Ok((instance, None)),
+            Ok(_) => return Err(Error::Host(HostError::InstanceThere { root: settings.paths.root().to_owned() })),
+            Err(error) => error,
+        };
+        if !refused.is_lost_database() {
+            return Err(refused);
+        }
+        let root = settings.paths.root();
+        let time = clock::rfc3339(clock::now()).replace([':', '-'], "");
+        let former = root.join(format!("former-{time}"));
+        files::make_private_directory(&former)?;
+        // The key last: with it a start that was killed in between is refused again.
+        let names = ["paas.db-wal", "paas.db-shm", "paas.db", "repos", "apps", "operations", "backups", "instance"];
+        for name in names.into_iter().chain(["secret.key"]) {
+            match std::fs::rename(root.join(name), former.join(name)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io(format!("move {name} to {}", former.display()))(error));
+                }
+                _ => {}
+            }
+        }
+        Ok((Instance::open(settings)?, Some(former)))
     }
 
     /// Makes it the daemon's, whose async threads never wait for the database: [`Instance::reading`] and
@@ -119,7 +147,7 @@ impl Instance {
     /// # Errors
     /// [`Error::Store`].
     pub fn for_daemon(self) -> Result<Instance> {
-        let reader = Store::open(&self.settings.paths.database())?.with_secrets(self.secrets.clone());
+        let reader = Store::reopen(&self.settings.paths.database())?.with_secrets(self.secrets.clone());
         let reader = Arc::new(Mutex::new(reader));
         let pool = Pool { reader: Connection::new(reader), writer: Connection::new(Arc::clone(&self.store)) };
         Ok(Instance { pool: Some(pool), ..self })
@@ -234,7 +262,7 @@ impl Instance {
     ///
     /// # Errors
     /// As [`value_of`].
-    pub fn build_locks(&self) -> Result<Vec<std::path::PathBuf>> {
+    pub fn build_locks(&self) -> Result<Vec<PathBuf>> {
         let builds = self.number(&property::BUILD_CONCURRENCY, None)?;
         Ok(self.settings.paths.build_locks(u16::try_from(builds).unwrap_or(1)))
     }
@@ -263,6 +291,82 @@ impl Instance {
             self.pool.is_none() || ON_POOL.get(),
             "the daemon waits for its database on a thread that serves: use Instance::reading or Instance::writing"
         );
+    }
+}
+
+/// Makes the directories of an instance that are missing. What is in the place of one is moved aside, but for those that
+/// only a backup has again.
+///
+/// # Errors
+/// [`Error::Host`].
+pub fn make_directories(paths: &Paths) -> Result<()> {
+    for kept in [paths.root().to_owned(), paths.repositories(), paths.root().join("apps")] {
+        files::make_kept_directory(&kept)?;
+    }
+    for ours in [paths.hooks(), paths.root().join("locks"), paths.caddy()] {
+        files::make_private_directory(&ours)?;
+    }
+    // Only where the daemon was told to have one.
+    if std::fs::symlink_metadata(paths.temporary()).is_ok() {
+        files::make_private_directory(&paths.temporary())?;
+    }
+    Ok(())
+}
+
+/// Refuses to begin where an instance was: its database is made before all else, so what there is without one is left of
+/// an instance that has lost it.
+fn refuse_to_begin_beside_former(paths: &Paths) -> Result<()> {
+    let names = |directory: &std::path::Path| -> Result<Vec<String>> {
+        let names = files::entries(directory)?.into_iter();
+        let mut names: Vec<_> =
+            names.filter_map(|path| Some(path.file_stem()?.to_string_lossy().into_owned())).collect();
+        names.sort();
+        Ok(names)
+    };
+    let mut found = Vec::new();
+    if std::fs::symlink_metadata(paths.secret_key()).is_ok() {
+        found.push("a secret.key".to_owned());
+    }
+    for (what, directory) in [("repositories", paths.repositories()), ("files of apps", paths.root().join("apps"))] {
+        let names = names(&directory)?;
+        if !names.is_empty() {
+            let more = if names.len() > NAMED { ", ..." } else { "" };
+            found.push(format!("{what} ({}{more})", names[..names.len().min(NAMED)].join(", ")));
+        }
+    }
+    if let Some(id) = known_id(paths)? {
+        found.push(format!("the id ({id})"));
+    }
+    if found.is_empty() {
+        return Ok(());
+    }
+    let missing = format!("{} is missing or empty", paths.database().display());
+    Err(Error::Host(HostError::FormerInstance { root: paths.root().to_owned(), found: found.join(" and "), missing }))
+}
+
+/// The id of the instance that the root directory is of, as far as that is written there.
+///
+/// # Errors
+/// [`Error::Host`].
+pub fn known_id(paths: &Paths) -> Result<Option<String>> {
+    let is_id = |text: &String| text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    Ok(files::read_ours(&paths.instance_id())?.map(|text| text.trim().to_owned()).filter(is_id))
+}
+
+/// Writes the id of the instance down beside its database, and refuses the database of another one.
+fn remember_id(paths: &Paths, id: &str) -> Result<()> {
+    match known_id(paths)? {
+        Some(known) if known == id => Ok(()),
+        Some(known) => Err(Error::Host(HostError::FormerInstance {
+            root: paths.root().to_owned(),
+            found: format!("the id ({known})"),
+            missing: format!(
+                "{} is of the instance {id} (if it is meant to be here, `rm {}`)",
+                paths.database().display(),
+                paths.instance_id().display()
+            ),
+        })),
+        None => files::write_whole(&paths.instance_id(), format!("{id}\n").as_bytes(), 0o600),
     }
 }
 
@@ -325,13 +429,117 @@ fn locked(store: &Mutex<Store>) -> MutexGuard<'_, Store> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
+    use std::{fs, sync::mpsc};
 
     use super::*;
+    use crate::error::StoreError;
 
     fn daemon(directory: &std::path::Path) -> Instance {
         let settings = Settings::of_text(&format!("root = {:?}", directory.join("root"))).unwrap();
         Instance::open(settings).unwrap().for_daemon().unwrap()
+    }
+
+    fn open(root: &std::path::Path) -> Result<Instance> {
+        Instance::open(Settings::of_text(&format!("root = {root:?}"))?)
+    }
+
+    fn begin(root: &std::path::Path) -> Result<(Instance, Option<PathBuf>)> {
+        Instance::begin(Settings::of_text(&format!("root = {root:?}"))?)
+    }
+
+    /// What says that an instance was here, each alone.
+    #[test]
+    fn where_an_instance_was_none_begins_anew_unless_that_is_asked_for() {
+        let secret = |root: &std::path::Path| fs::write(root.join("secret.key"), "x").unwrap();
+        let repository = |root: &std::path::Path| fs::create_dir_all(root.join("repos/blog.git")).unwrap();
+        let app = |root: &std::path::Path| fs::create_dir_all(root.join("apps/blog/deploys")).unwrap();
+        let id = |root: &std::path::Path| fs::write(root.join("instance"), "0a1b2c3d\n").unwrap();
+        type Leave<'a> = &'a dyn Fn(&std::path::Path);
+        let left: [(&str, Leave<'_>); 4] = [
+            ("a secret.key", &secret),
+            ("repositories (blog)", &repository),
+            ("files of apps (blog)", &app),
+            ("0a1b2c3d", &id),
+        ];
+        let nothing = |_: &std::path::Path| {};
+        let empty = |root: &std::path::Path| fs::write(root.join("paas.db"), "").unwrap();
+        let tables_gone = |root: &std::path::Path| {
+            // As a copy of one file of a database whose log had all.
+            let other = root.with_file_name("other");
+            open(&other).unwrap();
+            rusqlite_file_without_tables(&other.join("paas.db"));
+            fs::copy(other.join("paas.db"), root.join("paas.db")).unwrap();
+        };
+        let databases: [Leave<'_>; 3] = [&nothing, &empty, &tables_gone];
+        for (said, leave) in left {
+            for database in databases {
+                let directory = tempfile::tempdir().unwrap();
+                let root = directory.path().join("root");
+                fs::create_dir(&root).unwrap();
+                leave(&root);
+                database(&root);
+                let before = fs::read(root.join("paas.db")).ok();
+                let error = open(&root).unwrap_err();
+                assert!(matches!(error, Error::Host(HostError::FormerInstance { .. })), "{said}: {error}");
+                assert!(error.to_string().contains(said), "{said}: {error}");
+                assert!(error.hint().is_some_and(|hint| hint.contains("restore-db FILE")), "{error}");
+                assert_eq!(fs::read(root.join("paas.db")).ok(), before, "nothing is changed");
+                let (instance, former) = begin(&root).unwrap();
+                let former = former.unwrap();
+                assert!(
+                    ["secret.key", "repos/blog.git", "apps/blog", "instance"]
+                        .iter()
+                        .any(|name| former.join(name).exists())
+                );
+                assert_eq!(open(&root).unwrap().id, instance.id);
+            }
+        }
+    }
+
+    fn rusqlite_file_without_tables(path: &std::path::Path) {
+        let bytes = std::process::Command::new("sqlite3").arg(path.with_extension("empty")).arg("VACUUM").output();
+        assert!(bytes.is_ok_and(|output| output.status.success()), "sqlite3 is needed");
+        fs::rename(path.with_extension("empty"), path).unwrap();
+    }
+
+    #[test]
+    fn a_database_of_another_instance_is_refused_and_a_spoilt_id_is_written_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let (one, two) = (directory.path().join("one"), directory.path().join("two"));
+        let (first, second) = (open(&one).unwrap().id, open(&two).unwrap().id);
+        for spoilt in ["", "\0\0\0", "nonsense"] {
+            fs::write(one.join("instance"), spoilt).unwrap();
+            open(&one).unwrap();
+            assert_eq!(fs::read_to_string(one.join("instance")).unwrap(), format!("{first}\n"));
+        }
+        fs::copy(two.join("paas.db"), one.join("paas.db")).unwrap();
+        let error = open(&one).unwrap_err();
+        assert!(error.to_string().contains(&first) && error.to_string().contains(&second), "{error}");
+        // What the message says to type.
+        fs::remove_file(one.join("instance")).unwrap();
+        assert_eq!(open(&one).unwrap().id, second);
+    }
+
+    #[test]
+    fn an_instance_that_is_well_does_not_begin_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("root");
+        assert!(begin(&root).unwrap().1.is_none(), "there was none");
+        open(&root).unwrap().write(|tables| tables.create_app(&"blog".parse()?)).unwrap();
+        assert!(matches!(begin(&root), Err(Error::Host(HostError::InstanceThere { .. }))));
+        // Damage of which there may be a backup is said, and begins anew only where that is asked for.
+        for (bytes, is_expected) in [
+            (&b"this is no database, and longer than a header of one, which has a hundred bytes, each of them of some meaning"[..], true),
+        ] {
+            for suffix in ["-wal", "-shm"] {
+                let _ = fs::remove_file(root.join(format!("paas.db{suffix}")));
+            }
+            fs::write(root.join("paas.db"), bytes).unwrap();
+            assert_eq!(matches!(open(&root), Err(Error::Store(StoreError::Failed { .. }))), is_expected);
+        }
+        let (instance, former) = begin(&root).unwrap();
+        assert!(instance.read(|tables| tables.apps()).unwrap().is_empty());
+        assert!(former.unwrap().join("paas.db").exists());
     }
 
     /// The runtime has one thread: if anything waited on it, nothing else would go on.
@@ -343,7 +551,7 @@ mod tests {
         let (begun, has_begun) = mpsc::channel();
         let (release, released) = mpsc::channel::<()>();
         let other = std::thread::spawn(move || {
-            Store::open(&path).unwrap().write(|_| {
+            Store::reopen(&path).unwrap().write(|_| {
                 begun.send(()).unwrap();
                 let _ = released.recv();
                 Ok(())

@@ -2,9 +2,8 @@
 //! kernel frees a lock at any death of its holder. The file's text says who holds it, for what, since when.
 
 use std::{
-    fs::{File, OpenOptions},
-    io::{Read, Seek, Write},
-    os::unix::fs::OpenOptionsExt,
+    fs::File,
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -15,13 +14,34 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, clock, files, model::Actor};
 
+/// The longest text in a lock file.
+const TEXT_MAX: u64 = 4096;
 /// How often a waiting process tries again.
 const RETRY: Duration = Duration::from_millis(50);
 
 /// A lock that is held until this value is dropped, or its process ends.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
+    text: String,
+}
+
+impl Lock {
+    fn new(file: File, text: String) -> Lock {
+        Lock { file, text }
+    }
+
+    /// Writes who holds it once more, if the file does not say so any more: for those who hold it for days.
+    pub fn say_again(&self) {
+        if text_of(&self.file).is_ok_and(|text| text != self.text) {
+            self.say();
+        }
+    }
+
+    fn say(&self) {
+        // The text is only for those who wait: a full disk must not keep anybody from locking.
+        drop(self.file.set_len(0).and_then(|()| self.file.write_all_at(self.text.as_bytes(), 0)));
+    }
 }
 
 /// Who holds a lock, for what, since when.
@@ -58,20 +78,29 @@ impl Holder {
 /// [`Error::Host`].
 pub fn try_lock(path: &Path, holder: &Holder) -> Result<Result<Lock, Option<Holder>>> {
     let action = || format!("lock {}", path.display());
-    let mut file = open(path).map_err(Error::io(action()))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            let mut text = String::new();
-            file.read_to_string(&mut text).map_err(Error::io(action()))?;
-            return Ok(Err(serde_json::from_str(&text).ok()));
+    let file = loop {
+        let file = open(path).map_err(Error::io(action()))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) if files::is_still_at(&file, path) => break file,
+            // Somebody has removed the file, or put another in its place, in this moment.
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Ok(Err(serde_json::from_str(&text_of(&file).map_err(Error::io(action()))?).ok()));
+            }
+            Err(error) => return Err(Error::io(action())(error.into())),
         }
-        Err(error) => return Err(Error::io(action())(error.into())),
-    }
-    let text = serde_json::to_string(holder).map_err(Error::bug)?;
-    // The text is only for those who wait: a full disk must not keep anybody from locking.
-    drop(file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(text.as_bytes())));
-    Ok(Ok(Lock { _file: file }))
+    };
+    let lock = Lock::new(file, serde_json::to_string(holder).map_err(Error::bug)?);
+    lock.say();
+    Ok(Ok(lock))
+}
+
+/// What a lock file says, as far as it can be a text of ours.
+fn text_of(file: &File) -> std::io::Result<String> {
+    let mut bytes = vec![0; TEXT_MAX as usize];
+    let length = file.read_at(&mut bytes, 0)?;
+    bytes.truncate(length);
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Takes the lock at `path`, and holds up the thread until it is free: for what takes a moment and needs no name.
@@ -80,11 +109,15 @@ pub fn try_lock(path: &Path, holder: &Holder) -> Result<Result<Lock, Option<Hold
 /// [`Error::Host`].
 pub fn wait(path: &Path) -> Result<Lock> {
     let take = || -> std::io::Result<File> {
-        let file = open(path)?;
-        rustix::io::retry_on_intr(|| flock(&file, FlockOperation::LockExclusive))?;
-        Ok(file)
+        loop {
+            let file = open(path)?;
+            rustix::io::retry_on_intr(|| flock(&file, FlockOperation::LockExclusive))?;
+            if files::is_still_at(&file, path) {
+                return Ok(file);
+            }
+        }
     };
-    take().map(|file| Lock { _file: file }).map_err(Error::io(format!("lock {}", path.display())))
+    take().map(|file| Lock::new(file, String::new())).map_err(Error::io(format!("lock {}", path.display())))
 }
 
 /// Who holds the lock at `path`; none where nobody does, or the holder has not said yet.
@@ -93,15 +126,13 @@ pub fn wait(path: &Path) -> Result<Lock> {
 /// [`Error::Host`].
 pub fn holder(path: &Path) -> Result<Option<Holder>> {
     let action = || format!("look at the lock {}", path.display());
-    let Some(mut file) = files::open_optional(path)? else { return Ok(None) };
+    let Some(file) = files::open_optional(path)? else { return Ok(None) };
     match flock(&file, FlockOperation::NonBlockingLockShared) {
         Ok(()) => return Ok(None),
         Err(rustix::io::Errno::WOULDBLOCK) => {}
         Err(error) => return Err(Error::io(action())(error.into())),
     }
-    let mut text = String::new();
-    file.read_to_string(&mut text).map_err(Error::io(action()))?;
-    Ok(serde_json::from_str(&text).ok())
+    Ok(serde_json::from_str(&text_of(&file).map_err(Error::io(action()))?).ok())
 }
 
 /// Takes the lock at `path`, and waits for it as long as it takes. `waiting` is told, once for each holder, who it is.
@@ -145,7 +176,7 @@ pub async fn lock_one_of(paths: &[PathBuf], holder: &Holder, mut waiting: impl F
 pub fn claim(path: &Path, number: i64) -> Result<Lock> {
     let file = open_claims(path)?;
     fcntl(&file, FcntlArg::F_OFD_SETLK(&byte(number))).map_err(|errno| claim_error(path)(errno.into()))?;
-    Ok(Lock { _file: file })
+    Ok(Lock::new(file, String::new()))
 }
 
 /// Whether a living process has claimed a number.
@@ -164,7 +195,7 @@ fn open_claims(path: &Path) -> Result<File> {
 }
 
 fn open(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+    files::open_shared(path)
 }
 
 fn claim_error(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
@@ -209,6 +240,28 @@ mod tests {
         assert_eq!(other.describe(), "the deploy of main by key:ann, begun 0 s ago");
         drop(first);
         assert!(try_lock(&path, &holder)?.is_ok());
+        Ok(())
+    }
+
+    #[test]
+    fn whatever_is_in_a_lock_file_it_locks_and_its_holder_says_who_it_is_again() -> Result<()> {
+        let directory = tempfile::tempdir().map_err(Error::io("make a directory"))?;
+        let path = directory.path().join("1.lock");
+        let me = Holder::new("the deploy of main", &Actor::Daemon);
+        for spoilt in [&b""[..], b"\xff\xfe\x00", &[b'x'; 100_000]] {
+            let spoil = || std::fs::write(&path, spoilt).map_err(Error::io("write"));
+            spoil()?;
+            let Ok(lock) = try_lock(&path, &me)? else { panic!("nobody has it") };
+            assert_eq!(holder(&path)?.map(|holder| holder.what), Some(me.what.clone()));
+            spoil()?;
+            assert!(matches!(try_lock(&path, &me)?, Err(None)), "it is locked all the same");
+            assert!(holder(&path)?.is_none());
+            lock.say_again();
+            assert_eq!(holder(&path)?.map(|holder| holder.what), Some(me.what.clone()));
+        }
+        // A directory in its place, while nobody holds it.
+        std::fs::remove_file(&path).and_then(|()| std::fs::create_dir(&path)).map_err(Error::io("spoil"))?;
+        assert!(try_lock(&path, &me)?.is_ok());
         Ok(())
     }
 

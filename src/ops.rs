@@ -6,6 +6,7 @@ pub mod buildpacks;
 pub mod checks;
 pub mod cleanup;
 pub mod config;
+pub mod database;
 pub mod deploys;
 pub mod disk;
 pub mod edit;

@@ -17,8 +17,7 @@ mod tests;
 
 use std::{
     collections::BTreeSet,
-    fs::File,
-    io::{self, BufRead},
+    io::{self, BufRead, Read},
     net::SocketAddrV4,
     path::PathBuf,
     time::Duration,
@@ -27,6 +26,7 @@ use std::{
 pub use caddy::{check_ports, check_program, supervise, version as caddy_version};
 pub use resolver_process::{
     answers as resolver_answers, ensure as ensure_resolver, run as run_resolver, supervise as supervise_resolver,
+    warn_of_port,
 };
 
 use self::{admin::Admin, caddyfile::Variant};
@@ -37,7 +37,7 @@ use crate::{
     instance::Instance,
     lock::Lock,
     model::AppName,
-    settings::{Paths, ProxyMode},
+    settings::{Paths, ProxyMode, Settings},
 };
 
 /// How long a Caddy that is being restarted is waited for.
@@ -46,6 +46,9 @@ const READY: Duration = Duration::from_secs(3);
 const PUBLISH: Duration = Duration::from_secs(2);
 /// How long one question to the resolver may take.
 const ASK: Duration = Duration::from_millis(250);
+
+/// The longest first line of a Caddyfile of ours.
+const FIRST_LINE_MAX: u64 = 1000;
 
 /// By which way a change became known to Caddy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,20 +63,18 @@ pub enum Published {
 ///
 /// # Errors
 /// `ProxyError::Unavailable` where it does not within three seconds.
-pub async fn ready(instance: &Instance) -> Result<()> {
-    let admin = Admin::new(&instance.settings.paths)?;
+pub async fn ready(settings: &Settings) -> Result<()> {
+    let admin = Admin::new(&settings.paths)?;
     let deadline = clock::instant() + READY;
     loop {
         match admin.ping().await {
             Err(Error::Proxy(ProxyError::Unavailable { .. })) if clock::instant() < deadline => {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
-            Err(Error::Proxy(ProxyError::Unavailable { reason, .. }))
-                if instance.settings.proxy_mode == ProxyMode::External =>
-            {
+            Err(Error::Proxy(ProxyError::Unavailable { reason, .. })) if settings.proxy_mode == ProxyMode::External => {
                 return Err(Error::Proxy(ProxyError::Unavailable {
                     reason,
-                    caddyfile: Some(instance.settings.paths.caddyfile()),
+                    caddyfile: Some(settings.paths.caddyfile()),
                 }));
             }
             result => return result,
@@ -166,7 +167,7 @@ async fn restore(instance: &Instance) -> Result<()> {
 async fn apply(instance: &Instance, variant: Option<Variant>) -> Result<()> {
     let paths = &instance.settings.paths;
     let _lock = lock(paths).await?;
-    let loaded = files::read_optional(&paths.caddyfile_loaded())?;
+    let loaded = files::read_ours(&paths.caddyfile_loaded())?;
     let variant = variant.or_else(|| loaded.as_deref().map(Variant::of)).unwrap_or(Variant::Dynamic);
     let read = instance.reading(move |tables| match variant {
         // Read while the resolver is away, whatever happened meanwhile.
@@ -199,7 +200,7 @@ async fn apply(instance: &Instance, variant: Option<Variant>) -> Result<()> {
             }
             Err(error) => Err(error),
         }
-    } else if files::read_optional(&paths.caddyfile())?.as_deref() == Some(&text) {
+    } else if files::read_ours(&paths.caddyfile())?.as_deref() == Some(&text) {
         Ok(())
     } else {
         match admin.adapt(&text).await {
@@ -218,8 +219,7 @@ async fn write_checked_by_program(instance: &Instance, text: &str) -> Result<()>
     let mut command = caddy::command(&instance.settings);
     command.arg("adapt").arg("--config").arg(&candidate).args(["--adapter", "caddyfile"]);
     match exec::output(command).await {
-        Ok(_) => std::fs::rename(&candidate, paths.caddyfile())
-            .map_err(Error::io(format!("write {}", paths.caddyfile().display()))),
+        Ok(_) => files::write_whole(&paths.caddyfile(), text.as_bytes(), 0o600),
         Err(Error::Host(HostError::Program { stderr, .. })) => {
             Err(Error::Proxy(ProxyError::Refused { reason: stderr }))
         }
@@ -229,9 +229,10 @@ async fn write_checked_by_program(instance: &Instance, text: &str) -> Result<()>
 
 /// The variant that Caddy loaded last, if any was.
 fn loaded_variant(paths: &Paths) -> Option<Variant> {
-    let mut first = String::new();
-    io::BufReader::new(File::open(paths.caddyfile_loaded()).ok()?).read_line(&mut first).ok()?;
-    Some(Variant::of(&first))
+    let file = files::open_optional(&paths.caddyfile_loaded()).ok()??;
+    let mut first = Vec::new();
+    io::BufReader::new(file.take(FIRST_LINE_MAX)).read_until(b'\n', &mut first).ok()?;
+    Some(Variant::of(&String::from_utf8_lossy(&first)))
 }
 
 /// Waits for the lock around writing and loading the Caddyfile, and removes what its last holder did not come to use.
@@ -243,7 +244,7 @@ async fn lock(paths: &Paths) -> Result<Lock> {
         [files::draft(&candidate), candidate, files::draft(&paths.caddyfile()), files::draft(&paths.caddyfile_loaded())]
     {
         // What cannot be removed now is written over, or removed by the next to come.
-        let _ = std::fs::remove_file(left);
+        let _ = files::clear(&left);
     }
     Ok(lock)
 }

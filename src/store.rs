@@ -2,6 +2,7 @@
 //! immediate transactions. The only module that knows rusqlite; a file a table.
 
 mod apps;
+mod backup;
 mod columns;
 mod containers;
 mod deployments;
@@ -19,6 +20,7 @@ mod secrets;
 
 use std::path::{Path, PathBuf};
 
+pub use backup::{restore, save_to};
 pub use containers::{Container, ContainerState, NewContainer};
 pub use deployments::NewDeployment;
 pub use events::NewEvent;
@@ -31,10 +33,16 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior};
 
 use crate::{
     Error, Result,
-    error::{StoreError, StoreFault},
+    error::{BoxError, HostError, StoreError, StoreFault},
     files, lock,
     secrets::Secrets,
 };
+
+/// What the table of facts calls the id of the instance and the paas that wrote the database.
+const INSTANCE: &str = "instance";
+const WRITTEN_BY: &str = "written_by";
+/// What it calls the version of the tables: what saves a damaged database does not keep `user_version`.
+const TABLES: &str = "tables";
 
 /// How long a process waits for another's write to end, in milliseconds.
 const BUSY_TIMEOUT_MS: u32 = 15_000;
@@ -46,6 +54,7 @@ const CHECKPOINT_TIMEOUT_MS: u32 = 1_000;
 #[derive(Debug)]
 pub struct Store {
     connection: Connection,
+    path: PathBuf,
     secrets: Option<Secrets>,
 }
 
@@ -71,31 +80,63 @@ impl Store {
     /// Opens the database at `path`, makes it where there is none, and brings it to this binary's version.
     ///
     /// # Errors
-    /// [`Error::Store`] where SQLite fails; `StoreError::TooNew`.
+    /// As [`Store::open_or_begin`].
+    #[cfg(test)]
     pub fn open(path: &Path) -> Result<Store> {
-        // The change to WAL does not wait for other processes as all else does, so they take turns here.
-        let _turn = lock::wait(&beside(path, ".lock"))?;
-        // What SQLite makes beside the database gets the rights of the database.
-        files::make_private_file(path)?;
-        let mut connection = Connection::open(path).map_err(database("be opened"))?;
-        connection
-            .execute_batch(&format!(
-                "PRAGMA busy_timeout = {BUSY_TIMEOUT_MS};
-                 PRAGMA journal_mode = WAL;
-                 PRAGMA synchronous = FULL;
-                 PRAGMA foreign_keys = ON;
-                 PRAGMA cache_size = -1000;"
-            ))
-            .map_err(database("be opened"))?;
-        migrate::run(&mut connection, path)?;
-        // Those that an earlier version made are there by now, with the rights that they had.
-        for suffix in ["-wal", "-shm"] {
-            let beside = beside(path, suffix);
-            if beside.exists() {
-                files::make_private_file(&beside)?;
+        Store::open_or_begin(path, || Ok(()))
+    }
+
+    /// Opens the database at `path`, and brings it to this binary's version. Where there is none, or an empty one,
+    /// `may_begin` says whether one may be made.
+    ///
+    /// # Errors
+    /// [`Error::Store`], which says what is wrong with the file; what `may_begin` returns.
+    pub fn open_or_begin(path: &Path, may_begin: impl FnOnce() -> Result<()>) -> Result<Store> {
+        let open = || {
+            files::require_file(path)?;
+            // The change to WAL does not wait for other processes as all else does, so they take turns here.
+            let _turn = lock::wait(&beside(path, ".lock")).map_err(denied)?;
+            heal_beside(path)?;
+            // What SQLite makes beside the database gets the rights of the database.
+            if path.exists() {
+                files::make_private_file(path).map_err(denied)?;
             }
-        }
-        Ok(Store { connection, secrets: None })
+            if backup::is_missing(path)? {
+                may_begin()?;
+                files::make_private_file(path).map_err(denied)?;
+            }
+            let mut connection = Connection::open(path).map_err(database("be opened"))?;
+            set_up(&connection)?;
+            connection.pragma_update(None, "journal_mode", "WAL").map_err(database("be opened"))?;
+            migrate::run(&mut connection, path)?;
+            // Those that an earlier version made are there by now, with the rights that they had.
+            for suffix in ["-wal", "-shm"] {
+                let beside = beside(path, suffix);
+                if beside.exists() {
+                    files::make_private_file(&beside)?;
+                }
+            }
+            Ok(Store { connection, path: path.to_owned(), secrets: None })
+        };
+        open().map_err(|error: Error| placed(error, path))
+    }
+
+    /// Opens the database at `path`, which is there and of this binary's version, once more.
+    ///
+    /// # Errors
+    /// `StoreError::Missing`; [`Error::Store`].
+    pub fn reopen(path: &Path) -> Result<Store> {
+        let open = || {
+            if !files::require_file(path)? {
+                return Err(StoreError::Missing { path: path.to_owned() }.into());
+            }
+            let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE | rusqlite::OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let connection = Connection::open_with_flags(path, flags).map_err(database("be opened"))?;
+            set_up(&connection)?;
+            migrate::require_known(&connection, path)?;
+            Ok(Store { connection, path: path.to_owned(), secrets: None })
+        };
+        open().map_err(|error: Error| error.in_database(path))
     }
 
     /// The same store, which opens and seals what its rows hold of secrets. Without them, they are masked.
@@ -105,27 +146,44 @@ impl Store {
     }
 
     /// Moves what was written into the database itself and empties the log that it was written to first, so that the log
-    /// does not stay as large as it once was. Returns whether it could: nobody must be reading or writing meanwhile.
+    /// does not stay as large as it once was, and a copy of the one file has everything. Returns whether it could: nobody
+    /// must be reading or writing meanwhile.
     ///
     /// # Errors
     /// [`Error::Store`].
     pub fn checkpoint(path: &Path) -> Result<bool> {
-        let store = Store::open(path)?;
+        let store = Store::reopen(path)?;
         store
             .connection
             .execute_batch(&format!("PRAGMA busy_timeout = {CHECKPOINT_TIMEOUT_MS};"))
             .and_then(|()| store.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get("busy")))
             .map(|busy: bool| !busy)
             .map_err(database("be written"))
+            .map_err(|error| error.in_database(path))
     }
 
-    /// Reads, from one snapshot.
+    /// Moves what was written into the database itself as far as nobody is in the way, and waits for nobody: for a copy of
+    /// the one file that somebody makes without knowing of the log.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn move_log(path: &Path) -> Result<()> {
+        let store = Store::reopen(path)?;
+        store
+            .connection
+            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+            .map_err(database("be written"))
+            .map_err(|error| error.in_database(path))
+    }
+
+    /// Reads, from one snapshot. What reads keeps the log of the database from being emptied, so `work` does nothing else.
     ///
     /// # Errors
     /// What `work` returns, or [`Error::Store`].
     pub fn read<T>(&mut self, work: impl FnOnce(&Tables<'_>) -> Result<T>) -> Result<T> {
-        let transaction = self.connection.transaction().map_err(database("be read"))?;
-        work(&Tables { connection: &transaction, secrets: self.secrets.as_ref() })
+        let at = |error: Error| error.in_database(&self.path);
+        let transaction = self.connection.transaction().map_err(database("be read")).map_err(at)?;
+        work(&Tables { connection: &transaction, secrets: self.secrets.as_ref() }).map_err(at)
     }
 
     /// Reads and writes in one transaction, which is committed where `work` succeeds and undone where it fails.
@@ -133,26 +191,78 @@ impl Store {
     /// # Errors
     /// What `work` returns, or [`Error::Store`].
     pub fn write<T>(&mut self, work: impl FnOnce(&Tables<'_>) -> Result<T>) -> Result<T> {
+        let at = |error: Error| error.in_database(&self.path);
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(database("be written"))?;
-        let result = work(&Tables { connection: &transaction, secrets: self.secrets.as_ref() })?;
-        transaction.commit().map_err(database("be written"))?;
+            .map_err(database("be written"))
+            .map_err(at)?;
+        let result = work(&Tables { connection: &transaction, secrets: self.secrets.as_ref() }).map_err(at)?;
+        transaction.commit().map_err(database("be written")).map_err(at)?;
         Ok(result)
     }
+}
 
-    /// A number that changes whenever another connection has written.
-    pub fn data_version(&self) -> Result<i64> {
-        self.connection.query_row("PRAGMA data_version", [], |row| row.get("data_version")).map_err(database("be read"))
+/// What holds for every connection.
+fn set_up(connection: &Connection) -> Result<()> {
+    connection
+        .execute_batch(&format!(
+            "PRAGMA busy_timeout = {BUSY_TIMEOUT_MS};
+             PRAGMA synchronous = FULL;
+             PRAGMA foreign_keys = ON;
+             PRAGMA cache_size = -1000;"
+        ))
+        .map_err(database("be opened"))
+}
+
+/// Makes way for what SQLite keeps beside the database, where something else has its name: then nobody uses it.
+fn heal_beside(path: &Path) -> Result<()> {
+    for suffix in ["-wal", "-shm", "-journal"] {
+        let beside = beside(path, suffix);
+        if std::fs::symlink_metadata(&beside).is_ok_and(|metadata| !metadata.is_file()) {
+            files::clear(&beside)?;
+        }
     }
+    Ok(())
+}
+
+/// A file that may not be opened is the database's trouble.
+fn denied(error: Error) -> Error {
+    match error {
+        Error::Host(HostError::Io { source, .. }) if source.kind() == std::io::ErrorKind::PermissionDenied => {
+            failed("be opened", StoreFault::Denied, source)
+        }
+        Error::Host(HostError::Io { source, .. }) if source.kind() == std::io::ErrorKind::ReadOnlyFilesystem => {
+            failed("be written", StoreFault::ReadOnly, source)
+        }
+        other => other,
+    }
+}
+
+/// Says where the database is that fails, and whether that cannot be written by anybody.
+fn placed(error: Error, path: &Path) -> Error {
+    let is_read_only = || {
+        let of = rustix::fs::statvfs(path.parent().unwrap_or(path));
+        of.is_ok_and(|disk| disk.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
+    };
+    match error.in_database(path) {
+        Error::Store(StoreError::Failed { path, action, fault: StoreFault::Denied, source }) if is_read_only() => {
+            StoreError::Failed { path, action, fault: StoreFault::ReadOnly, source }.into()
+        }
+        error => error,
+    }
+}
+
+/// A failure of the database, whose path whoever knows it adds.
+fn failed(action: &'static str, fault: StoreFault, source: impl Into<BoxError>) -> Error {
+    StoreError::Failed { path: PathBuf::new(), action, fault, source: source.into() }.into()
 }
 
 impl Tables<'_> {
     /// The id of this instance, eight hexadecimal digits chosen when the database was made: it tells this
     /// instance's containers, images and networks from others' on the same engine.
     pub fn instance_id(&self) -> Result<String> {
-        self.one("SELECT value FROM meta WHERE name = 'instance'", [], |row| row.get("value"))
+        self.one("SELECT value FROM meta WHERE name = ?1", [INSTANCE], |row| row.get("value"))
     }
 
     /// A value kept under a name, if there is one.
@@ -167,6 +277,11 @@ impl Tables<'_> {
             [name, value],
         )
         .map(drop)
+    }
+
+    /// Keeps nothing under a name any more.
+    pub(crate) fn forget_meta(&self, name: &str) -> Result<()> {
+        self.execute("DELETE FROM meta WHERE name = ?1", [name]).map(drop)
     }
 
     /// How many rows the tables have that grow with use.
@@ -236,16 +351,18 @@ impl Tables<'_> {
 
 /// Makes a database error, with what was tried after "the database cannot".
 fn database(action: &'static str) -> impl FnOnce(rusqlite::Error) -> Error {
-    move |source| Error::Store(StoreError::Failed { action, fault: fault(&source), source: source.into() })
+    move |source| failed(action, fault(&source), source)
 }
 
 fn fault(error: &rusqlite::Error) -> StoreFault {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreFault::Busy,
-        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => StoreFault::ReadOnly,
+        Some(ErrorCode::ReadOnly) => StoreFault::ReadOnly,
+        Some(ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => StoreFault::Denied,
         Some(ErrorCode::DiskFull) => StoreFault::DiskFull,
         Some(ErrorCode::SystemIoFailure) => StoreFault::Disk,
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreFault::Damaged,
+        Some(ErrorCode::DatabaseCorrupt) => StoreFault::Damaged,
+        Some(ErrorCode::NotADatabase) => StoreFault::NoDatabase,
         _ => StoreFault::Other,
     }
 }
@@ -305,7 +422,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let other = directory.path().join("other.db");
         std::fs::write(&other, "this is not what SQLite wrote; ".repeat(100)).unwrap();
-        assert_eq!(fault_of(Store::open(&other)), Some(StoreFault::Damaged));
+        assert_eq!(fault_of(Store::open(&other)), Some(StoreFault::NoDatabase));
 
         let path = directory.path().join("paas.db");
         let full = Store::open(&path).unwrap();

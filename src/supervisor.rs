@@ -53,6 +53,10 @@ const ENGINE_RETRY: Duration = Duration::from_secs(1);
 const LOCK_AGAIN: Duration = Duration::from_millis(300);
 /// How long the doors may take to close.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the engine may take to say whose containers it has, when the daemon starts.
+const ENGINE_ANSWERS: Duration = Duration::from_secs(5);
+/// How often the daemon looks whether its lock says who holds it.
+const SAY_AGAIN: Duration = Duration::from_secs(5);
 /// Threads of the daemon: it mostly waits.
 const THREADS: usize = 2;
 
@@ -68,11 +72,22 @@ fn write_log(format: LogFormat) {
 
 /// Runs the daemon until it is told to stop (SIGTERM, SIGINT). Caddy and running deploys outlive it.
 ///
+/// `new_instance`: it begins anew where an instance was that has lost its database.
+///
 /// # Errors
 /// `HostError::AlreadyServing`; `HostError::Listen` where a port is taken; whatever keeps it from starting.
-pub fn serve(settings: Settings) -> Result<()> {
+pub fn serve(settings: Settings, new_instance: bool) -> Result<()> {
     write_log(settings.log_format);
-    let instance = Arc::new(Instance::open(settings)?.for_daemon()?);
+    let opened = if new_instance {
+        let (instance, former) = Instance::begin(settings)?;
+        if let Some(former) = former {
+            warn!("a new instance begins, {}; what was there is in {}", instance.id, former.display());
+        }
+        instance
+    } else {
+        Instance::open(settings)?
+    };
+    let instance = Arc::new(opened.for_daemon()?);
     let holder = Holder::new("paas serve", &Actor::Daemon);
     let path = instance.settings.paths.daemon_lock();
     let mut lock = lock::try_lock(&path, &holder)?;
@@ -81,7 +96,7 @@ pub fn serve(settings: Settings) -> Result<()> {
         std::thread::sleep(LOCK_AGAIN);
         lock = lock::try_lock(&path, &holder)?;
     }
-    let Ok(_lock) = lock else {
+    let Ok(lock) = lock else {
         return Err(Error::Host(HostError::AlreadyServing { root: instance.settings.paths.root().to_owned() }));
     };
     tokio::runtime::Builder::new_multi_thread()
@@ -91,10 +106,11 @@ pub fn serve(settings: Settings) -> Result<()> {
         .enable_all()
         .build()
         .map_err(Error::io("start"))?
-        .block_on(run(instance))
+        .block_on(run(instance, lock, new_instance))
 }
 
-async fn run(instance: Arc<Instance>) -> Result<()> {
+async fn run(instance: Arc<Instance>, lock: lock::Lock, new_instance: bool) -> Result<()> {
+    refuse_former_containers(&instance, new_instance).await?;
     git::install_hooks(&instance.settings.paths)?;
     let (stop, stopped) = watch::channel(false);
     proxy::check_program(&instance.settings)?;
@@ -102,6 +118,7 @@ async fn run(instance: Arc<Instance>) -> Result<()> {
     // Whoever listens fails here, before anything else is begun.
     let pages = http::start(Arc::clone(&instance), stopped.clone()).await?;
     let doors = ssh::Server::bind(Arc::clone(&instance)).await?;
+    proxy::warn_of_port(&instance.settings);
     proxy::ensure_resolver(&instance).await?;
     let resolver = tokio::spawn(proxy::supervise_resolver(Arc::clone(&instance), stopped.clone()));
     let ssh_address = doors.address();
@@ -115,7 +132,10 @@ async fn run(instance: Arc<Instance>) -> Result<()> {
     );
     let supervisor = tokio::spawn(supervise(Arc::clone(&instance)));
     let jobs = tokio::spawn(jobs::run(Arc::clone(&instance)));
-    let signal = wait_for_signal().await?;
+    let signal = tokio::select! {
+        signal = wait_for_signal() => signal?,
+        () = say_again(&lock) => return Err(Error::bug("what never ends has ended")),
+    };
     info!("{signal}: stopping; Caddy and running deploys keep running");
     supervisor.abort();
     jobs.abort();
@@ -133,6 +153,45 @@ async fn run(instance: Arc<Instance>) -> Result<()> {
         Ok(Ok(Ok(()))) | Err(_) => {}
     }
     jobs::checkpoint(&instance).await.map(drop)
+}
+
+/// Says in the file of the daemon's lock who holds it, as long as it is held, whatever becomes of the file.
+async fn say_again(lock: &lock::Lock) {
+    loop {
+        tokio::time::sleep(SAY_AGAIN).await;
+        lock.say_again();
+    }
+}
+
+/// Refuses to serve in a root directory that is empty while the containers of an instance that was in it are there still:
+/// in the network that ours would have.
+async fn refuse_former_containers(instance: &Instance, new_instance: bool) -> Result<()> {
+    if !instance.reading(|tables| tables.apps()).await?.is_empty() {
+        return Ok(());
+    }
+    let settings = &instance.settings;
+    let asked = async { Engine::connect(settings).await?.instances_in(settings.subnet).await };
+    // An engine that does not answer is waited for later.
+    let Ok(Ok(others)) = tokio::time::timeout(ENGINE_ANSWERS, asked).await else { return Ok(()) };
+    for (other, containers) in others.into_iter().filter(|(other, containers)| *other != instance.id && *containers > 0)
+    {
+        let what = format!(
+            "{containers} containers of the instance {other} are in the network {} (PAAS_SUBNET)",
+            settings.subnet
+        );
+        if !new_instance {
+            return Err(Error::Host(HostError::FormerInstance {
+                root: settings.paths.root().to_owned(),
+                found: what,
+                missing: "its database is new".to_owned(),
+            }));
+        }
+        warn!(
+            "{what}: `docker rm -f $(docker ps -aq --filter label=paas.instance={other}); docker network rm paas-{other}` \
+             removes them"
+        );
+    }
+    Ok(())
 }
 
 async fn wait_for_signal() -> Result<&'static str> {

@@ -18,7 +18,7 @@ use crate::{
     instance::{Instance, maybe_number_of, number_of, on_pool},
     model::{self, AppName, DeployId, ImageId, Scheduler, property},
     settings::{Paths, Settings},
-    store::Tables,
+    store::{Store, Tables},
 };
 
 /// How long after its last change a temporary file has no owner any more: no push and no build takes that long.
@@ -96,6 +96,10 @@ pub async fn after_deploy(instance: &Instance, engine: &Engine) {
     if let Ok(Err(error)) = pruned {
         warn!("pruning the build cache: {}", error.one_line());
     }
+    let path = instance.settings.paths.database();
+    if let Err(error) = on_pool(move || Store::move_log(&path)).await.flatten() {
+        warn!("moving the log into the database: {}", error.one_line());
+    }
 }
 
 /// Prunes the build cache, if a bound is set. Returns how many bytes that freed.
@@ -143,6 +147,7 @@ pub async fn old_files(instance: &Instance) -> Result<Files> {
 }
 
 fn remove_files(paths: &Paths, kept: &[KeptFiles], unfinished: &HashSet<DeployId>) -> Result<Files> {
+    files::keep_all_private(paths.root());
     let mut deploy_logs = Freed::default();
     let mut former_logs = Freed::default();
     for KeptFiles { app, deploy_logs: keep, former_log } in kept {

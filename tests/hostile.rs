@@ -4,6 +4,8 @@
 
 mod bounds;
 mod contained;
+mod damage;
+mod databases;
 mod door;
 mod frozen;
 mod live;

@@ -206,6 +206,8 @@ fn a_rotation_that_is_killed_leaves_everything_readable() {
         run(rotate.arg("secrets:rotate").env("PAAS_TEST_DIE_ON", point)).expect_failure();
         assert_eq!(std::fs::read_to_string(&key).unwrap().lines().count(), 2, "{point}");
         assert_eq!(values(&server), before, "{point}");
+        // The key that the database names is one of those that the file holds.
+        assert!(server.json(&["report"])["secret_key"]["up"].is_string(), "{point}");
         server.paas(&["config:set", "blog", &format!("AT={point}"), "--no-restart"]).expect_success();
         assert_eq!(server.paas(&["config:get", "blog", "AT"]).expect_success().stdout, format!("{point}\n"));
         // What it left is put away by the next sweep, and all opens still.

@@ -208,7 +208,7 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
 }
 
 /// The error of a path that was typed wrongly: the user's to mend, not this machine's.
-fn cannot_read(path: &Path, reason: &io::Error) -> Error {
+pub(super) fn cannot_read(path: &Path, reason: &io::Error) -> Error {
     Error::usage(
         format!("cannot read {}: {reason}", path.display()),
         "give the path of a file, or `-` for standard input".to_owned(),

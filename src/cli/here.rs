@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::{buildpacks::Detect, completions::Completions, plan::Plan, serve::Serve};
+use super::{buildpacks::Detect, completions::Completions, plan::Plan, serve::Serve, server::RestoreDb};
 use crate::{Result, model::Access, settings::Settings, ui::Ui};
 
 /// This machine: what would be built, the daemon, the shell
@@ -16,6 +16,8 @@ pub(super) enum Command {
     Detect(Detect),
     #[command(name = "serve")]
     Serve(Serve),
+    #[command(name = "restore-db")]
+    RestoreDb(RestoreDb),
     #[command(name = "completions")]
     Completions(Completions),
 }
@@ -23,7 +25,11 @@ pub(super) enum Command {
 impl Command {
     pub(super) fn access(&self) -> Access<'_> {
         match self {
-            Command::Plan(_) | Command::Detect(_) | Command::Serve(_) | Command::Completions(_) => Access::Here,
+            Command::Plan(_)
+            | Command::Detect(_)
+            | Command::Serve(_)
+            | Command::RestoreDb(_)
+            | Command::Completions(_) => Access::Here,
         }
     }
 
@@ -32,6 +38,7 @@ impl Command {
             Command::Plan(it) => it.run(ui, &Settings::load(config)?),
             Command::Detect(it) => it.run(ui, &Settings::load(config)?),
             Command::Serve(it) => it.run(Settings::load(config)?),
+            Command::RestoreDb(it) => it.run(&Settings::load(config)?, ui),
             Command::Completions(it) => it.run(ui),
         }
     }

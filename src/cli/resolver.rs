@@ -1,6 +1,6 @@
 use clap::Args;
 
-use crate::{Result, proxy, settings::Settings};
+use crate::{Result, files, proxy, settings::Settings};
 
 /// Run the resolver, which tells Caddy where each app lives
 ///
@@ -14,6 +14,7 @@ pub(super) struct Resolver {
 
 impl Resolver {
     pub(super) fn run(self, settings: &Settings) -> Result<()> {
+        files::keep_from_others();
         proxy::run_resolver(settings, self.adopt)
     }
 }

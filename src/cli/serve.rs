@@ -11,12 +11,16 @@ const LINE: usize = 96;
 /// it serves only that user, with apps at `http://APP.localhost:8080`.
 #[derive(Debug, Args)]
 #[command(after_help = settings_help())]
-pub(super) struct Serve {}
+pub(super) struct Serve {
+    /// Start a new instance where one has lost its database; its files are moved into a directory of their own
+    #[arg(long)]
+    new_instance: bool,
+}
 
 impl Serve {
     pub(super) fn run(self, settings: Settings) -> Result<()> {
         super::become_owner(&settings)?;
-        supervisor::serve(settings)
+        supervisor::serve(settings, self.new_instance)
     }
 }
 

@@ -1,13 +1,29 @@
 //! Commands about the server as a whole.
 
+use std::{
+    fs::{File, OpenOptions},
+    io::{ErrorKind, IsTerminal},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
 use clap::{Args, Subcommand};
 
-use super::operations::{Detach, operate};
+use super::{
+    arguments,
+    operations::{Detach, operate},
+};
 use crate::{
-    Result, clock,
+    Error, Result, clock,
     context::Context,
-    model::{Access, Age, AppName, EventFilter, Outcome, Right},
-    ops::{self, operations::Action},
+    error::HostError,
+    model::{Access, Age, AppName, Door, EventFilter, Outcome, Right},
+    ops::{
+        self,
+        database::{self, Target},
+        operations::Action,
+    },
+    settings::Settings,
     ui::{Format, Ui},
 };
 
@@ -22,6 +38,8 @@ pub(super) enum Command {
     Disk(Disk),
     #[command(name = "cleanup")]
     Cleanup(Cleanup),
+    #[command(name = "backup-db")]
+    BackupDb(BackupDb),
 }
 
 impl Command {
@@ -30,7 +48,15 @@ impl Command {
             Command::Report(_) => Access::Server(Right::See),
             Command::Events(_) => Access::Server(Right::See),
             Command::Disk(_) => Access::Server(Right::See),
-            Command::Cleanup(_) => Access::Server(Right::Administer),
+            Command::Cleanup(_) | Command::BackupDb(_) => Access::Server(Right::Administer),
+        }
+    }
+
+    /// Opens the file of the person who types that it writes, before root becomes somebody who may not.
+    pub(super) fn open_output(&mut self, door: Door, force: bool) -> Result<()> {
+        match self {
+            Command::BackupDb(it) => it.open(door, force),
+            Command::Report(_) | Command::Events(_) | Command::Disk(_) | Command::Cleanup(_) => Ok(()),
         }
     }
 
@@ -40,6 +66,7 @@ impl Command {
             Command::Events(it) => it.run(context, ui).await,
             Command::Disk(Disk {}) => disk(context, ui).await,
             Command::Cleanup(it) => it.run(context, ui).await,
+            Command::BackupDb(it) => it.run(context, ui),
         }
     }
 }
@@ -148,4 +175,120 @@ impl Cleanup {
         }
         Ok(())
     }
+}
+
+/// Copy the database to a file, while it is in use
+///
+/// The copy is one file, for its owner alone, and is checked before this is done; apps, deploys and the daemon notice
+/// nothing. It has the apps, their config (sealed), releases, settings, keys that may log in, operations and events. It does
+/// not have ROOT/secret.key, without which no config opens, the SSH server's host key, and the repositories: copy these
+/// too. `paas restore-db` puts it back.
+///
+/// `-` is standard output, over SSH always: `ssh -p 2222 paas@HOST backup-db - > paas.db`.
+#[derive(Debug, Args)]
+pub(super) struct BackupDb {
+    /// The file to write; an existing one is overwritten only with --force; `-` for standard output
+    #[arg(value_hint = clap::ValueHint::FilePath)]
+    file: PathBuf,
+    #[arg(skip)]
+    opened: Option<File>,
+}
+
+impl BackupDb {
+    fn open(&mut self, door: Door, force: bool) -> Result<()> {
+        if self.is_stream() {
+            if std::io::stdout().is_terminal() {
+                return Err(Error::usage("a database is nothing for a terminal", "`paas backup-db - > paas.db`"));
+            }
+            return Ok(());
+        }
+        if door != Door::Local {
+            return Err(Error::usage(
+                format!("{} is a file of your machine, and this command runs on the server", self.file.display()),
+                format!("take it from standard output: `ssh ... backup-db - > {}`", self.file.display()),
+            ));
+        }
+        let failed = || Error::io(format!("write {}", self.file.display()));
+        let new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.file);
+        let file = match new {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && self.file.is_file() && force => {
+                OpenOptions::new().write(true).open(&self.file).map_err(failed())?
+            }
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                return Err(Error::Host(HostError::WouldOverwrite { path: self.file.clone() }));
+            }
+            Err(error) => return Err(failed()(error)),
+        };
+        // Whatever the umask, and whatever the rights of the file that was there.
+        file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(failed())?;
+        self.opened = Some(file);
+        Ok(())
+    }
+
+    fn is_stream(&self) -> bool {
+        self.file == Path::new("-")
+    }
+
+    fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
+        let saved = match &self.opened {
+            Some(file) => database::save(context, Some(&self.file), Target::File(file)),
+            None => database::save(context, None, Target::Stream(&mut std::io::stdout().lock())),
+        };
+        if saved.is_err() && self.opened.as_ref().is_some_and(|file| file.metadata().is_ok_and(|it| it.len() == 0)) {
+            // Nothing of it is there, and whoever comes next shall not take it for something.
+            let _ = std::fs::remove_file(&self.file);
+        }
+        let saved = saved?;
+        ui.talk("this is not all of a backup: copy what is named as `not in it` too, and keep it as safe");
+        match saved.file {
+            Some(_) => ui.show(&saved),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Put a copy of the database in its place, while the daemon is stopped
+///
+/// The copy is checked first. The database that was there is kept beside it, under another name. Afterwards start the daemon:
+/// it makes the containers agree with the database. Its config opens only with the ROOT/secret.key of its time.
+#[derive(Debug, Args)]
+pub(super) struct RestoreDb {
+    /// The copy that `paas backup-db` made, or one of ROOT/backups; `-` for standard input
+    #[arg(value_hint = clap::ValueHint::FilePath)]
+    file: PathBuf,
+}
+
+impl RestoreDb {
+    pub(super) fn run(self, settings: &Settings, ui: Ui) -> Result<()> {
+        // Before root becomes somebody who may not read it.
+        let restored = if self.file == Path::new("-") {
+            super::become_owner(settings)?;
+            database::restore(settings, Path::new("standard input"), std::io::stdin().lock())
+        } else {
+            let copy = arguments::open(&self.file).map_err(|reason| arguments::cannot_read(&self.file, &reason))?;
+            super::become_owner(settings)?;
+            database::restore(settings, &self.file, copy)
+        }?;
+        ui.show(&restored)?;
+        ui.talk("start the daemon: `systemctl start paas`, or `paas serve`");
+        if restored.key_problem.is_some() {
+            ui.talk(&format!(
+                "but put the secret.key of its time back first: `cp BACKUP {}`",
+                settings.paths.secret_key().display()
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Shows the server though its database cannot be read.
+pub(super) fn report_without_database(config: Option<PathBuf>, error: &Error, ui: Ui) -> Result<()> {
+    let settings = Settings::load(config)?;
+    let report = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::io("start"))?
+        .block_on(ops::report::report_without_database(&settings, error))?;
+    ui.show(&report)
 }

@@ -1,12 +1,13 @@
 //! What containers printed that are gone: their last lines, in a bounded file of the app.
 
-use std::{fs::OpenOptions, io::Write, path::Path};
+use std::{io::Write, path::Path};
 
 use tracing::warn;
 
 use crate::{
     Error, Result,
     engine::{Engine, LogLine},
+    files,
     instance::{Instance, number_of},
     model::{MaskedStream, Masker, Override, property},
     store::Container,
@@ -48,12 +49,8 @@ pub(super) async fn keep_log_of(instance: &Instance, engine: &Engine, container:
 /// `bound`, in bytes.
 fn keep(path: &Path, label: &str, lines: &[LogLine], bound: u64) -> Result<()> {
     let action = || format!("write {}", path.display());
-    if let Some(directory) = path.parent() {
-        std::fs::create_dir_all(directory).map_err(Error::io(action()))?;
-    }
     let text: String = lines.iter().map(|line| line.of(label) + "\n").collect();
-    let mut file = OpenOptions::new().append(true).create(true).open(path).map_err(Error::io(action()))?;
-    file.write_all(text.as_bytes()).map_err(Error::io(action()))?;
+    files::append(path)?.write_all(text.as_bytes()).map_err(Error::io(action()))?;
     sweep::shorten(path, bound).map(drop)
 }
 

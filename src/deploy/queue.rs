@@ -74,7 +74,7 @@ pub(super) async fn begin<'a>(
         let lock = wait_for_turn(context, &app, id, request, log).await?;
         let engine = Engine::connect(&instance.settings).await?;
         preflight::check_machine(instance, &engine).await?;
-        proxy::ready(instance).await?;
+        proxy::ready(&instance.settings).await?;
         recover::leftovers(instance, &engine, app.id).await?;
         // Read again: what held the lock may have changed the app, or destroyed it.
         let app = instance.read(|tables| tables.app(request.app))?;

@@ -120,7 +120,7 @@ pub(super) async fn wait_healthy(deploy: &ActiveDeploy<'_>, candidate: Candidate
     }))
     .await?;
     // The switch needs the proxy, and a former deploy's containers must be gone before more are sent after them.
-    proxy::ready(deploy.instance).await?;
+    proxy::ready(&deploy.instance.settings).await?;
     retire::wait_until_drained(deploy).await?;
     Ok(Healthy { release, changes, started, kept })
 }

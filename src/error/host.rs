@@ -31,6 +31,38 @@ pub enum HostError {
         /// Why.
         reason: String,
     },
+    /// Something is in the place of a file or a directory that only a backup has again.
+    #[error("{path} is {found} and should be {wanted}", path = .path.display())]
+    InTheWay {
+        /// Its path.
+        path: PathBuf,
+        /// What is there.
+        found: &'static str,
+        /// What should be there.
+        wanted: &'static str,
+    },
+    /// The files of an instance that was here, whose database is missing.
+    #[error("{root} has {found} of an instance, but {missing}", root = .root.display())]
+    FormerInstance {
+        /// The root directory.
+        root: PathBuf,
+        /// What was found of it.
+        found: String,
+        /// What is wrong with its database.
+        missing: String,
+    },
+    /// There is an instance where a new one is to begin.
+    #[error("there is an instance in {root}, and all is well with its database", root = .root.display())]
+    InstanceThere {
+        /// The root directory.
+        root: PathBuf,
+    },
+    /// A file that is there already is to be written.
+    #[error("{path} is there already", path = .path.display())]
+    WouldOverwrite {
+        /// Its path.
+        path: PathBuf,
+    },
     /// There is no instance on this machine, and no clone that would name a server.
     #[error("there is no paas on this machine yet: {root} does not exist")]
     NoInstance {
@@ -104,6 +136,29 @@ impl HostError {
                     path.display()
                 ),
             ),
+            HostError::InTheWay { path, found, .. } => {
+                let path = path.display();
+                let mend = match *found {
+                    "a link that leads nowhere" => format!(
+                        "mount what it leads to; or, if that is gone, `rm {path}` and put back what a backup has of it"
+                    ),
+                    _ => format!("`mv {path} {path}.aside`, and put back what a backup has of it"),
+                };
+                Advice::new(Kind::Conflict, mend)
+            }
+            HostError::FormerInstance { root, .. } => Advice::new(
+                Kind::Conflict,
+                format!(
+                    "`paas restore-db FILE` puts a backup of the database in its place; `{}/backups` may have one of before \
+                     an upgrade. Without any, `paas serve --new-instance` starts a new instance and keeps the files of \
+                     this one in a directory of their own",
+                    root.display()
+                ),
+            ),
+            HostError::InstanceThere { .. } => {
+                Advice::new(Kind::Conflict, "leave out --new-instance; or set PAAS_ROOT to run a second one elsewhere")
+            }
+            HostError::WouldOverwrite { .. } => Advice::new(Kind::Conflict, "give another name; --force overwrites it"),
             HostError::NoInstance { .. } => Advice::new(
                 Kind::NotFound,
                 "`paas serve` starts one for you; to use a server's, type it in a clone with a remote named paas: \

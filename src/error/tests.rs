@@ -32,8 +32,8 @@ variants! {
         NotRunning ChecksFailed NotCancelable NotStarted NeverDeployed NothingDeployed;
     EngineError: Unavailable Lost NoSpace Failed SubnetTaken AddressTaken Unsupported ImagePull;
     ProxyError: Unavailable Refused;
-    StoreError: Failed TooNew Sealed;
-    HostError: DiskFull RootDenied HostKey NoInstance AlreadyServing Listen ProgramMissing Program Io;
+    StoreError: Failed TooNew NotOurs Missing NotWhole Sealed NoKey;
+    HostError: DiskFull RootDenied HostKey InTheWay FormerInstance InstanceThere WouldOverwrite NoInstance AlreadyServing Listen ProgramMissing Program Io;
 }
 
 fn samples() -> Vec<Error> {
@@ -224,25 +224,44 @@ fn of_proxy() -> [ProxyError; 3] {
     ]
 }
 
-fn of_store() -> [StoreError; 8] {
+fn of_store() -> [StoreError; 16] {
     let failed = |action: &'static str, fault: StoreFault, source: &str| StoreError::Failed {
+        path: "/r/paas.db".into(),
         action,
         fault,
         source: source.into(),
     };
+    let too_new = |by: Option<&str>| StoreError::TooNew {
+        path: "/r/paas.db".into(),
+        found: 9,
+        known: 1,
+        by: by.map(str::to_owned),
+    };
     [
         failed("be written", StoreFault::Busy, "database is locked"),
         failed("be written", StoreFault::ReadOnly, "attempt to write a readonly database"),
+        failed("be opened", StoreFault::Denied, "unable to open database file"),
         failed("be written", StoreFault::DiskFull, "database or disk is full"),
         failed("be read", StoreFault::Disk, "disk I/O error"),
         failed("be read", StoreFault::Damaged, "database disk image is malformed"),
+        failed("be opened", StoreFault::NoDatabase, "file is not a database"),
         failed("be read", StoreFault::Other, "invalid app state \"x\""),
-        StoreError::TooNew { found: 9, known: 1 },
-        StoreError::Sealed { reason: "/r/secret.key: it holds no key".into() },
+        too_new(None),
+        too_new(Some("0.4.0")),
+        StoreError::NotOurs { path: "/r/paas.db".into() },
+        StoreError::Missing { path: "/r/paas.db".into() },
+        StoreError::NotWhole { path: "/b/paas.db".into(), reason: "row 3 missing from index keys".into() },
+        StoreError::Sealed { reason: "Header is invalid".into() },
+        StoreError::NoKey { path: "/r/secret.key".into(), reason: "is missing".into(), wanted: None },
+        StoreError::NoKey {
+            path: "/r/secret.key".into(),
+            reason: "does not hold the key that the database is sealed to".into(),
+            wanted: Some("age1x".into()),
+        },
     ]
 }
 
-fn of_host() -> [HostError; 12] {
+fn of_host() -> [HostError; 17] {
     let listen = |kind: io::ErrorKind| HostError::Listen {
         address: "0.0.0.0:80".into(),
         what: "HTTP",
@@ -257,6 +276,15 @@ fn of_host() -> [HostError; 12] {
         HostError::DiskFull { path: "/r".into(), free: 10, floor: 512 },
         HostError::RootDenied { path: "/r".into(), owner: "paas".into() },
         HostError::HostKey { path: "/r/ssh_host_key".into(), reason: "it is empty".into() },
+        HostError::InTheWay { path: "/r/secret.key".into(), found: "a directory", wanted: "a file" },
+        HostError::InTheWay { path: "/r/repos".into(), found: "a link that leads nowhere", wanted: "a directory" },
+        HostError::FormerInstance {
+            root: "/r".into(),
+            found: "a secret.key and repositories (blog)".into(),
+            missing: "its database is missing".into(),
+        },
+        HostError::InstanceThere { root: "/r".into() },
+        HostError::WouldOverwrite { path: "/b/paas.db".into() },
         HostError::NoInstance { root: "/r".into() },
         HostError::AlreadyServing { root: "/r".into() },
         listen(io::ErrorKind::PermissionDenied),

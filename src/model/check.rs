@@ -34,6 +34,11 @@ pub enum CheckMode {
 }
 
 impl Check {
+    /// Whether it is one that [`Check::masked`] made, because what it says could not be opened.
+    pub fn is_masked(&self) -> bool {
+        matches!(&self.probe, Probe::Http(probe) if probe.headers.iter().any(|(_, value)| value == MASK))
+    }
+
     /// The same for people: what its headers say is masked, because it may be a password.
     #[must_use]
     pub fn masked(&self) -> Check {

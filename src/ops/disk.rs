@@ -14,6 +14,7 @@ use crate::{
     engine::{Engine, Usage},
     instance::Instance,
     model::{self, App, AppName},
+    settings::Settings,
     store::RowCounts,
     sweep::size,
     ui::{Show, Text, or_dash},
@@ -152,7 +153,7 @@ pub async fn report(context: &Context<'_>) -> Result<Report> {
         database_bytes: database.iter().sum(),
         rows: instance.read(|tables| tables.row_counts())?,
         engine: usage.map(|usage| EngineUsage { images_bytes: usage.layers, build_cache_bytes: usage.build_cache }),
-        disks: disks(instance).await?,
+        disks: disks(&instance.settings).await?,
         engine_error,
     })
 }
@@ -161,10 +162,10 @@ pub async fn report(context: &Context<'_>) -> Result<Report> {
 ///
 /// # Errors
 /// [`Error::Host`] where not even ROOT's can be asked.
-pub async fn disks(instance: &Instance) -> Result<Vec<Disk>> {
-    let root = instance.settings.paths.root();
+pub async fn disks(settings: &Settings) -> Result<Vec<Disk>> {
+    let root = settings.paths.root();
     let mut disks = vec![Disk { holds: vec![root.to_owned()], space: space(root)? }];
-    let data_root = match Engine::connect(&instance.settings).await {
+    let data_root = match Engine::connect(settings).await {
         Ok(engine) => engine.data_root().await.ok().flatten().map(PathBuf::from),
         Err(_) => None,
     };

@@ -5,7 +5,10 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::Serialize;
 
-use super::disk::{self, Disk, disk_lines};
+use super::{
+    database::{self, Database},
+    disk::{self, Disk, disk_lines},
+};
 use crate::{
     Error, Result, clock,
     context::Context,
@@ -15,6 +18,8 @@ use crate::{
     exec, instance, lock,
     model::{self, AppState, BuildCaps, property},
     proxy,
+    secrets::Secrets,
+    settings::Settings,
     store::ContainerState,
     ui::{Show, Text, lines_or_dash},
 };
@@ -27,10 +32,14 @@ const ENGINE_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Report {
     /// The version of this program.
     pub paas: &'static str,
-    /// The id of the instance, and the label of all it has in the engine.
-    pub instance: String,
+    /// The id of the instance, and the label of all it has in the engine; none where nothing says it.
+    pub instance: Option<String>,
     /// Its root directory.
     pub root: PathBuf,
+    /// The database.
+    pub database: Answer<Database>,
+    /// Whether what is sealed can be opened: the public half of the key; none where nothing was sealed yet.
+    pub secret_key: Answer<Option<String>>,
     /// The engine.
     pub engine: Answer<Facts>,
     /// The version of Caddy's program.
@@ -49,12 +58,14 @@ pub struct Report {
     pub warnings: Vec<String>,
     /// The disks of ROOT and of the engine.
     pub disks: Vec<Disk>,
-    /// Builds.
-    pub builds: Builds,
-    /// Apps.
-    pub apps: Apps,
-    /// Containers of the instance, as the database has them.
-    pub containers: Containers,
+    /// Builds; none where the database does not say.
+    pub builds: Option<Builds>,
+    /// Apps; none where the database does not say.
+    pub apps: Option<Apps>,
+    /// Containers of the instance, as the database has them; none where it does not say.
+    pub containers: Option<Containers>,
+    /// How many containers of the instance the engine has; none where it does not say.
+    pub containers_in_engine: Option<usize>,
 }
 
 /// What something answered, or why it did not.
@@ -125,13 +136,30 @@ impl Show for Report {
             Some(since) => format!("runs since {since}"),
             None => "does not run: nobody can push; `systemctl start paas` or `paas serve` starts it".to_owned(),
         };
-        let containers = self.containers;
+        let database = self.database.words(|database| {
+            format!("{}, and {} in its log", model::bytes(database.bytes), model::bytes(database.log_bytes))
+        });
+        let key = self.secret_key.words(|to| {
+            to.as_ref().map_or("nothing is sealed yet".to_owned(), |to| format!("opens what is sealed to {to}"))
+        });
+        let unknown = || "not known without the database".to_owned();
+        let in_engine = self.containers_in_engine.map(|count| format!("{count} in Docker"));
         Text::facts(vec![
-            ("paas", format!("{}, instance {} in {}", self.paas, self.instance, self.root.display())),
+            (
+                "paas",
+                format!(
+                    "{}, instance {} in {}",
+                    self.paas,
+                    self.instance.as_deref().unwrap_or("(not known)"),
+                    self.root.display()
+                ),
+            ),
             ("daemon", daemon),
             ("resolver", if self.resolver { "answers" } else { "does not answer" }.to_owned()),
             ("caddy", caddy),
             ("engine", engine),
+            ("database", database),
+            ("secret.key", key),
             ("git", self.git.words(String::clone)),
             (
                 "containment",
@@ -144,13 +172,21 @@ impl Show for Report {
                 },
             ),
             ("disks", disk_lines(&self.disks)),
-            ("builds", self.builds.words()),
-            ("apps", format!("{}, {} of them running", self.apps.total, self.apps.running)),
+            ("builds", self.builds.as_ref().map_or_else(unknown, Builds::words)),
+            (
+                "apps",
+                self.apps.map_or_else(unknown, |apps| format!("{}, {} of them running", apps.total, apps.running)),
+            ),
             (
                 "containers",
-                format!(
-                    "{} live ({} unhealthy), {} starting or stopping",
-                    containers.live, containers.unhealthy, containers.others
+                self.containers.map_or_else(
+                    || in_engine.unwrap_or_else(unknown),
+                    |containers| {
+                        format!(
+                            "{} live ({} unhealthy), {} starting or stopping",
+                            containers.live, containers.unhealthy, containers.others
+                        )
+                    },
                 ),
             ),
             ("warnings", lines_or_dash(self.warnings.iter().cloned())),
@@ -199,6 +235,82 @@ fn recommended_memory(machine: u64) -> u64 {
 pub async fn report(context: &Context<'_>) -> Result<Report> {
     let instance = context.instance;
     let settings = &instance.settings;
+    let (mut report, engine) = look(settings, Some(instance.id.clone())).await?;
+    report.secret_key = Answer::of(instance.read(|tables| {
+        instance.secrets.require_key(tables)?;
+        Secrets::fingerprint(tables)
+    }));
+    let (apps, containers, uncontained, memory_default) = instance.read(|tables| {
+        let memory_default = instance::value_of(settings, tables, &property::MEMORY, None)?;
+        Ok((tables.apps()?, tables.containers()?, tables.uncontained_addresses()?, memory_default))
+    })?;
+    let live = containers.iter().filter(|container| container.state == ContainerState::Live);
+    let locks = instance.build_locks()?;
+    let caps @ BuildCaps { memory, cpus } = instance.build_caps()?;
+    let capped = match &engine {
+        _ if caps.is_empty() => None,
+        // There is no other way to know than to try, as every build does.
+        Some(engine) => Some(Answer::of(engine.cap_builds(&instance.id, caps).await.map(drop))),
+        None => Some(Answer::Down("Docker does not answer".to_owned())),
+    };
+    report.contained = match &engine {
+        Some(engine) => {
+            let put_up = async {
+                let rules = deploy::fence(instance, engine).await?;
+                // There is no other way to know than to do it.
+                let is_off = rules.fences.is_empty() && !instance.is_on(&property::CONTAIN_NETWORK)?;
+                if is_off { Ok(None) } else { engine.put_up(&rules).await.map(Some) }
+            };
+            put_up.await.map_or_else(|error| Some(Answer::Down(error.one_line())), |done| done.map(Answer::Up))
+        }
+        None => Some(Answer::Down("Docker does not answer".to_owned())),
+    };
+    if memory_default.is_none()
+        && let Answer::Up(facts) = &report.engine
+    {
+        let mebibytes = recommended_memory(facts.memory_bytes);
+        report.warnings.push(format!(
+            "a container without a limit of its own may take all memory: `paas ps:set --global memory={mebibytes}m` \
+             limits each from its app's next release on"
+        ));
+    }
+    let old = containers.iter().filter(|container| uncontained.contains(&container.address)).count();
+    if old > 0 {
+        report.warnings.push(format!(
+            "{old} containers are of releases that do not contain them: `paas ps:report APP` names them, and the next \
+             release of their app does"
+        ));
+    }
+    report.builds = Some(Builds {
+        concurrency: locks.len(),
+        running: locks.iter().filter(|path| matches!(lock::holder(path), Ok(Some(_)))).count(),
+        memory_bytes: memory,
+        cpus,
+        capped,
+    });
+    let running = apps.iter().filter(|app| app.state == AppState::Running).count();
+    report.apps = Some(Apps { total: apps.len(), running });
+    report.containers = Some(Containers {
+        live: live.clone().count(),
+        unhealthy: live.clone().filter(|container| !container.healthy).count(),
+        others: containers.len() - live.count(),
+    });
+    Ok(report)
+}
+
+/// Looks at what there is to see while the database cannot be read.
+///
+/// # Errors
+/// [`Error::Host`] where not even the disk can be asked.
+pub async fn report_without_database(settings: &Settings, error: &Error) -> Result<Report> {
+    let (mut report, _) = look(settings, instance::known_id(&settings.paths).ok().flatten()).await?;
+    let hint = error.hint().map(|hint| format!("\n{hint}")).unwrap_or_default();
+    report.database = Answer::Down(format!("{}{hint}", error.one_line()));
+    Ok(report)
+}
+
+/// What does not depend on the database; and the engine, if it answers.
+async fn look(settings: &Settings, id: Option<String>) -> Result<(Report, Option<Engine>)> {
     let engine = async {
         let asked = async {
             let engine = Engine::connect(settings).await?;
@@ -220,78 +332,38 @@ pub async fn report(context: &Context<'_>) -> Result<Report> {
         engine,
         git,
         proxy::caddy_version(settings),
-        proxy::ready(instance),
+        proxy::ready(settings),
         proxy::resolver_answers(settings),
     );
-    let (apps, containers, uncontained, memory_default) = instance.read(|tables| {
-        let memory_default = instance::value_of(settings, tables, &property::MEMORY, None)?;
-        Ok((tables.apps()?, tables.containers()?, tables.uncontained_addresses()?, memory_default))
-    })?;
-    let live = containers.iter().filter(|container| container.state == ContainerState::Live);
-    let locks = instance.build_locks()?;
-    let caps @ BuildCaps { memory, cpus } = instance.build_caps()?;
-    let capped = match &engine {
-        _ if caps.is_empty() => None,
-        // There is no other way to know than to try, as every build does.
-        Ok((_, engine)) => Some(Answer::of(engine.cap_builds(&instance.id, caps).await.map(drop))),
-        Err(_) => Some(Answer::Down("Docker does not answer".to_owned())),
+    let (facts, engine) = match engine {
+        Ok((facts, engine)) => (Ok(facts), Some(engine)),
+        Err(error) => (Err(error), None),
     };
-    let contained = match &engine {
-        Ok((_, engine)) => {
-            let put_up = async {
-                let rules = deploy::fence(instance, engine).await?;
-                // There is no other way to know than to do it.
-                let is_off = rules.fences.is_empty() && !instance.is_on(&property::CONTAIN_NETWORK)?;
-                if is_off { Ok(None) } else { engine.put_up(&rules).await.map(Some) }
-            };
-            put_up.await.map_or_else(|error| Some(Answer::Down(error.one_line())), |done| done.map(Answer::Up))
-        }
-        Err(_) => Some(Answer::Down("Docker does not answer".to_owned())),
+    let containers_in_engine = match (&engine, &id) {
+        (Some(engine), Some(id)) => engine.list(id).await.ok().map(|names| names.len()),
+        _ => None,
     };
-    let mut warnings = Vec::new();
-    if memory_default.is_none()
-        && let Ok((facts, _)) = &engine
-    {
-        let mebibytes = recommended_memory(facts.memory_bytes);
-        warnings.push(format!(
-            "a container without a limit of its own may take all memory: `paas ps:set --global memory={mebibytes}m` \
-             limits each from its app's next release on"
-        ));
-    }
-    let old = containers.iter().filter(|container| uncontained.contains(&container.address)).count();
-    if old > 0 {
-        warnings.push(format!(
-            "{old} containers are of releases that do not contain them: `paas ps:report APP` names them, and the next \
-             release of their app does"
-        ));
-    }
-    Ok(Report {
-        contained,
-        warnings,
+    let report = Report {
+        contained: None,
+        warnings: Vec::new(),
         paas: env!("CARGO_PKG_VERSION"),
-        instance: instance.id.clone(),
+        instance: id,
         root: settings.paths.root().to_owned(),
-        engine: Answer::of(engine.map(|(facts, _)| facts)),
+        database: Answer::of(database::look(&settings.paths)),
+        secret_key: Answer::Down("without the database".to_owned()),
+        engine: Answer::of(facts),
         caddy_version: Answer::of(caddy_version),
         caddy: Answer::of(caddy),
         git: Answer::of(git),
         daemon_since_at: lock::holder(&settings.paths.daemon_lock())?.map(|holder| clock::rfc3339(holder.since)),
         resolver,
-        disks: disk::disks(instance).await?,
-        builds: Builds {
-            concurrency: locks.len(),
-            running: locks.iter().filter(|path| matches!(lock::holder(path), Ok(Some(_)))).count(),
-            memory_bytes: memory,
-            cpus,
-            capped,
-        },
-        apps: Apps { total: apps.len(), running: apps.iter().filter(|app| app.state == AppState::Running).count() },
-        containers: Containers {
-            live: live.clone().count(),
-            unhealthy: live.clone().filter(|container| !container.healthy).count(),
-            others: containers.len() - live.count(),
-        },
-    })
+        disks: disk::disks(settings).await?,
+        builds: None,
+        apps: None,
+        containers: None,
+        containers_in_engine,
+    };
+    Ok((report, engine))
 }
 
 #[cfg(test)]

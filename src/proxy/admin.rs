@@ -1,6 +1,6 @@
 //! A client of Caddy's admin endpoint, which is a unix socket below the root directory.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{io, os::unix::fs::FileTypeExt, path::PathBuf, time::Duration};
 
 use http_body_util::{BodyExt, Full};
 use hyper::{
@@ -68,6 +68,10 @@ impl Admin {
 
     /// Whether something holds the endpoint: also one that is too busy to answer.
     pub async fn listens(&self) -> bool {
+        // Somebody may have put something else in its place.
+        if !std::fs::metadata(&self.socket).is_ok_and(|found| found.file_type().is_socket()) {
+            return false;
+        }
         match timeout(ASK, UnixStream::connect(&self.socket)).await {
             Ok(Err(error)) => !matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound),
             Ok(Ok(_)) | Err(_) => true,

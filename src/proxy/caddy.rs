@@ -2,9 +2,10 @@
 //! dies. It outlives the daemon, so that an upgrade of paas loses no request.
 
 use std::{
-    fs::File,
+    ffi::OsStr,
     io::{Read, Seek, SeekFrom},
     net::SocketAddr,
+    os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -12,6 +13,7 @@ use std::{
 
 use serde::Deserialize;
 use tokio::{
+    io::{Interest, unix::AsyncFd},
     net::TcpListener,
     process::{Child, Command},
     sync::watch,
@@ -25,11 +27,18 @@ use crate::{
     exec, files,
     instance::Instance,
     proxy::caddyfile::{self, Variant},
-    settings::{ProxyMode, Settings, Tls},
+    settings::{Paths, ProxyMode, Settings, Tls},
 };
 
 /// How often Caddy is looked at.
 const LOOK: Duration = Duration::from_millis(500);
+/// After how many looks a Caddy that runs and that nobody can talk to is started anew: it is not heard for a moment while
+/// it loads a Caddyfile.
+const DEAF: u32 = 6;
+/// How often a Caddyfile on the disk is compared with what it should be, in looks.
+const COMPARE: u32 = 20;
+/// How long a Caddy that is to be started anew may take to answer what it was asked.
+const END: Duration = Duration::from_secs(10);
 /// How long whoever has Caddy's ports may take to leave, when the daemon starts.
 const LEAVING: Duration = Duration::from_secs(3);
 /// How long a Caddy may take to start.
@@ -98,6 +107,7 @@ pub async fn check_ports(instance: &Instance) -> Result<()> {
         let address = SocketAddr::from(([0, 0, 0, 0], port));
         // Where our own Caddy runs, the ports are its.
         while !admin.listens().await
+            && running(settings).is_none()
             && let Err(source) = TcpListener::bind(address).await
         {
             if clock::instant() >= deadline {
@@ -119,13 +129,30 @@ pub async fn supervise(instance: Arc<Instance>, mut stop: watch::Receiver<bool>)
     let admin = Admin::new(&instance.settings.paths)?;
     let mut child: Option<(Child, Instant)> = None;
     let mut pause = Duration::ZERO;
-    let mut in_force = false;
+    // One that a former daemon started: its end is noticed as that of a child is.
+    let mut adopted: Option<AsyncFd<OwnedFd>> = None;
+    let (mut in_force, mut deaf, mut round) = (false, 0, 0);
     loop {
+        let listens = admin.listens().await;
         // One that we started and that has not ended is busy, not dead.
-        let alive =
-            admin.listens().await || child.as_mut().is_some_and(|(child, _)| matches!(child.try_wait(), Ok(None)));
-        if alive {
-            in_force = keep_in_force(&instance, in_force).await;
+        let starts = child.as_mut().is_some_and(|(child, _)| matches!(child.try_wait(), Ok(None)));
+        let managed = instance.settings.proxy_mode == ProxyMode::Managed;
+        let unheard = if listens || !managed { None } else { running(&instance.settings) };
+        deaf = if unheard.is_some() { deaf + 1 } else { 0 };
+        round += 1;
+        if listens {
+            // Nobody but us writes it, but somebody may: Caddy reads it when it starts.
+            in_force = keep_in_force(&instance, in_force && round % COMPARE != 0).await;
+        } else if let Some(id) = unheard.filter(|_| deaf >= DEAF) {
+            tracing::warn!(
+                "Caddy runs, but its socket {} is gone: starting it again",
+                instance.settings.paths.caddy_admin().display()
+            );
+            end(id, child.as_mut().map(|(child, _)| child)).await;
+            deaf = 0;
+            continue;
+        } else if starts || unheard.is_some() {
+            // It is loading a Caddyfile, or starting.
         } else if instance.settings.proxy_mode == ProxyMode::Managed {
             in_force = false;
             if let Some((mut dead, started)) = child.take() {
@@ -148,28 +175,75 @@ pub async fn supervise(instance: Arc<Instance>, mut stop: watch::Receiver<bool>)
             }
         } else {
             in_force = false;
-            write_for_user(&instance).await;
+            if round % COMPARE == 1 {
+                write_for_user(&instance).await;
+            }
+        }
+        if listens && managed && child.is_none() && adopted.is_none() {
+            adopted = running(&instance.settings).and_then(watch_end_of);
         }
         let ended = async {
-            match &mut child {
-                Some((child, _)) => drop(child.wait().await),
-                None => std::future::pending().await,
+            match (&mut child, &adopted) {
+                (Some((child, _)), _) => drop(child.wait().await),
+                (None, Some(adopted)) => drop(adopted.readable().await),
+                (None, None) => std::future::pending().await,
             }
         };
         tokio::select! {
             () = sleep(LOOK) => {}
-            () = ended => {}
+            () = ended => adopted = None,
             _ = stop.wait_for(|stop| *stop) => break,
         }
     }
     Ok(())
 }
 
-/// Writes the first Caddyfile for a user who starts Caddy himself.
-async fn write_for_user(instance: &Instance) {
-    if instance.settings.paths.caddyfile().exists() {
-        return;
+/// The process id of the Caddy that runs with our Caddyfile, whether it can be talked to or not.
+fn running(settings: &Settings) -> Option<i32> {
+    let caddyfile = settings.paths.caddyfile();
+    let wanted = [OsStr::new("run"), OsStr::new("--config"), caddyfile.as_os_str()];
+    let is_ours = |arguments: &[u8]| {
+        let arguments: Vec<&[u8]> = arguments.split(|byte| *byte == 0).skip(1).collect();
+        arguments.len() >= wanted.len() && arguments.iter().zip(wanted).all(|(is, wanted)| *is == wanted.as_bytes())
+    };
+    let ids = files::entries(Path::new("/proc")).ok()?.into_iter();
+    let mut ids = ids.filter_map(|path| path.file_name()?.to_str()?.parse::<i32>().ok());
+    // One that has ended and was not waited for has no arguments.
+    ids.find(|id| std::fs::read(format!("/proc/{id}/cmdline")).is_ok_and(|arguments| is_ours(&arguments)))
+}
+
+/// What becomes readable when a process ends that is no child of ours.
+fn watch_end_of(id: i32) -> Option<AsyncFd<OwnedFd>> {
+    let process = rustix::process::Pid::from_raw(id)?;
+    let process = rustix::process::pidfd_open(process, rustix::process::PidfdFlags::empty()).ok()?;
+    // SAFETY: it owns the descriptor, which nobody else closes.
+    #[expect(unsafe_code, reason = "that the descriptor stays open is for the caller to know")]
+    unsafe {
+        AsyncFd::register_with_interest(process, Interest::READABLE).ok()
     }
+}
+
+/// Ends a Caddy: it answers what it was asked, for a while.
+async fn end(id: i32, mut child: Option<&mut Child>) {
+    use nix::sys::signal::{Signal, kill};
+    let id = nix::unistd::Pid::from_raw(id);
+    let deadline = clock::instant() + END;
+    let mut signal = Signal::SIGTERM;
+    while kill(id, signal).is_ok() {
+        if clock::instant() >= deadline {
+            signal = Signal::SIGKILL;
+        }
+        sleep(Duration::from_millis(50)).await;
+        if let Some(child) = &mut child
+            && matches!(child.try_wait(), Ok(Some(_)) | Err(_))
+        {
+            return;
+        }
+    }
+}
+
+/// Writes the Caddyfile for a user who starts Caddy himself, if it is not as it should be.
+async fn write_for_user(instance: &Instance) {
     match apply(instance, None).await {
         // That it is not running is no news.
         Ok(()) | Err(Error::Proxy(ProxyError::Unavailable { .. })) => {}
@@ -203,12 +277,11 @@ pub(super) async fn start(instance: &Instance, admin: &Admin) -> Result<Option<C
     }
     let fallbacks = instance.reading(|tables| tables.fallbacks()).await?;
     let text = caddyfile::render(&instance.settings, &fallbacks, Variant::Dynamic)?;
-    if files::read_optional(&paths.caddyfile())?.as_deref() != Some(&text) {
+    if files::read_ours(&paths.caddyfile())?.as_deref() != Some(&text) {
         write_checked_by_program(instance, &text).await?;
     }
-    // Nobody answers there: it is what a killed Caddy left.
-    let _ = std::fs::remove_file(paths.caddy_admin());
-    let log = File::create(start_log(&instance.settings)).map_err(Error::io("write Caddy's log"))?;
+    make_room_for(paths)?;
+    let log = files::create(&start_log(&instance.settings))?;
     let log_too = log.try_clone().map_err(Error::io("write Caddy's log"))?;
     let mut command = command(&instance.settings);
     command.arg("run").arg("--config").arg(paths.caddyfile()).args(["--adapter", "caddyfile"]);
@@ -229,6 +302,18 @@ pub(super) async fn start(instance: &Instance, admin: &Admin) -> Result<Option<C
     files::write_whole(&paths.caddyfile_loaded(), text.as_bytes(), 0o600)?;
     tracing::info!(pid = child.id(), "Caddy runs");
     Ok(Some(child))
+}
+
+/// Takes out of Caddy's way what would keep it from starting.
+fn make_room_for(paths: &Paths) -> Result<()> {
+    // Nobody answers there: it is what a killed Caddy left.
+    files::clear(&paths.caddy_admin())?;
+    // Caddy would wait for whoever reads a pipe.
+    files::append(&paths.caddy().join("caddy.log"))?;
+    for directory in paths.caddy_storage() {
+        files::make_private_directory(&directory)?;
+    }
+    Ok(())
 }
 
 /// What Caddy says before its own log, which it rolls itself, is open: why it does not start.
@@ -257,7 +342,7 @@ fn last_words(instance: &Instance) -> String {
 
 /// The end of a file, from a whole line on.
 fn tail(path: &Path) -> std::io::Result<String> {
-    let mut file = File::open(path)?;
+    let Some(mut file) = files::open_optional(path).map_err(std::io::Error::other)? else { return Ok(String::new()) };
     let skipped = file.metadata()?.len().saturating_sub(LAST_WORDS);
     file.seek(SeekFrom::Start(skipped))?;
     let mut bytes = Vec::new();

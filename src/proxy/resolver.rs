@@ -14,7 +14,11 @@ use std::{
     ffi::OsStr,
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket},
-    os::unix::{ffi::OsStrExt, fs::PermissionsExt, net::UnixDatagram},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{MetadataExt, PermissionsExt},
+        net::UnixDatagram,
+    },
     path::{Path, PathBuf},
     sync::{
         Arc, PoisonError, RwLock,
@@ -32,7 +36,7 @@ use hickory_proto::{
 
 use super::{admin::check_socket_path, caddyfile::reachable};
 use crate::{
-    Error, Result,
+    Error, Result, clock,
     error::HostError,
     files,
     model::AppName,
@@ -42,6 +46,11 @@ use crate::{
 
 /// How often the database is looked at without a nudge.
 const LOOK: Duration = Duration::from_millis(250);
+/// How long a port that is taken is waited for, and how often it is tried.
+pub(super) const PORT_TAKEN: Duration = Duration::from_secs(4);
+const PORT_AGAIN: Duration = Duration::from_millis(100);
+/// Within how many milliseconds two writes may have the same time.
+const CLOCK_STEP_MS: i64 = 100;
 /// The longest answer to a query that names no size of its own (RFC 1035).
 const PLAIN_ANSWER_MAX: usize = 512;
 /// The size of answer that our own questions allow: all that fits in a datagram on loopback.
@@ -69,15 +78,24 @@ pub struct Resolver {
 /// [`Error::Store`].
 pub fn start(settings: &Settings) -> Result<Resolver> {
     let listen = settings.resolver_listen;
-    let socket = UdpSocket::bind(listen).map_err(|source| {
-        Error::Host(HostError::Listen {
-            address: format!("udp/{listen}"),
-            what: "the resolver",
-            setting: "PAAS_RESOLVER_LISTEN",
-            source,
-        })
-    })?;
-    start_on(settings, socket)
+    let deadline = clock::instant() + PORT_TAKEN;
+    loop {
+        match UdpSocket::bind(listen) {
+            Ok(socket) => return start_on(settings, socket),
+            // As the source of somebody's question it is free again in a moment.
+            Err(source) if source.kind() == io::ErrorKind::AddrInUse && clock::instant() < deadline => {
+                std::thread::sleep(PORT_AGAIN);
+            }
+            Err(source) => {
+                return Err(Error::Host(HostError::Listen {
+                    address: format!("udp/{listen}"),
+                    what: "the resolver",
+                    setting: "PAAS_RESOLVER_LISTEN",
+                    source,
+                }));
+            }
+        }
+    }
 }
 
 /// Starts the resolver of an instance on a socket that another one has answered on until now.
@@ -88,10 +106,11 @@ pub(super) fn start_on(settings: &Settings, socket: UdpSocket) -> Result<Resolve
     let set_up = || "set up the resolver's socket";
     socket.set_read_timeout(Some(LOOK)).map_err(Error::io(set_up()))?;
     let answered_on = socket.try_clone().map_err(Error::io(set_up()))?;
-    let nudges = nudge_socket(settings)?;
-    let mut store = Store::open(&settings.paths.database())?;
+    let nudges = Nudges::listen(settings.paths.nudge_socket())?;
+    let mut database = Database::new(settings.paths.database());
     let page = reachable(settings.http_listen);
-    let shared = Arc::new(RwLock::new(Arc::new(Table::read(&mut store, page)?)));
+    let table = database.read(page)?;
+    let shared = Arc::new(RwLock::new(Arc::new(table)));
     let stop = Arc::new(AtomicBool::new(false));
 
     let answering = {
@@ -101,7 +120,7 @@ pub(super) fn start_on(settings: &Settings, socket: UdpSocket) -> Result<Resolve
     let (order, orders) = mpsc::channel();
     let watching = {
         let stop = Arc::clone(&stop);
-        spawn("resolver-table", move || watch(&nudges, &mut store, page, &shared, &order, &stop))?
+        spawn("resolver-table", move || watch(nudges, &mut database, page, &shared, &order, &stop))?
     };
     let address = reachable(settings.resolver_listen);
     Ok(Resolver { stop, address, socket, orders, threads: vec![answering, watching] })
@@ -193,9 +212,53 @@ impl Table {
     pub(super) fn new(routes: Vec<Route>, page: SocketAddr) -> Table {
         Table { page, apps: routes.into_iter().map(|route| (route.app, route.upstreams)).collect() }
     }
+}
 
-    fn read(store: &mut Store, page: SocketAddr) -> Result<Table> {
-        Ok(Table::new(store.read(|tables| tables.routes())?, page))
+/// The database as the resolver looks at it: opened to be read when it has changed, and closed again, so that nothing of
+/// it is held by a process that runs for ever. Whoever stops the daemon finds one file with everything in it, and may put
+/// another in its place.
+struct Database {
+    path: PathBuf,
+    seen: Option<Stamp>,
+}
+
+/// What tells that something was written: of the database and of its log which file it is, how long, and when it was
+/// written.
+#[derive(Clone, PartialEq, Eq)]
+struct Stamp([Option<FileStamp>; 2]);
+
+/// A file's device, number, length, and when it was written, in seconds and nanoseconds.
+type FileStamp = (u64, u64, u64, i64, i64);
+
+impl Database {
+    fn new(path: PathBuf) -> Database {
+        Database { path, seen: None }
+    }
+
+    fn stamp(&self) -> Stamp {
+        let of = |path: &Path| {
+            let metadata = std::fs::metadata(path).ok()?;
+            Some((metadata.dev(), metadata.ino(), metadata.len(), metadata.mtime(), metadata.mtime_nsec()))
+        };
+        let mut log = self.path.clone().into_os_string();
+        log.push("-wal");
+        Stamp([of(&self.path), of(Path::new(&log))])
+    }
+
+    /// Whether it may have been written since it was read.
+    fn has_changed(&self) -> bool {
+        self.seen.as_ref() != Some(&self.stamp())
+    }
+
+    fn read(&mut self, page: SocketAddr) -> Result<Table> {
+        // Taken before the rows, so that a change between the two is seen the next time. One whose time is that of the
+        // last moment says nothing yet: the clock of the file system has a step.
+        let stamp = self.stamp();
+        let newest = stamp.0.iter().flatten().map(|(.., seconds, nanos)| seconds * 1000 + nanos / 1_000_000).max();
+        let is_settled = newest.is_none_or(|at| (clock::now() - at).abs() > CLOCK_STEP_MS);
+        let routes = Store::reopen(&self.path)?.read(|tables| tables.routes())?;
+        self.seen = is_settled.then_some(stamp);
+        Ok(Table::new(routes, page))
     }
 }
 
@@ -327,55 +390,82 @@ fn records(query: &Query, table: &Table) -> Option<Vec<Record>> {
 
 /// Rebuilds the table at every nudge and at every change of the database, until told to stop or ordered to make place.
 fn watch(
-    nudges: &UnixDatagram,
-    store: &mut Store,
+    mut nudges: Nudges,
+    database: &mut Database,
     page: SocketAddr,
     shared: &RwLock<Arc<Table>>,
     order: &mpsc::Sender<PathBuf>,
     stop: &AtomicBool,
 ) {
-    let mut seen = None;
+    let mut failed = false;
     let mut buffer = [0; ORDER_MAX];
     while !stop.load(Ordering::Relaxed) {
         let mut nudged = false;
-        while let Ok(length) = nudges.recv(&mut buffer) {
+        while let Ok(length) = nudges.socket.recv(&mut buffer) {
             if let Some((&BECOME, binary)) = buffer[..length].split_first() {
                 let _ = order.send(PathBuf::from(OsStr::from_bytes(binary)));
                 return;
             }
             // Those that came meanwhile are served by the same reading.
             nudged = true;
-            let _ = nudges.set_nonblocking(true);
+            let _ = nudges.socket.set_nonblocking(true);
         }
-        let _ = nudges.set_nonblocking(false);
-        // The version is taken before the rows, so that a change between the two is seen the next time.
-        let table = store.data_version().and_then(|version| {
-            if !nudged && seen == Some(version) {
-                return Ok(None);
-            }
-            Table::read(store, page).map(|table| Some((version, table)))
-        });
-        match table {
-            Ok(Some((version, table))) => {
+        let _ = nudges.socket.set_nonblocking(false);
+        nudges.listen_again();
+        if !nudged && !database.has_changed() {
+            continue;
+        }
+        match database.read(page) {
+            Ok(table) => {
                 *shared.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
-                seen = Some(version);
+                failed = false;
             }
-            Ok(None) => {}
-            Err(error) => tracing::warn!("the resolver keeps what it knows: {}", error.one_line()),
+            Err(error) => {
+                // Once, not four times a second for as long as it lasts.
+                if !failed {
+                    tracing::warn!("the resolver keeps what it knows: {}", error.one_line());
+                }
+                failed = true;
+            }
         }
     }
 }
 
-/// The socket that nudges come to, in place of the one that a former daemon left.
-fn nudge_socket(settings: &Settings) -> Result<UnixDatagram> {
-    let path = settings.paths.nudge_socket();
-    check_socket_path(&path)?;
-    let action = || format!("listen on {}", path.display());
-    files::remove_if_there(&path)?;
-    let socket = UnixDatagram::bind(&path).map_err(Error::io(action()))?;
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(Error::io(action()))?;
-    socket.set_read_timeout(Some(LOOK)).map_err(Error::io(action()))?;
-    Ok(socket)
+/// The socket that nudges come to.
+struct Nudges {
+    path: PathBuf,
+    socket: UnixDatagram,
+    /// Which one it is among the files.
+    place: Option<(u64, u64)>,
+}
+
+impl Nudges {
+    /// Listens in place of what a former resolver left, or somebody put there.
+    fn listen(path: PathBuf) -> Result<Nudges> {
+        check_socket_path(&path)?;
+        let action = || format!("listen on {}", path.display());
+        files::clear(&path)?;
+        let socket = UnixDatagram::bind(&path).map_err(Error::io(action()))?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(Error::io(action()))?;
+        socket.set_read_timeout(Some(LOOK)).map_err(Error::io(action()))?;
+        let place = place(&path);
+        Ok(Nudges { path, socket, place })
+    }
+
+    /// Listens again, where nobody finds the socket any more.
+    fn listen_again(&mut self) {
+        if place(&self.path) == self.place {
+            return;
+        }
+        match Nudges::listen(self.path.clone()) {
+            Ok(again) => *self = again,
+            Err(error) => tracing::warn!("nobody can nudge the resolver: {}", error.one_line()),
+        }
+    }
+}
+
+fn place(path: &Path) -> Option<(u64, u64)> {
+    std::fs::symlink_metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 /// Reads the upstreams out of an answer to [`ask`]'s question.

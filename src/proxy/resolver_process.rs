@@ -53,6 +53,7 @@ pub fn run(settings: &Settings, adopt: bool) -> Result<()> {
     loop {
         let Some(binary) = resolver.ordered_to_become(WELL) else {
             if resolver.is_running() {
+                lock.say_again();
                 continue;
             }
             drop(lock);
@@ -117,6 +118,25 @@ pub async fn supervise(instance: Arc<Instance>, mut stop: watch::Receiver<bool>)
     }
 }
 
+/// Warns of a port that this machine may take for somebody's question at any time.
+pub fn warn_of_port(settings: &Settings) {
+    let Ok(range) = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range") else { return };
+    let port = settings.resolver_listen.port();
+    if let Some((first, last)) = range_with(&range, port) {
+        tracing::warn!(
+            "PAAS_RESOLVER_LISTEN has the port {port}, and this machine takes those from {first} to {last} for its own \
+             questions: the resolver cannot start while one has it; take a port outside of that range"
+        );
+    }
+}
+
+/// The range of ports, if a port is in it.
+fn range_with(range: &str, port: u16) -> Option<(u16, u16)> {
+    let (first, last) = range.trim().split_once(char::is_whitespace)?;
+    let (first, last) = (first.parse().ok()?, last.trim().parse().ok()?);
+    (first <= port && port <= last).then_some((first, last))
+}
+
 /// Starts a resolver, where none of this version runs, and waits until it answers.
 ///
 /// # Errors
@@ -124,7 +144,7 @@ pub async fn supervise(instance: Arc<Instance>, mut stop: watch::Receiver<bool>)
 pub async fn ensure(instance: &Instance) -> Result<()> {
     let mut child = None;
     look(instance, &mut child).await?;
-    let deadline = crate::clock::instant() + FOLLOW;
+    let deadline = crate::clock::instant() + FOLLOW + resolver::PORT_TAKEN;
     while !answers(&instance.settings).await {
         if crate::clock::instant() > deadline {
             // What it said is in the daemon's log; what is wrong is nearly always this.
@@ -206,4 +226,16 @@ fn end(paths: &Paths, signal: nix::sys::signal::Signal) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_the_machine_takes_for_itself_is_known() {
+        assert_eq!(range_with("32768\t60999\n", 41000), Some((32768, 60999)));
+        assert_eq!(range_with("32768\t60999\n", 25353), None);
+        assert_eq!(range_with("nonsense", 25353), None);
+    }
 }

@@ -57,7 +57,7 @@ impl Rig {
         http::start(Arc::clone(&instance), stopped.clone()).await.unwrap();
         let supervisor = tokio::spawn(supervise(Arc::clone(&instance), stopped));
         let rig = Rig { instance, resolver, stop, supervisor, _directory: directory };
-        ready(&rig.instance).await.unwrap();
+        ready(&rig.instance.settings).await.unwrap();
         rig
     }
 
@@ -568,7 +568,7 @@ async fn without_the_resolver_the_fallback_serves_and_the_daemon_brings_it_back(
     let [caddy] = rig.caddys()[..] else { panic!("one Caddy runs") };
     rustix::process::kill_process(rustix::process::Pid::from_raw(caddy).unwrap(), rustix::process::Signal::KILL)
         .unwrap();
-    ready(&rig.instance).await.unwrap();
+    ready(&rig.instance.settings).await.unwrap();
     eventually("Caddy serves again", async || {
         TcpStream::connect(("127.0.0.1", rig.instance.settings.proxy_http_port)).await.is_ok()
     })

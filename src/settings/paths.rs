@@ -24,6 +24,11 @@ impl Paths {
         self.root.join("paas.db")
     }
 
+    /// The id of the instance, which the database has too: so that another database is noticed.
+    pub fn instance_id(&self) -> PathBuf {
+        self.root.join("instance")
+    }
+
     /// The age identity that secrets are sealed to.
     pub fn secret_key(&self) -> PathBuf {
         self.root.join("secret.key")
@@ -142,6 +147,11 @@ impl Paths {
     /// Caddy's admin socket.
     pub fn caddy_admin(&self) -> PathBuf {
         self.caddy().join("admin.sock")
+    }
+
+    /// What Caddy keeps besides, certificates among it.
+    pub fn caddy_storage(&self) -> [PathBuf; 3] {
+        ["storage", "data", "config"].map(|name| self.caddy().join(name))
     }
 
     /// A user's own buildpacks, which override the embedded ones of the same name.

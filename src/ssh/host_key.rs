@@ -10,7 +10,7 @@ use crate::{Error, Result, error::HostError, files};
 /// [`Error::Host`]; `HostError::HostKey` where the file holds something else.
 pub(super) fn open(path: &Path) -> Result<PrivateKey> {
     loop {
-        if let Some(text) = files::read_optional(path)? {
+        if let Some(text) = files::read_kept(path)? {
             return PrivateKey::from_openssh(text.trim())
                 .map_err(|error| Error::Host(HostError::HostKey { path: path.to_owned(), reason: error.to_string() }));
         }

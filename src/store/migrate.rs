@@ -1,14 +1,10 @@
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, TransactionBehavior, backup};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 use tracing::info;
 
-use super::database;
-use crate::{
-    Error, Result, clock,
-    error::{StoreError, StoreFault},
-    files,
-};
+use super::{INSTANCE, TABLES, WRITTEN_BY, backup, database};
+use crate::{Error, Result, clock, error::StoreError, files};
 
 /// The migrations, in order: number N brings the database to `user_version` N. Never change one that was released.
 const MIGRATIONS: [&str; 8] = [
@@ -24,27 +20,101 @@ const MIGRATIONS: [&str; 8] = [
 
 /// How many databases of before a migration are kept.
 const BACKUPS_KEPT: usize = 3;
-/// Pages copied in one step of a backup: nobody else writes meanwhile, so there is no reason to pause.
-const ALL_PAGES: std::ffi::c_int = -1;
 
 /// The version that this binary brings a database to.
 pub(super) const KNOWN: i64 = MIGRATIONS.len() as i64;
 
+/// What a database is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It has no table.
+    Empty,
+    /// It is of a paas, of this version.
+    Ours(i64),
+    /// It is of another program.
+    Other,
+}
+
+/// What a database is.
+///
+/// # Errors
+/// [`Error::Store`].
+pub(super) fn standing(connection: &Connection) -> Result<Standing> {
+    let (tables, has_meta): (u32, bool) = connection
+        .query_row(
+            "SELECT count(*), coalesce(max(name = 'meta' AND sql LIKE '%name%' AND sql LIKE '%value%'), 0) FROM sqlite_master",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .map_err(database("be read"))?;
+    let mut version = version(connection)?;
+    if tables == 0 && version == 0 {
+        return Ok(Standing::Empty);
+    }
+    if !has_meta {
+        return Ok(Standing::Other);
+    }
+    let fact = |name: &str| {
+        let found = connection.query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0)).optional();
+        found.map_err(database("be read"))
+    };
+    if version == 0 {
+        version = fact(TABLES)?.and_then(|text: String| text.parse().ok()).unwrap_or(0);
+    }
+    let is_ours = version > 0 && fact(INSTANCE)?.is_some();
+    Ok(if is_ours { Standing::Ours(version) } else { Standing::Other })
+}
+
+/// Refuses a database of a version that this binary does not know.
+///
+/// # Errors
+/// `StoreError::TooNew`.
+pub(super) fn require_at_most(connection: &Connection, path: &Path, found: i64) -> Result<()> {
+    if found <= KNOWN {
+        return Ok(());
+    }
+    let by = connection.query_row("SELECT value FROM meta WHERE name = ?1", [WRITTEN_BY], |row| row.get(0));
+    let by = by.optional().map_err(database("be read"))?;
+    Err(Error::Store(StoreError::TooNew { path: path.to_owned(), found, known: KNOWN, by }))
+}
+
+/// Refuses a database that is not of this binary's version.
+///
+/// # Errors
+/// `StoreError::TooNew`, `StoreError::NotOurs`, `StoreError::Missing` for an empty one; [`Error::Store`].
+pub(super) fn require_known(connection: &Connection, path: &Path) -> Result<()> {
+    match standing(connection)? {
+        Standing::Ours(KNOWN) => Ok(()),
+        Standing::Ours(found) if found > KNOWN => require_at_most(connection, path, found),
+        Standing::Ours(found) => {
+            Err(Error::bug(format!("the database is of version {found}, which nobody has brought to {KNOWN} yet")))
+        }
+        Standing::Empty => Err(StoreError::Missing { path: path.to_owned() }.into()),
+        Standing::Other => Err(StoreError::NotOurs { path: path.to_owned() }.into()),
+    }
+}
+
 /// Brings the database at `path` to the newest version, and saves it before that if there is something in it.
 ///
 /// # Errors
-/// `StoreError::TooNew`; [`Error::Store`].
+/// `StoreError::TooNew`, `StoreError::NotOurs`; [`Error::Store`].
 pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<()> {
-    if version(connection)? == KNOWN {
-        return Ok(());
+    if standing(connection)? == Standing::Ours(KNOWN) {
+        return match version(connection)? {
+            KNOWN => Ok(()),
+            // It was saved from damage.
+            _ => connection.pragma_update(None, "user_version", KNOWN).map_err(database("be written")),
+        };
     }
     let transaction =
         connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(database("be migrated"))?;
     // Read again: another process may have migrated while this one waited.
-    let found = version(&transaction)?;
-    if found > KNOWN {
-        return Err(Error::Store(StoreError::TooNew { found, known: KNOWN }));
-    }
+    let found = match standing(&transaction)? {
+        Standing::Empty => 0,
+        Standing::Ours(found) => found,
+        Standing::Other => return Err(StoreError::NotOurs { path: path.to_owned() }.into()),
+    };
+    require_at_most(&transaction, path, found)?;
     if found == KNOWN {
         return Ok(());
     }
@@ -56,7 +126,15 @@ pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<()> {
     }
     if found == 0 {
         transaction
-            .execute("INSERT INTO meta (name, value) VALUES ('instance', lower(hex(randomblob(4))))", [])
+            .execute("INSERT INTO meta (name, value) VALUES (?1, lower(hex(randomblob(4))))", [INSTANCE])
+            .map_err(database("be migrated"))?;
+    }
+    for (fact, value) in [(WRITTEN_BY, env!("CARGO_PKG_VERSION").to_owned()), (TABLES, KNOWN.to_string())] {
+        transaction
+            .execute(
+                "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                [fact, &value],
+            )
             .map_err(database("be migrated"))?;
     }
     transaction.pragma_update(None, "user_version", KNOWN).map_err(database("be migrated"))?;
@@ -81,17 +159,7 @@ fn save(path: &Path, found: i64) -> Result<()> {
     // A connection that is about to write cannot be copied from; one that reads can, meanwhile.
     let source = Connection::open(path).map_err(database("be saved"))?;
     let mut target = Connection::open(&draft).map_err(database("be saved"))?;
-    match backup::Backup::new(&source, &mut target).and_then(|backup| backup.step(ALL_PAGES)) {
-        Ok(backup::StepResult::Done) => {}
-        Ok(_) => {
-            return Err(Error::Store(StoreError::Failed {
-                action: "be saved",
-                fault: StoreFault::Busy,
-                source: "somebody else holds it".into(),
-            }));
-        }
-        Err(error) => return Err(database("be saved")(error)),
-    }
+    backup::copy(&source, &mut target)?;
     target.close().map_err(|(_, error)| database("be saved")(error))?;
     std::fs::rename(&draft, &copy)
         .and_then(|()| std::fs::File::open(&directory)?.sync_all())

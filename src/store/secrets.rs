@@ -18,6 +18,12 @@ impl Store {
         if self.read(|tables| tables.meta(SEALED))?.is_some() {
             return Ok(());
         }
+        // Without the key the next who has it does this.
+        if let Some(secrets) = self.secrets.clone()
+            && !self.read(|tables| secrets.holds_key(tables))?
+        {
+            return Ok(());
+        }
         // What is no longer part of a row must not stay in the file.
         self.connection.pragma_update(None, "secure_delete", true).map_err(database("be written"))?;
         self.write(|tables| {
@@ -34,10 +40,27 @@ impl Tables<'_> {
         self.secrets.map(|secrets| secrets.seal(self, clear.as_bytes())).transpose()
     }
 
-    /// Opens what [`Tables::seal`] made; nothing if there is nothing, or nothing to open it with.
+    /// Opens what [`Tables::seal`] made; nothing if there is nothing, or nothing to open it with: also while the key is
+    /// missing, so that what needs no secret goes on.
     pub(super) fn unseal(&self, sealed: Option<&[u8]>) -> Result<Option<String>> {
         let (Some(secrets), Some(sealed)) = (self.secrets, sealed) else { return Ok(None) };
-        String::from_utf8(secrets.unseal(sealed)?).map(Some).map_err(Error::bug)
+        match secrets.unseal(sealed) {
+            Ok(clear) => String::from_utf8(clear).map(Some).map_err(Error::bug),
+            Err(_) if !secrets.holds_key(self)? => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Something that is sealed, if anything is: for who looks whether a key opens it.
+    pub fn one_sealed(&self) -> Result<Option<Vec<u8>>> {
+        self.maybe_one(
+            "SELECT sealed FROM secrets
+             UNION ALL SELECT sealed FROM properties WHERE sealed IS NOT NULL
+             UNION ALL SELECT sealed_run FROM releases WHERE sealed_run IS NOT NULL
+             UNION ALL SELECT sealed_config FROM releases LIMIT 1",
+            [],
+            |row| row.get(0),
+        )
     }
 
     /// An app's variables with their sealed values, by name.

@@ -103,7 +103,9 @@ impl Checking {
         let ids: HashSet<ContainerId> = live.iter().map(|container| container.id).collect();
         let releases: HashSet<ReleaseId> = live.iter().map(|container| container.release_id).collect();
         state.watches.retain(|id, _| ids.contains(id));
-        state.releases.retain(|id, _| releases.contains(id));
+        // One whose headers cannot be opened, because the key is missing, is left in peace until it is back.
+        let opens = |specs: &[Arc<ProcessSpec>]| !specs.iter().any(|spec| spec.run.check.is_masked());
+        state.releases.retain(|id, specs| releases.contains(id) && opens(specs));
         let now = clock::instant();
         let live: Vec<(Container, Arc<ProcessSpec>)> = live
             .into_iter()

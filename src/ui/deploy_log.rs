@@ -16,7 +16,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Ui, escapes};
 use crate::{
-    Error, Result,
+    Error, Result, files,
     model::{MaskedStream, Masker, OperationId},
 };
 
@@ -116,11 +116,7 @@ impl DeployLog {
     /// # Errors
     /// [`Error::Host`].
     pub fn open_file(&self, path: &Path) -> Result<()> {
-        let action = || format!("write the deploy log {}", path.display());
-        if let Some(directory) = path.parent() {
-            std::fs::create_dir_all(directory).map_err(Error::io(action()))?;
-        }
-        let file = File::create(path).map_err(Error::io(action()))?;
+        let file = files::create(path)?;
         *self.file.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
         Ok(())
     }

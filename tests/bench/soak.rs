@@ -175,9 +175,8 @@ fn main() -> ExitCode {
     }
     println!("\nThe app that nobody touches:\n{report}");
     let lost = report.kinds.iter().flat_map(|(_, counts)| &counts.lost);
-    let (of_caddy, others): (Vec<_>, Vec<_>) = lost.partition(|lost| {
-        caddy_killed.iter().any(|at| lost.at + lost.took >= *at && lost.at <= *at + CADDY_IS_BACK)
-    });
+    let (of_caddy, others): (Vec<_>, Vec<_>) = lost
+        .partition(|lost| caddy_killed.iter().any(|at| lost.at + lost.took >= *at && lost.at <= *at + CADDY_IS_BACK));
     println!("{number} rounds, {} kills of Caddy with {} requests lost", caddy_killed.len(), of_caddy.len());
     println!("{} requests lost otherwise", others.len());
     if others.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -206,9 +205,8 @@ fn round(
         let pages = [before.page.as_str(), after.page.as_str()];
         site.server.wait_for(&format!("an answer after {case}"), PATIENCE, || site.visitor.sees(seen, &pages));
     }
-    site.server.wait_for(&format!("the end of the command of {case}"), PATIENCE, || {
-        changing.try_wait().unwrap().is_some()
-    });
+    site.server
+        .wait_for(&format!("the end of the command of {case}"), PATIENCE, || changing.try_wait().unwrap().is_some());
     if let Some(container) = frozen {
         // It may have been replaced meanwhile.
         run(docker().args(["unpause", &container]));
