@@ -1,7 +1,5 @@
 //! Ill will and accident: what strangers, apps and broken machines do to a server, and what must hold all the same.
 
-//! Ill will and accident: what strangers, apps and broken machines do to a server, and what must hold all the same.
-
 mod bounds;
 mod contained;
 mod damage;
