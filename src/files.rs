@@ -101,9 +101,14 @@ impl What {
 }
 
 fn what_is(path: &Path) -> Option<What> {
-    let Ok(metadata) = fs::metadata(path) else {
-        return fs::symlink_metadata(path).ok().map(|_| What::Dangling);
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) => metadata,
+        // One that is no link has come to be meanwhile.
+        Err(_) => fs::symlink_metadata(path).ok()?,
     };
+    if metadata.is_symlink() {
+        return Some(What::Dangling);
+    }
     let kind = metadata.file_type();
     Some(match kind {
         _ if kind.is_file() => What::File,

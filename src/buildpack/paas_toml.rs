@@ -517,9 +517,9 @@ interval = 30
           docs/reference.md describes the file; check it on your machine with `paas plan`
         paas.toml, line 2: "htp" is not a valid type: it is http, tcp, command or up
           type: what is asked: http, tcp (a connection), command, or up (that it stays up)
-        paas.toml, line 2: "health" is not a valid path: it is a path such as /health
+        paas.toml, line 2: "health" is not a valid path: it is a path such as /health, without blanks and # and what else no URL has
           path: the path requested over HTTP; one that is set must answer 2xx
-        paas.toml, line 2: "20" is not a valid status: it is an HTTP status such as 200
+        paas.toml, line 2: "20" is not a valid status: it is an HTTP status such as 200, from 200 to 599
           status: the HTTP status that is healthy, such as 401
         paas.toml, line 2: "soon" is not a valid timeout: it is a time from 1s to 1h, such as 90s or 2m
           timeout: how long a new container may take to become healthy

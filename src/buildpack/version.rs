@@ -372,8 +372,8 @@ impl VersionRule {
         matches!(self.read(&found.text, default, today), Some(Asked::Word(word, _)) if is_open(&word))
     }
 
-    /// What a text means; nothing if it has characters that neither a version nor a word can have. What is no word may
-    /// be a range, or nothing.
+    /// The version, word or range in a text. `None` if it has characters that none of them can have. A text that is no
+    /// word may be a range, or nothing.
     fn read(&self, text: &str, default: &str, today: &str) -> Option<Asked> {
         let text = unquoted(text.trim());
         if text.contains(['\n', '\r', '\0']) {
@@ -444,7 +444,7 @@ impl VersionRule {
         lines
     }
 
-    /// The warning if what was asked for cannot be had.
+    /// The warning if the version that was asked for is not available.
     fn unmet(&self, read: Option<Asked>, Request { found, kind, .. }: &Request, version: &str) -> Option<String> {
         let why = match read {
             Some(Asked::Range(text)) if *kind == Kind::Exactly => {
