@@ -364,7 +364,7 @@ make_user() {
 	docker_group=$(stat -L -c %G "${docker_host#unix://}")
 	[ "$docker_group" != root ] || die "only root may use $docker_host" \
 		"groupadd docker; then restart Docker and run this again"
-	# With an engine outside this container, the group of its socket may have no name.
+	# If Docker runs outside this container, the group of its socket may have no name here.
 	if [ "$docker_group" = UNKNOWN ]; then
 		docker_group=docker-$(stat -L -c %g "${docker_host#unix://}")
 		say "groupadd --gid ${docker_group#docker-} $docker_group"

@@ -50,7 +50,7 @@ const LINK_LIMIT: usize = 8;
 /// Files of more than this many bytes are read piece by piece, where that costs nothing.
 const LARGE: u64 = 1 << 20;
 
-/// Files of at least this many bytes are read piece by piece, also where that takes a child of git.
+/// Files of at least this many bytes are read piece by piece, even if that takes a child process of git.
 const STREAMED: u64 = 8 << 20;
 
 /// The longest target of a link, in bytes: that of Linux.
@@ -174,7 +174,7 @@ impl Tree {
         let limits = *work.limits();
         let mut entries = Vec::new();
         let mut paths = 0;
-        // What reads the directory opens each `.gitignore` on its way, whatever it is.
+        // What reads the directory opens each `.gitignore` on its way, even a pipe.
         for ancestor in std::path::absolute(directory).unwrap_or_default().ancestors() {
             check_gitignore(ancestor)?;
         }
@@ -677,7 +677,7 @@ fn unreadable_file(path: &Path, error: &io::Error) -> Error {
     Error::Source(SourceError::Unreadable { reason: format!("{}: {error}", path.display()) })
 }
 
-/// The bytes of a file that is no link, pipe or device; those are not opened, or not waited for.
+/// The bytes of a file. Links, pipes and devices are not opened, or not waited for.
 fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let mut file = fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
@@ -689,7 +689,7 @@ fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// Refuses a `.gitignore` that is no regular file: opening a pipe would wait for somebody to write to it.
+/// Refuses a `.gitignore` that is not a regular file: opening a pipe would wait for somebody to write to it.
 fn check_gitignore(directory: &Path) -> Result<()> {
     let path = directory.join(".gitignore");
     match fs::metadata(&path) {

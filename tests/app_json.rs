@@ -104,9 +104,9 @@ fn scripts_run_around_a_deploy() {
         "predeploy of shop",
         "Starting web.1",
         "Running scripts.postdeploy of app.json",
-        "seeding a-secret-value",
+        "seeding ********",
         "Running scripts.dokku.postdeploy of app.json",
-        "postdeploy with a-secret-value and a-secret-value",
+        "postdeploy with ******** and ********",
         "shop v1 is live",
     ];
     let places: Vec<Option<usize>> = steps.iter().map(|step| talk.find(step)).collect();

@@ -60,7 +60,10 @@ fn the_first_app_of_the_readme_is_live_after_its_five_lines() {
     }
     let clone = server.directory.path().join("hello");
     assert_eq!(bash(&clone, fetch).stdout, "<h1>Hello</h1>\n");
-    let ran = bash(&clone, further);
+    // A test has no terminal to type at; tests/terminals.rs has.
+    let typed = "config:set hello --prompt API_TOKEN";
+    assert!(further.contains(typed));
+    let ran = bash(&clone, &further.replace(typed, "config:set hello --from-file API_TOKEN=- <<< a-token"));
     for expected in ["release:       v1", "FROM caddy:2", "succeeded  v1"] {
         assert!(ran.stdout.contains(expected), "{expected}: {ran}");
     }

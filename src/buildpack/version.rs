@@ -372,8 +372,8 @@ impl VersionRule {
         matches!(self.read(&found.text, default, today), Some(Asked::Word(word, _)) if is_open(&word))
     }
 
-    /// The version, word or range in a text. `None` if it has characters that none of them can have. A text that is no
-    /// word may be a range, or nothing.
+    /// The version, word or range in a text. `None` if it has characters that none of them can have. A text that is
+    /// not a word may be a range.
     fn read(&self, text: &str, default: &str, today: &str) -> Option<Asked> {
         let text = unquoted(text.trim());
         if text.contains(['\n', '\r', '\0']) {

@@ -34,7 +34,7 @@ pub struct Saved {
     /// How many apps it has.
     pub apps: u32,
     /// Its size.
-    pub bytes: u64,
+    pub size_bytes: u64,
     /// What an instance has beside it, and a backup needs too.
     pub not_in_it: Vec<PathBuf>,
 }
@@ -48,7 +48,7 @@ impl Show for Saved {
             ("file", file.display().to_string()),
             ("instance", self.instance.clone()),
             ("apps", self.apps.to_string()),
-            ("size", model::bytes(self.bytes)),
+            ("size", model::bytes(self.size_bytes)),
             ("not in it", not_in_it.join("\n")),
         ])
     }
@@ -72,7 +72,7 @@ pub fn save(context: &Context<'_>, file: Option<&Path>, mut out: Target<'_>) -> 
         file: file.map(Path::to_owned),
         instance: copied.instance,
         apps: copied.apps,
-        bytes: copied.bytes,
+        size_bytes: copied.bytes,
         not_in_it: vec![paths.secret_key(), paths.host_key(), paths.repositories()],
     })
 }
@@ -187,7 +187,7 @@ fn directory(paths: &Paths) -> Result<tempfile::TempDir> {
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Database {
     /// The size of the file.
-    pub bytes: u64,
+    pub file_bytes: u64,
     /// The size of its log, of what was written and is not in the file yet.
     pub log_bytes: u64,
 }
@@ -201,5 +201,5 @@ pub fn look(paths: &Paths) -> Result<Database> {
     let mut log = paths.database().into_os_string();
     log.push("-wal");
     let size = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
-    Ok(Database { bytes: size(&paths.database()), log_bytes: size(Path::new(&log)) })
+    Ok(Database { file_bytes: size(&paths.database()), log_bytes: size(Path::new(&log)) })
 }

@@ -137,7 +137,7 @@ impl Show for Report {
             None => "does not run: nobody can push; `systemctl start paas` or `paas serve` starts it".to_owned(),
         };
         let database = self.database.words(|database| {
-            format!("{}, and {} in its log", model::bytes(database.bytes), model::bytes(database.log_bytes))
+            format!("{}, and {} in its log", model::bytes(database.file_bytes), model::bytes(database.log_bytes))
         });
         let key = self.secret_key.words(|to| {
             to.as_ref().map_or("nothing is sealed yet".to_owned(), |to| format!("opens what is sealed to {to}"))
@@ -162,7 +162,7 @@ impl Show for Report {
             ("secret.key", key),
             ("git", self.git.words(String::clone)),
             (
-                "containment",
+                "isolation",
                 match &self.contained {
                     None => "apps reach this machine's services (contain_network)".to_owned(),
                     Some(Answer::Up(())) => "apps and builds are kept from this machine's services".to_owned(),

@@ -239,7 +239,7 @@ fn a_copy_is_made_while_all_goes_on_and_puts_an_instance_back() {
     let not_in_it: Vec<&str> = saved["not_in_it"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
     assert!(not_in_it[0].ends_with("secret.key") && not_in_it[2].ends_with("repos"), "{saved}");
     assert_eq!(fs::metadata(&backup).unwrap().mode() & 0o777, 0o600);
-    assert_eq!(saved["bytes"].as_u64(), Some(fs::metadata(&backup).unwrap().len()));
+    assert_eq!(saved["size_bytes"].as_u64(), Some(fs::metadata(&backup).unwrap().len()));
     // It needs nothing beside it, and nobody's leave to be read.
     let copy = Connection::open(&backup).unwrap();
     let integrity: String = copy.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
