@@ -34,13 +34,27 @@ impl App {
 
     pub fn serves_from(self, server: Server, repository: Repository) -> (Server, Repository) {
         let (server, repository, second) = self.pushes_twice(server, repository);
-        let talk = second.talk();
-        let installs: Vec<&str> = talk.lines().filter(|line| line.contains(self.install)).collect();
-        assert!(!installs.is_empty(), "no step has {:?}: {second}", self.install);
-        assert!(installs.iter().all(|line| line.ends_with("(cached)")), "it is installed again: {second}");
+        // The engine now and then loses what builds that ran side by side have cached: then each step of the second build
+        // runs, and none of the third. Steps in a wrong order run each time.
+        if !self.is_cached(&second) {
+            eprintln!("{}: the second build found nothing cached, a third one is asked", self.fixture);
+            repository.replace(self.version, "v2", "v3").commit("third");
+            let third = repository.push().expect_success();
+            assert!(self.is_cached(&third), "it is installed again: {second}\nand again: {third}");
+            repository.replace(self.version, "v3", "v2").commit("second again");
+            repository.push().expect_success();
+        }
 
         self.is_clean(&server);
         (server, repository)
+    }
+
+    /// Whether a build took the step that installs the dependencies from the cache.
+    fn is_cached(&self, built: &Ran) -> bool {
+        let talk = built.talk();
+        let installs: Vec<&str> = talk.lines().filter(|line| line.contains(self.install)).collect();
+        assert!(!installs.is_empty(), "no step has {:?}: {built}", self.install);
+        installs.iter().all(|line| line.ends_with("(cached)"))
     }
 
     /// As [`App::serves`], for what installs nothing in a step of its own.
