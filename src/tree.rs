@@ -364,8 +364,8 @@ impl Tree {
     }
 
     /// Writes the files as a tar, with the `extra` files first; these replace files of the same path. Small files are
-    /// read as a whole, one at a time; larger ones piece by piece. The same commit makes the same bytes. The files have the time of the commit, which Docker's
-    /// cache ignores and web servers use for `ETag`.
+    /// read as a whole, one at a time; larger ones piece by piece. The same commit makes the same bytes. The files have
+    /// the time of the commit, which Docker's cache ignores and web servers use for `ETag`.
     ///
     /// # Errors
     /// `SourceError::Unreadable` if an object cannot be read, `SourceError::Limit` if a file or all together are too

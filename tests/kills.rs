@@ -8,6 +8,7 @@ use std::{
 };
 
 use crate::{
+    chance::Chance,
     harness::Ran,
     private_engine::{PrivateEngine, with_private_engine},
     processes::{caddy, deploying, resolver},
@@ -33,22 +34,6 @@ enum Victim {
 
 /// What may be killed on the machine's own engine.
 const VICTIMS: [Victim; 5] = [Victim::Daemon, Victim::Daemon, Victim::Resolver, Victim::Caddy, Victim::Deploy];
-
-/// Numbers by chance (xorshift64): the same from the same seed.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-
-    fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[usize::try_from(self.below(choices.len() as u64)).unwrap()]
-    }
-}
 
 /// What is done in a round: `PAAS_TEST_SEED` brings the rounds of a test that failed back, as far as time allows.
 #[derive(Debug)]

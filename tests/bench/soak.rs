@@ -16,6 +16,8 @@
     reason = "a bench may panic, and prints"
 )]
 
+#[path = "../chance.rs"]
+mod chance;
 #[path = "../harness.rs"]
 #[expect(dead_code, reason = "the bench needs only a part of the tests' builder")]
 mod harness;
@@ -41,6 +43,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use chance::Chance;
 use harness::{Ran, Server, docker, run};
 use load::{Clients, Load, Target};
 use processes::{caddy, deploying, resolver};
@@ -111,22 +114,6 @@ const CHANGES: [Change; 9] = [
     Change::Good(Kind::Rebuild),
     Change::Bad,
 ];
-
-/// Numbers by chance (xorshift64): the same from the same seed.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-
-    fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[usize::try_from(self.below(choices.len() as u64)).unwrap()]
-    }
-}
 
 fn main() -> ExitCode {
     let given: BTreeMap<String, u64> = std::env::args()
