@@ -94,13 +94,14 @@ fn services_of_the_machine_are_not_reached_from_apps_and_builds() {
     }
     assert_eq!(server.get("shop", "/").body, "one", "what the machine asks is answered");
 
-    // A step of a build, and a container of somebody else's on the same network, which is let alone.
+    // A step of a build, new in each run of this test, and a container of somebody else's on the same network, which is let alone.
     let builds = |commit: &str| {
         let address = &addresses[1];
-        let line = format!("RUN echo {commit}; nc -w 3 {address} {port} </dev/null; echo done\n");
+        let line = format!("RUN echo {commit} {network}; nc -w 3 {address} {port} </dev/null; echo done\n");
         repository.write("Dockerfile", &format!("{DOCKERFILE}{line}")).commit(commit);
         let pushed = repository.push().expect_success();
         wait_until_over(&server, "shop");
+        assert_eq!(pushed.stderr.matches("(cached)").count(), 1, "it ran: {pushed}");
         pushed.stderr.contains("a secret")
     };
     assert!(!builds("fenced"));
