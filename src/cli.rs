@@ -13,6 +13,7 @@ mod checks;
 mod completions;
 mod config;
 mod deploys;
+mod edge;
 mod firewall;
 #[cfg(fuzzing)]
 pub mod fuzzing;
@@ -31,7 +32,6 @@ mod properties;
 mod releases;
 mod remote;
 mod render;
-mod resolver;
 mod secrets;
 mod serve;
 mod server;

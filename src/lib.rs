@@ -4,7 +4,7 @@
 //!
 //! - [`cli`]: the command tree; [`ssh`] and [`http`]: the daemon's doors; [`supervisor`]: the daemon.
 //! - [`ops`]: every business action. [`deploy`]: the pipeline, to be read from top to bottom.
-//! - [`sweep`]: what is kept of what grows. [`proxy`]: Caddy and the resolver. [`buildpack`]: what a repository is and how
+//! - [`sweep`]: what is kept of what grows. [`proxy`]: Caddy, and what it is told. [`buildpack`]: what a repository is and how
 //!   it is built; [`tree`]: its files.
 //! - [`engine`]: Docker. [`cgroup`]: caps on builds. [`firewall`]: what containers do not reach. [`store`]: SQLite. [`git`], [`exec`], [`files`], [`secrets`], [`lock`], [`settings`], [`disk`], [`clock`]: one
 //!   concern each. [`work`]: work whose length a stranger decides. [`ui`]: all that is printed.
@@ -21,6 +21,7 @@ mod clock;
 mod context;
 mod deploy;
 mod disk;
+mod edge;
 mod engine;
 mod error;
 mod exec;

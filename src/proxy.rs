@@ -1,17 +1,18 @@
 //! The way of a request to an app: routes in the database, the Caddyfile made of them, the resolver that tells Caddy
 //! where each app lives now, and Caddy itself.
 //!
-//! A deploy never reloads Caddy, because a reload loses requests. It commits, nudges the daemon, and asks the resolver
+//! A deploy never reloads Caddy, because a reload loses requests. It commits, nudges the edge, and asks it
 //! until it answers with what was committed: [`publish`]. The Caddyfile is rewritten at every change all the same
 //! ([`sync`]), so that a Caddy that starts by itself finds the truth; it is loaded only when its structure changed.
 
 mod admin;
 mod caddy;
 mod caddyfile;
+mod certificates;
+mod dns;
 #[cfg(fuzzing)]
 pub mod fuzzing;
-mod resolver;
-mod resolver_process;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -23,13 +24,17 @@ use std::{
     time::Duration,
 };
 
-pub use caddy::{check_ports, check_program, supervise, version as caddy_version};
-pub use resolver_process::{
-    answers as resolver_answers, ensure as ensure_resolver, run as run_resolver, supervise as supervise_resolver,
-    warn_of_port,
-};
+pub use admin::check_socket_path;
+pub use caddy::{check_ports, check_program, supervise, version as caddy_version, watch_end_of};
+pub use caddyfile::reachable;
+pub use certificates::Pair;
+pub use dns::{answer_all, edge_answers};
+pub use table::{AppEntry, Scheme, Table};
 
-use self::{admin::Admin, caddyfile::Variant};
+use self::{
+    admin::Admin,
+    caddyfile::{Content, Variant},
+};
 use crate::{
     Error, Result, clock,
     error::{HostError, ProxyError},
@@ -92,7 +97,7 @@ pub async fn sync(instance: &Instance) -> Result<()> {
     apply(instance, None).await
 }
 
-/// Makes a change of an app that was just committed known to Caddy: nudges the daemon, and asks the resolver until it
+/// Makes a change of an app that was just committed known to Caddy: nudges the edge, and asks it until it
 /// answers with what the database says. Where it does not within two seconds, Caddy loads a Caddyfile without it; the
 /// daemon brings the resolver back when it is back itself.
 ///
@@ -109,7 +114,7 @@ pub async fn publish(instance: &Instance, app: &AppName) -> Result<Published> {
     let mut expected = BTreeSet::from_iter(upstreams().await?);
     nudge(instance).await;
     loop {
-        let answered = resolver::ask(instance.settings.resolver_listen, app, ASK).await;
+        let answered = dns::ask(instance.settings.resolver_listen, app, ASK).await;
         if answered.as_ref().is_ok_and(|upstreams| *upstreams == expected) {
             break;
         }
@@ -140,7 +145,7 @@ pub async fn in_flight(instance: &Instance, upstream: SocketAddrV4) -> Result<Op
     if by_fallback || loaded_variant(&instance.settings.paths) == Some(Variant::Static) {
         return Ok(None);
     }
-    let name = resolver::upstream_name(upstream);
+    let name = dns::upstream_name(upstream);
     // Newer Caddys list an upstream twice.
     let counts = upstreams.iter().filter(|upstream| upstream.address == name).map(|upstream| upstream.num_requests);
     Ok(Some(counts.max().unwrap_or(0)))
@@ -169,19 +174,13 @@ async fn apply(instance: &Instance, variant: Option<Variant>) -> Result<()> {
     let _lock = lock(paths).await?;
     let loaded = files::read_ours(&paths.caddyfile_loaded())?;
     let variant = variant.or_else(|| loaded.as_deref().map(Variant::of)).unwrap_or(Variant::Dynamic);
-    let read = instance.reading(move |tables| match variant {
-        // Read while the resolver is away, whatever happened meanwhile.
-        Variant::Dynamic => tables.fallbacks(),
-        // One of which none was well has the page.
-        Variant::Static => {
-            Ok(tables.fallbacks()?.into_iter().filter(|fallback| fallback.healthy > 0).collect::<Vec<_>>())
-        }
-    });
-    let fallbacks = read.await?;
-    let text = caddyfile::render(&instance.settings, &fallbacks, variant)?;
+    // A dynamic one is read while the edge is away, whatever happened meanwhile. In a static one, an app of which no
+    // container was well has the page.
+    let content = content(instance, variant).await?;
+    let text = caddyfile::render(&instance.settings, &content, variant)?;
     let due = match &loaded {
         None => true,
-        // Without the resolver the addresses in it are what Caddy goes by.
+        // Without the edge the addresses in it are what Caddy goes by.
         Some(loaded) if variant == Variant::Static => *loaded != text,
         Some(loaded) => caddyfile::structure(loaded) != caddyfile::structure(&text),
     };
@@ -209,6 +208,12 @@ async fn apply(instance: &Instance, variant: Option<Variant>) -> Result<()> {
             Err(error) => Err(error),
         }
     }
+}
+
+/// What a Caddyfile is to hold.
+async fn content(instance: &Instance, variant: Variant) -> Result<Content> {
+    let settings = instance.settings.clone();
+    instance.reading(move |tables| Content::read(tables, &settings, variant == Variant::Static)).await
 }
 
 /// Writes the Caddyfile while no Caddy runs, checked by the program itself.

@@ -72,6 +72,11 @@ impl Secrets {
         }
     }
 
+    /// Those at `path`, read when something is to be opened; nothing is made.
+    pub fn at(path: &Path) -> Secrets {
+        Secrets { path: path.to_owned(), identities: Arc::default() }
+    }
+
     /// Seals bytes to the identity that the database names. Within a transaction that writes, so that no rotation comes
     /// between this and the row.
     ///

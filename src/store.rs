@@ -267,6 +267,11 @@ impl Tables<'_> {
         self.one("SELECT value FROM meta WHERE name = ?1", [INSTANCE], |row| row.get("value"))
     }
 
+    /// What keeps strangers from those answers of the edge that hold private keys.
+    pub fn edge_token(&self) -> Result<String> {
+        self.one("SELECT value FROM meta WHERE name = 'edge_token'", [], |row| row.get("value"))
+    }
+
     /// A value kept under a name, if there is one.
     pub(crate) fn meta(&self, name: &str) -> Result<Option<String>> {
         self.maybe_one("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get("value"))

@@ -18,10 +18,10 @@ use tracing::{error, info, warn};
 use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use crate::{
-    Error, Result, deploy,
+    Error, Result, deploy, edge,
     engine::{Engine, Event},
     error::HostError,
-    git, http,
+    git,
     instance::Instance,
     lock::{self, Holder},
     model::{Actor, AppId},
@@ -114,11 +114,10 @@ async fn run(instance: Arc<Instance>, lock: lock::Lock, new_instance: bool) -> R
     proxy::check_program(&instance.settings)?;
     proxy::check_ports(&instance).await?;
     // Whoever listens fails here, before anything else is begun.
-    let pages = http::start(Arc::clone(&instance), stopped.clone()).await?;
     let doors = ssh::Server::bind(Arc::clone(&instance)).await?;
-    proxy::warn_of_port(&instance.settings);
-    proxy::ensure_resolver(&instance).await?;
-    let resolver = tokio::spawn(proxy::supervise_resolver(Arc::clone(&instance), stopped.clone()));
+    edge::warn_of_port(&instance.settings);
+    let keeper = edge::Keeper::start(Arc::clone(&instance)).await?;
+    let edge = tokio::spawn(edge::supervise(keeper, stopped.clone()));
     let ssh_address = doors.address();
     let doors = tokio::spawn(doors.run(stopped.clone()));
     let proxy = tokio::spawn(proxy::supervise(Arc::clone(&instance), stopped.clone()));
@@ -141,8 +140,7 @@ async fn run(instance: Arc<Instance>, lock: lock::Lock, new_instance: bool) -> R
     let _ = stop.send(true);
     let ended = async {
         drop(doors.await);
-        drop(pages.await);
-        drop(resolver.await);
+        drop(edge.await);
         proxy.await
     };
     match tokio::time::timeout(STOP_TIMEOUT, ended).await {

@@ -79,10 +79,11 @@ const OF_BUILDPACKS: [&str; 34] = [
 const COMMON_WORDS: [&str; 6] = ["c", "dockerfile", "go", "shared", "shell", "static"];
 
 /// Modules, in layers: none names one of a layer above its own.
-const LAYERS: [&[&str]; 9] = [
+const LAYERS: [&[&str]; 10] = [
     // Compiled for tests/fuzz only; it reaches every parser.
     &["fuzzing"],
-    &["cli", "ssh", "http", "supervisor"],
+    &["cli", "ssh", "supervisor"],
+    &["http", "edge"],
     &["ops"],
     &["deploy"],
     &["proxy", "buildpack", "sweep", "context"],

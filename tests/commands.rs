@@ -34,7 +34,7 @@ fn every_command_explains_itself_behind_both_doors() {
     assert_eq!(help.stderr, "");
     let commands = listed(&help.stdout);
     assert!(commands.len() > 20, "{commands:?}");
-    for hidden in ["hook", "resolver"] {
+    for hidden in ["hook", "edge"] {
         assert!(!commands.iter().any(|(name, _)| name == hidden), "{hidden} is nobody's to type");
     }
     for (name, about) in &commands {
@@ -165,7 +165,7 @@ fn both_doors_give_the_same_answer_and_the_same_exit_code() {
         "plan",
         "hook pre-receive",
         "hook proc-receive",
-        "resolver",
+        "edge",
         "completions bash",
         &format!("--config {file} apps:list"),
         &format!("apps:list --config={file}"),

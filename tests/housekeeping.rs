@@ -467,7 +467,7 @@ fn a_cap_that_cannot_be_had_is_said_and_a_report_tells_what_is_down() {
             server.root().display()
         ),
         "daemon:     runs since 20",
-        "resolver:   answers",
+        "edge:       answers",
         "caddy:      2.",
         ", answers\n",
         "engine:     Docker ",
@@ -485,7 +485,7 @@ fn a_cap_that_cannot_be_had_is_said_and_a_report_tells_what_is_down() {
     let report = run(server.command(PAAS).arg("report").env("DOCKER_HOST", nowhere)).expect_success().stdout;
     for line in [
         "daemon:     does not run: nobody can push; `systemctl start paas` or `paas serve` starts it",
-        "resolver:   does not answer",
+        "edge:       does not answer",
         ", does not answer: Caddy does not answer",
         &format!("engine:     not known: Docker does not answer at {nowhere}"),
         "NOT in force: Docker does not answer",

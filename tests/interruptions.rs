@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     harness::{Ran, Repository, Server},
-    processes::{deploying, kill, processes, resolver, sleeps, unique_seconds},
+    processes::{deploying, edge, kill, processes, sleeps, unique_seconds},
     untouched::{Untouched, assert_locks_are_free, assert_refused, heads, pins, wait_until_over},
 };
 
@@ -271,7 +271,7 @@ fn a_deploy_goes_on_when_the_daemon_and_the_resolver_are_killed_in_its_check() {
     let pushing = served.repository.begin_push();
     served.wait_until("checking");
     served.server.kill_daemon();
-    kill(&resolver(&served.server));
+    kill(&edge(&served.server));
     finish(pushing).expect_failure();
     // Caddy is told by a reload.
     let server = &served.server;

@@ -11,7 +11,7 @@ use crate::{
     chance::Chance,
     harness::Ran,
     private_engine::{PrivateEngine, with_private_engine},
-    processes::{caddy, deploying, resolver},
+    processes::{caddy, deploying, edge},
     site::{Kind, Site},
 };
 
@@ -26,14 +26,14 @@ const LATEST: u64 = 2000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Victim {
     Daemon,
-    Resolver,
+    Edge,
     Caddy,
     Deploy,
     Engine,
 }
 
 /// What may be killed on the machine's own engine.
-const VICTIMS: [Victim; 5] = [Victim::Daemon, Victim::Daemon, Victim::Resolver, Victim::Caddy, Victim::Deploy];
+const VICTIMS: [Victim; 5] = [Victim::Daemon, Victim::Daemon, Victim::Edge, Victim::Caddy, Victim::Deploy];
 
 /// What is done in a round: `PAAS_TEST_SEED` brings the rounds of a test that failed back, as far as time allows.
 #[derive(Debug)]
@@ -146,7 +146,7 @@ fn run(site: &mut Site, mut engine: Option<&mut PrivateEngine>, round: &Round, c
         sleep(Duration::from_millis(*delay));
         let ids = match victim {
             Victim::Daemon => vec![site.server.daemon_id()],
-            Victim::Resolver => resolver(&site.server),
+            Victim::Edge => edge(&site.server),
             Victim::Caddy => caddy(&site.server),
             Victim::Deploy => deploying(&site.server),
             Victim::Engine => Vec::new(),

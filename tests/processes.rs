@@ -22,15 +22,15 @@ pub fn deploying(server: &Server) -> Vec<u32> {
     processes(|arguments, environment| {
         let mut words = arguments.split('\0');
         let program = words.next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
-        let is_daemon = words.next().is_some_and(|word| ["serve", "resolver"].contains(&word));
+        let is_daemon = words.next().is_some_and(|word| ["serve", "edge", "resolver"].contains(&word));
         ["paas", "proc-receive"].contains(&program) && !is_daemon && environment.contains(&root)
     })
 }
 
-/// The process that tells Caddy where each app is.
-pub fn resolver(server: &Server) -> Vec<u32> {
+/// The process that answers what Caddy asks.
+pub fn edge(server: &Server) -> Vec<u32> {
     let root = server.root().display().to_string();
-    processes(|arguments, environment| arguments.ends_with("\0resolver\0") && environment.contains(&root))
+    processes(|arguments, environment| arguments.contains("\0edge\0--adopt\0") && environment.contains(&root))
 }
 
 /// Caddy.

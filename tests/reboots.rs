@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     harness::{Server, docker, run},
-    processes::{caddy, kill, resolver},
+    processes::{caddy, edge, kill},
     sound::{Sound, query},
 };
 
@@ -56,7 +56,7 @@ impl Machine {
     /// Ends everything as a machine does that loses its power.
     fn crash(&mut self) {
         let mut ids = vec![self.server.daemon_id()];
-        ids.extend(resolver(&self.server));
+        ids.extend(edge(&self.server));
         ids.extend(caddy(&self.server));
         kill(&ids);
         self.server.kill_daemon();

@@ -124,7 +124,7 @@ fn a_root_has_one_daemon_and_a_taken_port_is_named() {
     }
     let _taken = UdpSocket::bind(("127.0.0.1", other.port(2))).unwrap();
     let ran = ends(&other, &mut serve(&other)).expect_code(69);
-    ran.says("cannot listen on").says("resolver").says("set PAAS_RESOLVER_LISTEN to a free");
+    ran.says("cannot listen on").says("edge").says("set PAAS_RESOLVER_LISTEN to a free");
 }
 
 #[test]

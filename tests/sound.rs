@@ -234,7 +234,7 @@ fn repositories(server: &Server) -> Vec<String> {
     wrongs
 }
 
-/// The Caddyfile has the addresses of today, for when the resolver is away.
+/// The Caddyfile has the addresses of today, for when the edge is away.
 fn caddyfile(server: &Server) -> Vec<String> {
     let text = std::fs::read_to_string(server.root().join("caddy/Caddyfile")).unwrap_or_default();
     let live = query(
@@ -252,14 +252,14 @@ fn caddyfile(server: &Server) -> Vec<String> {
     addresses.into_iter().map(|(app, addresses)| format!("the Caddyfile lacks {app} at {addresses:?}")).collect()
 }
 
-/// The daemon, the resolver and Caddy are all that runs.
+/// The daemon, the edge and Caddy are all that runs.
 fn left_processes(server: &Server) -> Vec<String> {
     let root = server.root().display().to_string();
     let mut found = Vec::new();
     processes(|arguments, environment| {
         let words: Vec<&str> = arguments.trim_end_matches('\0').split('\0').collect();
         let ours = environment.contains(&root) || arguments.contains(&root);
-        let known = matches!(words.as_slice(), [_, "serve" | "resolver"]) || words.contains(&"run");
+        let known = matches!(words.as_slice(), [_, "serve"] | [_, "edge", ..]) || words.contains(&"run");
         if ours && !known && !arguments.is_empty() {
             found.push(format!("the process {words:?} is left"));
         }

@@ -11,8 +11,8 @@ use std::{
 use crate::{
     harness::{Repository, Server, docker, run},
     load::{Clients, Kind, Load, Target},
+    processes::edge,
     processes::kill,
-    processes::resolver,
     routing::{Client, ask_caddy, echo},
     untouched::wait_until_over,
 };
@@ -141,8 +141,8 @@ fn an_app_that_exits_at_once_and_a_daemon_that_goes_lose_no_request() {
     loaded.server.start_daemon();
     loaded.push();
 
-    // The resolver alone: Caddy waits for the one that follows.
-    kill(&resolver(&loaded.server));
+    // The edge alone: Caddy waits for the one that follows.
+    kill(&edge(&loaded.server));
     loaded.some_more();
     loaded.push();
 
@@ -150,13 +150,14 @@ fn an_app_that_exits_at_once_and_a_daemon_that_goes_lose_no_request() {
     loaded.server.stop_daemon().expect_success();
     let lock = loaded.server.root().join("locks/resolver.lock");
     let holder = std::fs::read_to_string(&lock).unwrap();
-    let version = concat!("\"", env!("CARGO_PKG_VERSION"), " ");
-    assert!(holder.contains(version), "{holder}");
-    std::fs::write(&lock, holder.replace(version, "\"0.0.1 ")).unwrap();
+    let text: serde_json::Value = serde_json::from_str(&holder).unwrap();
+    let mark = text["what"].as_str().unwrap().split(' ').nth(2).unwrap();
+    assert_eq!(mark.len(), 16, "{holder}");
+    std::fs::write(&lock, holder.replace(mark, "of-another-binary")).unwrap();
     loaded.server.start_daemon();
-    loaded.server.wait_for("the resolver of this version", PATIENCE, || {
-        std::fs::read_to_string(&lock).unwrap().contains(version)
-    });
+    loaded
+        .server
+        .wait_for("the edge of this binary", PATIENCE, || std::fs::read_to_string(&lock).unwrap().contains(mark));
     loaded.push();
     loaded.expect_nothing_lost();
 }

@@ -267,7 +267,7 @@ mod tests {
             let lines = page.lines().filter(|line| line.trim_start().split(' ').next() == Some(&name)).count();
             assert_eq!(lines, 1, "{name} in\n{page}");
         }
-        for hidden in ["hook", "resolver", "build-caps", "firewall"] {
+        for hidden in ["hook", "edge", "build-caps", "firewall"] {
             assert!(!page.contains(&format!("  {hidden} ")), "{hidden}");
         }
         for group in groups() {
@@ -301,10 +301,10 @@ mod tests {
         for nonsense in ["", "x", "cat", "bash", "qwertyuiop", "\u{1f600}", &"x".repeat(10_000)] {
             assert_eq!(suggestions(nonsense), Vec::<String>::new(), "{nonsense:?}");
         }
-        for hidden in ["hook", "resolver", "resolve", "build-cap"] {
+        for hidden in ["hook", "edge", "resolve", "build-cap"] {
             let meant = suggestions(hidden);
             assert!(
-                !meant.iter().any(|name| ["hook", "resolver", "build-caps", "firewall"].contains(&name.as_str())),
+                !meant.iter().any(|name| ["hook", "edge", "build-caps", "firewall"].contains(&name.as_str())),
                 "{meant:?}"
             );
         }

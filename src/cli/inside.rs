@@ -4,14 +4,15 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::{build_caps::BuildCaps, firewall::Firewall, render::Render, resolver::Resolver};
+use super::{build_caps::BuildCaps, edge::Edge, firewall::Firewall, render::Render};
 use crate::{Result, model::Access, settings::Settings, ui::Ui};
 
 /// Run by programs of ours
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    #[command(name = "resolver", hide = true)]
-    Resolver(Resolver),
+    // The resolver of 0.1.0 becomes this by that name.
+    #[command(name = "edge", alias = "resolver", hide = true)]
+    Edge(Edge),
     #[command(name = "build-caps", hide = true)]
     BuildCaps(BuildCaps),
     #[command(name = "render", hide = true)]
@@ -23,13 +24,13 @@ pub(super) enum Command {
 impl Command {
     pub(super) fn access(&self) -> Access<'_> {
         match self {
-            Command::Resolver(_) | Command::BuildCaps(_) | Command::Firewall(_) | Command::Render(_) => Access::Inside,
+            Command::Edge(_) | Command::BuildCaps(_) | Command::Firewall(_) | Command::Render(_) => Access::Inside,
         }
     }
 
     pub(super) fn run(self, config: Option<PathBuf>, ui: Ui) -> Result<()> {
         match self {
-            Command::Resolver(it) => it.run(&Settings::load(config)?),
+            Command::Edge(it) => it.run(&Settings::load(config)?),
             Command::BuildCaps(it) => it.run(ui),
             Command::Render(it) => it.run(),
             Command::Firewall(it) => it.run(ui),

@@ -16,7 +16,7 @@ use crate::{
 
 /// How many addresses a container is tried with.
 const ADDRESSES_TRIED: u32 = 20;
-/// How long Caddy may go on sending requests to an address after the resolver left it out: its refresh, twice.
+/// How long Caddy may go on sending requests to an address after the edge left it out: its refresh, twice.
 const REFRESH: Duration = Duration::from_millis(300);
 /// How often in a row an address must have nothing in flight.
 const IDLE_TIMES: u32 = 3;

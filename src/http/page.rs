@@ -35,12 +35,6 @@ impl Page {
         Page { status: StatusCode::SERVICE_UNAVAILABLE, title, text }
     }
 
-    /// We cannot tell.
-    pub(super) fn trouble() -> Page {
-        let title = "Something went wrong".to_owned();
-        Page { status: StatusCode::SERVICE_UNAVAILABLE, title, text: "Try again soon." }
-    }
-
     /// The page in the form that the client reads: HTML where it accepts that, else plain text.
     pub(super) fn into_response_for(self, request: &HeaderMap) -> Response {
         let mut accepted = request.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok());

@@ -50,8 +50,8 @@ pub struct Report {
     pub git: Answer<String>,
     /// Since when the daemon runs, in RFC 3339; none where it does not.
     pub daemon_since_at: Option<String>,
-    /// Whether the resolver answers.
-    pub resolver: bool,
+    /// Whether the edge answers.
+    pub edge: bool,
     /// Whether apps and builds are kept from this machine's services; none where that is turned off.
     pub contained: Option<Answer<()>>,
     /// What is to be done.
@@ -155,7 +155,7 @@ impl Show for Report {
                 ),
             ),
             ("daemon", daemon),
-            ("resolver", if self.resolver { "answers" } else { "does not answer" }.to_owned()),
+            ("edge", if self.edge { "answers" } else { "does not answer" }.to_owned()),
             ("caddy", caddy),
             ("engine", engine),
             ("database", database),
@@ -328,12 +328,12 @@ async fn look(settings: &Settings, id: Option<String>) -> Result<(Report, Option
         let said = String::from_utf8_lossy(&exec::output(git).await?).into_owned();
         Ok(said.trim().trim_start_matches("git version ").to_owned())
     };
-    let (engine, git, caddy_version, caddy, resolver) = tokio::join!(
+    let (engine, git, caddy_version, caddy, edge) = tokio::join!(
         engine,
         git,
         proxy::caddy_version(settings),
         proxy::ready(settings),
-        proxy::resolver_answers(settings),
+        proxy::edge_answers(settings),
     );
     let (facts, engine) = match engine {
         Ok((facts, engine)) => (Ok(facts), Some(engine)),
@@ -356,7 +356,7 @@ async fn look(settings: &Settings, id: Option<String>) -> Result<(Report, Option
         caddy: Answer::of(caddy),
         git: Answer::of(git),
         daemon_since_at: lock::holder(&settings.paths.daemon_lock())?.map(|holder| clock::rfc3339(holder.since)),
-        resolver,
+        edge,
         disks: disk::disks(settings).await?,
         builds: None,
         apps: None,

@@ -150,7 +150,7 @@ impl Admin {
 ///
 /// # Errors
 /// `UsageError::Settings`.
-pub(super) fn check_socket_path(path: &std::path::Path) -> Result<()> {
+pub fn check_socket_path(path: &std::path::Path) -> Result<()> {
     let length = path.as_os_str().len();
     if length <= SOCKET_PATH_MAX {
         return Ok(());

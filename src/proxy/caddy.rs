@@ -20,7 +20,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::{admin::Admin, apply, loaded_variant, lock, resolver, restore, write_checked_by_program};
+use super::{admin::Admin, apply, content, dns, loaded_variant, lock, restore, write_checked_by_program};
 use crate::{
     Error, Result, clock,
     error::{HostError, ProxyError},
@@ -213,7 +213,7 @@ fn running(settings: &Settings) -> Option<i32> {
 }
 
 /// What becomes readable when a process ends that is no child of ours.
-fn watch_end_of(id: i32) -> Option<AsyncFd<OwnedFd>> {
+pub fn watch_end_of(id: i32) -> Option<AsyncFd<OwnedFd>> {
     let process = rustix::process::Pid::from_raw(id)?;
     let process = rustix::process::pidfd_open(process, rustix::process::PidfdFlags::empty()).ok()?;
     // SAFETY: it owns the descriptor, which nobody else closes.
@@ -251,11 +251,11 @@ async fn write_for_user(instance: &Instance) {
     }
 }
 
-/// Sees to it that a running Caddy has our Caddyfile, and asks the resolver where it answers.
+/// Sees to it that a running Caddy has our Caddyfile, and asks the edge where it answers.
 async fn keep_in_force(instance: &Instance, in_force: bool) -> bool {
     let silent = || async {
         let Ok(any) = "unknown".parse() else { return true };
-        resolver::ask(instance.settings.resolver_listen, &any, super::ASK).await.is_err()
+        dns::ask(instance.settings.resolver_listen, &any, super::ASK).await.is_err()
     };
     let result = if loaded_variant(&instance.settings.paths) == Some(Variant::Static) {
         if silent().await { return in_force } else { restore(instance).await }
@@ -275,8 +275,8 @@ pub(super) async fn start(instance: &Instance, admin: &Admin) -> Result<Option<C
     if admin.listens().await {
         return Ok(None);
     }
-    let fallbacks = instance.reading(|tables| tables.fallbacks()).await?;
-    let text = caddyfile::render(&instance.settings, &fallbacks, Variant::Dynamic)?;
+    let content = content(instance, Variant::Dynamic).await?;
+    let text = caddyfile::render(&instance.settings, &content, Variant::Dynamic)?;
     if files::read_ours(&paths.caddyfile())?.as_deref() != Some(&text) {
         write_checked_by_program(instance, &text).await?;
     }

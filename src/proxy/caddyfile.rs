@@ -1,8 +1,9 @@
 //! From routes to the text of the Caddyfile. Pure: values in, text out.
 //!
-//! One wildcard site serves every app. Where its requests go, Caddy asks the resolver by SRV records, which carry the
-//! port too, so that no change of an app ever needs a reload; the map of fallbacks is for the time the resolver is
-//! away. Everything else goes to the daemon's page. The text is valid in Caddy 2.6 and in the newest.
+//! Two sites without a name, one for each scheme, serve every host of every app. Where a request goes, Caddy asks the edge
+//! by SRV records of the whole host name, which carry the port too, so that no change of an app, of its domains or of its
+//! certificates ever needs a reload; the maps of fallbacks are for the time the edge is away. What is no name goes to the
+//! edge's page. The text is valid in Caddy 2.6 and in the newest.
 //!
 //! Nothing but checked types and our own paths reaches the text: an app's name is a DNS label, an upstream is an
 //! address and a port.
@@ -17,9 +18,9 @@ use serde::Serialize;
 use crate::{
     Error, Result,
     error::UsageError,
-    model::Hostname,
+    model::{AppName, Domain},
     settings::{Settings, Tls},
-    store::Fallback,
+    store::{Fallback, Tables},
 };
 
 const TEMPLATE: &str = include_str!("../../templates/Caddyfile.tera");
@@ -27,9 +28,9 @@ const TEMPLATE: &str = include_str!("../../templates/Caddyfile.tera");
 /// How Caddy learns where an app lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Variant {
-    /// From the resolver, asked again every 100 ms.
+    /// From the edge, asked again every 100 ms.
     Dynamic,
-    /// From the text itself: for the time the resolver is silent, because a Caddy that waits for
+    /// From the text itself: for the time the edge is silent, because a Caddy that waits for
     /// it would hold every request for seconds.
     Static,
 }
@@ -49,26 +50,71 @@ impl Variant {
     }
 }
 
-/// How many containers of an app Caddy knows while the resolver is away. It is part of the structure, so it is the same
+/// How many containers of an app Caddy knows while the edge is away. It is part of the structure, so it is the same
 /// for all apps.
 const SLOTS: usize = 8;
 
-/// Writes the Caddyfile: `fallbacks` are the apps that take requests.
+/// What the Caddyfile holds of the database.
+#[derive(Clone, Debug, Default)]
+pub struct Content {
+    /// The apps that take requests.
+    pub fallbacks: Vec<Fallback>,
+    /// The names that lead to apps.
+    pub hosts: Vec<(Domain, AppName)>,
+    /// What keeps strangers from the edge's answers that are Caddy's alone.
+    pub token: String,
+}
+
+impl Content {
+    /// Reads it. `well`: leave out the apps of which no container is well.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn read(tables: &Tables<'_>, settings: &Settings, well: bool) -> Result<Content> {
+        let mut fallbacks = tables.fallbacks()?;
+        fallbacks.retain(|fallback| !well || fallback.healthy > 0);
+        let mut hosts = tables.hosts(&settings.domain)?;
+        hosts.retain(|(_, app)| fallbacks.binary_search_by(|fallback| fallback.app.cmp(app)).is_ok());
+        Ok(Content { fallbacks, hosts, token: tables.edge_token()? })
+    }
+}
+
+/// A key of a map: the word `default` means something there; as a pattern it is only itself.
+fn key(text: &str) -> String {
+    if text == "default" { "~^default$".to_owned() } else { text.to_owned() }
+}
+
+/// Writes the Caddyfile.
 ///
 /// # Errors
 /// `UsageError::Settings` where the root directory's path cannot be written in a Caddyfile.
-pub fn render(settings: &Settings, fallbacks: &[Fallback], variant: Variant) -> Result<String> {
+pub fn render(settings: &Settings, content: &Content, variant: Variant) -> Result<String> {
     #[derive(Serialize)]
-    struct Line<'a> {
-        key: &'a str,
+    struct Line {
+        key: String,
         upstreams: Vec<SocketAddrV4>,
     }
-    let map: Vec<Line<'_>> = fallbacks
+    #[derive(Serialize)]
+    struct HostLine<'a> {
+        key: String,
+        app: &'a AppName,
+    }
+    let map: Vec<Line> = content
+        .fallbacks
         .iter()
-        .map(|fallback| {
-            // The word `default` means something in a map; as a pattern it is only itself.
-            let key = if fallback.app.as_str() == "default" { "~^default$" } else { fallback.app.as_str() };
-            Line { key, upstreams: slots(fallback) }
+        .map(|fallback| Line { key: key(fallback.app.as_str()), upstreams: slots(fallback) })
+        .collect();
+    // In the order of the database: exact names, then those one label below, then all others.
+    let hosts: Vec<HostLine<'_>> = content
+        .hosts
+        .iter()
+        .map(|(domain, app)| {
+            let key = match domain {
+                Domain::Exact(name) => key(name.as_str()),
+                Domain::Below(name) => format!("~^[^.]+[.]{}$", name.as_str().replace('.', "[.]")),
+                Domain::Any => "~.".to_owned(),
+            };
+            HostLine { key, app }
         })
         .collect();
     let slots: Vec<String> = (1..=SLOTS).map(|slot| format!("{{{FALLBACK}{slot}}}")).collect();
@@ -83,21 +129,14 @@ pub fn render(settings: &Settings, fallbacks: &[Fallback], variant: Variant) -> 
     context.insert("http_port", &settings.proxy_http_port);
     context.insert("https_port", &settings.proxy_https_port);
     context.insert("https", &https);
-    context.insert("internal", &(settings.tls == Tls::Internal));
-    context.insert("scheme", if https { "https" } else { "http" });
-    context.insert(
-        "https_suffix",
-        &match settings.proxy_https_port {
-            443 => String::new(),
-            port => format!(":{port}"),
-        },
-    );
-    context.insert("domain", settings.domain.as_str());
-    context.insert("app_host", &app_host(&settings.domain));
+    context.insert("schemes", if https { &["https", "http"][..] } else { &["http"][..] });
+    context.insert("token", &content.token);
+    context.insert("host_pattern", HOST_PATTERN);
     context.insert("slots", &slots);
     context.insert("page", &reachable(settings.http_listen).to_string());
-    context.insert("resolver", &reachable(settings.resolver_listen).to_string());
+    context.insert("edge", &reachable(settings.resolver_listen).to_string());
     context.insert("map", &map);
+    context.insert("hosts", &hosts);
     tera::Tera::one_off(TEMPLATE, &context, false).map_err(Error::bug)
 }
 
@@ -114,13 +153,12 @@ fn slots(fallback: &Fallback) -> Vec<SocketAddrV4> {
     fallback.upstreams.iter().chain(well.iter().cycle()).take(SLOTS).copied().collect()
 }
 
-/// The pattern of a host that can be an app's: a label of DNS (RFC 1123) and the domain, in any case, perhaps with a final
-/// dot and a port. It captures the label.
-fn app_host(domain: &Hostname) -> String {
-    format!("(?i)^([a-z0-9](?:[a-z0-9-]{{0,61}}[a-z0-9])?)[.]{}[.]?(?::[0-9]*)?$", domain.as_str().replace('.', "[.]"))
-}
+/// The pattern of a host that DNS has a name for: labels of at most 63 letters, digits, dashes and underscores (RFC 1035; the
+/// last are in use), in any case, perhaps with a final dot and a port. It captures what is before these.
+const HOST_PATTERN: &str =
+    "(?i)^([a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:[.][a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*)[.]?(?::[0-9]*)?$";
 
-/// The text with the addresses in the map left out: as long as it stays the same, a Caddy that runs with a dynamic
+/// The text with the hosts and addresses in the maps left out: as long as it stays the same, a Caddy that runs with a dynamic
 /// Caddyfile need not load the new one.
 pub fn structure(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
@@ -170,18 +208,29 @@ mod tests {
         Settings::of_text(&format!("{usual}{more}")).unwrap()
     }
 
-    fn route(app: &str, upstreams: &[&str]) -> Fallback {
-        Fallback {
+    /// Apps with their upstreams, each at its default name.
+    fn content(apps: &[(&str, &[&str])]) -> Content {
+        let fallback = |(app, upstreams): &(&str, &[&str])| Fallback {
             app: app.parse().unwrap(),
             upstreams: upstreams.iter().map(|upstream| upstream.parse().unwrap()).collect(),
             healthy: 1,
+        };
+        let host = |(app, _): &(&str, &[&str])| (format!("{app}.localhost").parse().unwrap(), app.parse().unwrap());
+        Content {
+            fallbacks: apps.iter().map(fallback).collect(),
+            hosts: apps.iter().map(host).collect(),
+            token: "0a1b".to_owned(),
         }
     }
 
     #[test]
     fn every_app_is_in_one_site() {
-        let routes = [route("blog", &["10.213.0.7:5000", "10.213.0.8:5000"]), route("default", &["10.213.0.9:3000"])];
-        insta::assert_snapshot!(render(&settings(""), &routes, Variant::Dynamic).unwrap(), @r##"
+        let mut content =
+            content(&[("blog", &["10.213.0.7:5000", "10.213.0.8:5000"]), ("default", &["10.213.0.9:3000"])]);
+        for domain in ["default", "*.example.com", "_"] {
+            content.hosts.push((domain.parse().unwrap(), "blog".parse().unwrap()));
+        }
+        insta::assert_snapshot!(render(&settings(""), &content, Variant::Dynamic).unwrap(), @r##"
         # Written by paas (dynamic). Whatever is changed here by hand is lost at the next deploy.
         {
         	admin "unix//var/lib/paas/caddy/admin.sock"
@@ -198,21 +247,35 @@ mod tests {
         		level WARN
         	}
         }
-        http://*.localhost, http://*.localhost. {
-        	@app header_regexp app Host (?i)^([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)[.]localhost[.]?(?::[0-9]*)?$
+
+        http:// {
+        	@name {
+        		header_regexp name Host (?i)^([a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:[.][a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*)[.]?(?::[0-9]*)?$
+        		vars_regexp {http.request.host} ^.{1,241}$
+        	}
         	@small header_regexp Content-Length ^[1-9][0-9]{0,4}$
-        	handle @app {
-        		map {re.app.1} {fallback1} {fallback2} {fallback3} {fallback4} {fallback5} {fallback6} {fallback7} {fallback8} {
+        	handle @name {
+        		map {re.name.1} {app} {
+        			blog.localhost blog
+        			default.localhost default
+        			~^default$ blog
+        			~^[^.]+[.]example[.]com$ blog
+        			~. blog
+        			default -
+        		}
+        		map {app} {fallback1} {fallback2} {fallback3} {fallback4} {fallback5} {fallback6} {fallback7} {fallback8} {
         			blog 10.213.0.7:5000 10.213.0.8:5000 10.213.0.7:5000 10.213.0.7:5000 10.213.0.7:5000 10.213.0.7:5000 10.213.0.7:5000 10.213.0.7:5000
         			~^default$ 10.213.0.9:3000 10.213.0.9:3000 10.213.0.9:3000 10.213.0.9:3000 10.213.0.9:3000 10.213.0.9:3000 10.213.0.9:3000 10.213.0.9:3000
         			default 127.0.0.1:0 127.0.0.1:0 127.0.0.1:0 127.0.0.1:0 127.0.0.1:0 127.0.0.1:0 127.0.0.1:0 127.0.0.1:0
         		}
         		vars @small body {http.request.body}
         		reverse_proxy {fallback1} {fallback2} {fallback3} {fallback4} {fallback5} {fallback6} {fallback7} {fallback8} {
-        			dynamic srv web.{re.app.1}.paas. {
+        			dynamic srv {re.name.1}.http.paas. {
         				refresh 100ms
         				resolvers udp/127.0.0.1:25353
         			}
+        			header_up -Forwarded
+        			header_up -X-Real-IP
         			lb_try_duration 5s
         			lb_try_interval 50ms
         			transport http {
@@ -231,32 +294,24 @@ mod tests {
         		respond "{http.error.status_code}: the app did not answer" {http.error.status_code}
         	}
         }
-
-        http:// {
-        	reverse_proxy 127.0.0.1:25080
-        	handle_errors {
-        		header Cache-Control no-store
-        		respond "404: there is no app here" 404
-        	}
-        }
         "##);
     }
 
     #[test]
-    fn without_the_resolver_the_map_is_all_there_is() {
+    fn without_the_edge_the_map_is_all_there_is() {
         let settings = settings("");
-        let routes = [route("blog", &["10.213.0.7:5000"])];
-        let text = render(&settings, &routes, Variant::Static).unwrap();
+        let content = content(&[("blog", &["10.213.0.7:5000"])]);
+        let text = render(&settings, &content, Variant::Static).unwrap();
         assert_eq!(Variant::of(&text), Variant::Static);
         assert!(!text.contains("dynamic"), "{text}");
         assert!(!text.contains("resolvers"), "{text}");
-        assert_eq!(Variant::of(&render(&settings, &routes, Variant::Dynamic).unwrap()), Variant::Dynamic);
+        assert_eq!(Variant::of(&render(&settings, &content, Variant::Dynamic).unwrap()), Variant::Dynamic);
     }
 
     #[test]
-    fn a_public_domain_has_certificates_on_demand() {
+    fn certificates_are_asked_for_at_every_handshake() {
         let settings = settings("domain = \"apps.example.com\"\ntls = \"internal\"\nhttp_listen = \"0.0.0.0:25080\"");
-        insta::assert_snapshot!(render(&settings, &[], Variant::Dynamic).unwrap(), @r##"
+        insta::assert_snapshot!(render(&settings, &content(&[]), Variant::Dynamic).unwrap(), @r##"
         # Written by paas (dynamic). Whatever is changed here by hand is lost at the next deploy.
         {
         	admin "unix//var/lib/paas/caddy/admin.sock"
@@ -276,23 +331,32 @@ mod tests {
         		level WARN
         	}
         }
-        https://*.apps.example.com, https://*.apps.example.com. {
+
+        https:// {
         	tls {
         		on_demand
-        		issuer internal
+        		get_certificate http http://127.0.0.1:25080/-/certificate/0a1b
         	}
-        	@app header_regexp app Host (?i)^([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)[.]apps[.]example[.]com[.]?(?::[0-9]*)?$
+        	@name {
+        		header_regexp name Host (?i)^([a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:[.][a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*)[.]?(?::[0-9]*)?$
+        		vars_regexp {http.request.host} ^.{1,241}$
+        	}
         	@small header_regexp Content-Length ^[1-9][0-9]{0,4}$
-        	handle @app {
-        		map {re.app.1} {fallback1} {fallback2} {fallback3} {fallback4} {fallback5} {fallback6} {fallback7} {fallback8} {
+        	handle @name {
+        		map {re.name.1} {app} {
+        			default -
+        		}
+        		map {app} {fallback1} {fallback2} {fallback3} {fallback4} {fallback5} {fallback6} {fallback7} {fallback8} {
         			default 127.0.0.1:0 127.0.0.1:0 127.0.0.1:0 127.0.0.1:0 127.0.0.1:0 127.0.0.1:0 127.0.0.1:0 127.0.0.1:0
         		}
         		vars @small body {http.request.body}
         		reverse_proxy {fallback1} {fallback2} {fallback3} {fallback4} {fallback5} {fallback6} {fallback7} {fallback8} {
-        			dynamic srv web.{re.app.1}.paas. {
+        			dynamic srv {re.name.1}.https.paas. {
         				refresh 100ms
         				resolvers udp/127.0.0.1:25353
         			}
+        			header_up -Forwarded
+        			header_up -X-Real-IP
         			lb_try_duration 5s
         			lb_try_interval 50ms
         			transport http {
@@ -312,40 +376,60 @@ mod tests {
         	}
         }
 
-        http://*.apps.example.com, http://*.apps.example.com. {
-        	@app header_regexp app Host (?i)^([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)[.]apps[.]example[.]com[.]?(?::[0-9]*)?$
-        	redir @app https://{re.app.1}.apps.example.com:8443{http.request.uri} 308
-        	reverse_proxy 127.0.0.1:25080
-        }
-
         http:// {
-        	reverse_proxy 127.0.0.1:25080
+        	@challenge path /.well-known/acme-challenge/*
+        	handle @challenge {
+        		reverse_proxy 127.0.0.1:25080
+        	}
+        	@name {
+        		header_regexp name Host (?i)^([a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:[.][a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*)[.]?(?::[0-9]*)?$
+        		vars_regexp {http.request.host} ^.{1,241}$
+        	}
+        	@small header_regexp Content-Length ^[1-9][0-9]{0,4}$
+        	handle @name {
+        		map {re.name.1} {app} {
+        			default -
+        		}
+        		map {app} {fallback1} {fallback2} {fallback3} {fallback4} {fallback5} {fallback6} {fallback7} {fallback8} {
+        			default 127.0.0.1:0 127.0.0.1:0 127.0.0.1:0 127.0.0.1:0 127.0.0.1:0 127.0.0.1:0 127.0.0.1:0 127.0.0.1:0
+        		}
+        		vars @small body {http.request.body}
+        		reverse_proxy {fallback1} {fallback2} {fallback3} {fallback4} {fallback5} {fallback6} {fallback7} {fallback8} {
+        			dynamic srv {re.name.1}.http.paas. {
+        				refresh 100ms
+        				resolvers udp/127.0.0.1:25353
+        			}
+        			header_up -Forwarded
+        			header_up -X-Real-IP
+        			lb_try_duration 5s
+        			lb_try_interval 50ms
+        			transport http {
+        				dial_timeout 500ms
+        				keepalive 1s
+        				keepalive_idle_conns_per_host 1024
+        				resolvers udp/127.0.0.1:25353
+        			}
+        		}
+        	}
+        	handle {
+        		reverse_proxy 127.0.0.1:25080
+        	}
         	handle_errors {
         		header Cache-Control no-store
-        		respond "404: there is no app here" 404
+        		respond "{http.error.status_code}: the app did not answer" {http.error.status_code}
         	}
         }
         "##);
     }
 
     #[test]
-    fn an_acme_authority_needs_no_issuer() {
-        let text = render(&settings("domain = \"example.com\""), &[], Variant::Dynamic);
-        assert!(!text.unwrap().contains("issuer"));
-    }
-
-    #[test]
     fn addresses_are_no_structure() {
         let settings = settings("");
-        let one = render(&settings, &[route("blog", &["10.213.0.7:5000"])], Variant::Dynamic).unwrap();
-        let other = render(
-            &settings,
-            &[route("blog", &["10.213.0.8:3000"]), route("shop", &["10.213.0.9:5000"])],
-            Variant::Dynamic,
-        );
-        assert_eq!(structure(&one), structure(&other.unwrap()));
-        let without_resolver = render(&settings, &[route("blog", &["10.213.0.7:5000"])], Variant::Static).unwrap();
-        assert_ne!(structure(&one), structure(&without_resolver));
+        let one = render(&settings, &content(&[("blog", &["10.213.0.7:5000"])]), Variant::Dynamic).unwrap();
+        let more = content(&[("blog", &["10.213.0.8:3000"]), ("shop", &["10.213.0.9:5000"])]);
+        assert_eq!(structure(&one), structure(&render(&settings, &more, Variant::Dynamic).unwrap()));
+        let without_edge = render(&settings, &content(&[("blog", &["10.213.0.7:5000"])]), Variant::Static).unwrap();
+        assert_ne!(structure(&one), structure(&without_edge));
         assert!(structure(&one).contains("handle_errors"), "{}", structure(&one));
     }
 

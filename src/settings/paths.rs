@@ -114,8 +114,8 @@ impl Paths {
         self.root.join("locks/daemon.lock")
     }
 
-    /// The lock the resolver holds while it runs.
-    pub fn resolver_lock(&self) -> PathBuf {
+    /// The lock the edge holds while it runs; under the name that the resolver of 0.1.0 has it.
+    pub fn edge_lock(&self) -> PathBuf {
         self.root.join("locks/resolver.lock")
     }
 
@@ -124,7 +124,7 @@ impl Paths {
         self.root.join("tmp")
     }
 
-    /// The socket on which the resolver is told that the database changed.
+    /// The socket on which the edge is told that the database changed.
     pub fn nudge_socket(&self) -> PathBuf {
         self.root.join("nudge.sock")
     }

@@ -48,6 +48,13 @@ pub enum Standing {
 const SERVING: &str =
     "apps.state = 'running' AND containers.state IN ('live', 'suspended') AND containers.process = 'web'";
 
+/// What [`standing`] reads.
+const STANDINGS: &str = "SELECT apps.name, apps.state, count(containers.id) AS containers,
+                                coalesce(sum(containers.healthy), 0) AS healthy
+                         FROM apps LEFT JOIN containers ON containers.app_id = apps.id
+                              AND apps.state = 'running' AND containers.state IN ('live', 'suspended')
+                              AND containers.process = 'web'";
+
 impl Tables<'_> {
     /// Every app that takes requests, by name.
     pub fn routes(&self) -> Result<Vec<Route>> {
@@ -103,26 +110,29 @@ impl Tables<'_> {
         )
     }
 
+    /// Every app, with whether it takes requests, and if not, why.
+    pub fn standings(&self) -> Result<Vec<(AppName, Standing)>> {
+        self.all(&format!("{STANDINGS} GROUP BY apps.id ORDER BY apps.name"), [], standing)
+    }
+
     /// Whether an app takes requests, and if not, why; nothing for one that does not exist.
     pub fn standing(&self, app: &AppName) -> Result<Option<Standing>> {
-        let Some(found) = self.find_app(app)? else { return Ok(None) };
-        let (containers, healthy): (u32, u32) = self.one(
-            &format!(
-                "SELECT count(*) AS containers, coalesce(sum(containers.healthy), 0) AS healthy
-                 FROM containers JOIN apps ON apps.id = containers.app_id
-                 WHERE apps.id = ?1 AND {SERVING}"
-            ),
-            [found.id],
-            |row| Ok((row.get("containers")?, row.get("healthy")?)),
-        )?;
-        Ok(Some(match found.state {
-            AppState::New => Standing::New,
-            AppState::Stopped => Standing::Stopped,
-            AppState::Running if containers == 0 => Standing::WithoutWeb,
-            AppState::Running if healthy == 0 => Standing::Unhealthy,
-            AppState::Running => Standing::Serving,
-        }))
+        let found = self.maybe_one(&format!("{STANDINGS} WHERE apps.name = ?1 GROUP BY apps.id"), [app], standing)?;
+        Ok(found.map(|(_, standing)| standing))
     }
+}
+
+/// An app's name and standing.
+fn standing(row: &Row<'_>) -> rusqlite::Result<(AppName, Standing)> {
+    let (containers, healthy): (u32, u32) = (row.get("containers")?, row.get("healthy")?);
+    let standing = match row.get("state")? {
+        AppState::New => Standing::New,
+        AppState::Stopped => Standing::Stopped,
+        AppState::Running if containers == 0 => Standing::WithoutWeb,
+        AppState::Running if healthy == 0 => Standing::Unhealthy,
+        AppState::Running => Standing::Serving,
+    };
+    Ok((row.get("name")?, standing))
 }
 
 fn address(row: &Row<'_>) -> rusqlite::Result<SocketAddrV4> {
@@ -151,6 +161,7 @@ mod tests {
                     }
                     assert!(tables.routes()?.is_empty());
                     assert!(tables.upstreams(&app)?.is_empty());
+                    assert_eq!(tables.standings()?.first().map(|(_, standing)| *standing), tables.standing(&app)?);
                     tables.standing(&app)
                 })
                 .unwrap()

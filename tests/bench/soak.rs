@@ -46,7 +46,7 @@ use std::{
 use chance::Chance;
 use harness::{Ran, Server, docker, run};
 use load::{Clients, Load, Target};
-use processes::{caddy, deploying, resolver};
+use processes::{caddy, deploying, edge};
 use site::{Facts, Kind, Site};
 
 /// How long anything may take here.
@@ -66,7 +66,7 @@ const CADDY_IS_BACK: Duration = Duration::from_secs(5);
 enum Damage {
     Nothing,
     KillDaemon,
-    KillResolver,
+    KillEdge,
     KillCaddy,
     KillDeploy,
     KillAll,
@@ -82,7 +82,7 @@ enum Damage {
 const DAMAGES: [Damage; 13] = [
     Damage::Nothing,
     Damage::KillDaemon,
-    Damage::KillResolver,
+    Damage::KillEdge,
     Damage::KillCaddy,
     Damage::KillDeploy,
     Damage::KillAll,
@@ -250,7 +250,7 @@ fn harm(site: &mut Site, damage: Damage, caddy_dies: &mut dyn FnMut()) -> Option
             kill(&[site.server.daemon_id()]);
             again(site);
         }
-        Damage::KillResolver => kill(&resolver(&site.server)),
+        Damage::KillEdge => kill(&edge(&site.server)),
         Damage::KillCaddy => {
             caddy_dies();
             kill(&caddy(&site.server));
@@ -260,7 +260,7 @@ fn harm(site: &mut Site, damage: Damage, caddy_dies: &mut dyn FnMut()) -> Option
             caddy_dies();
             let mut all = deploying(&site.server);
             all.push(site.server.daemon_id());
-            all.extend(resolver(&site.server));
+            all.extend(edge(&site.server));
             all.extend(caddy(&site.server));
             kill(&all);
             again(site);

@@ -308,7 +308,7 @@ fn a_deploy_ends_where_nobody_else_could_end_its_work() {
     assert_eq!(guard_of(&child), ("500".to_owned(), (256 << 20).to_string()));
     assert_eq!(guard_of(&deploy), ("500".to_owned(), 1_000_000_000.to_string()));
     let own = guard_of(&std::process::id().to_string());
-    for process in [server.daemon_id(), processes::caddy(&server)[0], processes::resolver(&server)[0]] {
+    for process in [server.daemon_id(), processes::caddy(&server)[0], processes::edge(&server)[0]] {
         assert_eq!(guard_of(&process.to_string()), own);
     }
     server.paas(&["deploys:cancel", "endless"]).expect_success();

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     harness::{PAAS, Repository, Server, command, docker, run},
-    processes::{caddy, kill, resolver},
+    processes::{caddy, edge, kill},
     untouched::wait_until_over,
 };
 
@@ -35,17 +35,17 @@ const CONTENT: [Way; 5] = [
 /// The ways that put something else in its place.
 const PLACE: [Way; 7] = [
     ("removed", |path| remove(path)),
-    ("a directory", |path| in_place(path, |path| fs::create_dir(path).unwrap())),
+    ("a directory", |path| in_place(path, |path| fs::create_dir(path))),
     ("a full directory", |path| {
         in_place(path, |path| {
-            fs::create_dir(path).unwrap();
-            fs::write(path.join("somebody's"), "x").unwrap();
+            fs::create_dir(path)?;
+            fs::write(path.join("somebody's"), "x")
         });
     }),
-    ("a pipe", |path| in_place(path, |path| drop(run(command("mkfifo").arg(path)).expect_success()))),
-    ("a socket", |path| in_place(path, |path| drop(std::os::unix::net::UnixListener::bind(path).unwrap()))),
-    ("a link to nowhere", |path| in_place(path, |path| symlink("/nowhere/at/all", path).unwrap())),
-    ("a link in a circle", |path| in_place(path, |path| symlink(path, path).unwrap())),
+    ("a pipe", |path| in_place(path, |path| Ok(nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU)?))),
+    ("a socket", |path| in_place(path, |path| std::os::unix::net::UnixListener::bind(path).map(drop))),
+    ("a link to nowhere", |path| in_place(path, |path| symlink("/nowhere/at/all", path))),
+    ("a link in a circle", |path| in_place(path, |path| symlink(path, path))),
 ];
 
 fn remove(path: &Path) {
@@ -56,9 +56,17 @@ fn remove(path: &Path) {
     }
 }
 
-fn in_place(path: &Path, make: impl Fn(&Path)) {
-    remove(path);
-    make(path);
+/// Removes what is there and makes something else, again where the server was faster.
+fn in_place(path: &Path, make: impl Fn(&Path) -> std::io::Result<()>) {
+    let mut again = 0;
+    loop {
+        remove(path);
+        match make(path) {
+            Ok(()) => return,
+            Err(error) => assert!(error.kind() == std::io::ErrorKind::AlreadyExists && again < 100, "{error}"),
+        }
+        again += 1;
+    }
 }
 
 /// The app `blog` with a secret, and its newest deploy.
@@ -139,7 +147,7 @@ fn is_well(server: &Server, repository: &Repository, case: &str) {
     assert_eq!(server.paas(&["config:get", "blog", "SECRET"]).expect_success().stdout, "hunter2\n", "{case}");
     server.paas(&["logs", "blog"]).expect_success();
     let report = server.json(&["report"]);
-    assert!(report["daemon_since_at"].is_string() && report["resolver"] == true, "{case}: {report}");
+    assert!(report["daemon_since_at"].is_string() && report["edge"] == true, "{case}: {report}");
     assert!(report["caddy"]["up"].is_null() && report["caddy"]["down"].is_null(), "{case}: {report}");
     // What is left of a process that died, and what only the start of Caddy writes, may wait for its time.
     let waits = |path: &&PathBuf| {
@@ -172,7 +180,7 @@ fn what_is_spoilt_while_nothing_runs_is_written_anew_at_the_next_start() {
     let (mut server, repository) = site();
     for way in CONTENT.into_iter().chain(PLACE) {
         server.kill_daemon();
-        kill(&[caddy(&server), resolver(&server)].concat());
+        kill(&[caddy(&server), edge(&server)].concat());
         let mut paths = [ours(&server), held(&server)].concat();
         // A socket has no content, and what writes to a link writes to what it names.
         if PLACE.iter().any(|(name, _)| *name == way.0) {
@@ -224,7 +232,7 @@ fn a_directory_that_is_spoilt_is_made_anew_unless_only_a_backup_has_it() {
         ("tmp", "file"),
     ] {
         server.kill_daemon();
-        kill(&[caddy(&server), resolver(&server)].concat());
+        kill(&[caddy(&server), edge(&server)].concat());
         let path = server.root().join(name);
         remove(&path);
         match way {
@@ -366,6 +374,6 @@ fn a_port_of_the_resolver_that_is_taken_for_a_moment_is_waited_for() {
     freed.join().unwrap();
     let said = server.daemon_output();
     assert!(said.contains(&format!("PAAS_RESOLVER_LISTEN has the port {}", address.port())), "{said}");
-    assert!(server.json(&["report"])["resolver"] == true);
+    assert!(server.json(&["report"])["edge"] == true);
     assert_eq!(run(docker().arg("version")).code, 0);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     harness::{Server, docker, run},
-    processes::{kill, resolver},
+    processes::{edge, kill},
     untouched::wait_until_over,
 };
 
@@ -43,7 +43,7 @@ fn a_container_that_is_gone_is_said_to_be_and_made_again_while_nobody_looks_afte
     wait_until_over(&server, "shop");
     assert_eq!(containers(&server, "apps:info"), ["web.1 live"]);
     server.kill_daemon();
-    kill(&resolver(&server));
+    kill(&edge(&server));
     run(docker().args(["rm", "-f", &named(&server, "web-1")])).expect_success();
 
     let gone = "web.1 failed gone: Docker has no such container";
