@@ -97,6 +97,7 @@ const LAYERS: [&[&str]; 9] = [
         "exec",
         "files",
         "secrets",
+        "certificate",
         "lock",
         "settings",
         "disk",
