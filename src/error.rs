@@ -6,6 +6,7 @@
 
 mod access;
 mod advice;
+mod certificate;
 mod deploy;
 mod engine;
 mod host;
@@ -23,6 +24,7 @@ use std::{error::Error as StdError, io};
 
 pub use access::AccessError;
 use advice::Advice;
+pub use certificate::CertificateError;
 pub use deploy::{DeployError, LikelyCause, NeverHealthy};
 pub use engine::EngineError;
 pub use host::HostError;
@@ -75,6 +77,9 @@ pub enum Error {
     /// Caddy.
     #[error(transparent)]
     Proxy(#[from] ProxyError),
+    /// A certificate.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -166,6 +171,7 @@ impl Error {
             Error::Deploy(error) => error.advice(),
             Error::Engine(error) => error.advice(),
             Error::Proxy(error) => error.advice(),
+            Error::Certificate(error) => error.advice(),
             Error::Store(error) => error.advice(),
             Error::Host(error) => error.advice(),
             Error::Bug(_) => Advice::new(Kind::Bug, "this is a bug of paas: please report it with what you did"),

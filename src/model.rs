@@ -6,6 +6,7 @@ mod access;
 mod actor;
 mod app;
 mod caps;
+mod certificate;
 mod check;
 mod command_line;
 mod config;
@@ -36,6 +37,7 @@ pub use access::{Access, Caller, Door, Grant, Needed, Refusal, Right, Role, allo
 pub use actor::Actor;
 pub use app::{App, AppLock, AppName, AppState};
 pub use caps::BuildCaps;
+pub use certificate::CertificateKind;
 pub use check::{Check, CheckMode, HttpProbe, ImageCheck, Probe};
 pub use command_line::shell_arguments;
 pub use config::{

@@ -3,6 +3,7 @@
 
 mod apps;
 mod backup;
+mod certificates;
 mod columns;
 mod containers;
 mod deployments;
@@ -22,6 +23,7 @@ mod secrets;
 use std::path::{Path, PathBuf};
 
 pub use backup::{restore, save_to};
+pub use certificates::{NewCertificate, StoredCertificate};
 pub use containers::{Container, ContainerState, NewContainer};
 pub use deployments::NewDeployment;
 pub use domains::{NamesOfApp, StoredDomain};

@@ -98,6 +98,7 @@ const LAYERS: [&[&str]; 10] = [
         "exec",
         "files",
         "secrets",
+        "certificate",
         "lock",
         "settings",
         "disk",

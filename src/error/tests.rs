@@ -21,7 +21,7 @@ macro_rules! variants {
 }
 
 variants! {
-    Error: NotFound Exists Invalid Usage Access Push Source Deploy Engine Proxy Store Host Bug Interrupted Told Silent;
+    Error: NotFound Exists Invalid Usage Access Push Source Deploy Engine Proxy Certificate Store Host Bug Interrupted Told Silent;
     Thing: App Key Fingerprint ConfigVariable Release Deploy Operation ProcessType Container Buildpack;
     UsageError: Command Settings NotConfirmed KeyMalformed KeyPrivate;
     AccessError: Unknown Lacks OnlyHere;
@@ -32,6 +32,7 @@ variants! {
         NotRunning ChecksFailed NotCancelable NotStarted NeverDeployed NothingDeployed;
     EngineError: Unavailable Lost NoSpace Failed SubnetTaken AddressTaken Unsupported ImagePull;
     ProxyError: Unavailable Refused;
+    CertificateError: File KeyEncrypted KeyMismatch Expired NotYetValid OutOfOrder Weak NamesNoHost;
     StoreError: Failed TooNew NotOurs Missing NotWhole Sealed NoKey;
     HostError: DiskFull RootDenied HostKey InTheWay FormerInstance InstanceThere WouldOverwrite NoInstance AlreadyServing Listen ProgramMissing Program Io;
 }
@@ -47,6 +48,7 @@ fn samples() -> Vec<Error> {
     samples.extend(of_deploys().map(Error::from));
     samples.extend(of_engine().map(Error::from));
     samples.extend(of_proxy().map(Error::from));
+    samples.extend(of_certificates().map(Error::from));
     samples.extend(of_store().map(Error::from));
     samples.extend(of_host().map(Error::from));
     samples.push(Error::bug("the release has no process"));
@@ -224,6 +226,25 @@ fn of_proxy() -> [ProxyError; 3] {
     ]
 }
 
+fn of_certificates() -> [CertificateError; 8] {
+    let subject = "www.example.com".to_owned();
+    let at = "2026-11-21T11:22:27Z".to_owned();
+    [
+        CertificateError::File {
+            part: "key",
+            reason: "it is a public key".to_owned(),
+            hint: "give the PEM file of the private key: it begins with -----BEGIN PRIVATE KEY-----".to_owned(),
+        },
+        CertificateError::KeyEncrypted,
+        CertificateError::KeyMismatch { subject: subject.clone() },
+        CertificateError::Expired { subject: subject.clone(), at: at.clone() },
+        CertificateError::NotYetValid { subject: subject.clone(), at },
+        CertificateError::OutOfOrder { right: vec![subject.clone(), "R11".to_owned()] },
+        CertificateError::Weak { bits: 1024 },
+        CertificateError::NamesNoHost { subject },
+    ]
+}
+
 fn of_store() -> [StoreError; 16] {
     let failed = |action: &'static str, fault: StoreFault, source: &str| StoreError::Failed {
         path: "/r/paas.db".into(),
@@ -308,6 +329,7 @@ fn path_of(error: &Error) -> Vec<&'static str> {
         Error::Deploy(error) => Some(error.variant()),
         Error::Engine(error) => Some(error.variant()),
         Error::Proxy(error) => Some(error.variant()),
+        Error::Certificate(error) => Some(error.variant()),
         Error::Store(error) => Some(error.variant()),
         Error::Host(error) => Some(error.variant()),
         Error::Invalid(_) | Error::Bug(_) | Error::Interrupted | Error::Told(_) | Error::Silent(_) => None,
@@ -328,6 +350,7 @@ fn each_variant_has_a_sample() {
         ("Deploy", DeployError::VARIANTS),
         ("Engine", EngineError::VARIANTS),
         ("Proxy", ProxyError::VARIANTS),
+        ("Certificate", CertificateError::VARIANTS),
         ("Store", StoreError::VARIANTS),
         ("Host", HostError::VARIANTS),
     ] {

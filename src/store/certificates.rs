@@ -1,0 +1,245 @@
+use rusqlite::{Row, params};
+
+use super::{Tables, corrupt};
+use crate::{
+    Error, Result, clock,
+    model::{Actor, AppId, CertificateKind, Domain, Hostname},
+};
+
+/// Under which noun private keys of certificates and accounts are sealed.
+const NOUN: &str = "certs";
+
+/// A certificate without its private key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredCertificate {
+    /// Its row: no number is used twice.
+    pub id: i64,
+    /// Where it comes from.
+    pub kind: CertificateKind,
+    /// Whose it is; none: the server's, and good for every host that it covers.
+    pub app: Option<AppId>,
+    /// The names that it is for: exact ones, and those with one label more.
+    pub names: Vec<Domain>,
+    /// Its chain as PEM, with the host's own certificate first.
+    pub chain: String,
+    /// Since when it is valid, in milliseconds since 1970.
+    pub not_before: i64,
+    /// Until when.
+    pub not_after: i64,
+    /// When it came here.
+    pub created_at: i64,
+}
+
+impl StoredCertificate {
+    /// Whether it is one for a host.
+    pub fn covers(&self, host: &Hostname) -> bool {
+        self.names.iter().any(|name| name.covers(host))
+    }
+}
+
+/// A certificate to be kept.
+#[derive(Clone, Copy, Debug)]
+pub struct NewCertificate<'a> {
+    /// Where it comes from.
+    pub kind: CertificateKind,
+    /// Whose it is; none: the server's.
+    pub app: Option<AppId>,
+    /// The names that it is for.
+    pub names: &'a [Domain],
+    /// Its chain as PEM, with the host's own certificate first.
+    pub chain: &'a str,
+    /// Its private key, as PEM.
+    pub key: &'a str,
+    /// Since when it is valid, in milliseconds since 1970.
+    pub not_before: i64,
+    /// Until when.
+    pub not_after: i64,
+}
+
+impl Tables<'_> {
+    /// Every certificate, the newest first.
+    ///
+    /// # Errors
+    /// [`crate::Error::Store`].
+    pub fn certificates(&self) -> Result<Vec<StoredCertificate>> {
+        self.all("SELECT * FROM certificates ORDER BY id DESC", [], stored_certificate)
+    }
+
+    /// The private key of a certificate, as PEM; none where there is none, and while the instance's key is missing.
+    ///
+    /// # Errors
+    /// [`crate::Error::Store`].
+    pub fn certificate_key(&self, id: i64) -> Result<Option<String>> {
+        self.certs_secret(&id.to_string())
+    }
+
+    /// Keeps a certificate with its private key, and returns its number.
+    ///
+    /// # Errors
+    /// `StoreError::NoKey` where nothing can be sealed; [`crate::Error::Store`].
+    pub fn add_certificate(&self, new: NewCertificate<'_>, actor: &Actor) -> Result<i64> {
+        let names: Vec<String> = new.names.iter().map(Domain::to_string).collect();
+        let id = self.insert(
+            "INSERT INTO certificates (kind, app_id, names, chain, not_before, not_after, created_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            params![
+                new.kind,
+                new.app,
+                serde_json::to_string(&names).map_err(Error::bug)?,
+                new.chain,
+                new.not_before,
+                new.not_after,
+                clock::now()
+            ],
+        )?;
+        self.set_certs_secret(new.app, &id.to_string(), new.key, actor)?;
+        Ok(id)
+    }
+
+    /// Removes a certificate and its private key; says whether there was one.
+    ///
+    /// # Errors
+    /// [`crate::Error::Store`].
+    pub fn remove_certificate(&self, id: i64) -> Result<bool> {
+        self.forget_certs_secret(&id.to_string())?;
+        self.execute("DELETE FROM certificates WHERE id = ?1", [id]).map(|removed| removed > 0)
+    }
+
+    /// What is kept sealed under a name beside the certificates; none where there is nothing, and while the instance's
+    /// key is missing.
+    ///
+    /// # Errors
+    /// [`crate::Error::Store`].
+    pub fn certs_secret(&self, name: &str) -> Result<Option<String>> {
+        let sealed: Option<Vec<u8>> =
+            self.maybe_one("SELECT sealed FROM secrets WHERE noun = ?1 AND name = ?2", [NOUN, name], |row| row.get(0))?;
+        self.unseal(sealed.as_deref())
+    }
+
+    /// Whether something is kept sealed under a name beside the certificates, whether it can be opened or not.
+    ///
+    /// # Errors
+    /// [`crate::Error::Store`].
+    pub fn has_certs_secret(&self, name: &str) -> Result<bool> {
+        self.one("SELECT EXISTS (SELECT 1 FROM secrets WHERE noun = ?1 AND name = ?2)", [NOUN, name], |row| row.get(0))
+    }
+
+    /// Keeps something sealed under a name beside the certificates.
+    ///
+    /// # Errors
+    /// `StoreError::NoKey` where nothing can be sealed; [`crate::Error::Store`].
+    pub fn set_certs_secret(&self, app: Option<AppId>, name: &str, clear: &str, actor: &Actor) -> Result<()> {
+        let sealed = self.seal(clear)?.ok_or_else(|| Error::bug("a private key is written without what seals it"))?;
+        self.execute(
+            "INSERT INTO secrets (scope, app_id, noun, name, sealed, actor, set_at)
+             VALUES (iif(?1 IS NULL, 'global', 'app'), ?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (coalesce(app_id, 0), noun, name) DO UPDATE
+             SET sealed = excluded.sealed, actor = excluded.actor, set_at = excluded.set_at",
+            params![app, NOUN, name, sealed, actor, clock::now()],
+        )
+        .map(drop)
+    }
+
+    /// Keeps nothing under a name any more.
+    ///
+    /// # Errors
+    /// [`crate::Error::Store`].
+    pub fn forget_certs_secret(&self, name: &str) -> Result<()> {
+        self.execute("DELETE FROM secrets WHERE noun = ?1 AND name = ?2", [NOUN, name]).map(drop)
+    }
+
+    /// What is to be answered below `/.well-known/acme-challenge/`: tokens, each with its answer.
+    ///
+    /// # Errors
+    /// [`crate::Error::Store`].
+    pub fn acme_challenges(&self) -> Result<Vec<(String, String)>> {
+        self.all("SELECT token, answer FROM acme_challenges ORDER BY token", [], |row| {
+            Ok((row.get("token")?, row.get("answer")?))
+        })
+    }
+
+    /// Adds what is to be answered for a token.
+    ///
+    /// # Errors
+    /// [`crate::Error::Store`].
+    pub fn add_acme_challenge(&self, token: &str, answer: &str) -> Result<()> {
+        self.execute(
+            "INSERT OR REPLACE INTO acme_challenges (token, answer, created_at) VALUES (?1, ?2, ?3)",
+            params![token, answer, clock::now()],
+        )
+        .map(drop)
+    }
+
+    /// Nothing is to be answered any more: one process at a time asks the authority.
+    ///
+    /// # Errors
+    /// [`crate::Error::Store`].
+    pub fn forget_acme_challenges(&self) -> Result<()> {
+        self.execute("DELETE FROM acme_challenges", []).map(drop)
+    }
+}
+
+fn stored_certificate(row: &Row<'_>) -> rusqlite::Result<StoredCertificate> {
+    let names: Vec<String> = serde_json::from_str(&row.get::<_, String>("names")?).map_err(corrupt)?;
+    Ok(StoredCertificate {
+        id: row.get("id")?,
+        kind: row.get("kind")?,
+        app: row.get("app_id")?,
+        names: names.iter().map(|name| name.parse().map_err(corrupt)).collect::<rusqlite::Result<_>>()?,
+        chain: row.get("chain")?,
+        not_before: row.get("not_before")?,
+        not_after: row.get("not_after")?,
+        created_at: row.get("created_at")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{secrets::Secrets, store::Store};
+
+    #[test]
+    fn a_private_key_is_sealed_and_goes_with_its_certificate_and_its_app() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("db");
+        let mut store = Store::open(&path).unwrap();
+        let secrets = Secrets::open(&directory.path().join("key"), &mut store).unwrap();
+        let mut store = store.with_secrets(secrets);
+        let names = ["example.com".parse().unwrap(), "*.example.com".parse().unwrap()];
+        let new = |app| NewCertificate {
+            kind: CertificateKind::Own,
+            app,
+            names: &names,
+            chain: "CHAIN",
+            key: "very private",
+            not_before: 1,
+            not_after: 2,
+        };
+        store
+            .write(|tables| {
+                let app = tables.create_app(&"blog".parse()?)?.id;
+                let first = tables.add_certificate(new(Some(app)), &Actor::Daemon)?;
+                let second = tables.add_certificate(new(None), &Actor::Daemon)?;
+                let found = tables.certificates()?;
+                assert_eq!(
+                    found.iter().map(|one| (one.id, one.app)).collect::<Vec<_>>(),
+                    [(second, None), (first, Some(app))]
+                );
+                assert!(found[0].covers(&"www.example.com".parse()?) && !found[0].covers(&"example.org".parse()?));
+                assert_eq!(tables.certificate_key(first)?.as_deref(), Some("very private"));
+                let sealed = tables.one_sealed()?.unwrap_or_default();
+                assert!(!sealed.windows(4).any(|window| window == b"priv"), "sealed at rest");
+                tables.execute("DELETE FROM apps WHERE id = ?1", [app])?;
+                assert_eq!(tables.certificate_key(first)?, None);
+                assert!(tables.remove_certificate(second)? && !tables.remove_certificate(second)?);
+                assert_eq!(tables.certificate_key(second)?, None);
+                assert!(tables.add_certificate(new(None), &Actor::Daemon)? > second, "no number comes twice");
+                tables.add_acme_challenge("token", "answer")?;
+                assert_eq!(tables.acme_challenges()?, [("token".to_owned(), "answer".to_owned())]);
+                tables.forget_acme_challenges()?;
+                assert!(tables.acme_challenges()?.is_empty());
+                Ok(())
+            })
+            .unwrap();
+    }
+}
