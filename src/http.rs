@@ -121,7 +121,9 @@ async fn certificate(
     }
     let name = asked.ok().and_then(|Query(handshake)| handshake.server_name).unwrap_or_default();
     match table.certificate(&normalized(&name)) {
-        Some(pair) => ([(header::CONTENT_TYPE, "application/pem-certificate-chain")], pair.pem.clone()).into_response(),
+        Some(bundle) => {
+            ([(header::CONTENT_TYPE, "application/pem-certificate-chain")], bundle.pem().to_owned()).into_response()
+        }
         None => StatusCode::NO_CONTENT.into_response(),
     }
 }

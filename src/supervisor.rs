@@ -18,16 +18,18 @@ use tracing::{error, info, warn};
 use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use crate::{
-    Error, Result, deploy, edge,
+    Error, Result,
+    certificate::Authority,
+    deploy, edge,
     engine::{Engine, Event},
     error::HostError,
-    git,
+    files, git,
     instance::Instance,
     lock::{self, Holder},
     model::{Actor, AppId},
     ops::operations,
     proxy,
-    settings::{LogFormat, Settings},
+    settings::{LogFormat, Settings, Tls},
     ssh,
 };
 
@@ -116,6 +118,11 @@ async fn run(instance: Arc<Instance>, lock: lock::Lock, new_instance: bool) -> R
     // Whoever listens fails here, before anything else is begun.
     let doors = ssh::Server::bind(Arc::clone(&instance)).await?;
     edge::warn_of_port(&instance.settings);
+    if instance.settings.tls == Tls::Internal
+        && let Err(error) = make_authority(&instance).await
+    {
+        error!("there are no certificates of the internal authority: {}", error.one_line());
+    }
     let keeper = edge::Keeper::start(Arc::clone(&instance)).await?;
     let edge = tokio::spawn(edge::supervise(keeper, stopped.clone()));
     let ssh_address = doors.address();
@@ -149,6 +156,19 @@ async fn run(instance: Arc<Instance>, lock: lock::Lock, new_instance: bool) -> R
         Ok(Ok(Ok(()))) | Err(_) => {}
     }
     jobs::checkpoint(&instance).await.map(drop)
+}
+
+/// Makes the internal authority where there is none, and writes its certificate where clients that are to trust it find it.
+async fn make_authority(instance: &Instance) -> Result<()> {
+    instance.writing(Authority::make).await?;
+    let authority = instance.reading(Authority::read).await?;
+    match authority {
+        Some(authority) => {
+            files::write_whole(&instance.settings.paths.authority(), authority.certificate().as_bytes(), 0o644)
+        }
+        // The key that opens it is missing, as is said elsewhere.
+        None => Ok(()),
+    }
 }
 
 /// Says in the file of the daemon's lock who holds it, as long as it is held, whatever becomes of the file.

@@ -46,7 +46,7 @@ impl Loaded {
         let target = Target {
             address: ([127, 0, 0, 1], server.port(if tls { 4 } else { 3 })).into(),
             host: "shop.localhost".to_owned(),
-            authority: tls.then(|| server.root().join("caddy/storage/pki/authorities/local/root.crt")),
+            authority: tls.then(|| server.root().join("authority.crt")),
         };
         let clients: Vec<Clients> = kinds
             .iter()

@@ -9,11 +9,11 @@ use std::{
 
 use super::{
     caddyfile::reachable,
-    certificates::{Certificates, Pair},
+    certificates::{Bundle, Certificates},
 };
 use crate::{
     Result,
-    model::{AppName, Domain, Hostname},
+    model::{AppId, AppName, Domain, Hostname},
     settings::{Settings, Tls},
     store::{Route, Standing, Tables},
 };
@@ -40,6 +40,8 @@ impl Scheme {
 /// What the edge knows of an app.
 #[derive(Clone, Debug)]
 pub struct AppEntry {
+    /// Its number.
+    pub id: AppId,
     /// Its name.
     pub name: AppName,
     /// Its healthy web containers, by position.
@@ -85,9 +87,9 @@ impl Table {
         let apps: HashMap<AppName, Arc<AppEntry>> = tables
             .standings()?
             .into_iter()
-            .map(|(name, standing)| {
+            .map(|(id, name, standing)| {
                 let upstreams = upstreams.remove(&name).unwrap_or_default();
-                (name.clone(), Arc::new(AppEntry { name, upstreams, standing, https_redirect: true }))
+                (name.clone(), Arc::new(AppEntry { id, name, upstreams, standing, https_redirect: true }))
             })
             .collect();
         let mut table = Table {
@@ -98,7 +100,7 @@ impl Table {
             below: HashMap::new(),
             any: None,
             certificates: Certificates::read(tables, settings, former.map(|former| &former.certificates))?,
-            challenges: HashMap::new(),
+            challenges: tables.acme_challenges()?.into_iter().collect(),
             token: tables.edge_token()?,
         };
         for (domain, app) in tables.hosts(&settings.domain)? {
@@ -146,16 +148,16 @@ impl Table {
     }
 
     /// The certificate for a host that leads somewhere, in lower case.
-    pub fn certificate(&self, host: &str) -> Option<Arc<Pair>> {
+    pub fn certificate(&self, host: &str) -> Option<Arc<Bundle>> {
         let name: Hostname = host.parse().ok()?;
-        self.certificates.find(&name, self.app_at(host).map(|entry| &entry.name))
+        self.certificates.find(&name, self.app_at(host).map(|entry| entry.id))
     }
 
     /// Whether plain HTTP at a host is answered with a redirect.
     pub fn is_redirected_to_https(&self, host: &str) -> bool {
         self.https_port.is_some()
             && self.app_at(host).is_some_and(|entry| {
-                entry.https_redirect && host.parse().is_ok_and(|name| self.certificates.has(&name, Some(&entry.name)))
+                entry.https_redirect && host.parse().is_ok_and(|name| self.certificates.has(&name, Some(entry.id)))
             })
     }
 
@@ -192,9 +194,9 @@ impl Table {
             challenges: HashMap::new(),
             token: "token".to_owned(),
         };
-        for (domain, name, upstreams) in hosts {
+        for (number, (domain, name, upstreams)) in (1..).zip(hosts) {
             let standing = if upstreams.is_empty() { Standing::Unhealthy } else { Standing::Serving };
-            let entry = AppEntry { name: name.clone(), upstreams, standing, https_redirect: true };
+            let entry = AppEntry { id: AppId(number), name: name.clone(), upstreams, standing, https_redirect: true };
             table.apps.entry(name.clone()).or_insert_with(|| Arc::new(entry));
             table.add(domain, &name);
         }

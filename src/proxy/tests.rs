@@ -50,6 +50,7 @@ impl Rig {
         );
         let instance = Arc::new(Instance::open(Settings::of_text(&settings).unwrap()).unwrap());
         let (stop, stopped) = watch::channel(false);
+        instance.write(crate::certificate::Authority::make).unwrap();
         let edge = Some(Edge::start(&instance.settings).unwrap());
         let supervisor = tokio::spawn(supervise(Arc::clone(&instance), stopped));
         let rig = Rig { instance, edge, stop, supervisor, _directory: directory };
@@ -346,9 +347,21 @@ async fn an_app_answers_and_what_is_none_gets_a_page_at_once() {
     let ask = format!("127.0.0.1:{}", rig.instance.settings.http_listen.port());
     let (status, body) = request(rig.instance.settings.proxy_http_port, &ask, "/-/ask?domain=blog.localhost", "").await;
     assert_eq!((status, body.starts_with("There is no app")), (404, true), "{body}");
-    let (status, body) =
-        request(rig.instance.settings.http_listen.port(), &ask, "/-/ask?domain=blog.localhost", "").await;
-    assert_eq!((status, body.as_str()), (200, ""));
+    let own = rig.instance.settings.http_listen.port();
+    assert_eq!(request(own, &ask, "/-/ask?domain=blog.localhost", "").await, (404, String::new()), "Caddy makes none");
+    // What holds private keys is for who knows the token, and asks from this machine.
+    let token = rig.instance.read(|tables| tables.edge_token()).unwrap();
+    for (token, port, expected) in [
+        (token.as_str(), own, 204),
+        ("0", own, 404),
+        (&token[1..], own, 404),
+        (token.as_str(), rig.instance.settings.proxy_http_port, 404),
+    ] {
+        let path = format!("/-/certificate/{token}?server_name=blog.localhost");
+        assert_eq!(request(port, &ask, &path, "").await.0, expected, "{path}");
+        assert_eq!(request(port, &ask, &format!("/-/read/{token}"), "x").await.0, expected);
+    }
+    assert_eq!(request(own, "blog.localhost", &format!("/-/read/{token}"), "x").await.0, 503, "by a name it is a page");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -667,7 +680,7 @@ async fn an_app_on_a_public_domain_has_https() {
     let mut dotted = BufReader::new(TcpStream::connect(("127.0.0.1", http)).await.unwrap());
     dotted.get_mut().write_all(b"GET /a?b HTTP/1.1\r\nHost: BLOG.example.com.:80\r\n\r\n").await.unwrap();
     let (head, _) = read_head(&mut dotted).await.unwrap();
-    assert!(head.contains(&format!("Location: https://BLOG.example.com:{https}/a?b\r\n")), "{head}");
+    assert!(head.contains(&format!("Location: https://blog.example.com:{https}/a?b\r\n")), "{head}");
     assert_eq!(rig.get("~.example.com.").await.0, 404);
 }
 

@@ -129,6 +129,11 @@ impl Paths {
         self.root.join("nudge.sock")
     }
 
+    /// The certificate of the internal authority, for clients that are to trust it.
+    pub fn authority(&self) -> PathBuf {
+        self.root.join("authority.crt")
+    }
+
     /// Caddy's directory.
     pub fn caddy(&self) -> PathBuf {
         self.root.join("caddy")

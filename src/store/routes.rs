@@ -5,7 +5,7 @@ use rusqlite::Row;
 use super::{Tables, corrupt};
 use crate::{
     Result,
-    model::{AppName, AppState},
+    model::{AppId, AppName, AppState},
 };
 
 /// An app that takes requests, and where they go now. Never without an upstream.
@@ -49,7 +49,7 @@ const SERVING: &str =
     "apps.state = 'running' AND containers.state IN ('live', 'suspended') AND containers.process = 'web'";
 
 /// What [`standing`] reads.
-const STANDINGS: &str = "SELECT apps.name, apps.state, count(containers.id) AS containers,
+const STANDINGS: &str = "SELECT apps.id, apps.name, apps.state, count(containers.id) AS containers,
                                 coalesce(sum(containers.healthy), 0) AS healthy
                          FROM apps LEFT JOIN containers ON containers.app_id = apps.id
                               AND apps.state = 'running' AND containers.state IN ('live', 'suspended')
@@ -111,19 +111,19 @@ impl Tables<'_> {
     }
 
     /// Every app, with whether it takes requests, and if not, why.
-    pub fn standings(&self) -> Result<Vec<(AppName, Standing)>> {
+    pub fn standings(&self) -> Result<Vec<(AppId, AppName, Standing)>> {
         self.all(&format!("{STANDINGS} GROUP BY apps.id ORDER BY apps.name"), [], standing)
     }
 
     /// Whether an app takes requests, and if not, why; nothing for one that does not exist.
     pub fn standing(&self, app: &AppName) -> Result<Option<Standing>> {
         let found = self.maybe_one(&format!("{STANDINGS} WHERE apps.name = ?1 GROUP BY apps.id"), [app], standing)?;
-        Ok(found.map(|(_, standing)| standing))
+        Ok(found.map(|(.., standing)| standing))
     }
 }
 
-/// An app's name and standing.
-fn standing(row: &Row<'_>) -> rusqlite::Result<(AppName, Standing)> {
+/// An app with its standing.
+fn standing(row: &Row<'_>) -> rusqlite::Result<(AppId, AppName, Standing)> {
     let (containers, healthy): (u32, u32) = (row.get("containers")?, row.get("healthy")?);
     let standing = match row.get("state")? {
         AppState::New => Standing::New,
@@ -132,7 +132,7 @@ fn standing(row: &Row<'_>) -> rusqlite::Result<(AppName, Standing)> {
         AppState::Running if healthy == 0 => Standing::Unhealthy,
         AppState::Running => Standing::Serving,
     };
-    Ok((row.get("name")?, standing))
+    Ok((row.get("id")?, row.get("name")?, standing))
 }
 
 fn address(row: &Row<'_>) -> rusqlite::Result<SocketAddrV4> {
@@ -161,7 +161,7 @@ mod tests {
                     }
                     assert!(tables.routes()?.is_empty());
                     assert!(tables.upstreams(&app)?.is_empty());
-                    assert_eq!(tables.standings()?.first().map(|(_, standing)| *standing), tables.standing(&app)?);
+                    assert_eq!(tables.standings()?.first().map(|(.., standing)| *standing), tables.standing(&app)?);
                     tables.standing(&app)
                 })
                 .unwrap()

@@ -246,7 +246,7 @@ impl App {
         Target {
             address: ([127, 0, 0, 1], self.server.port(if tls { 4 } else { 3 })).into(),
             host: "shop.localhost".to_owned(),
-            authority: tls.then(|| self.server.root().join("caddy/storage/pki/authorities/local/root.crt")),
+            authority: tls.then(|| self.server.root().join("authority.crt")),
         }
     }
 
