@@ -7,6 +7,7 @@
 mod access;
 mod advice;
 mod deploy;
+mod domain;
 mod engine;
 mod host;
 mod kind;
@@ -24,6 +25,7 @@ use std::{error::Error as StdError, io};
 pub use access::AccessError;
 use advice::Advice;
 pub use deploy::{DeployError, LikelyCause, NeverHealthy};
+pub use domain::DomainError;
 pub use engine::EngineError;
 pub use host::HostError;
 pub use kind::Kind;
@@ -69,6 +71,9 @@ pub enum Error {
     /// A deploy, or another action on a running app.
     #[error(transparent)]
     Deploy(#[from] DeployError),
+    /// A name that was to lead to an app.
+    #[error(transparent)]
+    Domain(#[from] DomainError),
     /// The container engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -164,6 +169,7 @@ impl Error {
             Error::Push(error) => error.advice(),
             Error::Source(error) => error.advice(),
             Error::Deploy(error) => error.advice(),
+            Error::Domain(error) => error.advice(),
             Error::Engine(error) => error.advice(),
             Error::Proxy(error) => error.advice(),
             Error::Store(error) => error.advice(),

@@ -44,7 +44,7 @@ pub use config::{
 };
 pub use containment::{Capability, Containment};
 pub use deployment::{DeployState, Deployment, DeploymentKind, Phase, Stop};
-pub use domain::{Domain, hostname};
+pub use domain::{Domain, Place, ServerNames, TypedDomain, hostname};
 pub use edit::Edit;
 pub use env_file::{parse_env_file, write_env_file};
 pub use event::{Change, Event, EventFilter, Outcome, Subject};

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 pub use backup::{restore, save_to};
 pub use containers::{Container, ContainerState, NewContainer};
 pub use deployments::NewDeployment;
-pub use domains::{NamesOfApp, StoredDomain};
+pub use domains::{AllNames, NamesOfApp, StoredDomain};
 pub use events::NewEvent;
 pub use jobs::JobRun;
 pub use keys::StoredKey;
