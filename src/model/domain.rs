@@ -25,6 +25,24 @@ impl Domain {
         }
     }
 
+    /// Whether a host is called so.
+    pub fn takes_in(&self, host: &Hostname) -> bool {
+        match self {
+            Domain::Exact(name) => name == host,
+            Domain::Below(name) => is_below(host, name).is_some_and(|before| !before.contains('.')),
+            Domain::Any => true,
+        }
+    }
+
+    /// How many hosts it takes in: of several that take one in, the narrowest leads.
+    pub fn breadth(&self) -> u8 {
+        match self {
+            Domain::Exact(_) => 0,
+            Domain::Below(_) => 1,
+            Domain::Any => 2,
+        }
+    }
+
     /// The name in the letters of its language, for people.
     pub fn shown(&self) -> String {
         let in_letters = |name: &Hostname| idna::domain_to_unicode(name.as_str()).0;

@@ -356,7 +356,7 @@ impl Editing<'_> {
         if on {
             for name in &defaults {
                 // Meanwhile an administrator may have given it to another one.
-                let stored = self.tables.find_domain(&Domain::Exact(name.clone()))?;
+                let stored = self.tables.find_owner(&Domain::Exact(name.clone()))?;
                 if let Some(stored) = stored.filter(|stored| stored.app != self.app.name) {
                     return Err(taken(self.context, &stored, &self.app.name));
                 }
@@ -396,7 +396,7 @@ pub(super) fn claim(
 ) -> Result<Option<StoredDomain>> {
     let domain = &wanted.domain;
     let place = server.place(domain);
-    let stored = tables.find_domain(domain)?;
+    let stored = tables.find_owner(domain)?;
     if stored.as_ref().is_some_and(|stored| stored.app == app.name) {
         return Ok(stored);
     }
@@ -434,7 +434,7 @@ pub(super) fn claim(
         context.note(tables, &change, model::Outcome::Done)?;
     } else if let Domain::Exact(name) = domain
         && let Some((_, parent)) = name.as_str().split_once('.')
-        && let Some(wildcard) = tables.find_domain(&Domain::Below(parent.parse()?))?
+        && let Some(wildcard) = tables.find_owner(&Domain::Below(parent.parse()?))?
         && wildcard.app != app.name
     {
         // Until now, this name has led to the other app.
@@ -629,7 +629,7 @@ fn add_one_global(context: &Context<'_>, tables: &Tables<'_>, wanted: &TypedDoma
             "leave it out; the setting `domain` is the server's domain",
         ));
     }
-    let owned = tables.domains_right_below(name)?;
+    let owned = tables.names_right_below(name)?;
     let of_another = owned.iter().find(|stored| {
         let label = stored.domain.to_string().split('.').next().unwrap_or_default().to_owned();
         // No app has a reserved name.
@@ -706,7 +706,7 @@ pub async fn set_global(context: &Context<'_>, names: &[TypedDomain]) -> Result<
 /// [`DomainError::NameTaken`].
 pub(super) fn check_defaults_free(tables: &Tables<'_>, settings: &Settings, app: &AppName) -> Result<()> {
     for name in tables.server_names(&settings.domain)?.defaults_of(app) {
-        if let Some(stored) = tables.find_domain(&Domain::Exact(name))? {
+        if let Some(stored) = tables.find_owner(&Domain::Exact(name))? {
             return Err(DomainError::NameTaken { app: app.clone(), domain: stored.typed }.into());
         }
     }

@@ -61,6 +61,10 @@ impl AllNames {
 const SELECT: &str = "SELECT domains.name, apps.name AS app, domains.typed, domains.added_at
                       FROM domains JOIN apps ON apps.id = domains.app_id";
 
+/// The names that are sent on, as if they were domains.
+const SELECT_REDIRECTS: &str = "SELECT redirects.name, apps.name AS app, redirects.typed, redirects.added_at
+                                FROM redirects JOIN apps ON apps.id = redirects.app_id";
+
 impl Tables<'_> {
     /// The domains of an app, or of all, each app's in the order in which it got them.
     ///
@@ -74,12 +78,16 @@ impl Tables<'_> {
         )
     }
 
-    /// Whose a domain is, if it is anybody's.
+    /// Whose a name is, as a domain or as one that is sent on, if it is anybody's.
     ///
     /// # Errors
     /// [`crate::Error::Store`].
-    pub fn find_domain(&self, domain: &Domain) -> Result<Option<StoredDomain>> {
-        self.maybe_one(&format!("{SELECT} WHERE domains.name = ?1"), [domain.to_string()], stored_domain)
+    pub fn find_owner(&self, name: &Domain) -> Result<Option<StoredDomain>> {
+        self.maybe_one(
+            &format!("{SELECT} WHERE domains.name = ?1 UNION ALL {SELECT_REDIRECTS} WHERE redirects.name = ?1"),
+            [name.to_string()],
+            stored_domain,
+        )
     }
 
     /// Gives an app a domain that is nobody's, or moves it from another app. It comes after those that the app has.
@@ -137,16 +145,20 @@ impl Tables<'_> {
         Ok(all.collect())
     }
 
-    /// The domains of apps that are one label below a name: where that becomes a global domain, they would be default
-    /// names.
+    /// The names of apps that are one label below a name, domains and those that are sent on: where that becomes a global
+    /// domain, they would be default names.
     ///
     /// # Errors
     /// [`crate::Error::Store`].
-    pub fn domains_right_below(&self, name: &Hostname) -> Result<Vec<StoredDomain>> {
+    pub fn names_right_below(&self, name: &Hostname) -> Result<Vec<StoredDomain>> {
+        let right_below = |table| {
+            format!("WHERE substr({table}.name, instr({table}.name, '.') + 1) = ?1 AND instr({table}.name, '*') = 0")
+        };
         self.all(
             &format!(
-                "{SELECT} WHERE substr(domains.name, instr(domains.name, '.') + 1) = ?1
-                          AND instr(domains.name, '*') = 0 ORDER BY domains.name"
+                "{SELECT} {} UNION ALL {SELECT_REDIRECTS} {} ORDER BY 1",
+                right_below("domains"),
+                right_below("redirects")
             ),
             [name.as_str()],
             stored_domain,
@@ -280,7 +292,7 @@ mod tests {
             assert_eq!(main(tables, shop)?, "");
             // What is destroyed frees its names.
             tables.delete_app(shop)?;
-            assert_eq!(tables.find_domain(&"z.example".parse()?)?, None);
+            assert_eq!(tables.find_owner(&"z.example".parse()?)?, None);
             Ok(())
         });
         done.unwrap();
@@ -299,7 +311,7 @@ mod tests {
             assert!(tables.add_global_domain(&"more.example".parse()?, "more.example")?);
             tables.set_domain(shop, &"shop.example".parse()?)?;
             let below = |name: &str| -> Result<Vec<String>> {
-                let found = tables.domains_right_below(&name.parse()?)?;
+                let found = tables.names_right_below(&name.parse()?)?;
                 Ok(found.iter().map(|stored| stored.domain.to_string()).collect())
             };
             assert_eq!(below("example")?, ["shop.example"]);
