@@ -13,6 +13,7 @@ mod checks;
 mod completions;
 mod config;
 mod deploys;
+mod domains;
 mod edge;
 mod firewall;
 #[cfg(fuzzing)]
@@ -121,6 +122,8 @@ enum Command {
     #[command(flatten)]
     Checks(checks::Command),
     #[command(flatten)]
+    Domains(domains::Command),
+    #[command(flatten)]
     Deploys(deploys::Command),
     #[command(flatten)]
     Operations(operations::Command),
@@ -158,6 +161,7 @@ impl Command {
             Command::Config(it) => it.access(),
             Command::Ps(it) => it.access(),
             Command::Checks(it) => it.access(),
+            Command::Domains(it) => it.access(),
             Command::Deploys(it) => it.access(),
             Command::Operations(it) => it.access(),
             Command::Releases(it) => it.access(),
@@ -189,6 +193,7 @@ impl Command {
             Command::Config(it) => it.run(context, ui).await,
             Command::Ps(it) => it.run(context, ui).await,
             Command::Checks(it) => it.run(context, ui).await,
+            Command::Domains(it) => it.run(context, ui).await,
             Command::Deploys(it) => it.run(context, ui).await,
             Command::Operations(it) => it.run(context, ui).await,
             Command::Releases(it) => it.run(context, ui).await,

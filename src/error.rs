@@ -8,6 +8,7 @@ mod access;
 mod advice;
 mod certificate;
 mod deploy;
+mod domain;
 mod engine;
 mod host;
 mod kind;
@@ -26,6 +27,7 @@ pub use access::AccessError;
 use advice::Advice;
 pub use certificate::CertificateError;
 pub use deploy::{DeployError, LikelyCause, NeverHealthy};
+pub use domain::DomainError;
 pub use engine::EngineError;
 pub use host::HostError;
 pub use kind::Kind;
@@ -71,6 +73,9 @@ pub enum Error {
     /// A deploy, or another action on a running app.
     #[error(transparent)]
     Deploy(#[from] DeployError),
+    /// A name that was to lead to an app.
+    #[error(transparent)]
+    Domain(#[from] DomainError),
     /// The container engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -169,6 +174,7 @@ impl Error {
             Error::Push(error) => error.advice(),
             Error::Source(error) => error.advice(),
             Error::Deploy(error) => error.advice(),
+            Error::Domain(error) => error.advice(),
             Error::Engine(error) => error.advice(),
             Error::Proxy(error) => error.advice(),
             Error::Certificate(error) => error.advice(),

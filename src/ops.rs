@@ -9,6 +9,7 @@ pub mod config;
 pub mod database;
 pub mod deploys;
 pub mod disk;
+pub mod domains;
 pub mod edit;
 pub mod events;
 pub mod jobs;

@@ -389,17 +389,18 @@ impl Settings {
         variables
     }
 
-    /// The address of an app for people: `http://blog.localhost:8080`, without the port where it is the usual one.
+    /// The address of an app at its default name: `http://blog.localhost:8080`, without the port where it is the usual one.
     pub fn app_url(&self, app: &crate::model::AppName) -> String {
+        self.url_of(&format!("{app}.{}", self.domain))
+    }
+
+    /// The address of a host for people.
+    pub fn url_of(&self, host: &str) -> String {
         let (scheme, port, usual) = match self.tls {
             Tls::Off => ("http", self.proxy_http_port, 80),
             Tls::Internal | Tls::Acme => ("https", self.proxy_https_port, 443),
         };
-        if port == usual {
-            format!("{scheme}://{app}.{}", self.domain)
-        } else {
-            format!("{scheme}://{app}.{}:{port}", self.domain)
-        }
+        if port == usual { format!("{scheme}://{host}") } else { format!("{scheme}://{host}:{port}") }
     }
 
     /// The address of Docker for people.

@@ -24,6 +24,7 @@ mod completions;
 mod config;
 mod crashes;
 mod databases;
+mod domains;
 mod events;
 mod failures;
 mod generated;

@@ -44,7 +44,8 @@ const EXAMPLES: [(&str, &[&str]); 10] = [
 ];
 
 /// A value that each argument takes, by the name that help shows.
-const VALUES: [(&str, &str); 16] = [
+const VALUES: [(&str, &str); 17] = [
+    ("DOMAIN", "example.com"),
     ("ID", "1"),
     ("APP", "blog"),
     ("ID|APP", "blog"),

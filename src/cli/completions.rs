@@ -5,7 +5,7 @@ use clap::{Args, CommandFactory, ValueEnum};
 use clap_complete::CompletionCandidate;
 
 use super::{Cli, become_owner};
-use crate::{Result, instance::Instance, model::AppName, ops, settings::Settings, ui::Ui};
+use crate::{Result, instance::Instance, ops, settings::Settings, ui::Ui};
 
 /// Print a completion script for a shell
 ///
@@ -70,18 +70,32 @@ impl Shell {
     }
 }
 
-/// The apps of this machine's instance; none where there is no instance, or it is not ours to read.
+/// The apps of this machine's instance.
 pub(super) fn app_names() -> Vec<CompletionCandidate> {
-    read_app_names().unwrap_or_default().iter().map(|name| CompletionCandidate::new(name.as_str())).collect()
+    candidates(|instance| Ok(ops::apps::names(instance)?.iter().map(ToString::to_string).collect()))
 }
 
-fn read_app_names() -> Result<Vec<AppName>> {
+/// The domains of its apps.
+pub(super) fn domain_names() -> Vec<CompletionCandidate> {
+    candidates(ops::domains::all_own)
+}
+
+/// Its global domains.
+pub(super) fn global_names() -> Vec<CompletionCandidate> {
+    candidates(ops::domains::all_global)
+}
+
+/// What this machine's instance has; nothing where there is no instance, or it is not ours to read.
+fn candidates(read: fn(&Instance) -> Result<Vec<String>>) -> Vec<CompletionCandidate> {
+    read_instance(read).unwrap_or_default().into_iter().map(CompletionCandidate::new).collect()
+}
+
+fn read_instance(read: fn(&Instance) -> Result<Vec<String>>) -> Result<Vec<String>> {
     let settings = Settings::load(None)?;
     // To open an instance makes it where there is none, which Tab must not.
     if !settings.paths.database().is_file() {
         return Ok(Vec::new());
     }
     become_owner(&settings)?;
-    let instance = Instance::open(settings)?;
-    ops::apps::names(&instance)
+    read(&Instance::open(settings)?)
 }

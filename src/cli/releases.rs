@@ -72,7 +72,8 @@ pub(super) struct Info {
 /// Roll back to an earlier release: its image, its config, its settings
 ///
 /// Nothing is built and the release command does not run: a rollback takes seconds. The earlier release is checked
-/// before traffic moves to it, and becomes a new release. The command that undoes the rollback is printed.
+/// before traffic moves to it, and becomes a new release. The command that undoes the rollback is printed. A release has
+/// no domains: the app stays at those that it has now.
 #[derive(Debug, Args)]
 pub(super) struct Rollback {
     #[command(flatten)]

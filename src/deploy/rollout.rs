@@ -209,33 +209,42 @@ pub(super) async fn switch(deploy: &ActiveDeploy<'_>, healthy: Healthy) -> Resul
 
 /// Says where the app is now, if it is anywhere.
 pub(super) fn announce(deploy: &ActiveDeploy<'_>, live: &Deployed) {
-    let (app, log, url) = (&deploy.app.name, &deploy.log, deploy.instance.settings.app_url(&deploy.app.name));
+    let (app, log) = (&deploy.app.name, &deploy.log);
     let took = model::seconds(deploy.started.elapsed());
-    match not_at_a_url(deploy, &url) {
+    match url(deploy) {
+        Ok(Ok(url)) => log.section(&url),
+        Ok(Err(why)) => log.section(&why),
         // What cannot be read is no reason to doubt the usual.
-        Ok(None) | Err(_) => log.section(&url),
-        Ok(Some(why)) => log.section(&why),
+        Err(_) => log.section(&deploy.instance.settings.app_url(app)),
     }
     log.detail(&format!("{app} {} is live, deployed in {took}", live.release));
     log.flush();
 }
 
-/// Why nothing of the app answers at its URL, and what to type, if that is so.
-fn not_at_a_url(deploy: &ActiveDeploy<'_>, url: &str) -> Result<Option<String>> {
-    let app = &deploy.app;
-    let (standing, release, containers) = deploy.instance.read(|tables| {
-        Ok((tables.standing(&app.name)?, tables.current_release(app.id)?, tables.containers_of_app(app.id)?))
+/// The URL of the app; or why nothing of it answers at one, and what to type.
+fn url(deploy: &ActiveDeploy<'_>) -> Result<std::result::Result<String, String>> {
+    let (app, settings) = (&deploy.app, &deploy.instance.settings);
+    let (standing, release, containers, names) = deploy.instance.read(|tables| {
+        Ok((
+            tables.standing(&app.name)?,
+            tables.current_release(app.id)?,
+            tables.containers_of_app(app.id)?,
+            tables.all_names(Some(app.id), &settings.domain)?,
+        ))
     })?;
+    let main = names.first().and_then(|names| names.main()).map(|name| settings.url_of(name.as_str()));
     if standing != Some(Standing::WithoutWeb) {
-        return Ok(None);
+        return Ok(main
+            .ok_or_else(|| format!("{0} has no URL of its own: `paas domains:report {0}` shows its names", app.name)));
     }
+    let url = main.unwrap_or_else(|| settings.app_url(&app.name));
     let mut processes = release.iter().flat_map(|release| &release.processes).map(|spec| &spec.process);
     let scale = |process: &ProcessType| format!("`paas ps:scale {} {process}=1` starts one", app.name);
     if let Some(web) = processes.clone().find(|process| process.is_web()) {
-        return Ok(Some(format!("no web process runs, so nothing answers at {url}: {}", scale(web))));
+        return Ok(Err(format!("no web process runs, so nothing answers at {url}: {}", scale(web))));
     }
     let runs = containers.iter().any(|container| container.state == ContainerState::Live);
-    Ok(Some(match processes.next().filter(|_| !runs) {
+    Ok(Err(match processes.next().filter(|_| !runs) {
         Some(process) => format!("{} has no web process, and no other runs: {}", app.name, scale(process)),
         None => format!("{} has no web process, so it has no URL", app.name),
     }))

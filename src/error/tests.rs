@@ -21,8 +21,8 @@ macro_rules! variants {
 }
 
 variants! {
-    Error: NotFound Exists Invalid Usage Access Push Source Deploy Engine Proxy Certificate Store Host Bug Interrupted Told Silent;
-    Thing: App Key Fingerprint ConfigVariable Release Deploy Operation ProcessType Container Buildpack;
+    Error: NotFound Exists Invalid Usage Access Push Source Deploy Domain Engine Proxy Certificate Store Host Bug Interrupted Told Silent;
+    Thing: App Key Fingerprint ConfigVariable Release Deploy Operation ProcessType Domain GlobalDomain Container Buildpack;
     UsageError: Command Settings NotConfirmed KeyMalformed KeyPrivate;
     AccessError: Unknown Lacks OnlyHere;
     PushError: WrongBranch Refused NoApp;
@@ -30,6 +30,7 @@ variants! {
         BuildpackFolder;
     DeployError: Build AppExited ReleaseCommand Script VariablesMissing Explained NeverHealthy Busy ChangedMeanwhile AppLocked Stopped Died NoWayBack NoFormerRelease
         NotRunning ChecksFailed NotCancelable NotStarted NeverDeployed NothingDeployed;
+    DomainError: Taken IsDefault OfServer BelowGlobal NameTaken NoUrl;
     EngineError: Unavailable Lost NoSpace Failed SubnetTaken AddressTaken Unsupported ImagePull;
     ProxyError: Unavailable Refused;
     CertificateError: File KeyEncrypted KeyMismatch Expired NotYetValid OutOfOrder Weak NamesNoHost;
@@ -46,6 +47,7 @@ fn samples() -> Vec<Error> {
     samples.extend(of_pushes().map(Error::from));
     samples.extend(of_source().map(Error::from));
     samples.extend(of_deploys().map(Error::from));
+    samples.extend(of_domains().map(Error::from));
     samples.extend(of_engine().map(Error::from));
     samples.extend(of_proxy().map(Error::from));
     samples.extend(of_certificates().map(Error::from));
@@ -87,6 +89,8 @@ fn missing_and_there() -> Vec<Error> {
         (Thing::Deploy, "12"),
         (Thing::Operation, "12"),
         (Thing::ProcessType { app: app(), known }, "clock"),
+        (Thing::Domain(app()), "example.com"),
+        (Thing::GlobalDomain, "apps.example.com"),
         (Thing::Container { app: app(), known: "web.1".to_owned() }, "web.2"),
         (Thing::Buildpack { known: "go, static".to_owned() }, "cobol"),
     ];
@@ -94,6 +98,20 @@ fn missing_and_there() -> Vec<Error> {
     let missing = things.map(|(thing, name)| Error::NotFound(thing, name.to_owned()));
     let there = there.map(|(thing, name)| Error::Exists(thing, name.to_owned()));
     missing.into_iter().chain(there).collect()
+}
+
+fn of_domains() -> [DomainError; 7] {
+    let shop: AppName = "shop".parse().unwrap();
+    let taken = |owner| DomainError::Taken { domain: "example.com".into(), owner, app: app() };
+    [
+        taken(Some(shop.clone())),
+        taken(None),
+        DomainError::IsDefault { domain: "shop.apps.example.com".into(), owner: shop.clone() },
+        DomainError::OfServer { domain: "www.apps.example.com".into(), actor: Actor::Key("ann".into()) },
+        DomainError::BelowGlobal { name: "example.com".into(), domain: "www.example.com".into(), owner: shop.clone() },
+        DomainError::NameTaken { app: shop, domain: "shop.apps.example.com".into() },
+        DomainError::NoUrl { app: app(), why: "is reached at no name" },
+    ]
 }
 
 fn of_usage() -> [UsageError; 5] {
@@ -327,6 +345,7 @@ fn path_of(error: &Error) -> Vec<&'static str> {
         Error::Push(error) => Some(error.variant()),
         Error::Source(error) => Some(error.variant()),
         Error::Deploy(error) => Some(error.variant()),
+        Error::Domain(error) => Some(error.variant()),
         Error::Engine(error) => Some(error.variant()),
         Error::Proxy(error) => Some(error.variant()),
         Error::Certificate(error) => Some(error.variant()),
@@ -348,6 +367,7 @@ fn each_variant_has_a_sample() {
         ("Push", PushError::VARIANTS),
         ("Source", SourceError::VARIANTS),
         ("Deploy", DeployError::VARIANTS),
+        ("Domain", DomainError::VARIANTS),
         ("Engine", EngineError::VARIANTS),
         ("Proxy", ProxyError::VARIANTS),
         ("Certificate", CertificateError::VARIANTS),

@@ -25,6 +25,10 @@ pub enum Thing {
         /// The process types that it has.
         known: String,
     },
+    /// A domain of an app.
+    Domain(AppName),
+    /// A global domain.
+    GlobalDomain,
     /// A live container of an app.
     Container {
         /// The app.
@@ -51,6 +55,8 @@ impl Thing {
             Thing::Deploy => "deploy",
             Thing::Operation => "operation",
             Thing::ProcessType { .. } => "process type",
+            Thing::Domain(_) => "domain",
+            Thing::GlobalDomain => "global domain",
             Thing::Container { .. } => "live container",
             Thing::Buildpack { .. } => "buildpack",
         }
@@ -66,6 +72,8 @@ impl Thing {
             Thing::Deploy => "`paas deploys:list APP` lists the deploys of an app".into(),
             Thing::Operation => "`paas operations:list` lists the operations".into(),
             Thing::ProcessType { known, .. } => format!("process types: {known}"),
+            Thing::Domain(app) => format!("`paas domains:report {app}` lists its domains"),
+            Thing::GlobalDomain => "`paas domains:report --global` lists them".into(),
             Thing::Container { known, .. } => format!("live containers: {known}"),
             Thing::Buildpack { known } => format!("buildpacks: {known}"),
         }
@@ -76,6 +84,7 @@ impl Thing {
         match self {
             Thing::ConfigVariable(app)
             | Thing::Release(app)
+            | Thing::Domain(app)
             | Thing::ProcessType { app, .. }
             | Thing::Container { app, .. } => Some(app),
             Thing::App
@@ -83,6 +92,7 @@ impl Thing {
             | Thing::Fingerprint
             | Thing::Deploy
             | Thing::Operation
+            | Thing::GlobalDomain
             | Thing::Buildpack { .. } => None,
         }
     }

@@ -1,6 +1,6 @@
 use std::{fmt, net::IpAddr, str::FromStr};
 
-use super::{Hostname, Invalid, Result};
+use super::{AppName, Hostname, Invalid, Result};
 
 /// The longest name that the proxy can ask for: a suffix of ours comes after it, and DNS has room for 253 letters.
 const MAX: usize = 240;
@@ -22,6 +22,24 @@ impl Domain {
         match self {
             Domain::Exact(name) | Domain::Below(name) => Some(name),
             Domain::Any => None,
+        }
+    }
+
+    /// Whether a host is called so.
+    pub fn takes_in(&self, host: &Hostname) -> bool {
+        match self {
+            Domain::Exact(name) => name == host,
+            Domain::Below(name) => is_below(host, name).is_some_and(|before| !before.contains('.')),
+            Domain::Any => true,
+        }
+    }
+
+    /// How many hosts it takes in: of several that take one in, the narrowest leads.
+    pub fn breadth(&self) -> u8 {
+        match self {
+            Domain::Exact(_) => 0,
+            Domain::Below(_) => 1,
+            Domain::Any => 2,
         }
     }
 
@@ -89,9 +107,170 @@ impl fmt::Display for Domain {
     }
 }
 
+/// A domain as somebody typed it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TypedDomain {
+    /// The name that it is.
+    pub domain: Domain,
+    /// What people read: as it was typed, but in lower case and without a final dot.
+    pub typed: String,
+}
+
+impl FromStr for TypedDomain {
+    type Err = Invalid;
+
+    fn from_str(typed: &str) -> Result<Self> {
+        let domain: Domain = typed.parse()?;
+        let typed = if typed.is_ascii() {
+            typed.strip_suffix('.').unwrap_or(typed).to_ascii_lowercase()
+        } else {
+            // Of letters that nobody sees, and of those that stand for others, there are none in it.
+            domain.shown()
+        };
+        Ok(TypedDomain { domain, typed })
+    }
+}
+
+impl TypedDomain {
+    /// The host name that it is, where it is neither a wildcard nor all names.
+    ///
+    /// # Errors
+    /// [`Invalid`].
+    pub fn exact(&self) -> Result<&Hostname> {
+        match &self.domain {
+            Domain::Exact(name) => Ok(name),
+            Domain::Below(_) | Domain::Any => {
+                Err(Invalid::new("host name", self.typed.as_str(), "it is one name, without `*` and not `_`"))
+            }
+        }
+    }
+}
+
+/// What a name is because of where it is: at or below the names of the server, or elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Elsewhere: the first app that asks gets it.
+    Elsewhere,
+    /// The default name of an app, whether there is an app of that name or not.
+    DefaultOf(AppName),
+    /// The server's: an administrator may give it to an app.
+    OfServer,
+    /// Kept for the server's own pages: no app gets it.
+    Reserved,
+}
+
+/// The names below which each app has a default name.
+#[derive(Clone, Debug)]
+pub struct ServerNames {
+    /// The server's domain.
+    pub domain: Hostname,
+    /// The global domains.
+    pub global: Vec<Hostname>,
+}
+
+impl ServerNames {
+    /// All of them, the server's domain first.
+    pub fn all(&self) -> impl Iterator<Item = &Hostname> {
+        std::iter::once(&self.domain).chain(&self.global)
+    }
+
+    /// The names that an app has by default. Those that would be too long are left out.
+    pub fn defaults_of(&self, app: &AppName) -> impl Iterator<Item = Hostname> {
+        self.all().filter_map(move |name| {
+            format!("{app}.{name}").parse().ok().filter(|name: &Hostname| name.as_str().len() <= MAX)
+        })
+    }
+
+    /// Where a name is. Below the server's names only the default names are the apps'. What takes in names of the
+    /// server is the server's too, and so is a whole top-level domain: more than anybody can have.
+    pub fn place(&self, domain: &Domain) -> Place {
+        match domain {
+            Domain::Any => Place::OfServer,
+            Domain::Below(name) if !name.as_str().contains('.') => Place::OfServer,
+            Domain::Below(name) => {
+                let takes_in = |base: &Hostname| {
+                    let covers = is_below(base, name).is_some_and(|before| !before.contains('.'));
+                    base == name || covers || is_below(name, base).is_some()
+                };
+                if self.all().any(takes_in) { Place::OfServer } else { Place::Elsewhere }
+            }
+            Domain::Exact(name) => {
+                let labels: Vec<&str> = self.all().filter_map(|base| is_below(name, base)).collect();
+                // One server name may be below another: a default name below the inner one is no name of the outer one.
+                let app = labels.iter().find_map(|label| label.parse::<AppName>().ok());
+                match app {
+                    Some(app) if app.check_not_reserved().is_err() => Place::Reserved,
+                    Some(app) => Place::DefaultOf(app),
+                    None if !labels.is_empty() || self.all().any(|base| base == name) => Place::OfServer,
+                    None => Place::Elsewhere,
+                }
+            }
+        }
+    }
+}
+
+/// What stands before a name in another one that is below it: `www` for `www.example.com` and `example.com`.
+fn is_below<'a>(name: &'a Hostname, base: &Hostname) -> Option<&'a str> {
+    name.as_str().strip_suffix(base.as_str())?.strip_suffix('.')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_typed_is_what_people_read() {
+        for (typed, read) in [
+            ("Example.COM.", "example.com"),
+            ("*.Example.com", "*.example.com"),
+            ("_", "_"),
+            ("BÜCHER.example.", "bücher.example"),
+            ("xn--bcher-kva.example", "xn--bcher-kva.example"),
+            // A soft hyphen, and letters of another width.
+            ("bü\u{ad}cher.example", "bücher.example"),
+            ("ｅxample.com", "example.com"),
+        ] {
+            assert_eq!(typed.parse::<TypedDomain>().unwrap().typed, read, "{typed}");
+        }
+        assert!("*.example.com".parse::<TypedDomain>().unwrap().exact().is_err());
+    }
+
+    #[test]
+    fn below_the_names_of_the_server_only_the_default_names_are_the_apps() {
+        let names = ServerNames {
+            domain: "apps.example.com".parse().unwrap(),
+            global: vec!["more.example".parse().unwrap(), "inner.apps.example.com".parse().unwrap()],
+        };
+        let app = |name: &str| Place::DefaultOf(name.parse().unwrap());
+        for (domain, place) in [
+            ("example.com", Place::Elsewhere),
+            ("www.example.com", Place::Elsewhere),
+            ("badapps.example.com", Place::Elsewhere),
+            ("blog.apps.example.com.other.example", Place::Elsewhere),
+            ("*.other.example", Place::Elsewhere),
+            ("*.a.b.example.com", Place::Elsewhere),
+            ("*.xn--p1ai.com", Place::Elsewhere),
+            ("blog.apps.example.com", app("blog")),
+            ("BLOG.more.example.", app("blog")),
+            ("blog.inner.apps.example.com", app("blog")),
+            ("inner.apps.example.com", app("inner")),
+            ("apps.example.com", Place::OfServer),
+            ("more.example", Place::OfServer),
+            ("www.blog.apps.example.com", Place::OfServer),
+            ("*.apps.example.com", Place::OfServer),
+            ("*.blog.apps.example.com", Place::OfServer),
+            ("*.example.com", Place::OfServer),
+            ("*.com", Place::OfServer),
+            ("_", Place::OfServer),
+            ("paas.apps.example.com", Place::Reserved),
+            ("paas.more.example", Place::Reserved),
+            ("unknown.apps.example.com", Place::Reserved),
+        ] {
+            assert_eq!(names.place(&domain.parse().unwrap()), place, "{domain}");
+        }
+        let defaults: Vec<_> = names.defaults_of(&"blog".parse().unwrap()).map(|name| name.to_string()).collect();
+        assert_eq!(defaults, ["blog.apps.example.com", "blog.more.example", "blog.inner.apps.example.com"]);
+    }
 
     #[test]
     fn a_domain_is_kept_as_dns_has_it_and_shown_as_people_read_it() {

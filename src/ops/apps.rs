@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 
-use super::{operations::Active, processes::container_status, seen::Seen};
+use super::{domains, operations::Active, processes::container_status, seen::Seen};
 
 use crate::{
     Error, Kind, Result, clock,
@@ -33,7 +33,7 @@ pub struct AppSummary {
     pub status: Status,
     /// The number of the release that serves.
     pub release: Option<u32>,
-    /// Its address for people; none if it runs without a web process.
+    /// Its address for people; none if it runs without a web process, or is reached at no name.
     pub url: Option<String>,
     /// When it was made, in RFC 3339.
     pub created_at: String,
@@ -61,10 +61,13 @@ impl Show for AppList {
 /// # Errors
 /// [`Error::Store`].
 pub async fn list(context: &Context<'_>) -> Result<AppList> {
-    let (apps, containers, with_web) = context.instance.read(|tables| {
+    let settings = &context.instance.settings;
+    let (apps, containers, with_web, names) = context.instance.read(|tables| {
         let with_web: HashSet<AppName> = tables.fallbacks()?.into_iter().map(|route| route.app).collect();
-        Ok((tables.apps()?, tables.containers()?, with_web))
+        Ok((tables.apps()?, tables.containers()?, with_web, tables.all_names(None, &settings.domain)?))
     })?;
+    let urls: HashMap<&AppName, String> =
+        names.iter().filter_map(|names| Some((&names.app, settings.url_of(names.main()?.as_str())))).collect();
     let docker = Seen::in_short(context.instance).await;
     let mut of_app: HashMap<AppId, Vec<&Container>> = HashMap::new();
     for container in &containers {
@@ -74,18 +77,19 @@ pub async fn list(context: &Context<'_>) -> Result<AppList> {
     Ok(AppList(
         seen.map(|app| {
             let (all, healthy) = docker.health(of_app.get(&app.id).into_iter().flatten().copied());
-            summary(context.instance, app, app_status(app.state, all, healthy), with_web.contains(&app.name))
+            let url = urls.get(&app.name).cloned();
+            summary(app, app_status(app.state, all, healthy), url, with_web.contains(&app.name))
         })
         .collect(),
     ))
 }
 
-fn summary(instance: &Instance, app: &App, status: Status, has_web: bool) -> AppSummary {
+fn summary(app: &App, status: Status, url: Option<String>, has_web: bool) -> AppSummary {
     AppSummary {
         app: app.name.clone(),
         status,
         release: app.current_release.map(|release| release.0),
-        url: (has_web || !app.is_running()).then(|| instance.settings.app_url(&app.name)),
+        url: url.filter(|_| has_web || !app.is_running()),
         created_at: clock::rfc3339(app.created_at),
     }
 }
@@ -179,13 +183,16 @@ pub const IMAGE_COMMAND: &str = "(the image's own command)";
 /// # Errors
 /// [`Error::NotFound`].
 pub async fn info(context: &Context<'_>, name: &AppName) -> Result<AppInfo> {
-    let (app, release, containers, standing) = context.instance.read(|tables| {
+    let settings = &context.instance.settings;
+    let (app, release, containers, standing, names) = context.instance.read(|tables| {
         let app = tables.app(name)?;
+        let names = tables.all_names(Some(app.id), &settings.domain)?;
         let standing = tables.standing(name)?;
         let release = tables.current_release(app.id)?;
         let containers = tables.containers_of_app(app.id)?;
-        Ok((app, release, containers, standing))
+        Ok((app, release, containers, standing, names))
     })?;
+    let url = names.first().and_then(|names| names.main()).map(|name| settings.url_of(name.as_str()));
     let docker = Seen::containers(context.instance, Some(name)).await;
     let health = docker.health(&containers);
     let command_of = |container: &Container| {
@@ -193,12 +200,7 @@ pub async fn info(context: &Context<'_>, name: &AppName) -> Result<AppInfo> {
         processes.filter(|spec| spec.process == container.process).find_map(|spec| spec.command.clone())
     };
     Ok(AppInfo {
-        app: summary(
-            context.instance,
-            &app,
-            app_status(app.state, health.0, health.1),
-            standing != Some(Standing::WithoutWeb),
-        ),
+        app: summary(&app, app_status(app.state, health.0, health.1), url, standing != Some(Standing::WithoutWeb)),
         deploy_branch: app.deploy_branch.clone(),
         lock: LockInfo::of(&app),
         commit: release.as_ref().and_then(|release| release.commit).map(|commit| commit.to_string()),
@@ -269,6 +271,7 @@ pub async fn create(context: &Context<'_>, name: &AppName) -> Result<Created> {
     let change = Change::new("apps:create", Subject::App(name.clone()));
     context.change(&change, |tables| {
         let app = tables.create_app(name)?;
+        domains::check_defaults_free(tables, &instance.settings, name)?;
         if !context.caller.may(Right::Own) {
             tables.grant_ownership(&context.caller.actor, app.id)?;
         }
@@ -434,6 +437,7 @@ pub async fn remove_unused(context: &Context<'_>, name: &AppName) -> Result<bool
     let removed = instance.write(|tables| {
         let Some(app) = tables.find_app(name)?.filter(|app| app.state == AppState::New) else { return Ok(false) };
         let is_set_up = tables.properties(Some(app.id))?.iter().any(|row| row.set.scope != Scope::Global);
+        let is_set_up = is_set_up || !tables.domains(Some(app.id))?.is_empty();
         if is_set_up || !tables.deployments(app.id, 1)?.is_empty() || !tables.config(app.id)?.is_empty() {
             return Ok(false);
         }

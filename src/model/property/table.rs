@@ -487,6 +487,14 @@ properties! {
         parse: |text| value::number(text, 1..=10_000),
         ..OF_SERVER
     };
+    /// Domains of an app.
+    MAX_DOMAINS = Property {
+        name: "max_domains",
+        default: Default::Is("100"),
+        about: "how many domains of its own an app may have",
+        parse: |text| value::number(text, 1..=10_000),
+        ..OF_SERVER
+    };
     /// Events.
     KEEP_EVENTS = Property {
         name: "keep.events",

@@ -4,9 +4,11 @@ CREATE TABLE domains (
     name TEXT PRIMARY KEY,
     app_id INTEGER NOT NULL REFERENCES apps (id) ON DELETE CASCADE,
     typed TEXT NOT NULL,
+    -- The order in which the app got them: its first exact one is its address for people.
+    position INTEGER NOT NULL,
     added_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX domains_of_app ON domains (app_id);
+CREATE INDEX domains_of_app ON domains (app_id, position);
 
 -- Names below which each app has a default name, beside the server's own domain.
 CREATE TABLE global_domains (
