@@ -151,17 +151,41 @@ pub async fn in_flight(instance: &Instance, upstream: SocketAddrV4) -> Result<Op
     Ok(Some(counts.max().unwrap_or(0)))
 }
 
-/// Tells the daemon that the database changed. Where no daemon listens, nothing happens; where the nudge is lost, it
-/// finds out by itself within 250 ms.
+/// Tells the edge that the database changed. Where no edge listens, nothing happens; where the nudge is lost, it finds out
+/// by itself within 250 ms.
 ///
-/// Says whether a daemon listens.
+/// Says whether one listens.
 pub async fn nudge(instance: &Instance) -> bool {
     let Ok(socket) = tokio::net::UnixDatagram::unbound() else { return false };
     let sent = socket.send_to(b"n", instance.settings.paths.nudge_socket());
     matches!(tokio::time::timeout(Duration::from_millis(50), sent).await, Ok(Ok(_)))
 }
 
-/// Has Caddy ask the resolver again, after a time without it.
+/// Has the edge read the database, and returns when it answers with what was committed before: Caddy asks again within
+/// 100 ms. Says whether it did; one that is away does so when it is back.
+pub async fn tell(instance: &Instance) -> bool {
+    let told = async {
+        let token = instance.reading(|tables| tables.edge_token()).await.ok()?;
+        let edge = caddyfile::reachable(instance.settings.http_listen);
+        let stream = tokio::net::TcpStream::connect(edge).await.ok()?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(stream)).await.ok()?;
+        tokio::spawn(connection);
+        let request = hyper::Request::post(format!("/-/read/{token}"))
+            .header(hyper::header::HOST, edge.to_string())
+            .body(http_body_util::Empty::<bytes::Bytes>::new())
+            .ok()?;
+        let answer = sender.send_request(request).await.ok()?;
+        (answer.status() == hyper::StatusCode::NO_CONTENT).then_some(())
+    };
+    let told = tokio::time::timeout(PUBLISH, told).await.ok().flatten().is_some();
+    if !told {
+        nudge(instance).await;
+    }
+    told
+}
+
+/// Has Caddy ask the edge again, after a time without it.
 async fn restore(instance: &Instance) -> Result<()> {
     apply(instance, Some(Variant::Dynamic)).await
 }

@@ -183,7 +183,7 @@ impl Show for DomainsChanged {
 
 /// Makes a change of the edge's table known to the edge. Where nobody listens, it finds out by itself.
 async fn tell_the_edge(instance: &Instance) {
-    proxy::nudge(instance).await;
+    proxy::tell(instance).await;
 }
 
 /// The names of an app.
