@@ -1,6 +1,7 @@
 //! The state of an instance, in SQLite. Many short-lived processes share it: WAL, full synchronisation, writes in
 //! immediate transactions. The only module that knows rusqlite; a file a table.
 
+mod acme;
 mod apps;
 mod backup;
 mod certificates;
@@ -22,8 +23,9 @@ mod secrets;
 
 use std::path::{Path, PathBuf};
 
+pub use acme::{AcmeAccount, AcmeName};
 pub use backup::{restore, save_to};
-pub use certificates::{NewCertificate, StoredCertificate};
+pub use certificates::{NewCertificate, StoredCertificate, serving};
 pub use containers::{Container, ContainerState, NewContainer};
 pub use deployments::NewDeployment;
 pub use domains::{NamesOfApp, StoredDomain};

@@ -85,7 +85,7 @@ const LAYERS: [&[&str]; 9] = [
     &["cli", "ssh", "http", "supervisor"],
     &["ops"],
     &["deploy"],
-    &["proxy", "buildpack", "sweep", "context"],
+    &["acme", "proxy", "buildpack", "sweep", "context"],
     &["instance"],
     &[
         "engine",
