@@ -11,7 +11,7 @@ mod plan;
 mod reach;
 mod session;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use failure::Failure;
 use futures_util::StreamExt;
@@ -34,6 +34,8 @@ use crate::{
 
 /// How many names are looked at side by side.
 const AT_ONCE: usize = 16;
+/// After how long no further order is begun: who asked for this does not wait for ever.
+const LONGEST: Duration = Duration::from_secs(5 * 60);
 /// How long a certificate stays that a newer one has replaced, or that is over, in milliseconds.
 const STAYS: i64 = 2 * 24 * 3_600_000;
 
@@ -153,7 +155,12 @@ async fn ask_for(context: &Context<'_>, terms: &Terms, here: &Here, due: Vec<Wan
     let due = due.into_iter().filter(|wanted| !asked.obtained.contains(&wanted.name)).collect();
     let mut groups = plan::groups(due);
     groups.reverse();
+    let deadline = clock::instant() + LONGEST;
     while let Some(group) = groups.pop() {
+        // What is left is due still.
+        if clock::instant() >= deadline {
+            break;
+        }
         let names: Vec<Domain> = group.iter().map(|wanted| wanted.name.clone()).collect();
         let (by, app) = (group[0].by, group[0].app.as_ref());
         match session.obtain(&names, by, app).await {

@@ -32,6 +32,8 @@ pub enum Thing {
         /// The containers that it has.
         known: String,
     },
+    /// A certificate of an app, or of the server, by its number.
+    Certificate(Option<AppName>),
     /// A buildpack.
     Buildpack {
         /// The buildpacks there are.
@@ -52,6 +54,7 @@ impl Thing {
             Thing::Operation => "operation",
             Thing::ProcessType { .. } => "process type",
             Thing::Container { .. } => "live container",
+            Thing::Certificate(_) => "certificate",
             Thing::Buildpack { .. } => "buildpack",
         }
     }
@@ -67,6 +70,8 @@ impl Thing {
             Thing::Operation => "`paas operations:list` lists the operations".into(),
             Thing::ProcessType { known, .. } => format!("process types: {known}"),
             Thing::Container { known, .. } => format!("live containers: {known}"),
+            Thing::Certificate(Some(app)) => format!("`paas certs:report {app}` lists its certificates"),
+            Thing::Certificate(None) => "`paas certs:report --global` lists those of the server".into(),
             Thing::Buildpack { known } => format!("buildpacks: {known}"),
         }
     }
@@ -78,6 +83,7 @@ impl Thing {
             | Thing::Release(app)
             | Thing::ProcessType { app, .. }
             | Thing::Container { app, .. } => Some(app),
+            Thing::Certificate(app) => app.as_ref(),
             Thing::App
             | Thing::Key
             | Thing::Fingerprint
