@@ -429,14 +429,25 @@ fn the_daemon_obtains_what_is_new_and_says_what_ends_soon() {
         ),
     );
     // The job is due again when its time comes.
-    change(&server, "UPDATE jobs SET due_at = 0 WHERE name = 'certificates' AND state = 'waiting'");
+    let hurry = || {
+        let waiting = "SELECT count(*) FROM jobs WHERE name = 'certificates' AND state = 'waiting'";
+        server.wait_for("the plan", Duration::from_secs(60), || query(&server, waiting, |row| row.get(0)) == [1_i64]);
+        change(&server, "UPDATE jobs SET due_at = 0 WHERE name = 'certificates' AND state = 'waiting'");
+    };
+    hurry();
     let said = || -> Vec<String> {
         query(&server, "SELECT detail FROM events WHERE action = 'certs:expiring' ORDER BY id", |row| row.get(0))
     };
     server.wait_for("the warning", Duration::from_secs(60), || !said().is_empty());
     assert!(said()[0].contains("of shop.apps.example.com ends at "), "{:?}", said());
-    change(&server, "UPDATE jobs SET due_at = 0 WHERE name = 'certificates' AND state = 'waiting'");
-    std::thread::sleep(Duration::from_secs(8));
+    let runs = || {
+        query(&server, "SELECT count(*) FROM jobs WHERE name = 'certificates' AND state = 'done'", |row| {
+            row.get::<_, i64>(0)
+        })[0]
+    };
+    hurry();
+    let before = runs();
+    server.wait_for("another run", Duration::from_secs(60), || runs() > before);
     assert_eq!(said().len(), 1, "once each");
     let jobs = server.json(&["jobs:list"]);
     let job = jobs.as_array().unwrap().iter().find(|job| job["job"] == "certificates").unwrap();
