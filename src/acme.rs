@@ -131,20 +131,10 @@ pub async fn ask(context: &Context<'_>, only: Option<&AppName>, waiting: impl Fn
 
 async fn ask_for(context: &Context<'_>, terms: &Terms, here: &Here, due: Vec<Wanted>, asked: &mut Asked) -> Result<()> {
     let due = look(context, here, due, asked).await?;
-    let mut session = None;
-    for again in [true, false] {
-        match Session::open(context, terms, here).await {
-            Ok(opened) => {
-                session = Some(opened);
-                break;
-            }
-            Err(Failed::Order(failure)) if failure.trouble == Trouble::Account && again && is_gone(&failure) => {
-                Session::forget(context, terms)?;
-            }
-            Err(failed) => return fail_all(context, terms, failed, &due, asked),
-        }
-    }
-    let Some(session) = session else { return Ok(()) };
+    let mut session = match Session::open(context, terms, here).await {
+        Ok(session) => session,
+        Err(failed) => return fail_all(context, terms, failed, &due, asked),
+    };
     match session.take_up().await {
         Ok(ids) => {
             let all = context.instance.read(|tables| tables.certificates())?;
@@ -156,6 +146,7 @@ async fn ask_for(context: &Context<'_>, terms: &Terms, here: &Here, due: Vec<Wan
     let mut groups = plan::groups(due);
     groups.reverse();
     let deadline = clock::instant() + LONGEST;
+    let mut is_new = false;
     while let Some(group) = groups.pop() {
         // What is left is due still.
         if clock::instant() >= deadline {
@@ -187,22 +178,27 @@ async fn ask_for(context: &Context<'_>, terms: &Terms, here: &Here, due: Vec<Wan
             }
             Err(Failed::Order(failure)) if !failure.of_all => fail(context, &names[0], app, &failure, asked)?,
             Err(failed) => {
-                let rest: Vec<Wanted> = group.into_iter().chain(groups.into_iter().flatten()).collect();
-                if matches!(&failed, Failed::Order(failure) if is_gone(failure)) {
+                groups.push(group);
+                let is_gone = matches!(&failed, Failed::Order(failure) if failure.is_of_unknown_account());
+                let failed = if is_gone && !is_new {
+                    is_new = true;
                     Session::forget(context, terms)?;
-                }
+                    match Session::open(context, terms, here).await {
+                        Ok(opened) => {
+                            session = opened;
+                            continue;
+                        }
+                        Err(failed) => failed,
+                    }
+                } else {
+                    failed
+                };
+                let rest: Vec<Wanted> = groups.into_iter().flatten().collect();
                 return fail_all(context, terms, failed, &rest, asked);
             }
         }
     }
     Ok(())
-}
-
-/// Whether the authority does not know the account any more.
-fn is_gone(failure: &Failure) -> bool {
-    let reason = failure.reason.to_lowercase();
-    failure.trouble == Trouble::Account
-        && ["not found", "unable to find", "does not exist", "deactivated"].iter().any(|words| reason.contains(words))
 }
 
 /// Looks from here whether names lead here, and leaves out those that do not.

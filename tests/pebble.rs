@@ -33,13 +33,8 @@ pub struct Pebble {
 
 impl Pebble {
     /// The settings of a server that is to ask the Pebble that [`Pebble::start`] starts for it.
-    pub fn settings() -> [(&'static str, &'static str); 4] {
-        [
-            ("PAAS_DOMAIN", "apps.example.com"),
-            ("PAAS_TLS", "acme"),
-            ("PAAS_PROXY_MODE", "external"),
-            ("PAAS_ACME_CONTACT", "ops@example.com"),
-        ]
+    pub fn settings() -> [(&'static str, &'static str); 3] {
+        [("PAAS_DOMAIN", "apps.example.com"), ("PAAS_TLS", "acme"), ("PAAS_PROXY_MODE", "external")]
     }
 
     /// Starts Pebble and its DNS server, in which each name leads here, and tells the server of it.
@@ -63,7 +58,7 @@ impl Pebble {
         let directory = format!("acme_directory=https://localhost:{}/dir", pebble.port);
         let root = format!("acme_root={}", pebble.directory.join("root.pem").display());
         let dns = format!("dns_servers=127.0.0.1:{}", pebble.dns);
-        for setting in [&directory, &root, &dns] {
+        for setting in [&directory, &root, &dns, "acme_contact=ops@example.com"] {
             server.paas(&["settings:set", setting]).expect_success();
         }
         pebble

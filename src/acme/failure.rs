@@ -36,6 +36,14 @@ impl Failure {
         Failure { counted: true, ..self }
     }
 
+    /// Whether the authority does not know the account any more, or has ended it.
+    pub fn is_of_unknown_account(&self) -> bool {
+        let reason = self.reason.to_lowercase();
+        let says = |words: &&str| reason.contains(*words);
+        self.trouble == Trouble::Account
+            && ["not found", "unable to find", "does not exist", "deactivated"].iter().any(says)
+    }
+
     /// What an authority said of a name or of an order.
     pub fn of_problem(problem: &Problem) -> Failure {
         Failure::of_words(problem.r#type.as_deref(), problem.detail.as_deref())

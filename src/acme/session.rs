@@ -129,7 +129,7 @@ impl<'a> Session<'a> {
                     match account.update_contacts(&contact).await {
                         Ok(()) => Some(account),
                         // It is asked for a new one.
-                        Err(error) if is_unknown_account(&error) => None,
+                        Err(error) if Failure::of_talk(&error).is_of_unknown_account() => None,
                         Err(error) => return Err(error.into()),
                     }
                 } else {
@@ -380,9 +380,12 @@ impl<'a> Session<'a> {
             let forget = || self.context.instance.write(|tables| tables.forget_acme_order(&kept.url));
             let mut order = match self.account.order(kept.url.clone()).await {
                 Ok(order) => order,
-                // An authority that cannot be asked now may know it later.
-                Err(error) if Failure::of_talk(&error).of_all => return Err(error.into()),
-                Err(_) => {
+                Err(error) => {
+                    let failure = Failure::of_talk(&error);
+                    // An authority that cannot be asked now may know it later.
+                    if failure.of_all && !failure.is_of_unknown_account() {
+                        return Err(failure.into());
+                    }
                     forget()?;
                     continue;
                 }
@@ -401,12 +404,6 @@ impl<'a> Session<'a> {
         }
         Ok(taken)
     }
-}
-
-/// Whether an authority says that it knows no such account.
-pub(super) fn is_unknown_account(error: &instant_acme::Error) -> bool {
-    matches!(error, instant_acme::Error::Api(problem)
-        if problem.r#type.as_deref().is_some_and(|kind| kind.ends_with(":accountDoesNotExist")))
 }
 
 /// What an authority said of a whole order: of the names that it names, else of all.
