@@ -9,6 +9,7 @@ mod apps;
 mod arguments;
 mod build_caps;
 mod buildpacks;
+mod certs;
 mod checks;
 mod completions;
 mod config;
@@ -124,6 +125,8 @@ enum Command {
     #[command(flatten)]
     Domains(domains::Command),
     #[command(flatten)]
+    Certs(certs::Command),
+    #[command(flatten)]
     Deploys(deploys::Command),
     #[command(flatten)]
     Operations(operations::Command),
@@ -151,6 +154,8 @@ enum Command {
     Hook(hook::Hook),
     #[command(name = "operation", hide = true)]
     Operation(operations::Run),
+    #[command(name = "obtain-certificates", hide = true)]
+    Obtain(certs::Obtain),
 }
 
 impl Command {
@@ -162,6 +167,7 @@ impl Command {
             Command::Ps(it) => it.access(),
             Command::Checks(it) => it.access(),
             Command::Domains(it) => it.access(),
+            Command::Certs(it) => it.access(),
             Command::Deploys(it) => it.access(),
             Command::Operations(it) => it.access(),
             Command::Releases(it) => it.access(),
@@ -174,7 +180,7 @@ impl Command {
             Command::Buildpacks(it) => it.access(),
             Command::Here(it) => it.access(),
             Command::Inside(it) => it.access(),
-            Command::Hook(_) | Command::Operation(_) => Access::Inside,
+            Command::Hook(_) | Command::Operation(_) | Command::Obtain(_) => Access::Inside,
         }
     }
 
@@ -194,6 +200,7 @@ impl Command {
             Command::Ps(it) => it.run(context, ui).await,
             Command::Checks(it) => it.run(context, ui).await,
             Command::Domains(it) => it.run(context, ui).await,
+            Command::Certs(it) => it.run(context, ui).await,
             Command::Deploys(it) => it.run(context, ui).await,
             Command::Operations(it) => it.run(context, ui).await,
             Command::Releases(it) => it.run(context, ui).await,
@@ -206,6 +213,7 @@ impl Command {
             Command::Buildpacks(it) => it.run(context, ui).await,
             Command::Hook(it) => it.run(context).await,
             Command::Operation(it) => it.run(context).await,
+            Command::Obtain(it) => it.run(context, ui).await,
             Command::Here(_) | Command::Inside(_) => Err(Error::bug("a command without an instance was given one")),
         }
     }
@@ -347,6 +355,11 @@ fn execute(arguments: &[OsString], door: Door) -> u8 {
     {
         return fail(&error, ui);
     }
+    if let Command::Certs(it) = &mut command
+        && let Err(error) = it.read(door, ui)
+    {
+        return fail(&error, ui);
+    }
     if let Command::Server(it) = &mut command
         && let Err(error) = it.open_output(door, global.force)
     {
@@ -426,6 +439,12 @@ fn send(server: &remote::Server, command: &mut Command, mut arguments: Vec<OsStr
             let words = words.into_iter().chain(global.words());
             arguments = std::iter::once("paas".to_owned()).chain(words).map(OsString::from).collect();
             files::in_memory("values", input.as_bytes()).map(Some)
+        }),
+        Command::Certs(it) => it.packed(global.ui()).and_then(|packed| {
+            let Some((words, input)) = packed else { return Ok(None) };
+            let words = words.into_iter().chain(global.words());
+            arguments = std::iter::once("paas".to_owned()).chain(words).map(OsString::from).collect();
+            files::in_memory("certificate", &input).map(Some)
         }),
         _ => command.input().map_or(Ok(None), |wanted| wanted.input.send(&mut arguments)),
     };

@@ -1,6 +1,8 @@
 //! What the edge answers over HTTP: certificates to Caddy, redirects and pages to everybody. The only module that knows axum.
 
+mod forward;
 mod page;
+mod pause;
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -15,12 +17,16 @@ use axum::{
 use serde::Deserialize;
 use tokio::{net::TcpListener, sync::watch};
 
-use self::page::Page;
+use self::{
+    page::Page,
+    pause::{Held, Pauses},
+};
 use crate::{
     Error, Result,
     edge::Reader,
     model::{Caller, Needed, Refusal, allow},
-    proxy::Table,
+    proxy::{AppEntry, Lead, Table},
+    store::Maintenance,
 };
 
 /// Serves until `stop` turns true, and then until requests under way are answered.
@@ -38,18 +44,27 @@ pub async fn serve(
     served.await.map_err(Error::io("answer HTTP"))
 }
 
+/// What requests are answered with.
+#[derive(Clone, Debug)]
+struct Answering {
+    reader: Arc<Reader>,
+    pauses: Pauses,
+}
+
 /// Every route there is, each with who may use it.
 fn router(reader: Arc<Reader>) -> Router {
+    let edge = Answering { reader, pauses: Pauses::default() };
     Router::new()
         .route("/-/ask", guarded(Needed::Anybody, any(ask)))
         .route("/-/certificate/{token}", guarded(Needed::Anybody, any(certificate)))
         .route("/-/read/{token}", guarded(Needed::Anybody, any(read)))
-        .fallback_service(guarded(Needed::Anybody, any(show)).with_state(Arc::clone(&reader)))
-        .with_state(reader)
+        .route("/.well-known/acme-challenge/{token}", guarded(Needed::Anybody, any(challenge)))
+        .fallback_service(guarded(Needed::Anybody, any(show)).with_state(edge.clone()))
+        .with_state(edge)
 }
 
 /// A route that asks the policy before anything else. Nobody says who they are yet: all are guests.
-fn guarded(needed: Needed, route: MethodRouter<Arc<Reader>>) -> MethodRouter<Arc<Reader>> {
+fn guarded(needed: Needed, route: MethodRouter<Answering>) -> MethodRouter<Answering> {
     route.layer(from_fn(move |request: Request, next: Next| {
         let allowed = allow(&Caller::guest(None), &needed);
         async move {
@@ -64,40 +79,93 @@ fn guarded(needed: Needed, route: MethodRouter<Arc<Reader>>) -> MethodRouter<Arc
     }))
 }
 
-/// Anything else: a redirect to HTTPS, or why the app at that host takes no requests.
-async fn show(State(reader): State<Arc<Reader>>, headers: HeaderMap, uri: Uri) -> Response {
-    let table = reader.shared().table();
-    let host = host(&headers);
-    let is_plain = headers.get("x-forwarded-proto").is_some_and(|proto| proto == "http");
-    if is_plain && table.is_redirected_to_https(&host) {
-        return to_https(&host, table.https_port(), &uri);
+/// Anything else: a redirect, what is said during maintenance, or why the app at that host takes no requests. What an app
+/// is to have all the same is passed on to it.
+async fn show(State(edge): State<Answering>, request: Request) -> Response {
+    let table = edge.reader.shared().table();
+    let headers = request.headers();
+    let host = host(headers);
+    let is_plain = headers.get("x-forwarded-proto").is_none_or(|proto| proto == "http");
+    match table.lead(&host) {
+        None => Page::unknown(&host).into_response_for(headers),
+        Some(Lead::Redirect(redirect)) => {
+            let to = redirect.to.as_str();
+            redirected(&table, redirect.code.number(), to, !is_plain || table.is_secure(to), request.uri())
+        }
+        Some(Lead::App(_)) if is_plain && table.is_redirected_to_https(&host) => {
+            redirected(&table, 308, &host, true, request.uri())
+        }
+        Some(Lead::App(entry)) => {
+            let entry = Arc::clone(entry);
+            drop(table);
+            of_app(&edge, &host, entry, request).await
+        }
     }
-    let page = match table.app_at(&host) {
-        Some(entry) => Page::of_app(&entry.name, entry.standing),
-        None => Page::unknown(&host),
-    };
-    page.into_response_for(&headers)
 }
 
-/// The same by HTTPS (RFC 9110, 15.4.9: with the same method and body).
-fn to_https(host: &str, port: Option<u16>, uri: &Uri) -> Response {
-    let port = match port {
-        None | Some(443) => String::new(),
-        Some(port) => format!(":{port}"),
+/// What is answered at a host of an app.
+async fn of_app(edge: &Answering, host: &str, mut entry: Arc<AppEntry>, request: Request) -> Response {
+    let headers = request.headers().clone();
+    let client = client(&headers);
+    let is_kept_out = |entry: &AppEntry| {
+        let is_let_in = |maintenance: &Maintenance| {
+            maintenance.allow.iter().any(|network| client.is_some_and(|client| network.contains(client)))
+        };
+        entry.maintenance.as_ref().is_some_and(|maintenance| !is_let_in(maintenance))
     };
+    if entry.is_paused() && !is_kept_out(&entry) {
+        entry = match edge.pauses.hold(edge.reader.shared(), entry.id, host).await {
+            Held::GoesOn(entry) => entry,
+            Held::Gone => return Page::unknown(host).into_response_for(&headers),
+            Held::TooLong => return Page::held_too_long(&entry.name).into_response_for(&headers),
+            Held::TooMany => return Page::too_many_held(&entry.name).into_response_for(&headers),
+        };
+    }
+    match &entry.maintenance {
+        Some(maintenance) if is_kept_out(&entry) => page::of_maintenance(&entry.name, maintenance, &headers),
+        // Whoever comes here though the app serves came a moment before it did, or is let in.
+        _ if !entry.upstreams.is_empty() => forward::forward(&entry.upstreams, request).await,
+        _ => Page::of_app(&entry.name, entry.standing).into_response_for(&headers),
+    }
+}
+
+/// The address that Caddy says a request came from: the last of those that it passes on is its own word.
+fn client(headers: &HeaderMap) -> Option<IpAddr> {
+    let said = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
+    said.rsplit(',').next()?.trim().parse().ok()
+}
+
+/// The same path and query at a host.
+fn redirected(table: &Table, code: u16, host: &str, is_secure: bool, uri: &Uri) -> Response {
+    let (scheme, port, usual) = match table.https_port() {
+        Some(port) if is_secure => ("https", port, 443),
+        _ => ("http", table.http_port(), 80),
+    };
+    let port = if port == usual { String::new() } else { format!(":{port}") };
     let rest = uri.path_and_query().map_or("/", |rest| rest.as_str());
-    match HeaderValue::try_from(format!("https://{host}{port}{rest}")) {
-        Ok(location) => (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, location)]).into_response(),
+    let status = StatusCode::from_u16(code).unwrap_or(StatusCode::PERMANENT_REDIRECT);
+    match HeaderValue::try_from(format!("{scheme}://{host}{port}{rest}")) {
+        Ok(location) => (status, [(header::LOCATION, location)]).into_response(),
         Err(_) => StatusCode::BAD_REQUEST.into_response(),
     }
 }
 
+/// `/.well-known/acme-challenge/TOKEN`: what proves to an authority that a host is this server's (RFC 8555, 8.3). Other
+/// tokens are the app's own.
+async fn challenge(State(edge): State<Answering>, Path(token): Path<String>, request: Request) -> Response {
+    let table = edge.reader.shared().table();
+    match table.challenge(&token) {
+        Some(answer) => ([(header::CONTENT_TYPE, "application/octet-stream")], answer.to_owned()).into_response(),
+        None => show(State(edge), request).await,
+    }
+}
+
 /// Caddy's question whether it may have a certificate made for a host: never, they are all ours.
-async fn ask(State(reader): State<Arc<Reader>>, headers: HeaderMap, uri: Uri) -> Response {
-    if is_from_caddy_itself(&headers) {
+async fn ask(State(edge): State<Answering>, request: Request) -> Response {
+    if is_from_caddy_itself(request.headers()) {
         return StatusCode::NOT_FOUND.into_response();
     }
-    show(State(reader), headers, uri).await
+    show(State(edge), request).await
 }
 
 /// The host that a handshake is for.
@@ -109,15 +177,14 @@ struct Handshake {
 /// `GET /-/certificate/TOKEN?server_name=HOST`: the chain and the private key for a handshake in PEM, or 204 where there is
 /// none (`tls.get_certificate.http` of Caddy; on any other answer newer ones end the handshake with an error of their own).
 async fn certificate(
-    State(reader): State<Arc<Reader>>,
+    State(edge): State<Answering>,
     Path(token): Path<String>,
     asked: Result<Query<Handshake>, QueryRejection>,
-    headers: HeaderMap,
-    uri: Uri,
+    request: Request,
 ) -> Response {
-    let table = reader.shared().table();
-    if !is_secret(&table, &token, &headers) {
-        return show(State(reader), headers, uri).await;
+    let table = edge.reader.shared().table();
+    if !is_secret(&table, &token, request.headers()) {
+        return show(State(edge), request).await;
     }
     let name = asked.ok().and_then(|Query(handshake)| handshake.server_name).unwrap_or_default();
     match table.certificate(&normalized(&name)) {
@@ -129,9 +196,10 @@ async fn certificate(
 }
 
 /// `POST /-/read/TOKEN`: reads the table anew. When this is answered, what was committed before is answered with.
-async fn read(State(reader): State<Arc<Reader>>, Path(token): Path<String>, headers: HeaderMap, uri: Uri) -> Response {
-    if !is_secret(&reader.shared().table(), &token, &headers) {
-        return show(State(reader), headers, uri).await;
+async fn read(State(edge): State<Answering>, Path(token): Path<String>, request: Request) -> Response {
+    let reader = Arc::clone(&edge.reader);
+    if !is_secret(&reader.shared().table(), &token, request.headers()) {
+        return show(State(edge), request).await;
     }
     match tokio::task::spawn_blocking(move || reader.read()).await {
         Ok(Ok(())) => StatusCode::NO_CONTENT.into_response(),

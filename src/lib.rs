@@ -4,7 +4,8 @@
 //!
 //! - [`cli`]: the command tree; [`ssh`] and [`http`]: the daemon's doors; [`supervisor`]: the daemon.
 //! - [`ops`]: every business action. [`deploy`]: the pipeline, to be read from top to bottom.
-//! - [`sweep`]: what is kept of what grows. [`proxy`]: Caddy, and what it is told. [`buildpack`]: what a repository is and how
+//! - [`sweep`]: what is kept of what grows. [`proxy`]: Caddy, and what it is told. [`edge`]: the process that tells it.
+//!   [`acme`]: certificates from an authority. [`buildpack`]: what a repository is and how
 //!   it is built; [`tree`]: its files.
 //! - [`engine`]: Docker. [`cgroup`]: caps on builds. [`firewall`]: what containers do not reach. [`store`]: SQLite. [`git`], [`exec`], [`files`], [`secrets`], [`certificate`], [`lock`], [`settings`], [`disk`], [`clock`]: one
 //!   concern each. [`work`]: work whose length a stranger decides. [`ui`]: all that is printed.
@@ -14,6 +15,7 @@
 //! `exec` makes processes, only `ui` prints, only `settings` reads the environment, only `clock` asks the time; and
 //! `model` does no I/O.
 
+mod acme;
 mod buildpack;
 mod certificate;
 mod cgroup;

@@ -39,7 +39,7 @@ pub use access::{Access, Caller, Door, Grant, Needed, Refusal, Right, Role, allo
 pub use actor::Actor;
 pub use app::{App, AppLock, AppName, AppState};
 pub use caps::BuildCaps;
-pub use certificate::CertificateKind;
+pub use certificate::{CertificateKind, Trouble};
 pub use check::{Check, CheckMode, HttpProbe, ImageCheck, Probe};
 pub use command_line::shell_arguments;
 pub use config::{

@@ -3,6 +3,7 @@
 pub mod access;
 pub mod apps;
 pub mod buildpacks;
+pub mod certs;
 pub mod checks;
 pub mod cleanup;
 pub mod config;

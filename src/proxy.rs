@@ -29,7 +29,7 @@ pub use caddy::{check_ports, check_program, supervise, version as caddy_version,
 pub use caddyfile::reachable;
 pub use certificates::Bundle;
 pub use dns::{answer_all, edge_answers};
-pub use table::{AppEntry, Scheme, Table};
+pub use table::{AppEntry, Lead, Redirect, Scheme, Table};
 
 use self::{
     admin::Admin,

@@ -1,6 +1,7 @@
 //! The state of an instance, in SQLite. Many short-lived processes share it: WAL, full synchronisation, writes in
 //! immediate transactions. The only module that knows rusqlite; a file a table.
 
+mod acme;
 mod apps;
 mod backup;
 mod certificates;
@@ -16,6 +17,7 @@ mod keys;
 mod maintenance;
 mod migrate;
 mod operations;
+mod pauses;
 mod properties;
 mod redirects;
 mod releases;
@@ -24,8 +26,9 @@ mod secrets;
 
 use std::path::{Path, PathBuf};
 
+pub use acme::{AcmeAccount, AcmeName};
 pub use backup::{restore, save_to};
-pub use certificates::{NewCertificate, StoredCertificate};
+pub use certificates::{NewCertificate, StoredCertificate, serving};
 pub use containers::{Container, ContainerState, NewContainer};
 pub use deployments::NewDeployment;
 pub use domains::{AllNames, NamesOfApp, StoredDomain};
@@ -34,6 +37,7 @@ pub use jobs::JobRun;
 pub use keys::StoredKey;
 pub use maintenance::{Maintenance, StoredMaintenance};
 pub use operations::NewOperation;
+pub use pauses::Pause;
 pub use redirects::StoredRedirect;
 pub use releases::NewRelease;
 pub use routes::{Fallback, Route, Standing};

@@ -86,7 +86,7 @@ const LAYERS: [&[&str]; 10] = [
     &["http", "edge"],
     &["ops"],
     &["deploy"],
-    &["proxy", "buildpack", "sweep", "context"],
+    &["acme", "proxy", "buildpack", "sweep", "context"],
     &["instance"],
     &[
         "engine",

@@ -109,6 +109,14 @@ pub fn new_key() -> Result<KeyPair> {
     KeyPair::generate().map_err(Error::bug)
 }
 
+/// Reads a private key that [`new_key`] made.
+///
+/// # Errors
+/// [`Error::Bug`] where it is none.
+pub fn read_key(pem: &str) -> Result<KeyPair> {
+    KeyPair::from_pem(pem).map_err(Error::bug)
+}
+
 /// What asks an authority for a certificate for these names (a CSR), in DER.
 ///
 /// # Errors

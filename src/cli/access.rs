@@ -26,11 +26,20 @@ pub struct AccessRow {
 }
 
 /// Words that make a command need another right than without them, by command.
-const OPTIONS: [(&str, &[&str]); 3] =
-    [("config:show", &["--reveal"]), ("releases:info", &["--reveal"]), ("ps:scale", &["web=2"])];
+const OPTIONS: [(&str, &[&str]); 4] = [
+    ("certs:show", &["key"]),
+    ("config:show", &["--reveal"]),
+    ("releases:info", &["--reveal"]),
+    ("ps:scale", &["web=2"]),
+];
 
 /// Commands whose arguments depend on each other, with words that they take.
-const EXAMPLES: [(&str, &[&str]); 10] = [
+const EXAMPLES: [(&str, &[&str]); 15] = [
+    ("certs:add", &["blog"]),
+    ("certs:set", &["blog", "acme=off"]),
+    ("certs:report", &["blog"]),
+    ("certs:show", &["blog"]),
+    ("certs:remove", &["blog"]),
     ("config:set", &["blog", "A=1"]),
     ("apps:set", &["blog", "deploy-branch=main"]),
     ("apps:report", &["blog"]),

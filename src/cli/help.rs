@@ -149,6 +149,7 @@ fn groups() -> Vec<Group> {
         group::<super::config::Command>("config"),
         group::<super::processes::Command>("ps"),
         group::<super::checks::Command>("checks"),
+        group::<super::certs::Command>("certs"),
         group::<super::domains::Command>("domains"),
         group::<super::deploys::Command>("deploys"),
         group::<super::releases::Command>("releases"),

@@ -34,7 +34,7 @@ impl FromStr for AppWord {
 
 /// An app, or all: what properties are of.
 #[derive(Debug, Args)]
-struct Target {
+pub(super) struct Target {
     /// The app; left out with --global, in its clone, with --app, or with PAAS_APP
     #[arg(id = APP_WORD, value_name = "APP", required_unless_present = "global", add = ArgValueCandidates::new(app_names))]
     app: Option<AppWord>,
@@ -45,7 +45,7 @@ struct Target {
 
 impl Target {
     /// Who may do what needs a right for the app. What is no app is refused when it is run, so that anybody may try.
-    fn access(&self, right: Right) -> Access<'_> {
+    pub(super) fn access(&self, right: Right) -> Access<'_> {
         match &self.app {
             _ if self.global && right == Right::See => Access::Server(Right::See),
             Some(AppWord { app: Ok(app), .. }) if !self.global && right.is_of_an_app() => Access::App(app, right),
@@ -55,7 +55,7 @@ impl Target {
     }
 
     /// The app, and the words: with `--global` the one in the place of the app is the first of them.
-    fn split(&self, words: &[String]) -> Result<(Option<AppName>, Vec<String>)> {
+    pub(super) fn split(&self, words: &[String]) -> Result<(Option<AppName>, Vec<String>)> {
         match &self.app {
             Some(word) if self.global => Ok((None, std::iter::once(&word.text).chain(words).cloned().collect())),
             Some(word) => Ok((Some(word.app.clone()?), words.to_vec())),
@@ -146,6 +146,11 @@ impl OptionalReporter {
     /// Whether it is of the containers of all apps.
     pub(super) fn is_of_all(&self) -> bool {
         self.app.is_none() && !self.global
+    }
+
+    /// Whether it is of the server as a whole.
+    pub(super) fn is_of_server(&self) -> bool {
+        self.app.is_none() && self.global
     }
 
     /// Who may see this.

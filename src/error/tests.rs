@@ -22,7 +22,7 @@ macro_rules! variants {
 
 variants! {
     Error: NotFound Exists Invalid Usage Access Push Source Deploy Domain Engine Proxy Certificate Store Host Bug Interrupted Told Silent;
-    Thing: App Key Fingerprint ConfigVariable Release Deploy Operation ProcessType Domain GlobalDomain Container Buildpack;
+    Thing: App Key Fingerprint ConfigVariable Release Deploy Operation ProcessType Domain GlobalDomain Container Certificate Buildpack;
     UsageError: Command Settings NotConfirmed KeyMalformed KeyPrivate;
     AccessError: Unknown Lacks OnlyHere;
     PushError: WrongBranch Refused NoApp;
@@ -92,6 +92,8 @@ fn missing_and_there() -> Vec<Error> {
         (Thing::Domain(app()), "example.com"),
         (Thing::GlobalDomain, "apps.example.com"),
         (Thing::Container { app: app(), known: "web.1".to_owned() }, "web.2"),
+        (Thing::Certificate(Some(app())), "7"),
+        (Thing::Certificate(None), "own"),
         (Thing::Buildpack { known: "go, static".to_owned() }, "cobol"),
     ];
     let there = [(Thing::App, "blog"), (Thing::Key, "laptop"), (Thing::Fingerprint, "SHA256:abc, named laptop")];

@@ -36,6 +36,8 @@ pub enum Thing {
         /// The containers that it has.
         known: String,
     },
+    /// A certificate of an app, or of the server, by its number.
+    Certificate(Option<AppName>),
     /// A buildpack.
     Buildpack {
         /// The buildpacks there are.
@@ -58,6 +60,7 @@ impl Thing {
             Thing::Domain(_) => "domain",
             Thing::GlobalDomain => "global domain",
             Thing::Container { .. } => "live container",
+            Thing::Certificate(_) => "certificate",
             Thing::Buildpack { .. } => "buildpack",
         }
     }
@@ -75,6 +78,8 @@ impl Thing {
             Thing::Domain(app) => format!("`paas domains:report {app}` lists its domains"),
             Thing::GlobalDomain => "`paas domains:report --global` lists them".into(),
             Thing::Container { known, .. } => format!("live containers: {known}"),
+            Thing::Certificate(Some(app)) => format!("`paas certs:report {app}` lists its certificates"),
+            Thing::Certificate(None) => "`paas certs:report --global` lists those of the server".into(),
             Thing::Buildpack { known } => format!("buildpacks: {known}"),
         }
     }
@@ -87,6 +92,7 @@ impl Thing {
             | Thing::Domain(app)
             | Thing::ProcessType { app, .. }
             | Thing::Container { app, .. } => Some(app),
+            Thing::Certificate(app) => app.as_ref(),
             Thing::App
             | Thing::Key
             | Thing::Fingerprint

@@ -1,9 +1,14 @@
+use std::borrow::Cow;
+
 use axum::{
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 
-use crate::{model::AppName, store::Standing};
+use crate::{
+    model::AppName,
+    store::{Maintenance, Standing},
+};
 
 const TEMPLATE: &str = include_str!("../../templates/page.html.tera");
 
@@ -12,15 +17,55 @@ const TEMPLATE: &str = include_str!("../../templates/page.html.tera");
 pub(super) struct Page {
     status: StatusCode,
     title: String,
-    text: &'static str,
+    text: Cow<'static, str>,
+}
+
+/// How many seconds a client may wait before it asks an app that is under maintenance again.
+const MAINTENANCE_AGAIN: &str = "60";
+
+/// What is answered in place of an app that is under maintenance: the page of its repository, or the usual one.
+pub(super) fn of_maintenance(app: &AppName, maintenance: &Maintenance, request: &HeaderMap) -> Response {
+    let mut response = match &maintenance.page {
+        Some((path, page)) => {
+            let kind = if path.ends_with(".txt") { "text/plain; charset=utf-8" } else { "text/html; charset=utf-8" };
+            let headers = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-store")];
+            (StatusCode::SERVICE_UNAVAILABLE, headers, page.clone()).into_response()
+        }
+        None => {
+            let text = maintenance.message.clone().unwrap_or_else(|| "It is back soon.".to_owned());
+            let title = format!("{app} is under maintenance");
+            Page { status: StatusCode::SERVICE_UNAVAILABLE, title, text: text.into() }.into_response_for(request)
+        }
+    };
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(MAINTENANCE_AGAIN));
+    response
 }
 
 impl Page {
+    /// An app was asked, and did not answer.
+    pub(super) fn silent() -> Page {
+        let title = "The app did not answer".to_owned();
+        Page { status: StatusCode::BAD_GATEWAY, title, text: "Try again soon.".into() }
+    }
+
+    /// A request was held for as long as one may be.
+    pub(super) fn held_too_long(app: &AppName) -> Page {
+        let title = format!("{app} is paused");
+        Page { status: StatusCode::GATEWAY_TIMEOUT, title, text: "It did not go on in time. Try again soon.".into() }
+    }
+
+    /// As many requests are held as may be.
+    pub(super) fn too_many_held(app: &AppName) -> Page {
+        let title = format!("{app} is paused");
+        Page { status: StatusCode::SERVICE_UNAVAILABLE, title, text: "Too many wait for it. Try again soon.".into() }
+    }
+
     /// Nothing is there.
     pub(super) fn unknown(host: &str) -> Page {
         let title =
             if host.is_empty() { "There is no app here".to_owned() } else { format!("There is no app at {host}") };
-        Page { status: StatusCode::NOT_FOUND, title, text: "The address may be mistyped, or the app was removed." }
+        let text = "The address may be mistyped, or the app was removed.".into();
+        Page { status: StatusCode::NOT_FOUND, title, text }
     }
 
     /// An app is there, and takes no requests.
@@ -32,7 +77,7 @@ impl Page {
             Standing::Unhealthy => (format!("{app} is not answering"), "Its containers are unhealthy. Try again soon."),
             Standing::Serving => (format!("{app} is starting"), "Try again in a second."),
         };
-        Page { status: StatusCode::SERVICE_UNAVAILABLE, title, text }
+        Page { status: StatusCode::SERVICE_UNAVAILABLE, title, text: text.into() }
     }
 
     /// The page in the form that the client reads: HTML where it accepts that, else plain text.
@@ -58,7 +103,7 @@ impl Page {
     fn html(&self) -> String {
         let mut context = tera::Context::new();
         context.insert("title", &self.title);
-        context.insert("text", self.text);
+        context.insert("text", &self.text);
         tera::Tera::one_off(TEMPLATE, &context, true).unwrap_or_else(|_| self.plain())
     }
 }

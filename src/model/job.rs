@@ -16,6 +16,8 @@ words! {
         RemoveFiles = "remove-files",
         /// Empties the log that SQLite writes to first.
         Checkpoint = "checkpoint",
+        /// Obtains and renews certificates, and says which end soon.
+        Certificates = "certificates",
         /// Forgets old runs of jobs.
         ForgetJobs = "forget-jobs",
     }
@@ -120,6 +122,7 @@ impl JobName {
             JobName::PruneImages => Schedule::Every(Duration::from_secs(6 * 3600)),
             JobName::RemoveFiles => Schedule::Every(Duration::from_secs(24 * 3600)),
             JobName::Checkpoint => Schedule::Every(Duration::from_secs(5 * 60)),
+            JobName::Certificates => Schedule::Every(Duration::from_secs(6 * 3600)),
             JobName::ForgetJobs => Schedule::DailyAt { hour: 3, minute: 30 },
         }
     }
@@ -129,7 +132,7 @@ impl JobName {
     pub fn attempts(self) -> u32 {
         match self {
             JobName::RemoveFiles => 3,
-            JobName::PruneImages | JobName::Checkpoint | JobName::ForgetJobs => 1,
+            JobName::PruneImages | JobName::Checkpoint | JobName::Certificates | JobName::ForgetJobs => 1,
         }
     }
 }

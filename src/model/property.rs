@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use table::*;
 pub use words::{parse_words, right_to_set};
 
-pub use super::value::ports;
+pub use super::value::{ports, servers};
 
 use super::{Invalid, MASK, ProcessType, Right};
 
@@ -24,6 +24,8 @@ type Parsed = Result<Value, String>;
 pub enum Noun {
     /// `apps:set`.
     Apps,
+    /// `certs:set`.
+    Certs,
     /// `checks:set`, and `[checks]` of `paas.toml`.
     Checks,
     /// `ps:set`, and `[processes.TYPE]` of `paas.toml`.
@@ -34,12 +36,13 @@ pub enum Noun {
 
 impl Noun {
     /// All of them.
-    pub const ALL: [Noun; 4] = [Noun::Apps, Noun::Checks, Noun::Ps, Noun::Server];
+    pub const ALL: [Noun; 5] = [Noun::Apps, Noun::Certs, Noun::Checks, Noun::Ps, Noun::Server];
 
     /// The word for it, as stored.
     pub fn as_str(self) -> &'static str {
         match self {
             Noun::Apps => "apps",
+            Noun::Certs => "certs",
             Noun::Checks => "checks",
             Noun::Ps => "ps",
             Noun::Server => "server",
@@ -50,7 +53,7 @@ impl Noun {
     pub fn usual_process(self) -> Option<ProcessType> {
         match self {
             Noun::Checks => Some(ProcessType::web()),
-            Noun::Apps | Noun::Ps | Noun::Server => None,
+            Noun::Apps | Noun::Certs | Noun::Ps | Noun::Server => None,
         }
     }
 

@@ -68,6 +68,61 @@ pub(super) fn switch(text: &str) -> Result<Value, String> {
     }
 }
 
+/// An address of the web that is kept from others on the way.
+pub(super) fn https_url(text: &str) -> Result<Value, String> {
+    match url::Url::parse(text) {
+        Ok(url) if url.scheme() == "https" && url.has_host() && url.password().is_none() => {
+            Ok(Value::Text(text.to_owned()))
+        }
+        _ => Err("it is a URL that begins with https://".to_owned()),
+    }
+}
+
+/// A mail address, as far as it can be told.
+pub(super) fn mail_address(text: &str) -> Result<Value, String> {
+    let (name, domain) = text.split_once('@').unwrap_or_default();
+    let is_plain = |text: &str| {
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"<>,;@\"".contains(&byte))
+    };
+    if is_plain(name) && is_plain(domain) && text.len() <= 254 {
+        Ok(Value::Text(text.to_owned()))
+    } else {
+        Err("it is a mail address, such as ops@example.com".to_owned())
+    }
+}
+
+/// A program by its whole path, and its arguments, as a shell would split them.
+pub(super) fn program(text: &str) -> Result<Value, String> {
+    match shell_words::split(text) {
+        Ok(words) if words.first().is_some_and(|program| program.starts_with('/')) => Ok(Value::Text(text.to_owned())),
+        Ok(_) => Err("it is the whole path of a program, with its arguments".to_owned()),
+        Err(_) => Err("a quote is not closed".to_owned()),
+    }
+}
+
+/// A list of addresses with commas between.
+pub(super) fn addresses(text: &str) -> Result<Value, String> {
+    let addresses = text.split(',').map(|word| word.trim().parse::<std::net::IpAddr>());
+    match addresses.collect::<Result<Vec<_>, _>>() {
+        Ok(_) => Ok(Value::Text(text.to_owned())),
+        Err(_) => Err("it is addresses with commas between, such as 203.0.113.7,2001:db8::7".to_owned()),
+    }
+}
+
+/// A list of addresses with or without ports, with commas between.
+pub(super) fn socket_addresses(text: &str) -> Result<Value, String> {
+    match servers(text) {
+        Some(_) => Ok(Value::Text(text.to_owned())),
+        None => Err("it is addresses with commas between, such as 9.9.9.9,[2620:fe::fe]:53".to_owned()),
+    }
+}
+
+/// Reads name servers: their port is 53 where none is there.
+pub fn servers(text: &str) -> Option<Vec<std::net::SocketAddr>> {
+    let server = |word: &str| word.parse().ok().or_else(|| Some((word.parse::<std::net::IpAddr>().ok()?, 53).into()));
+    text.split(',').map(|word| server(word.trim())).collect()
+}
+
 /// One of some words.
 pub(super) fn one_of(text: &str, words: &[&str]) -> Result<Value, String> {
     if words.contains(&text) { Ok(Value::Text(text.to_owned())) } else { Err(format!("it is {}", either(words))) }

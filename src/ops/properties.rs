@@ -90,6 +90,7 @@ fn words_of(change: &PropertyChange) -> String {
 fn action(noun: Noun) -> &'static str {
     match noun {
         Noun::Apps => "apps:set",
+        Noun::Certs => "certs:set",
         Noun::Checks => "checks:set",
         Noun::Ps => "ps:set",
         Noun::Server => "settings:set",
@@ -99,6 +100,7 @@ fn action(noun: Noun) -> &'static str {
 fn words_for(noun: Noun) -> &'static str {
     match noun {
         Noun::Apps => "app",
+        Noun::Certs => "certificates",
         Noun::Checks => "checks",
         Noun::Ps => "processes",
         Noun::Server => "server",

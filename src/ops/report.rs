@@ -281,6 +281,7 @@ pub async fn report(context: &Context<'_>) -> Result<Report> {
              release of their app does"
         ));
     }
+    report.warnings.extend(instance.read(super::certs::warnings)?);
     report.builds = Some(Builds {
         concurrency: locks.len(),
         running: locks.iter().filter(|path| matches!(lock::holder(path), Ok(Some(_)))).count(),

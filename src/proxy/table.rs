@@ -12,10 +12,10 @@ use super::{
     certificates::{Bundle, Certificates},
 };
 use crate::{
-    Result,
-    model::{AppId, AppName, Domain, Hostname},
+    Result, clock,
+    model::{AppId, AppName, Domain, Hostname, RedirectCode},
     settings::{Settings, Tls},
-    store::{Route, Standing, Tables},
+    store::{Maintenance, Route, Standing, StoredRedirect, Tables},
 };
 
 /// By which of Caddy's two sites a request came.
@@ -50,6 +50,47 @@ pub struct AppEntry {
     pub standing: Standing,
     /// Whether plain HTTP is answered with a redirect where there is a certificate.
     pub https_redirect: bool,
+    /// What is answered in place of it, while it is under maintenance.
+    pub maintenance: Option<Maintenance>,
+    /// Until when its requests are held, in milliseconds since 1970.
+    pub paused_until: Option<i64>,
+}
+
+impl AppEntry {
+    /// Whether its requests are held now.
+    pub fn is_paused(&self) -> bool {
+        self.paused_until.is_some_and(|until| clock::now() < until)
+    }
+}
+
+/// Where a name sends its requests on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redirect {
+    /// The app whose name it is.
+    pub app: AppId,
+    /// To which host.
+    pub to: Hostname,
+    /// How.
+    pub code: RedirectCode,
+}
+
+/// Where a name leads.
+#[derive(Clone, Debug)]
+pub enum Lead {
+    /// To an app.
+    App(Arc<AppEntry>),
+    /// To another host.
+    Redirect(Arc<Redirect>),
+}
+
+impl Lead {
+    /// The app whose name it is.
+    fn app(&self) -> AppId {
+        match self {
+            Lead::App(entry) => entry.id,
+            Lead::Redirect(redirect) => redirect.app,
+        }
+    }
 }
 
 /// Where the requests for a host go.
@@ -65,12 +106,13 @@ pub(super) enum Target<'a> {
 #[derive(Debug)]
 pub struct Table {
     page: SocketAddr,
+    http_port: u16,
     /// The port of HTTPS, where there is any.
     https_port: Option<u16>,
     apps: HashMap<AppName, Arc<AppEntry>>,
-    exact: HashMap<String, Arc<AppEntry>>,
-    below: HashMap<String, Arc<AppEntry>>,
-    any: Option<Arc<AppEntry>>,
+    exact: HashMap<String, Lead>,
+    below: HashMap<String, Lead>,
+    any: Option<Lead>,
     certificates: Certificates,
     challenges: HashMap<String, String>,
     token: String,
@@ -82,20 +124,11 @@ impl Table {
     /// # Errors
     /// [`crate::Error::Store`].
     pub fn read(tables: &Tables<'_>, settings: &Settings, former: Option<&Table>) -> Result<Table> {
-        let mut upstreams: HashMap<AppName, Vec<SocketAddrV4>> =
-            tables.routes()?.into_iter().map(|Route { app, upstreams }| (app, upstreams)).collect();
-        let apps: HashMap<AppName, Arc<AppEntry>> = tables
-            .standings()?
-            .into_iter()
-            .map(|(id, name, standing)| {
-                let upstreams = upstreams.remove(&name).unwrap_or_default();
-                (name.clone(), Arc::new(AppEntry { id, name, upstreams, standing, https_redirect: true }))
-            })
-            .collect();
         let mut table = Table {
             page: reachable(settings.http_listen),
+            http_port: settings.proxy_http_port,
             https_port: (settings.tls != Tls::Off).then_some(settings.proxy_https_port),
-            apps,
+            apps: apps(tables)?,
             exact: HashMap::new(),
             below: HashMap::new(),
             any: None,
@@ -103,18 +136,24 @@ impl Table {
             challenges: tables.acme_challenges()?.into_iter().collect(),
             token: tables.edge_token()?,
         };
+        for StoredRedirect { from, app, to, code, .. } in tables.redirects_in_force()? {
+            if let Some(app) = table.apps.get(&app).map(|entry| entry.id) {
+                table.add(from, Lead::Redirect(Arc::new(Redirect { app, to, code })));
+            }
+        }
         for (domain, app) in tables.hosts(&settings.domain)? {
-            table.add(domain, &app);
+            if let Some(entry) = table.apps.get(&app).map(Arc::clone) {
+                table.add(domain, Lead::App(entry));
+            }
         }
         Ok(table)
     }
 
-    fn add(&mut self, domain: Domain, app: &AppName) {
-        let Some(entry) = self.apps.get(app).map(Arc::clone) else { return };
+    fn add(&mut self, domain: Domain, lead: Lead) {
         match domain {
-            Domain::Exact(name) => drop(self.exact.insert(name.to_string(), entry)),
-            Domain::Below(name) => drop(self.below.insert(name.to_string(), entry)),
-            Domain::Any => self.any = Some(entry),
+            Domain::Exact(name) => drop(self.exact.insert(name.to_string(), lead)),
+            Domain::Below(name) => drop(self.below.insert(name.to_string(), lead)),
+            Domain::Any => self.any = Some(lead),
         }
     }
 
@@ -123,6 +162,11 @@ impl Table {
     pub fn has_token(&self, token: &str) -> bool {
         let differences = self.token.bytes().zip(token.bytes()).fold(0, |all, (is, said)| all | (is ^ said));
         self.token.len() == token.len() && differences == 0
+    }
+
+    /// The port of plain HTTP.
+    pub fn http_port(&self) -> u16 {
+        self.http_port
     }
 
     /// The port of HTTPS, where there is any.
@@ -140,8 +184,13 @@ impl Table {
         self.apps.get(name).map(Arc::as_ref)
     }
 
-    /// The app that a host leads to: a host in lower case, without port and final dot.
-    pub fn app_at(&self, host: &str) -> Option<&Arc<AppEntry>> {
+    /// Whether the requests of an app are held now.
+    pub fn is_paused(&self, app: AppId) -> bool {
+        self.apps.values().any(|entry| entry.id == app && entry.is_paused())
+    }
+
+    /// Where a host leads: one in lower case, without port and final dot.
+    pub fn lead(&self, host: &str) -> Option<&Lead> {
         let below =
             || host.split_once('.').and_then(|(label, rest)| self.below.get(rest).filter(|_| !label.is_empty()));
         self.exact.get(host).or_else(below).or(self.any.as_ref().filter(|_| !host.is_empty()))
@@ -150,15 +199,18 @@ impl Table {
     /// The certificate for a host that leads somewhere, in lower case.
     pub fn certificate(&self, host: &str) -> Option<Arc<Bundle>> {
         let name: Hostname = host.parse().ok()?;
-        self.certificates.find(&name, self.app_at(host).map(|entry| entry.id))
+        self.certificates.find(&name, self.lead(host).map(Lead::app))
     }
 
-    /// Whether plain HTTP at a host is answered with a redirect.
+    /// Whether a host is there by HTTPS.
+    pub fn is_secure(&self, host: &str) -> bool {
+        let has = |lead: &Lead| host.parse().is_ok_and(|name| self.certificates.has(&name, Some(lead.app())));
+        self.https_port.is_some() && self.lead(host).is_some_and(has)
+    }
+
+    /// Whether plain HTTP at a host is answered with a redirect to HTTPS.
     pub fn is_redirected_to_https(&self, host: &str) -> bool {
-        self.https_port.is_some()
-            && self.app_at(host).is_some_and(|entry| {
-                entry.https_redirect && host.parse().is_ok_and(|name| self.certificates.has(&name, Some(entry.id)))
-            })
+        matches!(self.lead(host), Some(Lead::App(entry)) if entry.https_redirect) && self.is_secure(host)
     }
 
     /// What an authority is answered at `/.well-known/acme-challenge/TOKEN`.
@@ -168,15 +220,16 @@ impl Table {
 
     /// Where the requests for a host go.
     pub(super) fn target(&self, host: &str, scheme: Scheme) -> Target<'_> {
-        match self.app_at(host) {
-            Some(entry) if !entry.upstreams.is_empty() => {
-                if scheme == Scheme::Http && self.is_redirected_to_https(host) {
+        match self.lead(host) {
+            Some(Lead::App(entry)) => {
+                let is_here = entry.upstreams.is_empty() || entry.maintenance.is_some() || entry.is_paused();
+                if is_here || (scheme == Scheme::Http && self.is_redirected_to_https(host)) {
                     Target::Edge
                 } else {
                     Target::Upstreams(&entry.upstreams)
                 }
             }
-            _ => Target::Edge,
+            Some(Lead::Redirect(_)) | None => Target::Edge,
         }
     }
 
@@ -185,6 +238,7 @@ impl Table {
     pub fn of(hosts: Vec<(Domain, AppName, Vec<SocketAddrV4>)>, page: SocketAddr) -> Table {
         let mut table = Table {
             page,
+            http_port: 80,
             https_port: None,
             apps: HashMap::new(),
             exact: HashMap::new(),
@@ -196,12 +250,43 @@ impl Table {
         };
         for (number, (domain, name, upstreams)) in (1..).zip(hosts) {
             let standing = if upstreams.is_empty() { Standing::Unhealthy } else { Standing::Serving };
-            let entry = AppEntry { id: AppId(number), name: name.clone(), upstreams, standing, https_redirect: true };
-            table.apps.entry(name.clone()).or_insert_with(|| Arc::new(entry));
-            table.add(domain, &name);
+            let entry = Arc::new(AppEntry {
+                id: AppId(number),
+                name: name.clone(),
+                upstreams,
+                standing,
+                https_redirect: true,
+                maintenance: None,
+                paused_until: None,
+            });
+            let entry = Arc::clone(table.apps.entry(name).or_insert(entry));
+            table.add(domain, Lead::App(entry));
         }
         table
     }
+}
+
+/// What the edge is to know of each app.
+fn apps(tables: &Tables<'_>) -> Result<HashMap<AppName, Arc<AppEntry>>> {
+    let mut upstreams: HashMap<AppName, Vec<SocketAddrV4>> =
+        tables.routes()?.into_iter().map(|Route { app, upstreams }| (app, upstreams)).collect();
+    let mut maintained: HashMap<AppName, Maintenance> =
+        tables.maintenance(None)?.into_iter().map(|stored| (stored.app, stored.maintenance)).collect();
+    let pauses: HashMap<AppId, i64> = tables.pauses()?.into_iter().map(|pause| (pause.app, pause.until)).collect();
+    let (redirect_all, redirects) = tables.https_redirects()?;
+    let entry = |(id, name, standing): (AppId, AppName, Standing)| {
+        let entry = AppEntry {
+            id,
+            upstreams: upstreams.remove(&name).unwrap_or_default(),
+            standing,
+            https_redirect: redirects.get(&id).copied().unwrap_or(redirect_all),
+            maintenance: maintained.remove(&name),
+            paused_until: pauses.get(&id).copied(),
+            name: name.clone(),
+        };
+        (name, Arc::new(entry))
+    };
+    Ok(tables.standings()?.into_iter().map(entry).collect())
 }
 
 #[cfg(test)]
@@ -217,7 +302,10 @@ mod tests {
         let hosts =
             vec![host("www.example.com", "blog"), host("*.example.com", "shop"), host("*.api.example.com", "api")];
         let mut table = Table::of(hosts.clone(), page);
-        let at = |table: &Table, host: &str| table.app_at(host).map(|entry| entry.name.to_string());
+        let at = |table: &Table, host: &str| match table.lead(host)? {
+            Lead::App(entry) => Some(entry.name.to_string()),
+            Lead::Redirect(redirect) => Some(redirect.to.to_string()),
+        };
         for (asked, app) in [
             ("www.example.com", Some("blog")),
             ("any.example.com", Some("shop")),

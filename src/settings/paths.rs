@@ -104,6 +104,11 @@ impl Paths {
         (1..=builds).map(|number| self.root.join("locks").join(format!("build.{number}.lock"))).collect()
     }
 
+    /// The lock of the one process that asks an authority for certificates.
+    pub fn acme_lock(&self) -> PathBuf {
+        self.root.join("locks/acme.lock")
+    }
+
     /// The lock around writing and loading the Caddyfile.
     pub fn proxy_lock(&self) -> PathBuf {
         self.root.join("locks/proxy.lock")

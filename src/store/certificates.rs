@@ -35,6 +35,38 @@ impl StoredCertificate {
     pub fn covers(&self, host: &Hostname) -> bool {
         self.names.iter().any(|name| name.covers(host))
     }
+
+    /// Whether somebody chose it for its names, and nobody asked an authority for it.
+    pub fn is_chosen(&self) -> bool {
+        match self.kind {
+            CertificateKind::Own | CertificateKind::SelfSigned => true,
+            CertificateKind::Acme => false,
+        }
+    }
+
+    /// Whether it may serve an app's hosts: its own ones and the server's may.
+    pub fn is_for(&self, app: AppId) -> bool {
+        self.app.is_none_or(|own| own == app)
+    }
+}
+
+/// The certificate that serves a host of an app at a time: the newest that somebody chose for it, else the newest that an
+/// authority gave out.
+///
+/// `all`: the newest first.
+pub fn serving<'a>(
+    all: &'a [StoredCertificate],
+    app: AppId,
+    host: &Hostname,
+    now: i64,
+) -> Option<&'a StoredCertificate> {
+    let is_good = |certificate: &&StoredCertificate| {
+        certificate.is_for(app)
+            && certificate.covers(host)
+            && (certificate.not_before..certificate.not_after).contains(&now)
+    };
+    let good = || all.iter().filter(is_good);
+    good().find(|certificate| certificate.is_chosen()).or_else(|| good().next())
 }
 
 /// A certificate to be kept.
@@ -147,36 +179,6 @@ impl Tables<'_> {
     pub fn forget_certs_secret(&self, name: &str) -> Result<()> {
         self.execute("DELETE FROM secrets WHERE noun = ?1 AND name = ?2", [NOUN, name]).map(drop)
     }
-
-    /// What is to be answered below `/.well-known/acme-challenge/`: tokens, each with its answer.
-    ///
-    /// # Errors
-    /// [`crate::Error::Store`].
-    pub fn acme_challenges(&self) -> Result<Vec<(String, String)>> {
-        self.all("SELECT token, answer FROM acme_challenges ORDER BY token", [], |row| {
-            Ok((row.get("token")?, row.get("answer")?))
-        })
-    }
-
-    /// Adds what is to be answered for a token.
-    ///
-    /// # Errors
-    /// [`crate::Error::Store`].
-    pub fn add_acme_challenge(&self, token: &str, answer: &str) -> Result<()> {
-        self.execute(
-            "INSERT OR REPLACE INTO acme_challenges (token, answer, created_at) VALUES (?1, ?2, ?3)",
-            params![token, answer, clock::now()],
-        )
-        .map(drop)
-    }
-
-    /// Nothing is to be answered any more: one process at a time asks the authority.
-    ///
-    /// # Errors
-    /// [`crate::Error::Store`].
-    pub fn forget_acme_challenges(&self) -> Result<()> {
-        self.execute("DELETE FROM acme_challenges", []).map(drop)
-    }
 }
 
 fn stored_certificate(row: &Row<'_>) -> rusqlite::Result<StoredCertificate> {
@@ -197,6 +199,38 @@ fn stored_certificate(row: &Row<'_>) -> rusqlite::Result<StoredCertificate> {
 mod tests {
     use super::*;
     use crate::{secrets::Secrets, store::Store};
+
+    #[test]
+    fn what_somebody_chose_goes_before_what_an_authority_gave() {
+        let (blog, shop) = (AppId(1), AppId(2));
+        let certificate = |id, kind, app, name: &str, not_after| StoredCertificate {
+            id,
+            kind,
+            app,
+            names: vec![name.parse().unwrap()],
+            chain: String::new(),
+            not_before: 10,
+            not_after,
+            created_at: 0,
+        };
+        use CertificateKind::{Acme, Own, SelfSigned};
+        let all = [
+            certificate(6, Acme, None, "a.example", 100),
+            certificate(5, Own, Some(shop), "a.example", 100),
+            certificate(4, SelfSigned, Some(blog), "a.example", 50),
+            certificate(3, Own, None, "*.example", 100),
+            certificate(2, Acme, None, "b.example", 100),
+        ];
+        let chosen =
+            |app, host: &str, now| serving(&all, app, &host.parse().unwrap(), now).map(|certificate| certificate.id);
+        assert_eq!(chosen(blog, "a.example", 20), Some(4));
+        assert_eq!(chosen(blog, "a.example", 60), Some(3), "the one of its own is over");
+        assert_eq!(chosen(shop, "a.example", 60), Some(5));
+        assert_eq!(chosen(shop, "b.example", 60), Some(3));
+        assert_eq!(chosen(shop, "b.example", 100), None);
+        assert_eq!(chosen(shop, "b.example", 5), None);
+        assert_eq!(chosen(shop, "x.b.example", 60), None);
+    }
 
     #[test]
     fn a_private_key_is_sealed_and_goes_with_its_certificate_and_its_app() {
@@ -234,10 +268,6 @@ mod tests {
                 assert!(tables.remove_certificate(second)? && !tables.remove_certificate(second)?);
                 assert_eq!(tables.certificate_key(second)?, None);
                 assert!(tables.add_certificate(new(None), &Actor::Daemon)? > second, "no number comes twice");
-                tables.add_acme_challenge("token", "answer")?;
-                assert_eq!(tables.acme_challenges()?, [("token".to_owned(), "answer".to_owned())]);
-                tables.forget_acme_challenges()?;
-                assert!(tables.acme_challenges()?.is_empty());
                 Ok(())
             })
             .unwrap();

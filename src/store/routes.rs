@@ -1,11 +1,14 @@
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::{
+    collections::HashMap,
+    net::{Ipv4Addr, SocketAddrV4},
+};
 
 use rusqlite::Row;
 
 use super::{Tables, corrupt};
 use crate::{
     Result,
-    model::{AppId, AppName, AppState},
+    model::{AppId, AppName, AppState, property},
 };
 
 /// An app that takes requests, and where they go now. Never without an upstream.
@@ -94,6 +97,25 @@ impl Tables<'_> {
             fallback.healthy += usize::from(healthy);
         }
         Ok(fallbacks)
+    }
+
+    /// Whether plain HTTP is sent on to HTTPS: for all apps, and for those that it was said of.
+    pub fn https_redirects(&self) -> Result<(bool, HashMap<AppId, bool>)> {
+        let property = &property::HTTPS_REDIRECT;
+        let rows: Vec<(Option<AppId>, String)> = self.all(
+            "SELECT app_id, value FROM properties WHERE noun = ?1 AND name = ?2 AND process = ''",
+            [property.noun.as_str(), property.name],
+            |row| Ok((row.get("app_id")?, row.get("value")?)),
+        )?;
+        let (mut of_all, mut of_apps) = (true, HashMap::new());
+        for (app, value) in rows {
+            let is_on = (property.parse)(&value) != Ok(property::Value::Switch(false));
+            match app {
+                Some(app) => drop(of_apps.insert(app, is_on)),
+                None => of_all = is_on,
+            }
+        }
+        Ok((of_all, of_apps))
     }
 
     /// Where an app's requests go now; empty for one that takes none, or does not exist.

@@ -11,7 +11,8 @@ use crate::{
     engine::Engine,
     instance::{Instance, on_pool},
     model::{self, JobName, JobState},
-    settings,
+    ops::certs,
+    settings::{self, Settings},
     store::{JobRun, Store, Tables},
     sweep,
 };
@@ -24,6 +25,10 @@ const AT_ONCE: usize = 2;
 const TIMEOUT: Duration = Duration::from_secs(15 * 60);
 /// How long to wait before the end of a job is written again that could not be.
 const END_AGAIN: Duration = Duration::from_secs(60);
+/// How long after its last run certificates are asked for again, where there is something to ask for.
+const CERTIFICATES_AGAIN: i64 = 10_000;
+/// The same after a run that failed.
+const CERTIFICATES_AFTER_FAILURE: i64 = 300_000;
 /// How many runs of each job are remembered.
 const RUNS_KEPT: u32 = 50;
 
@@ -51,7 +56,8 @@ pub(super) async fn run(instance: Arc<Instance>) {
 async fn begin(instance: &Arc<Instance>, turns: &Arc<Semaphore>) -> Result<()> {
     let now = clock::now();
     // Most looks find nothing to change, and write nothing.
-    let planned = instance.reading(move |tables| planned(tables, now)).await?;
+    let settings = instance.settings.clone();
+    let planned = instance.reading(move |tables| planned(tables, &settings, now)).await?;
     if !planned.is_empty() {
         instance
             .writing(move |tables| planned.iter().try_for_each(|(name, due)| tables.plan_job(*name, "", *due)))
@@ -73,12 +79,22 @@ async fn begin(instance: &Arc<Instance>, turns: &Arc<Semaphore>) -> Result<()> {
 }
 
 /// The jobs whose next run has to wait for another time than it does, and that time.
-fn planned(tables: &Tables<'_>, now: i64) -> Result<Vec<(JobName, i64)>> {
+fn planned(tables: &Tables<'_>, settings: &Settings, now: i64) -> Result<Vec<(JobName, i64)>> {
     let mut planned = Vec::new();
     for name in JobName::ALL {
         let (waiting, last) = tables.job_runs(name, "")?;
         let waiting = waiting.map(|run| run.due_at);
-        let due = name.schedule().plan(&clock::zone(), last.map(|run| run.due_at), waiting, now);
+        let mut due = name.schedule().plan(&clock::zone(), last.as_ref().map(|run| run.due_at), waiting, now);
+        // A name that is new does not wait for the next time.
+        if name == JobName::Certificates
+            && let Some(at) = certs::due_at(tables, settings, now)?
+        {
+            let after = |last: &JobRun| match last.state {
+                JobState::Failed => CERTIFICATES_AFTER_FAILURE,
+                JobState::Waiting | JobState::Running | JobState::Done | JobState::Interrupted => CERTIFICATES_AGAIN,
+            };
+            due = due.min(at.max(last.as_ref().map_or(0, |last| last.due_at + after(last))));
+        }
         if waiting != Some(due) {
             planned.push((name, due));
         }
@@ -157,6 +173,7 @@ async fn work(instance: &Arc<Instance>, name: JobName) -> Result<String> {
             true => "the log of the database is empty".to_owned(),
             false => "the database was in use; the next run tries again".to_owned(),
         }),
+        JobName::Certificates => certs::work(instance).await,
         JobName::ForgetJobs => {
             instance.writing(|tables| tables.forget_jobs(RUNS_KEPT)).await.map(|runs| format!("{runs} runs forgotten"))
         }

@@ -108,6 +108,25 @@ properties! {
         ..OF_APP
     };
 
+    /// Whether an authority is asked for certificates.
+    CERTS_ACME = Property {
+        noun: Noun::Certs,
+        name: "acme",
+        default: Default::Is("true"),
+        about: "whether certificates are obtained for the app's names",
+        parse: value::switch,
+        ..OF_APP
+    };
+    /// Whether plain HTTP is answered with the address of HTTPS.
+    HTTPS_REDIRECT = Property {
+        noun: Noun::Certs,
+        name: "https-redirect",
+        default: Default::Is("true"),
+        about: "whether plain HTTP is sent on to HTTPS (308) at names that have a certificate",
+        parse: value::switch,
+        ..OF_APP
+    };
+
     /// What is asked.
     CHECK_TYPE = Property {
         name: "type",
@@ -493,6 +512,70 @@ properties! {
         default: Default::Is("100"),
         about: "how many domains of its own an app may have",
         parse: |text| value::number(text, 1..=10_000),
+        ..OF_SERVER
+    };
+    /// The authority.
+    ACME_DIRECTORY = Property {
+        name: "acme_directory",
+        default: Default::Is("https://acme-v02.api.letsencrypt.org/directory"),
+        about: "the authority that certificates are obtained from: the URL of its ACME directory",
+        parse: value::https_url,
+        ..OF_SERVER
+    };
+    /// Whom the authority writes to.
+    ACME_CONTACT = Property {
+        name: "acme_contact",
+        default: Default::Depends("nobody"),
+        about: "whom the authority writes to if something is wrong: a mail address",
+        parse: value::mail_address,
+        ..OF_SERVER
+    };
+    /// Whether the authority's terms are agreed to.
+    ACME_AGREE = Property {
+        name: "acme_agree",
+        default: Default::Is("true"),
+        about: "whether you agree to the terms of service of the authority; without, it gives out nothing",
+        parse: value::switch,
+        ..OF_SERVER
+    };
+    /// What the authority's own address is trusted by.
+    ACME_ROOT = Property {
+        name: "acme_root",
+        default: Default::Depends("what this machine trusts"),
+        about: "for an authority of your own: the PEM file of the certificate that its address is trusted by",
+        ..OF_SERVER
+    };
+    /// What sets records in DNS.
+    ACME_DNS_COMMAND = Property {
+        name: "acme_dns_command",
+        default: Default::Depends("none"),
+        about: "a program, with its arguments, that sets and removes TXT records, for wildcard certificates: it is \
+                called with `present` or `cleanup`, the name and the value (the contract of lego's exec provider)",
+        parse: value::program,
+        ..OF_SERVER
+    };
+    /// How long such a record may take.
+    ACME_DNS_WAIT = Property {
+        name: "acme_dns_wait",
+        default: Default::Is("2m"),
+        about: "how long a TXT record may take until it is seen",
+        parse: |text| value::seconds(text, 0),
+        ..OF_SERVER
+    };
+    /// Who is asked about names.
+    DNS_SERVERS = Property {
+        name: "dns_servers",
+        default: Default::Depends("those of /etc/resolv.conf"),
+        about: "the name servers that are asked where names lead, such as 9.9.9.9,[2620:fe::fe]:53",
+        parse: value::socket_addresses,
+        ..OF_SERVER
+    };
+    /// Where the world finds this server.
+    PUBLIC_ADDRESSES = Property {
+        name: "public_addresses",
+        default: Default::Depends("those of this machine"),
+        about: "addresses that are passed on to this server, such as that of a router in front of it",
+        parse: value::addresses,
         ..OF_SERVER
     };
     /// Events.

@@ -30,12 +30,33 @@ CREATE TABLE acme_orders (
 ) STRICT, WITHOUT ROWID;
 
 -- How the last try for a name went, and when the next one is due. `trouble` is the kind of what was wrong, if anything was;
--- `reason` what the authority said.
+-- `reason` what was said. `refused_at` and `refused_before` are the last two times that the authority looked in vain: it
+-- counts those.
 CREATE TABLE acme_names (
     name TEXT PRIMARY KEY,
     failures INTEGER NOT NULL,
     tried_at INTEGER NOT NULL,
     next_at INTEGER NOT NULL,
+    refused_at INTEGER,
+    refused_before INTEGER,
     trouble TEXT,
     reason TEXT
+) STRICT, WITHOUT ROWID;
+
+-- The accounts at authorities. Their keys are in `secrets`, under the noun 'certs' and 'account DIRECTORY'. Until `next_at`
+-- nothing is asked of the authority, because of `trouble`.
+CREATE TABLE acme_accounts (
+    directory TEXT PRIMARY KEY,
+    contact TEXT NOT NULL,
+    failures INTEGER NOT NULL,
+    next_at INTEGER NOT NULL,
+    trouble TEXT,
+    reason TEXT
+) STRICT, WITHOUT ROWID;
+
+-- Of which certificates it was said that they end soon, and how many days before.
+CREATE TABLE certificate_warnings (
+    certificate_id INTEGER NOT NULL REFERENCES certificates (id) ON DELETE CASCADE,
+    days INTEGER NOT NULL,
+    PRIMARY KEY (certificate_id, days)
 ) STRICT, WITHOUT ROWID;
