@@ -28,6 +28,7 @@ mod jobs;
 mod logs;
 mod manual;
 mod operations;
+mod pauses;
 mod plan;
 mod processes;
 mod properties;
@@ -125,6 +126,8 @@ enum Command {
     #[command(flatten)]
     Domains(domains::Command),
     #[command(flatten)]
+    Pauses(pauses::Command),
+    #[command(flatten)]
     Certs(certs::Command),
     #[command(flatten)]
     Deploys(deploys::Command),
@@ -167,6 +170,7 @@ impl Command {
             Command::Ps(it) => it.access(),
             Command::Checks(it) => it.access(),
             Command::Domains(it) => it.access(),
+            Command::Pauses(it) => it.access(),
             Command::Certs(it) => it.access(),
             Command::Deploys(it) => it.access(),
             Command::Operations(it) => it.access(),
@@ -200,6 +204,7 @@ impl Command {
             Command::Ps(it) => it.run(context, ui).await,
             Command::Checks(it) => it.run(context, ui).await,
             Command::Domains(it) => it.run(context, ui).await,
+            Command::Pauses(it) => it.run(context, ui).await,
             Command::Certs(it) => it.run(context, ui).await,
             Command::Deploys(it) => it.run(context, ui).await,
             Command::Operations(it) => it.run(context, ui).await,

@@ -17,6 +17,7 @@ pub mod jobs;
 pub mod keys;
 pub mod logs;
 pub mod operations;
+pub mod pauses;
 pub mod processes;
 pub mod properties;
 pub mod push;

@@ -151,6 +151,7 @@ fn groups() -> Vec<Group> {
         group::<super::checks::Command>("checks"),
         group::<super::certs::Command>("certs"),
         group::<super::domains::Command>("domains"),
+        group::<super::pauses::Command>("pauses"),
         group::<super::deploys::Command>("deploys"),
         group::<super::releases::Command>("releases"),
         group::<super::operations::Command>("operations"),

@@ -1,6 +1,6 @@
 //! How the values of properties are written. Each function reads one, or returns the rule that it breaks.
 
-use std::{collections::BTreeSet, ops::RangeInclusive};
+use std::{collections::BTreeSet, ops::RangeInclusive, time::Duration};
 
 use super::{BranchName, RestartPolicy, config, names::digits, property::Value};
 
@@ -130,8 +130,16 @@ pub(super) fn one_of(text: &str, words: &[&str]) -> Result<Value, String> {
 
 /// A time, in seconds.
 pub(super) fn seconds(text: &str, shortest: u64) -> Result<Value, String> {
+    duration(text, shortest).map(|time| Value::Number(time.as_secs()))
+}
+
+/// A time of whole seconds, an hour at most.
+///
+/// # Errors
+/// What it is to be.
+pub fn duration(text: &str, shortest: u64) -> Result<Duration, String> {
     let seconds = parse_seconds(text).filter(|seconds| (shortest..=LONGEST).contains(seconds));
-    seconds.map(Value::Number).ok_or_else(|| format!("it is a time from {shortest}s to 1h, such as 90s or 2m"))
+    seconds.map(Duration::from_secs).ok_or_else(|| format!("it is a time from {shortest}s to 1h, such as 90s or 2m"))
 }
 
 /// An amount of memory for a container, in MiB.
