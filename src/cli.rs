@@ -24,11 +24,13 @@ mod hook;
 mod inside;
 mod jobs;
 mod logs;
+mod maintenance;
 mod manual;
 mod operations;
 mod plan;
 mod processes;
 mod properties;
+mod redirects;
 mod releases;
 mod remote;
 mod render;
@@ -124,6 +126,10 @@ enum Command {
     #[command(flatten)]
     Domains(domains::Command),
     #[command(flatten)]
+    Redirects(redirects::Command),
+    #[command(flatten)]
+    Maintenance(maintenance::Command),
+    #[command(flatten)]
     Deploys(deploys::Command),
     #[command(flatten)]
     Operations(operations::Command),
@@ -162,6 +168,8 @@ impl Command {
             Command::Ps(it) => it.access(),
             Command::Checks(it) => it.access(),
             Command::Domains(it) => it.access(),
+            Command::Redirects(it) => it.access(),
+            Command::Maintenance(it) => it.access(),
             Command::Deploys(it) => it.access(),
             Command::Operations(it) => it.access(),
             Command::Releases(it) => it.access(),
@@ -194,6 +202,8 @@ impl Command {
             Command::Ps(it) => it.run(context, ui).await,
             Command::Checks(it) => it.run(context, ui).await,
             Command::Domains(it) => it.run(context, ui).await,
+            Command::Redirects(it) => it.run(context, ui).await,
+            Command::Maintenance(it) => it.run(context, ui).await,
             Command::Deploys(it) => it.run(context, ui).await,
             Command::Operations(it) => it.run(context, ui).await,
             Command::Releases(it) => it.run(context, ui).await,

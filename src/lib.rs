@@ -6,7 +6,7 @@
 //! - [`ops`]: every business action. [`deploy`]: the pipeline, to be read from top to bottom.
 //! - [`sweep`]: what is kept of what grows. [`proxy`]: Caddy and the resolver. [`buildpack`]: what a repository is and how
 //!   it is built; [`tree`]: its files.
-//! - [`engine`]: Docker. [`cgroup`]: caps on builds. [`firewall`]: what containers do not reach. [`store`]: SQLite. [`git`], [`exec`], [`files`], [`secrets`], [`lock`], [`settings`], [`disk`], [`clock`]: one
+//! - [`engine`]: Docker. [`cgroup`]: caps on builds. [`firewall`]: what containers do not reach. [`store`]: SQLite. [`git`], [`exec`], [`files`], [`secrets`], [`lock`], [`settings`], [`disk`], [`dns`], [`clock`]: one
 //!   concern each. [`work`]: work whose length a stranger decides. [`ui`]: all that is printed.
 //! - [`model`]: pure types and rules. [`error`]: what can fail, with kinds and hints.
 //!
@@ -21,6 +21,7 @@ mod clock;
 mod context;
 mod deploy;
 mod disk;
+mod dns;
 mod engine;
 mod error;
 mod exec;

@@ -30,7 +30,8 @@ const OPTIONS: [(&str, &[&str]); 3] =
     [("config:show", &["--reveal"]), ("releases:info", &["--reveal"]), ("ps:scale", &["web=2"])];
 
 /// Commands whose arguments depend on each other, with words that they take.
-const EXAMPLES: [(&str, &[&str]); 10] = [
+const EXAMPLES: [(&str, &[&str]); 11] = [
+    ("redirects:add", &["blog", "old.example", "example.com"]),
     ("config:set", &["blog", "A=1"]),
     ("apps:set", &["blog", "deploy-branch=main"]),
     ("apps:report", &["blog"]),
@@ -44,7 +45,8 @@ const EXAMPLES: [(&str, &[&str]); 10] = [
 ];
 
 /// A value that each argument takes, by the name that help shows.
-const VALUES: [(&str, &str); 17] = [
+const VALUES: [(&str, &str); 18] = [
+    ("FROM-HOST", "old.example"),
     ("DOMAIN", "example.com"),
     ("ID", "1"),
     ("APP", "blog"),

@@ -150,6 +150,8 @@ fn groups() -> Vec<Group> {
         group::<super::processes::Command>("ps"),
         group::<super::checks::Command>("checks"),
         group::<super::domains::Command>("domains"),
+        group::<super::redirects::Command>("redirects"),
+        group::<super::maintenance::Command>("maintenance"),
         group::<super::deploys::Command>("deploys"),
         group::<super::releases::Command>("releases"),
         group::<super::operations::Command>("operations"),
