@@ -504,7 +504,6 @@ fn many_domains_are_looked_up_at_once_and_a_dead_name_server_holds_nobody_up() {
     server.paas(&["apps:create", "blog"]).expect_success();
     let names: Vec<String> = (0..60).map(|number| format!("name-{number}.example.com")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let begun = Instant::now();
     server
         .paas(&[&["domains:add", "blog"][..], &names].concat())
         .expect_success()

@@ -203,7 +203,7 @@ async fn say_where_they_lead(
     Ok(())
 }
 
-/// Look whether the names of an app resolve to this server, and which records to set
+/// Look whether an app's names lead to this server, and which records to set
 ///
 /// A, AAAA and CAA records are looked up. Exits with 1 if a name does not lead here. Wildcards and names that the public
 /// DNS does not have, such as those below .local, are not looked up. If the server is behind NAT, name its public addresses
