@@ -223,6 +223,10 @@ pub enum FileOf {
 pub fn file_of(path: &Path, commit: CommitId, file: &str, limit: usize) -> Result<FileOf> {
     let repository = open(path)?;
     let read = || {
+        // libgit2 takes such a path for an error of its caller.
+        if !Path::new(file).components().all(|part| matches!(part, std::path::Component::Normal(_))) {
+            return Ok(FileOf::Missing);
+        }
         let tree = repository.find_commit(commit.oid())?.tree()?;
         let entry = match tree.get_path(Path::new(file)) {
             Ok(entry) => entry,

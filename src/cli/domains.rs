@@ -113,7 +113,7 @@ fn changed_global(ui: Ui, changed: &GlobalDomains) -> Result<()> {
     match changed.outcome {
         Some(Outcome::Unchanged) => ui.talk("nothing to change: these are the global domains already"),
         _ if changed.global.is_empty() => {
-            ui.talk(&format!("there is no global domain; apps are at APP.{}", changed.domain))
+            ui.talk(&format!("there is no global domain; apps are at APP.{}", changed.domain));
         }
         _ => {
             let names: Vec<String> = changed.global.iter().map(|name| format!("APP.{}", name.shown)).collect();

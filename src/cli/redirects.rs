@@ -22,7 +22,7 @@ pub(super) enum Command {
     #[command(name = "redirects:list")]
     List(List),
     #[command(name = "redirects:add")]
-    Add(Add),
+    Add(Box<Add>),
     #[command(name = "redirects:remove")]
     Remove(Remove),
 }

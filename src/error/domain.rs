@@ -114,10 +114,9 @@ impl DomainError {
             DomainError::Circle { .. } => {
                 Advice::new(Kind::Conflict, "`paas redirects:list` shows where names are sent")
             }
-            DomainError::NotHere { .. } => Advice::new(
-                Kind::App,
-                "the records to set are named above; whoever looks after the DNS of the domain sets them",
-            ),
+            DomainError::NotHere { .. } => {
+                Advice::new(Kind::App, "set the records that are named above, where the DNS of the domain is managed")
+            }
         }
     }
 }

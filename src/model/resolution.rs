@@ -109,7 +109,7 @@ const PRIVATE_ENDS: [&str; 12] = [
 pub fn is_public_name(name: &Hostname) -> bool {
     let name = name.as_str();
     let ends = |end: &&str| name.strip_suffix(*end).is_some_and(|before| before.is_empty() || before.ends_with('.'));
-    name.contains('.') && !PRIVATE_ENDS.iter().any(|end| ends(&end))
+    name.contains('.') && !PRIVATE_ENDS.iter().any(ends)
 }
 
 /// Judges the answer for a name. `shown`: the name for people. `authority`: the one that is to issue a certificate, as CAA
@@ -129,7 +129,7 @@ pub fn judge(
         judged.finding = finding;
         judged.records = records(name, own);
         let instead =
-            if looked_up.alias.is_some() && !own.public.is_empty() { ", in place of the CNAME record" } else { "" };
+            if looked_up.alias.is_some() && !own.public.is_empty() { ", instead of the CNAME record" } else { "" };
         judged.said.push(format!("{found}: {}{instead}", to_set(&judged.records, own)));
     };
     match &looked_up.answer {
@@ -319,7 +319,7 @@ mod tests {
         here: example.com resolves to this server (2001:db8::7)
         example.com has no IPv4 address, and not everybody has IPv6: add an A record: example.com -> 203.0.113.7
         elsewhere: example.com resolves to 198.51.100.9, which is not this server: set an A record: example.com -> 203.0.113.7
-        elsewhere: example.com resolves to 198.51.100.9, through its CNAME record web.example.net, which is not this server: set an A record: example.com -> 203.0.113.7, in place of the CNAME record
+        elsewhere: example.com resolves to 198.51.100.9, through its CNAME record web.example.net, which is not this server: set an A record: example.com -> 203.0.113.7, instead of the CNAME record
         partly: example.com resolves to this server (203.0.113.7), and also to 2001:db8::9, which is not: remove that AAAA record
         partly: example.com resolves to this server (203.0.113.7), and also to 198.51.100.9, which is not: remove that record
         elsewhere: example.com resolves to 2001:db8::9, which is not this server: set an A record: example.com -> 203.0.113.7

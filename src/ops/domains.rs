@@ -285,10 +285,11 @@ pub fn url(context: &Context<'_>, app: &AppName) -> Result<Url> {
     let names = report(context, app)?;
     match names.url {
         Some(url) => Ok(Url { app: app.clone(), url }),
-        None if names.enabled && !names.domains.is_empty() => {
-            Err(DomainError::NoUrl { app: app.clone(), why: "is reached at wildcards only, which are no address" }
-                .into())
+        None if names.enabled && !names.domains.is_empty() => Err(DomainError::NoUrl {
+            app: app.clone(),
+            why: "is reached at wildcards only, and so has no single address",
         }
+        .into()),
         None => Err(DomainError::NoUrl { app: app.clone(), why: NOWHERE }.into()),
     }
 }

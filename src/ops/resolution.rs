@@ -141,9 +141,9 @@ pub async fn look_up(
                 Ok(Domain::Exact(_)) if is_none(&resolver, servers.as_deref()) => {
                     not_looked_up(name, "the setting name_servers says to look nothing up")
                 }
-                Ok(Domain::Exact(_)) => not_looked_up(name, "this is no name of the public DNS"),
+                Ok(Domain::Exact(_)) => not_looked_up(name, "the public DNS does not have such names"),
                 Ok(Domain::Below(_) | Domain::Any) | Err(_) => {
-                    not_looked_up(name, "this takes in many names, of which each may lead elsewhere")
+                    not_looked_up(name, "this takes in many names, and each may lead elsewhere")
                 }
             }
         })
