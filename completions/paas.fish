@@ -59,7 +59,7 @@ complete --command paas --condition __fish_use_subcommand --arguments redirects:
 complete --command paas --condition __fish_use_subcommand --arguments redirects:add --description 'Send the requests for a name on to another host'
 complete --command paas --condition __fish_use_subcommand --arguments redirects:remove --description 'Send the requests for names on no more'
 complete --command paas --condition __fish_use_subcommand --arguments maintenance:on --description 'Have requests for an app answered with 503 and a page'
-complete --command paas --condition __fish_use_subcommand --arguments maintenance:off --description 'Have requests go on to the app again'
+complete --command paas --condition __fish_use_subcommand --arguments maintenance:off --description 'Let requests reach the app again'
 complete --command paas --condition __fish_use_subcommand --arguments maintenance:report --description 'Show whether an app is under maintenance, or which apps are'
 complete --command paas --condition __fish_use_subcommand --arguments deploys:list --description 'List an app\'s deploys, newest first'
 complete --command paas --condition __fish_use_subcommand --arguments deploys:info --description 'Show a deploy: its states with their times, its source, its outcome'

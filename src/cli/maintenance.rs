@@ -56,7 +56,7 @@ pub(super) struct On {
     /// A file of the deployed commit that is answered instead of the usual page: at most 256 KiB
     #[arg(long, value_name = "FILE", conflicts_with = "message")]
     page: Option<String>,
-    /// An address or a network whose requests go on to the app, such as 203.0.113.7; once or several times
+    /// An address or a network whose requests reach the app, such as 203.0.113.7; once or several times
     #[arg(long, value_name = "ADDRESS")]
     allow: Vec<Network>,
 }
@@ -70,7 +70,7 @@ impl On {
     }
 }
 
-/// Have requests go on to the app again
+/// Let requests reach the app again
 #[derive(Debug, Args)]
 pub(super) struct Off {
     #[command(flatten)]
