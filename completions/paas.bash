@@ -30,6 +30,7 @@ checks:disable
 checks:enable
 domains:report
 domains:add
+domains:check
 domains:remove
 domains:set
 domains:clear
@@ -42,6 +43,12 @@ domains:set-global
 domains:clear-global
 urls
 url
+redirects:list
+redirects:add
+redirects:remove
+maintenance:on
+maintenance:off
+maintenance:report
 deploys:list
 deploys:info
 deploys:output

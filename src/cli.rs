@@ -26,12 +26,14 @@ mod hook;
 mod inside;
 mod jobs;
 mod logs;
+mod maintenance;
 mod manual;
 mod operations;
 mod pauses;
 mod plan;
 mod processes;
 mod properties;
+mod redirects;
 mod releases;
 mod remote;
 mod render;
@@ -130,6 +132,10 @@ enum Command {
     #[command(flatten)]
     Certs(certs::Command),
     #[command(flatten)]
+    Redirects(redirects::Command),
+    #[command(flatten)]
+    Maintenance(maintenance::Command),
+    #[command(flatten)]
     Deploys(deploys::Command),
     #[command(flatten)]
     Operations(operations::Command),
@@ -172,6 +178,8 @@ impl Command {
             Command::Domains(it) => it.access(),
             Command::Pauses(it) => it.access(),
             Command::Certs(it) => it.access(),
+            Command::Redirects(it) => it.access(),
+            Command::Maintenance(it) => it.access(),
             Command::Deploys(it) => it.access(),
             Command::Operations(it) => it.access(),
             Command::Releases(it) => it.access(),
@@ -206,6 +214,8 @@ impl Command {
             Command::Domains(it) => it.run(context, ui).await,
             Command::Pauses(it) => it.run(context, ui).await,
             Command::Certs(it) => it.run(context, ui).await,
+            Command::Redirects(it) => it.run(context, ui).await,
+            Command::Maintenance(it) => it.run(context, ui).await,
             Command::Deploys(it) => it.run(context, ui).await,
             Command::Operations(it) => it.run(context, ui).await,
             Command::Releases(it) => it.run(context, ui).await,

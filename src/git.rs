@@ -205,6 +205,47 @@ pub fn commit_of(path: &Path, object: CommitId) -> Result<Option<CommitId>> {
     incoming::commit_of(&open(path)?, object)
 }
 
+/// A file of a commit.
+#[derive(Debug)]
+pub enum FileOf {
+    /// What is in it.
+    Content(Vec<u8>),
+    /// There is none: nothing, a directory, a link or a submodule.
+    Missing,
+    /// It has more bytes than wanted: this many.
+    TooLarge(usize),
+}
+
+/// Reads a file of a commit that has at most `limit` bytes.
+///
+/// # Errors
+/// `SourceError::Unreadable`.
+pub fn file_of(path: &Path, commit: CommitId, file: &str, limit: usize) -> Result<FileOf> {
+    let repository = open(path)?;
+    let read = || {
+        // libgit2 takes such a path for an error of its caller.
+        if !Path::new(file).components().all(|part| matches!(part, std::path::Component::Normal(_))) {
+            return Ok(FileOf::Missing);
+        }
+        let tree = repository.find_commit(commit.oid())?.tree()?;
+        let entry = match tree.get_path(Path::new(file)) {
+            Ok(entry) => entry,
+            Err(error) if error.code() == git2::ErrorCode::NotFound => return Ok(FileOf::Missing),
+            Err(error) => return Err(error),
+        };
+        let is_file = matches!(entry.filemode(), 0o100_644 | 0o100_755 | 0o100_664);
+        if !is_file {
+            return Ok(FileOf::Missing);
+        }
+        let (size, _) = repository.odb()?.read_header(entry.id())?;
+        if size > limit {
+            return Ok(FileOf::TooLarge(size));
+        }
+        Ok(FileOf::Content(repository.find_blob(entry.id())?.content().to_vec()))
+    };
+    read().map_err(|error| failed(&error))
+}
+
 /// Whether there is a branch of that name.
 ///
 /// # Errors

@@ -7,7 +7,7 @@
 //! - [`sweep`]: what is kept of what grows. [`proxy`]: Caddy, and what it is told. [`edge`]: the process that tells it.
 //!   [`acme`]: certificates from an authority. [`buildpack`]: what a repository is and how
 //!   it is built; [`tree`]: its files.
-//! - [`engine`]: Docker. [`cgroup`]: caps on builds. [`firewall`]: what containers do not reach. [`store`]: SQLite. [`git`], [`exec`], [`files`], [`secrets`], [`certificate`], [`lock`], [`settings`], [`disk`], [`clock`]: one
+//! - [`engine`]: Docker. [`cgroup`]: caps on builds. [`firewall`]: what containers do not reach. [`store`]: SQLite. [`git`], [`exec`], [`files`], [`secrets`], [`certificate`], [`lock`], [`settings`], [`disk`], [`dns`], [`clock`]: one
 //!   concern each. [`work`]: work whose length a stranger decides. [`ui`]: all that is printed.
 //! - [`model`]: pure types and rules. [`error`]: what can fail, with kinds and hints.
 //!
@@ -24,6 +24,7 @@ mod clock;
 mod context;
 mod deploy;
 mod disk;
+mod dns;
 mod edge;
 mod engine;
 mod error;

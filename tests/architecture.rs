@@ -7,11 +7,12 @@ use std::{
 };
 
 /// A word of code, and the only modules that may have it.
-const RULES: [(&str, &[&str]); 16] = [
+const RULES: [(&str, &[&str]); 17] = [
     ("rusqlite", &["store"]),
     ("bollard", &["engine"]),
     ("russh", &["ssh", "public_key"]),
     ("axum", &["http"]),
+    ("hickory_resolver", &["dns"]),
     ("Command::new(", &["exec"]),
     ("println!", &["ui"]),
     ("print!", &["ui"]),
@@ -102,6 +103,7 @@ const LAYERS: [&[&str]; 10] = [
         "lock",
         "settings",
         "disk",
+        "dns",
         "clock",
         "ui",
         "public_key",

@@ -1,7 +1,21 @@
 //! Domains: whose a name is, who may give it, and what is said of it; from this machine and over SSH.
 
-use std::path::PathBuf;
+use std::{
+    collections::HashMap,
+    net::{SocketAddr, UdpSocket},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
 
+use hickory_proto::{
+    op::{Message, MessageType, ResponseCode},
+    rr::{Name, RData, Record, RecordType, rdata},
+};
 use serde_json::{Value, json};
 
 use crate::harness::{PAAS, Ran, Server, command, run};
@@ -308,4 +322,306 @@ fn a_rollback_changes_no_domain_and_a_push_ends_with_the_address() {
     assert_eq!(names(&server, "blog"), ["example.com", "late.example"]);
     server.paas(&["domains:clear", "blog"]).expect_success();
     server.paas(&["ps:restart", "blog"]).expect_success().says("blog has no URL");
+}
+
+/// A name server of the test's own, over UDP. It knows what it is told, and says of all else that there is no such name.
+struct NameServer {
+    address: SocketAddr,
+    records: Arc<Mutex<HashMap<String, Vec<RData>>>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// A name of which nothing is ever heard.
+const SILENT: &str = "silent.example.com";
+/// A name whose servers fail.
+const FAILING: &str = "failing.example.com";
+
+impl NameServer {
+    fn start() -> NameServer {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        let address = socket.local_addr().unwrap();
+        let records: Arc<Mutex<HashMap<String, Vec<RData>>>> = Arc::default();
+        let stop = Arc::new(AtomicBool::new(false));
+        let (known, stopped) = (Arc::clone(&records), Arc::clone(&stop));
+        let thread = std::thread::spawn(move || {
+            let mut buffer = [0; 2000];
+            while !stopped.load(Ordering::Relaxed) {
+                let Ok((length, from)) = socket.recv_from(&mut buffer) else { continue };
+                let Ok(question) = Message::from_vec(&buffer[..length]) else { continue };
+                if let Some(answer) = answer(&question, &known.lock().unwrap()) {
+                    socket.send_to(&answer.to_vec().unwrap(), from).unwrap();
+                }
+            }
+        });
+        NameServer { address, records, stop, thread: Some(thread) }
+    }
+
+    fn set(&self, name: &str, records: Vec<RData>) {
+        self.records.lock().unwrap().insert(name.to_owned(), records);
+    }
+}
+
+impl Drop for NameServer {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        drop(self.thread.take().map(JoinHandle::join));
+    }
+}
+
+/// Answers as a server that asks others for its client does: aliases are followed.
+fn answer(question: &Message, known: &HashMap<String, Vec<RData>>) -> Option<Message> {
+    let query = question.queries.first()?.clone();
+    let mut answer = Message::response(question.metadata.id, question.metadata.op_code);
+    answer.metadata.message_type = MessageType::Response;
+    answer.metadata.recursion_available = true;
+    answer.add_query(query.clone());
+    let mut name = query.name().to_ascii().trim_end_matches('.').to_lowercase();
+    if name == SILENT {
+        return None;
+    }
+    if name == FAILING {
+        answer.metadata.response_code = ResponseCode::ServFail;
+        return Some(answer);
+    }
+    loop {
+        let Some(records) = known.get(&name) else {
+            answer.metadata.response_code = ResponseCode::NXDomain;
+            return Some(answer);
+        };
+        let owner = Name::from_ascii(format!("{name}.")).unwrap();
+        let alias = records.iter().find_map(|data| match data {
+            RData::CNAME(target) => Some(target.0.to_ascii().trim_end_matches('.').to_owned()),
+            _ => None,
+        });
+        let wanted =
+            |data: &&RData| data.record_type() == query.query_type() || data.record_type() == RecordType::CNAME;
+        answer
+            .add_answers(records.iter().filter(wanted).map(|data| Record::from_rdata(owner.clone(), 60, data.clone())));
+        match alias {
+            Some(alias) => name = alias,
+            None => return Some(answer),
+        }
+    }
+}
+
+fn a(address: &str) -> RData {
+    RData::A(rdata::A(address.parse().unwrap()))
+}
+
+fn aaaa(address: &str) -> RData {
+    RData::AAAA(rdata::AAAA(address.parse().unwrap()))
+}
+
+fn cname(target: &str) -> RData {
+    RData::CNAME(rdata::CNAME(Name::from_ascii(format!("{target}.")).unwrap()))
+}
+
+fn caa(authority: Option<&str>) -> RData {
+    let authority = authority.map(|authority| Name::from_ascii(authority).unwrap());
+    RData::CAA(rdata::CAA::new_issue(false, authority, Vec::new()))
+}
+
+#[test]
+fn what_dns_says_of_a_domain_is_said_with_the_record_to_set() {
+    let dns = NameServer::start();
+    dns.set("here.example.com", vec![a("203.0.113.7"), aaaa("2001:db8::7")]);
+    dns.set("away.example.com", vec![a("198.51.100.9")]);
+    dns.set("both.example.com", vec![a("203.0.113.7"), aaaa("2001:db8::9")]);
+    dns.set("six.example.com", vec![aaaa("2001:db8::7")]);
+    dns.set("empty.example.com", Vec::new());
+    dns.set("alias.example.com", vec![cname("far.example.net")]);
+    dns.set("far.example.net", vec![cname("farther.example.org")]);
+    dns.set("farther.example.org", vec![a("203.0.113.7")]);
+    dns.set("caa.example.com", vec![a("203.0.113.7"), caa(Some("ca.example"))]);
+    // The records of a name above count, where the name has none of its own.
+    dns.set("guarded.example", vec![caa(None)]);
+    dns.set("deep.guarded.example", vec![a("203.0.113.7")]);
+    dns.set("allowed.guarded.example", vec![a("203.0.113.7"), caa(Some("letsencrypt.org"))]);
+    let servers = dns.address.to_string();
+    let server = Server::prepare(&[
+        ("PAAS_DOMAIN", "apps.example.com"),
+        ("PAAS_TLS", "acme"),
+        ("PAAS_NAME_SERVERS", &servers),
+        ("PAAS_PUBLIC_ADDRESSES", "203.0.113.7,2001:db8::7"),
+    ]);
+    server.paas(&["apps:create", "blog"]).expect_success();
+    for (name, finding, said) in [
+        ("here.example.com", "here", "here.example.com resolves to this server (203.0.113.7, 2001:db8::7)"),
+        ("away.example.com", "elsewhere", "set an A record: away.example.com -> 203.0.113.7 and an AAAA record"),
+        ("both.example.com", "partly", "also to 2001:db8::9, which is not: remove that AAAA record"),
+        ("six.example.com", "here", "has no IPv4 address"),
+        ("empty.example.com", "no_address", "is in the DNS, but has no address"),
+        ("alias.example.com", "here", "through its CNAME record farther.example.org"),
+        ("none.example.com", "missing", "none.example.com is not in the DNS yet: set an A record"),
+        (FAILING, "silent", "no name server gave an answer for failing.example.com"),
+        (SILENT, "silent", "no name server gave an answer for silent.example.com"),
+        ("caa.example.com", "here", "let only ca.example issue certificates: add a CAA record"),
+        ("deep.guarded.example", "here", "let nobody issue certificates"),
+        ("allowed.guarded.example", "here", "allowed.guarded.example resolves to this server"),
+    ] {
+        // Whatever is found, the domain is the app's.
+        server.paas(&["domains:add", "blog", name]).expect_success().says(said);
+        let check = server.paas(&["domains:check", "blog", name, "--format", "json"]);
+        let found: Value = serde_json::from_str(&check.stdout).unwrap_or_else(|error| panic!("{error}: {check}"));
+        assert_eq!(found["domains"][0]["finding"], finding, "{found}");
+        let is_good = finding == "here" && found["domains"][0]["may_issue"] == true;
+        assert_eq!(check.code, i32::from(!is_good), "{check}");
+        assert!(found.to_string().contains(said), "{found}");
+    }
+    let forbidden = server.paas(&["domains:check", "blog", "caa.example.com", "deep.guarded.example"]).expect_code(1);
+    forbidden.says("2 of 2 domains do not resolve");
+
+    // What the record says now counts, and data names it.
+    dns.set("away.example.com", vec![a("203.0.113.7")]);
+    server.paas(&["domains:check", "blog", "away.example.com"]).expect_success();
+    let missing = server.paas(&["domains:check", "blog", "none.example.com", "--format", "json"]).expect_code(1);
+    let found: Value = serde_json::from_str(&missing.stdout).unwrap();
+    let record = json!({ "type": "A", "name": "none.example.com", "value": "203.0.113.7" });
+    assert_eq!(found["domains"][0]["records"][0], record);
+    server.paas(&["domains:check", "blog", "other.example.com"]).expect_code(3);
+
+    // Private names and wildcards are not looked up, and nothing is said of them.
+    let quiet = ["intranet", "nas.local", "db.internal", "x.test", "tv.home.arpa", "a.localhost", "*.wild.example"];
+    let added = server.paas(&[&["domains:add", "blog"][..], &quiet].concat()).expect_success();
+    assert!(!added.stderr.contains("resolve") && !added.stderr.contains("record"), "{added}");
+    server.paas(&[&["domains:check", "blog"][..], &quiet].concat()).expect_success();
+
+    // A server that knows no public address says what it found, and names the setting.
+    server.paas(&["apps:create", "shop"]).expect_success();
+    let mut unknown = server.command(PAAS);
+    unknown.env("PAAS_PUBLIC_ADDRESSES", "none").args(["domains:add", "shop", "lost.example.com"]);
+    run(&mut unknown).expect_success().says("`paas settings:set public_addresses ADDRESS`");
+}
+
+#[test]
+fn many_domains_are_looked_up_at_once_and_a_dead_name_server_holds_nobody_up() {
+    // It takes questions, and answers none.
+    let dead = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let servers = dead.local_addr().unwrap().to_string();
+    let server = Server::prepare(&[("PAAS_DOMAIN", "apps.example.com"), ("PAAS_NAME_SERVERS", &servers)]);
+    server.paas(&["apps:create", "blog"]).expect_success();
+    let names: Vec<String> = (0..60).map(|number| format!("name-{number}.example.com")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    server
+        .paas(&[&["domains:add", "blog"][..], &names].concat())
+        .expect_success()
+        .says("no name server gave an answer");
+}
+
+#[test]
+fn a_redirect_is_of_one_namespace_with_domains_and_never_leads_back() {
+    let server = server();
+    let redirects = |app: &str| -> Vec<String> {
+        let list = server.json(&["redirects:list", app]);
+        let shown =
+            |it: &Value| format!("{} {} {}", it["from"].as_str().unwrap(), it["to"].as_str().unwrap(), it["code"]);
+        list.as_array().unwrap().iter().map(shown).collect()
+    };
+    server.paas(&["redirects:add", "blog", "Old.example.", "Example.COM"]).expect_success();
+    server.paas(&["redirects:add", "blog", "*.old.example", "example.com", "--code", "308"]).expect_success();
+    assert_eq!(redirects("blog"), ["*.old.example example.com 308", "old.example example.com 301"]);
+    server.paas(&["redirects:add", "blog", "old.example", "example.com"]).expect_success().says("nothing to change");
+    server.paas(&["redirects:add", "blog", "old.example", "bücher.example", "--code", "302"]).expect_success();
+    assert_eq!(redirects("blog")[1], "old.example xn--bcher-kva.example 302");
+    // The default name of an app may be sent on to its domain.
+    server.paas(&["redirects:add", "blog", "blog.apps.example.com", "example.com"]).expect_success();
+
+    for (from, to) in [
+        ("same.example", "same.example"),
+        ("xn--bcher-kva.example", "old.example"),
+        ("example.com", "x.old.example"),
+        ("*.wild.example", "www.wild.example"),
+    ] {
+        let ran = server.paas(&["redirects:add", "blog", from, to]).expect_code(4);
+        assert!(ran.stderr.contains("would come back to where it began"), "{ran}");
+    }
+    server.paas(&["redirects:add", "blog", "a.example", "b.example", "--code", "303"]).expect_code(2);
+    server.paas(&["redirects:add", "blog", "a.example"]).expect_code(2);
+    server.paas(&["redirects:add", "blog", "a.example", "*.b.example"]).expect_code(2);
+
+    // One owner, whatever a name is used for; and the same names need an administrator.
+    server.paas(&["domains:add", "shop", "old.example"]).expect_code(4).says("old.example is a domain of blog");
+    server.paas(&["domains:add", "shop", "shop.example"]).expect_success();
+    server.paas(&["redirects:add", "blog", "shop.example", "example.com"]).expect_code(4).says("is a domain of shop");
+    server.paas(&["redirects:add", "blog", "shop.apps.example.com", "example.com"]).expect_code(4);
+    key_of(&server, "ann", &["blog"]);
+    as_key(&server, "ann", &["redirects:add", "blog", "www.apps.example.com", "example.com"]).expect_code(5);
+    let hidden = as_key(&server, "ann", &["redirects:add", "blog", "shop.example", "example.com"]).expect_code(4);
+    assert!(hidden.stderr.contains("shop.example is taken"), "{hidden}");
+    server.paas(&["redirects:add", "shop", "secret.example", "shop.example"]).expect_success();
+    let seen = as_key(&server, "ann", &["redirects:list"]).expect_success();
+    assert!(seen.stdout.contains("old.example") && !seen.stdout.contains("secret"), "{seen}");
+    // A name that moves is no longer sent on.
+    server.paas(&["domains:add", "shop", "old.example", "--move"]).expect_success();
+    assert!(!redirects("blog").iter().any(|it| it.starts_with("old.example")));
+    // A name that is sent on may be a domain of the same app, too.
+    server.paas(&["domains:add", "shop", "secret.example"]).expect_success();
+    assert!(names(&server, "shop").contains(&"secret.example".to_owned()));
+    server.paas(&["domains:add-global", "example"]).expect_code(4);
+
+    // `www` to bare and the other way, in one word.
+    server
+        .paas(&["redirects:add", "shop", "--bare", "www.site.example"])
+        .expect_success()
+        .says("site.example is a domain");
+    assert!(redirects("shop").contains(&"www.site.example site.example 301".to_owned()));
+    assert!(names(&server, "shop").contains(&"site.example".to_owned()));
+    server.paas(&["redirects:add", "shop", "--www", "site.example"]).expect_code(4);
+    server.paas(&["redirects:remove", "shop", "WWW.site.example"]).expect_success();
+    server.paas(&["redirects:add", "shop", "--www", "site.example", "--code", "307"]).expect_success();
+    assert!(redirects("shop").contains(&"site.example www.site.example 307".to_owned()));
+    server.paas(&["redirects:remove", "shop", "site.example", "none.example"]).expect_code(3);
+    assert!(redirects("shop").contains(&"site.example www.site.example 307".to_owned()), "all, or none");
+    let event = server.json(&["events", "--action", "redirects:add"]);
+    assert!(event.to_string().contains("site.example -> www.site.example (307)"), "{event}");
+}
+
+#[test]
+fn maintenance_is_turned_on_with_a_message_or_a_page_of_the_deployed_commit() {
+    let server = Server::start();
+    server.paas(&["apps:create", "shop"]).expect_success();
+    server.ssh("maintenance:on shop -m 'back at ten' --allow 203.0.113.7 --allow 10.1.2.3/8").expect_success();
+    let report = server.json(&["maintenance:report", "shop"]);
+    assert_eq!((&report["enabled"], &report["message"]), (&json!(true), &json!("back at ten")));
+    assert_eq!(report["allow"], json!(["203.0.113.7", "10.0.0.0/8"]));
+    assert_eq!(report["by"], "key:tester");
+    server.paas(&["maintenance:on", "shop", "--page", "503.html"]).expect_code(3).says("shop was never deployed");
+    server.paas(&["maintenance:on", "shop", "--message", ""]).expect_code(2);
+    server.paas(&["maintenance:on", "shop", "--allow", "somewhere"]).expect_code(2);
+
+    let repository = server.repository("dockerfile", "blog");
+    let large = "x".repeat(256 * 1024 + 1);
+    repository.write("public/503.html", "<h1>soon</h1>").write("large.html", &large).commit("pages");
+    std::os::unix::fs::symlink("/etc/passwd", repository.path.join("link.html")).unwrap();
+    repository.commit("link");
+    repository.push().expect_success();
+    // What is only on the laptop is not what is deployed.
+    repository.write("late.html", "late").commit("late");
+    for (page, said) in [
+        ("late.html", "there is no file \"late.html\" in the commit"),
+        ("public", "there is no file \"public\""),
+        ("link.html", "there is no file \"link.html\""),
+        ("../503.html", "there is no file"),
+        ("/etc/passwd", "there is no file"),
+        ("large.html", "262144 are the most"),
+    ] {
+        let ran = server.paas(&["maintenance:on", "blog", "--page", page]).expect_code(2);
+        assert!(ran.stderr.contains(said), "{page}: {ran}");
+    }
+    assert_eq!(server.json(&["maintenance:report", "blog"])["enabled"], false);
+    server.paas(&["maintenance:on", "blog", "--page", "public/503.html"]).expect_success();
+    let report = server.json(&["maintenance:report", "blog"]);
+    assert_eq!((&report["page"], &report["page_bytes"]), (&json!("public/503.html"), &json!(13)));
+    let database = rusqlite::Connection::open(server.root().join("paas.db")).unwrap();
+    let page: Vec<u8> =
+        database.query_row("SELECT page FROM maintenance WHERE page IS NOT NULL", [], |row| row.get(0)).unwrap();
+    assert_eq!(page, b"<h1>soon</h1>");
+    let all = server.paas(&["maintenance:report"]).expect_success();
+    assert!(all.stdout.contains("blog") && all.stdout.contains("back at ten"), "{all}");
+    server.ssh("maintenance:off blog").expect_success().says("blog is no longer under maintenance");
+    server.paas(&["maintenance:off", "blog"]).expect_success().says("blog was not under maintenance");
+    let events = server.json(&["events", "--of", "blog", "--action", "maintenance"]);
+    assert_eq!(events.as_array().unwrap().len(), 2, "{events}");
 }

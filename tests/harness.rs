@@ -81,6 +81,8 @@ impl Server {
             ("PAAS_CONFIG", directory.path().join("config.toml").display().to_string()),
             // One packet filter is for all of them: the tests of it turn it on.
             ("PAAS_CONTAIN_NETWORK", "false".to_owned()),
+            // The tests of domains have a name server of their own.
+            ("PAAS_NAME_SERVERS", "none".to_owned()),
             ("TMPDIR", directory.path().join("tmp").display().to_string()),
         ]
         .map(|(name, value)| (name.to_owned(), value))

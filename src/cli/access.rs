@@ -34,12 +34,13 @@ const OPTIONS: [(&str, &[&str]); 4] = [
 ];
 
 /// Commands whose arguments depend on each other, with words that they take.
-const EXAMPLES: [(&str, &[&str]); 15] = [
+const EXAMPLES: [(&str, &[&str]); 16] = [
     ("certs:add", &["blog"]),
     ("certs:set", &["blog", "acme=off"]),
     ("certs:report", &["blog"]),
     ("certs:show", &["blog"]),
     ("certs:remove", &["blog"]),
+    ("redirects:add", &["blog", "old.example", "example.com"]),
     ("config:set", &["blog", "A=1"]),
     ("apps:set", &["blog", "deploy-branch=main"]),
     ("apps:report", &["blog"]),
@@ -53,7 +54,8 @@ const EXAMPLES: [(&str, &[&str]); 15] = [
 ];
 
 /// A value that each argument takes, by the name that help shows.
-const VALUES: [(&str, &str); 17] = [
+const VALUES: [(&str, &str); 18] = [
+    ("FROM-HOST", "old.example"),
     ("DOMAIN", "example.com"),
     ("ID", "1"),
     ("APP", "blog"),

@@ -80,6 +80,11 @@ pub(super) fn domain_names() -> Vec<CompletionCandidate> {
     candidates(ops::domains::all_own)
 }
 
+/// The names that are sent on.
+pub(super) fn redirect_names() -> Vec<CompletionCandidate> {
+    candidates(ops::redirects::all)
+}
+
 /// Its global domains.
 pub(super) fn global_names() -> Vec<CompletionCandidate> {
     candidates(ops::domains::all_global)

@@ -8,10 +8,12 @@ use super::{
 use crate::{
     Result,
     context::Context,
-    model::{Access, AppName, Right, TypedDomain},
+    error::DomainError,
+    model::{Access, AppName, Finding, Right, TypedDomain},
     ops::{
-        domains::{self, DomainsChanged, GlobalDomains},
+        domains::{self, DomainsChanged, GlobalDomains, NameInfo},
         edit::Outcome,
+        resolution,
     },
     ui::Ui,
 };
@@ -23,6 +25,8 @@ pub(super) enum Command {
     Report(Report),
     #[command(name = "domains:add")]
     Add(Add),
+    #[command(name = "domains:check")]
+    Check(Check),
     #[command(name = "domains:remove")]
     Remove(Remove),
     #[command(name = "domains:set")]
@@ -55,6 +59,7 @@ impl Command {
             Command::Report(Report { app: Some(app), global: false }) => Access::App(app, Right::See),
             Command::Report(_) => Access::Server(Right::See),
             Command::Add(it) => Access::App(&it.app.app, Right::Change),
+            Command::Check(it) => Access::App(&it.app.app, Right::See),
             Command::Remove(it) => Access::App(&it.app.app, Right::Change),
             Command::Set(it) => Access::App(&it.app.app, Right::Change),
             Command::Clear(it) => Access::App(&it.app.app, Right::Change),
@@ -73,8 +78,9 @@ impl Command {
         match self {
             Command::Report(it) => it.run(context, ui),
             Command::Add(it) => it.run(context, ui).await,
+            Command::Check(it) => it.run(context, ui).await,
             Command::Remove(it) => changed(ui, &domains::remove(context, &it.app.app, &it.domains).await?),
-            Command::Set(it) => changed(ui, &domains::set(context, &it.app.app, &it.domains, it.moving.moves).await?),
+            Command::Set(it) => it.run(context, ui).await,
             Command::Clear(it) => changed(ui, &domains::clear(context, &it.app.app).await?),
             Command::Reset(it) => changed(ui, &domains::reset(context, &it.app.app).await?),
             Command::Enable(it) => changed(ui, &domains::enable(context, &it.app.app, true).await?),
@@ -107,7 +113,7 @@ fn changed_global(ui: Ui, changed: &GlobalDomains) -> Result<()> {
     match changed.outcome {
         Some(Outcome::Unchanged) => ui.talk("nothing to change: these are the global domains already"),
         _ if changed.global.is_empty() => {
-            ui.talk(&format!("there is no global domain; apps are at APP.{}", changed.domain))
+            ui.talk(&format!("there is no global domain; apps are at APP.{}", changed.domain));
         }
         _ => {
             let names: Vec<String> = changed.global.iter().map(|name| format!("APP.{}", name.shown)).collect();
@@ -153,7 +159,8 @@ struct Moving {
 /// `example.com` is one name, `*.example.com` each name one label below it that is nobody's, and `_` every name that leads
 /// nowhere else. Case and a final dot do not matter; names in any letters are kept as punycode. All names of a command are
 /// taken, or none. A release knows no domains, so a deploy or a rollback changes none. Below the server's domain and the
-/// global ones, an app has its default names only, unless an administrator gives it others.
+/// global ones, an app has its default names only, unless an administrator gives it others. Each name is looked up: whether
+/// it leads to this server, and which record to set if not.
 #[derive(Debug, Args)]
 pub(super) struct Add {
     #[command(flatten)]
@@ -167,7 +174,58 @@ pub(super) struct Add {
 
 impl Add {
     async fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
-        changed(ui, &domains::add(context, &self.app.app, &self.domains, self.moving.moves).await?)
+        let added = domains::add(context, &self.app.app, &self.domains, self.moving.moves).await?;
+        changed(ui, &added)?;
+        say_where_they_lead(context, ui, &added, &self.domains).await
+    }
+}
+
+/// Says where names lead that an app was given. It is talk: nothing depends on it.
+async fn say_where_they_lead(
+    context: &Context<'_>,
+    ui: Ui,
+    given: &DomainsChanged,
+    domains: &[TypedDomain],
+) -> Result<()> {
+    if !ui.talks() {
+        return Ok(());
+    }
+    let is_given = |name: &NameInfo| domains.iter().any(|given| given.domain.to_string() == name.domain);
+    let found = resolution::look_up(context, &given.now, is_given).await?;
+    for domain in found.domains.iter().filter(|domain| domain.finding != Finding::NotLookedUp) {
+        for line in &domain.said {
+            ui.talk(line);
+        }
+    }
+    if found.domains.iter().any(|domain| !domain.is_good()) {
+        ui.talk(&format!("`paas domains:check {}` looks again", given.now.app));
+    }
+    Ok(())
+}
+
+/// Look whether an app's names lead to this server, and which records to set
+///
+/// A, AAAA and CAA records are looked up. Exits with 1 if a name does not lead here. Wildcards and names that the public
+/// DNS does not have, such as those below .local, are not looked up. If the server is behind NAT, name its public addresses
+/// in the setting public_addresses.
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    #[command(flatten)]
+    app: AppArgument,
+    /// Only these names of the app
+    #[arg(value_name = "DOMAIN", add = ArgValueCandidates::new(domain_names))]
+    domains: Vec<TypedDomain>,
+}
+
+impl Check {
+    async fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
+        let found = resolution::check(context, &self.app.app, &self.domains).await?;
+        ui.show(&found)?;
+        let failed = found.domains.iter().filter(|domain| !domain.is_good()).count();
+        if failed > 0 {
+            return Err(DomainError::NotHere { failed, total: found.domains.len() }.into());
+        }
+        Ok(())
     }
 }
 
@@ -195,6 +253,14 @@ pub(super) struct Set {
     domains: Vec<TypedDomain>,
     #[command(flatten)]
     moving: Moving,
+}
+
+impl Set {
+    async fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
+        let set = domains::set(context, &self.app.app, &self.domains, self.moving.moves).await?;
+        changed(ui, &set)?;
+        say_where_they_lead(context, ui, &set, &self.domains).await
+    }
 }
 
 /// Take all names from an app, its default names too: it is reached at none

@@ -152,6 +152,8 @@ fn groups() -> Vec<Group> {
         group::<super::certs::Command>("certs"),
         group::<super::domains::Command>("domains"),
         group::<super::pauses::Command>("pauses"),
+        group::<super::redirects::Command>("redirects"),
+        group::<super::maintenance::Command>("maintenance"),
         group::<super::deploys::Command>("deploys"),
         group::<super::releases::Command>("releases"),
         group::<super::operations::Command>("operations"),

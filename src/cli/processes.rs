@@ -228,7 +228,7 @@ pub(super) struct Set {
     process: Option<ProcessType>,
 }
 
-/// Show an app's processes: the status of containers, how they run, and properties
+/// Show an app's processes: status of containers, how they run, properties
 ///
 /// Without an app: a line for each container of all apps.
 #[derive(Debug, Args)]

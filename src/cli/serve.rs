@@ -5,7 +5,7 @@ use crate::{Result, settings::Settings, supervisor};
 /// Where the lines of the list of settings end.
 const LINE: usize = 96;
 
-/// Run the daemon: SSH server, edge, Caddy, and what keeps the apps running
+/// Run the daemon: SSH server, edge, Caddy, and what keeps apps running
 ///
 /// Every setting has a default; a file /etc/paas/config.toml or variables PAAS_... change it. Run by an ordinary user,
 /// it serves only that user, with apps at `http://APP.localhost:8080`.

@@ -56,6 +56,22 @@ pub enum DomainError {
         /// Why it has none.
         why: &'static str,
     },
+    /// A redirect by which a request would come back to where it began.
+    #[error("a redirect from {from} to {to} would come back to where it began")]
+    Circle {
+        /// The name.
+        from: String,
+        /// The host.
+        to: String,
+    },
+    /// Domains that do not resolve to this server.
+    #[error("{failed} of {total} domains do not resolve to this server alone, or may have no certificate")]
+    NotHere {
+        /// How many.
+        failed: usize,
+        /// How many were looked at.
+        total: usize,
+    },
 }
 
 fn taken(domain: &str, owner: Option<&AppName>) -> String {
@@ -95,6 +111,12 @@ impl DomainError {
                 Kind::NotFound,
                 format!("`paas domains:report {app}` shows its names and how to change them"),
             ),
+            DomainError::Circle { .. } => {
+                Advice::new(Kind::Conflict, "`paas redirects:list` shows where names are sent")
+            }
+            DomainError::NotHere { .. } => {
+                Advice::new(Kind::App, "set the records that are named above, where the DNS of the domain is managed")
+            }
         }
     }
 }

@@ -22,7 +22,7 @@ macro_rules! variants {
 
 variants! {
     Error: NotFound Exists Invalid Usage Access Push Source Deploy Domain Engine Proxy Certificate Store Host Bug Interrupted Told Silent;
-    Thing: App Key Fingerprint ConfigVariable Release Deploy Operation ProcessType Domain GlobalDomain Container Certificate Buildpack;
+    Thing: App Key Fingerprint ConfigVariable Release Deploy Operation ProcessType Domain Redirect GlobalDomain Container Certificate Buildpack;
     UsageError: Command Settings NotConfirmed KeyMalformed KeyPrivate;
     AccessError: Unknown Lacks OnlyHere;
     PushError: WrongBranch Refused NoApp;
@@ -30,7 +30,7 @@ variants! {
         BuildpackFolder;
     DeployError: Build AppExited ReleaseCommand Script VariablesMissing Explained NeverHealthy Busy ChangedMeanwhile AppLocked Stopped Died NoWayBack NoFormerRelease
         NotRunning ChecksFailed NotCancelable NotStarted NeverDeployed NothingDeployed;
-    DomainError: Taken IsDefault OfServer BelowGlobal NameTaken NoUrl;
+    DomainError: Taken IsDefault OfServer BelowGlobal NameTaken NoUrl Circle NotHere;
     EngineError: Unavailable Lost NoSpace Failed SubnetTaken AddressTaken Unsupported ImagePull;
     ProxyError: Unavailable Refused;
     CertificateError: File KeyEncrypted KeyMismatch Expired NotYetValid OutOfOrder Weak NamesNoHost;
@@ -90,6 +90,7 @@ fn missing_and_there() -> Vec<Error> {
         (Thing::Operation, "12"),
         (Thing::ProcessType { app: app(), known }, "clock"),
         (Thing::Domain(app()), "example.com"),
+        (Thing::Redirect(app()), "old.example"),
         (Thing::GlobalDomain, "apps.example.com"),
         (Thing::Container { app: app(), known: "web.1".to_owned() }, "web.2"),
         (Thing::Certificate(Some(app())), "7"),
@@ -102,7 +103,7 @@ fn missing_and_there() -> Vec<Error> {
     missing.into_iter().chain(there).collect()
 }
 
-fn of_domains() -> [DomainError; 7] {
+fn of_domains() -> [DomainError; 9] {
     let shop: AppName = "shop".parse().unwrap();
     let taken = |owner| DomainError::Taken { domain: "example.com".into(), owner, app: app() };
     [
@@ -113,6 +114,8 @@ fn of_domains() -> [DomainError; 7] {
         DomainError::BelowGlobal { name: "example.com".into(), domain: "www.example.com".into(), owner: shop.clone() },
         DomainError::NameTaken { app: shop, domain: "shop.apps.example.com".into() },
         DomainError::NoUrl { app: app(), why: "is reached at no name" },
+        DomainError::Circle { from: "a.example".into(), to: "b.example".into() },
+        DomainError::NotHere { failed: 1, total: 2 },
     ]
 }
 

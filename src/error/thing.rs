@@ -27,6 +27,8 @@ pub enum Thing {
     },
     /// A domain of an app.
     Domain(AppName),
+    /// A redirect of an app.
+    Redirect(AppName),
     /// A global domain.
     GlobalDomain,
     /// A live container of an app.
@@ -58,6 +60,7 @@ impl Thing {
             Thing::Operation => "operation",
             Thing::ProcessType { .. } => "process type",
             Thing::Domain(_) => "domain",
+            Thing::Redirect(_) => "redirect from",
             Thing::GlobalDomain => "global domain",
             Thing::Container { .. } => "live container",
             Thing::Certificate(_) => "certificate",
@@ -76,6 +79,7 @@ impl Thing {
             Thing::Operation => "`paas operations:list` lists the operations".into(),
             Thing::ProcessType { known, .. } => format!("process types: {known}"),
             Thing::Domain(app) => format!("`paas domains:report {app}` lists its domains"),
+            Thing::Redirect(app) => format!("`paas redirects:list {app}` lists its redirects"),
             Thing::GlobalDomain => "`paas domains:report --global` lists them".into(),
             Thing::Container { known, .. } => format!("live containers: {known}"),
             Thing::Certificate(Some(app)) => format!("`paas certs:report {app}` lists its certificates"),
@@ -90,6 +94,7 @@ impl Thing {
             Thing::ConfigVariable(app)
             | Thing::Release(app)
             | Thing::Domain(app)
+            | Thing::Redirect(app)
             | Thing::ProcessType { app, .. }
             | Thing::Container { app, .. } => Some(app),
             Thing::Certificate(app) => app.as_ref(),

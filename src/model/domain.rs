@@ -65,10 +65,10 @@ pub fn hostname(typed: &str) -> Result<Hostname> {
         return Err(invalid("it is an address; a domain is a name such as example.com"));
     }
     if typed.contains("://") || typed.contains('/') {
-        return Err(invalid("it is the name alone, without a scheme and a path"));
+        return Err(invalid("it is only the name, without a scheme and a path"));
     }
     if typed.contains(':') {
-        return Err(invalid("it is the name alone, without a port"));
+        return Err(invalid("it is only the name, without a port"));
     }
     let without_dot = typed.strip_suffix('.').unwrap_or(typed);
     let ascii = idna::domain_to_ascii_strict(without_dot)

@@ -1,6 +1,11 @@
 //! How the values of properties are written. Each function reads one, or returns the rule that it breaks.
 
-use std::{collections::BTreeSet, ops::RangeInclusive, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
+    time::Duration,
+};
 
 use super::{BranchName, RestartPolicy, config, names::digits, property::Value};
 
@@ -57,6 +62,27 @@ pub fn ports(text: &str) -> Result<BTreeSet<u16>, String> {
     ports
         .filter(|ports| ports.len() <= 100)
         .ok_or_else(|| "it is none, or ports such as 5432,6379, up to 100".to_owned())
+}
+
+/// Addresses in a list with commas, or none.
+pub fn addresses(text: &str) -> Result<Vec<IpAddr>, String> {
+    list_or_none(text, |word| word.parse().ok())
+        .ok_or_else(|| "it is none, or addresses such as 203.0.113.7,2001:db8::7, up to 100".to_owned())
+}
+
+/// Name servers in a list with commas, each an address, perhaps with a port; or none.
+pub fn name_servers(text: &str) -> Result<Vec<SocketAddr>, String> {
+    let server = |word: &str| word.parse().ok().or_else(|| Some(SocketAddr::new(word.parse().ok()?, 53)));
+    list_or_none(text, server)
+        .ok_or_else(|| "it is none, or addresses such as 9.9.9.9,127.0.0.1:5353, up to 100".to_owned())
+}
+
+fn list_or_none<T>(text: &str, read: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
+    if text == "none" {
+        return Some(Vec::new());
+    }
+    let all: Option<Vec<T>> = text.split(',').map(|word| read(word.trim())).collect();
+    all.filter(|all| all.len() <= 100)
 }
 
 /// `true` or `false`, and the other words that people have for these.

@@ -182,7 +182,7 @@ impl Show for DomainsChanged {
 }
 
 /// Makes a change of the edge's table known to the edge. Where nobody listens, it finds out by itself.
-async fn tell_the_edge(instance: &Instance) {
+pub(super) async fn tell_the_edge(instance: &Instance) {
     proxy::tell(instance).await;
 }
 
@@ -285,10 +285,11 @@ pub fn url(context: &Context<'_>, app: &AppName) -> Result<Url> {
     let names = report(context, app)?;
     match names.url {
         Some(url) => Ok(Url { app: app.clone(), url }),
-        None if names.enabled && !names.domains.is_empty() => {
-            Err(DomainError::NoUrl { app: app.clone(), why: "is reached at wildcards only, which are no address" }
-                .into())
+        None if names.enabled && !names.domains.is_empty() => Err(DomainError::NoUrl {
+            app: app.clone(),
+            why: "is reached at wildcards only, and so has no single address",
         }
+        .into()),
         None => Err(DomainError::NoUrl { app: app.clone(), why: NOWHERE }.into()),
     }
 }
@@ -314,12 +315,14 @@ impl Editing<'_> {
             return self.turn_defaults(true);
         }
         let former = claim(self.context, self.tables, &self.server, &self.app, wanted, moves)?;
-        if former.as_ref().is_some_and(|former| former.app == self.app.name) {
+        let own = self.tables.domains(Some(self.app.id))?;
+        if own.iter().any(|stored| stored.domain == wanted.domain) {
             return Ok(());
         }
+        let moved = former.is_some_and(|former| former.app != self.app.name);
         self.tables.set_domain(self.app.id, wanted)?;
         self.done.push(wanted.typed.clone());
-        if former.is_some() {
+        if moved {
             self.said.push(format!("{} has moved to {}", wanted.typed, self.app.name));
         }
         Ok(())
@@ -377,7 +380,7 @@ impl Editing<'_> {
 }
 
 /// Whether a name is one of an app's default names.
-fn is_default_of(server: &ServerNames, domain: &Domain, app: &AppName) -> bool {
+pub(super) fn is_default_of(server: &ServerNames, domain: &Domain, app: &AppName) -> bool {
     matches!(domain, Domain::Exact(name) if server.defaults_of(app).any(|default| default == *name))
 }
 
@@ -428,7 +431,9 @@ pub(super) fn claim(
             return Err(taken(context, stored, &app.name));
         }
         check_may_change(context, &stored.app)?;
-        deploy::refuse_locked(&tables.app(&stored.app)?)?;
+        let former = tables.app(&stored.app)?;
+        deploy::refuse_locked(&former)?;
+        tables.remove_redirect(former.id, domain)?;
         let change = Change::new("domains:remove", Subject::App(stored.app.clone()))
             .with(format!("{}, which another app gets", wanted.typed));
         context.note(tables, &change, model::Outcome::Done)?;
@@ -447,7 +452,7 @@ pub(super) fn claim(
 }
 
 /// The error of a name that is another app's, which is named only to those who see it.
-fn taken(context: &Context<'_>, stored: &StoredDomain, app: &AppName) -> Error {
+pub(super) fn taken(context: &Context<'_>, stored: &StoredDomain, app: &AppName) -> Error {
     let owner = Some(stored.app.clone()).filter(|owner| context.sees(owner));
     DomainError::Taken { domain: stored.typed.clone(), owner, app: app.clone() }.into()
 }

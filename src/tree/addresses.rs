@@ -4,7 +4,7 @@
 //! elsewhere a moment later.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs},
+    net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs},
     path::Path,
 };
 
@@ -13,7 +13,7 @@ use url::Url;
 use crate::{
     Error, Result,
     error::SourceError,
-    model::{Property, property},
+    model::{Property, is_public, property},
     work::Work,
 };
 
@@ -231,42 +231,6 @@ fn is_word(text: &str) -> bool {
     !text.is_empty()
         && !text.starts_with('-')
         && text.chars().all(|character| character.is_ascii_alphanumeric() || "._-".contains(character))
-}
-
-/// Whether an address is one of the internet, and not of this machine or a network of its own.
-fn is_public(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => is_public_v4(ip),
-        IpAddr::V6(ip) => is_public_v6(ip),
-    }
-}
-
-fn is_public_v4(ip: Ipv4Addr) -> bool {
-    let [first, second, third, _] = ip.octets();
-    let is_special = match (first, second, third) {
-        // This network; those that operators share among customers; protocol assignments; benchmarks; not yet given out.
-        (0 | 240..=255, ..) | (100, 64..=127, _) | (192, 0, 0) | (198, 18..=19, _) => true,
-        _ => ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_documentation() || ip.is_multicast(),
-    };
-    !is_special
-}
-
-fn is_public_v6(ip: Ipv6Addr) -> bool {
-    let parts = ip.segments();
-    let within = |high: u16, low: u16| {
-        let [a, b] = high.to_be_bytes();
-        let [c, d] = low.to_be_bytes();
-        is_public_v4(Ipv4Addr::new(a, b, c, d))
-    };
-    match parts {
-        // Addresses that stand for one of IPv4: mapped, NAT64, 6to4.
-        [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => within(high, low),
-        [0x2002, high, low, ..] => within(high, low),
-        // Teredo and other assignments of protocols; documentation.
-        [0x2001, 0..=0x1ff, ..] | [0x2001, 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => false,
-        // What is given out.
-        [first, ..] => (0x2000..=0x3fff).contains(&first),
-    }
 }
 
 #[cfg(test)]

@@ -562,20 +562,20 @@ properties! {
         parse: |text| value::seconds(text, 0),
         ..OF_SERVER
     };
-    /// Who is asked about names.
-    DNS_SERVERS = Property {
-        name: "dns_servers",
-        default: Default::Depends("those of /etc/resolv.conf"),
-        about: "the name servers that are asked where names lead, such as 9.9.9.9,[2620:fe::fe]:53",
-        parse: value::socket_addresses,
-        ..OF_SERVER
-    };
-    /// Where the world finds this server.
+    /// Where the internet reaches this server.
     PUBLIC_ADDRESSES = Property {
         name: "public_addresses",
-        default: Default::Depends("those of this machine"),
-        about: "addresses that are passed on to this server, such as that of a router in front of it",
-        parse: value::addresses,
+        default: Default::Depends("those of its network interfaces"),
+        about: "the addresses at which the internet reaches this server, if these are others, such as 203.0.113.7,2001:db8::7",
+        parse: |text| super::addresses(text).map(|_| Value::Text(text.to_owned())),
+        ..OF_SERVER
+    };
+    /// Who is asked about domains.
+    NAME_SERVERS = Property {
+        name: "name_servers",
+        default: Default::Depends("those of /etc/resolv.conf"),
+        about: "the name servers that say where domains lead, such as 9.9.9.9,1.1.1.1:53; or none, to look nothing up",
+        parse: |text| super::name_servers(text).map(|_| Value::Text(text.to_owned())),
         ..OF_SERVER
     };
     /// Events.
