@@ -408,6 +408,23 @@ fn one_wildcard_serves_all_default_names_where_a_command_sets_records() {
 }
 
 #[test]
+fn two_hundred_names_share_four_certificates() {
+    let server = Server::prepare(&Pebble::settings());
+    let pebble = Pebble::start(&server);
+    let _proxy = Answering::start(&server);
+    server.paas(&["apps:create", "blog"]).expect_success();
+    let names: Vec<String> = (1..200).map(|number| format!("n{number}.example.org")).collect();
+    add_domains(&server, "blog", &names.iter().map(String::as_str).collect::<Vec<_>>());
+    // One among them that does not work out takes no other with it.
+    pebble.lead("n77.example.org", &["127.0.0.2"]);
+    let asked = server.paas(&["certs:renew", "blog", "--format", "json"]).expect_code(1);
+    let asked: serde_json::Value = serde_json::from_str(&asked.stdout).unwrap();
+    assert_eq!(asked["obtained"].as_array().unwrap().len(), 199, "{asked}");
+    assert_eq!(asked["failed"][0]["domain"], "n77.example.org", "{asked}");
+    assert_eq!(ids(&server).len(), 4);
+}
+
+#[test]
 fn the_daemon_obtains_what_is_new_and_says_what_ends_soon() {
     let mut server = Server::prepare(&Pebble::settings());
     let _pebble = Pebble::start(&server);

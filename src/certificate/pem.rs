@@ -130,7 +130,7 @@ pub(super) fn refuse_swapped(chain: &str, key: &str) -> Result<()> {
 /// `CertificateError::File`.
 pub(super) fn certificates(text: &str) -> Result<Vec<Section>> {
     const PART: &str = "certificate";
-    for label in labels(text).filter(|label| *label != CERTIFICATE) {
+    if let Some(label) = labels(text).find(|label| *label != CERTIFICATE) {
         return Err(match label {
             "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => unusable(
                 PART,
