@@ -28,6 +28,13 @@ checks:set
 checks:skip
 checks:disable
 checks:enable
+certs:add
+certs:generate
+certs:renew
+certs:report
+certs:show
+certs:remove
+certs:set
 deploys:list
 deploys:info
 deploys:output
