@@ -163,7 +163,7 @@ fn names_have_certificates_of_the_authority_which_are_renewed() {
     let found = names(&server, "blog");
     assert!(found["example.org"]["state"].as_str().unwrap().starts_with("acme, until 20"), "{found:?}");
     assert_eq!(found["example.org"]["certificate"], found["www.example.org"]["certificate"], "they share one");
-    assert!(found["_"]["state"].as_str().unwrap().contains("only where a certificate covers the name"), "{found:?}");
+    assert!(found["_"]["state"].as_str().unwrap().contains("only if a certificate covers the name"), "{found:?}");
     assert_eq!(found["*.example.org"]["certificate"], serde_json::Value::Null);
     assert_eq!(names(&server, "shop")["shop.apps.example.com"]["certificate"], serde_json::Value::Null);
     let certificate = &server.json(&["certs:report", "blog"])["certificates"][0];
