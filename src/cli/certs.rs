@@ -334,7 +334,7 @@ enum Part {
 
 /// Print a certificate or its private key, as PEM
 ///
-/// Of an app it is the one that serves it, the newest first; --id takes another one. `certs:show --global authority` prints
+/// Of an app it is the newest that serves its names; --id takes another one. `certs:show --global authority` prints
 /// what clients are to trust where the setting tls is internal.
 #[derive(Debug, Args)]
 pub(super) struct Show {
