@@ -49,6 +49,13 @@ redirects:remove
 maintenance:on
 maintenance:off
 maintenance:report
+certs:add
+certs:generate
+certs:renew
+certs:report
+certs:show
+certs:remove
+certs:set
 deploys:list
 deploys:info
 deploys:output

@@ -26,10 +26,10 @@ use crate::{
     context::Context,
     instance::on_pool,
     lock,
-    model::{AppName, Change, Domain, Outcome, Subject, Trouble},
+    model::{App, AppName, Change, Domain, Outcome, Subject, Trouble},
     proxy, secrets,
     settings::Settings,
-    store::{AcmeName, StoredCertificate, Tables},
+    store::{AcmeName, StoredCertificate, Tables, serving},
 };
 
 /// How many names are looked at side by side.
@@ -75,6 +75,36 @@ pub fn wanted(tables: &Tables<'_>, settings: &Settings) -> Result<BTreeSet<Domai
         .into_iter()
         .map(|wanted| wanted.name)
         .collect())
+}
+
+/// Why an app has no certificate at one of its names yet, in one line for who has just pushed it; none where it has them
+/// all, and where none is asked for.
+///
+/// # Errors
+/// [`Error::Store`].
+pub fn why_none(tables: &Tables<'_>, settings: &Settings, app: &App) -> Result<Option<String>> {
+    let Some(basis) = Basis::read(tables, settings)? else { return Ok(None) };
+    let now = clock::now();
+    let wanted = basis.wanted(now);
+    let lacks = |(domain, owner): &&(Domain, AppName)| match domain {
+        Domain::Exact(host) if *owner == app.name => {
+            wanted.iter().any(|wanted| wanted.name.covers(host))
+                && serving(&basis.certificates, app.id, host, now).is_none()
+        }
+        Domain::Exact(_) | Domain::Below(_) | Domain::Any => false,
+    };
+    let lacking: Vec<&Domain> = basis.hosts.iter().filter(lacks).map(|(domain, _)| domain).collect();
+    // Of one that was tried there is more to say.
+    let tried = |name: &&&Domain| basis.tried.contains_key(**name);
+    let Some(name) = lacking.iter().find(tried).or(lacking.first()) else { return Ok(None) };
+    let account = tables.acme_account(&directory(tables, settings)?)?;
+    let of_account = account.reason.filter(|_| account.next_at > now);
+    let reason = basis.tried.get(*name).and_then(|tried| tried.reason.clone()).or(of_account);
+    let reason = reason.unwrap_or_else(|| "it is being asked for".to_owned());
+    Ok(Some(format!(
+        "{name} has no certificate yet, and is served over plain HTTP: {reason} (`paas certs:report {}`)",
+        app.name
+    )))
 }
 
 /// The URL of the authority.
@@ -332,4 +362,60 @@ fn tidy(context: &Context<'_>, basis: &Basis) -> Result<()> {
         gone.iter().try_for_each(|name| tables.forget_acme_name(name))?;
         replaced.iter().try_for_each(|id| tables.remove_certificate(*id).map(drop))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::CertificateKind,
+        secrets::Secrets,
+        store::{NewCertificate, Store},
+    };
+
+    #[test]
+    fn a_push_says_why_there_is_no_certificate_yet() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&directory.path().join("db")).unwrap();
+        let secrets = Secrets::open(&directory.path().join("key"), &mut store).unwrap();
+        let mut store = store.with_secrets(secrets);
+        let settings = Settings::of_text("domain = \"apps.example.com\"\ntls = \"acme\"").unwrap();
+        let done = store.write(|tables| {
+            let app = tables.create_app(&"blog".parse()?)?;
+            let name: Domain = "blog.apps.example.com".parse()?;
+            let why = |tables: &Tables<'_>| why_none(tables, &settings, &app);
+            assert_eq!(
+                why(tables)?.unwrap_or_default(),
+                "blog.apps.example.com has no certificate yet, and is served over plain HTTP: it is being asked for \
+                 (`paas certs:report blog`)"
+            );
+            tables.set_acme_name(&AcmeName {
+                name: name.clone(),
+                failures: 1,
+                tried_at: 1,
+                next_at: i64::MAX,
+                refused_at: None,
+                refused_before: None,
+                trouble: Some(Trouble::Unresolved),
+                reason: Some("blog.apps.example.com is not known in DNS".to_owned()),
+            })?;
+            assert!(why(tables)?.is_some_and(|why| why.contains("HTTP: blog.apps.example.com is not known in DNS (")));
+            let now = clock::now();
+            let new = NewCertificate {
+                kind: CertificateKind::Acme,
+                app: None,
+                names: &[name],
+                chain: "",
+                key: "",
+                not_before: now - 1000,
+                not_after: now + 1_000_000,
+            };
+            tables.add_certificate(new, &crate::model::Actor::Daemon)?;
+            assert_eq!(why(tables)?, None);
+            let off = Settings::of_text("domain = \"apps.example.com\"\ntls = \"internal\"")?;
+            assert_eq!(why_none(tables, &off, &app)?, None);
+            Ok(())
+        });
+        done.unwrap();
+    }
 }

@@ -163,7 +163,7 @@ fn names_have_certificates_of_the_authority_which_are_renewed() {
     let found = names(&server, "blog");
     assert!(found["example.org"]["state"].as_str().unwrap().starts_with("acme, until 20"), "{found:?}");
     assert_eq!(found["example.org"]["certificate"], found["www.example.org"]["certificate"], "they share one");
-    assert!(found["_"]["state"].as_str().unwrap().contains("only where a certificate covers the name"), "{found:?}");
+    assert!(found["_"]["state"].as_str().unwrap().contains("only if a certificate covers the name"), "{found:?}");
     assert_eq!(found["*.example.org"]["certificate"], serde_json::Value::Null);
     assert_eq!(names(&server, "shop")["shop.apps.example.com"]["certificate"], serde_json::Value::Null);
     let certificate = &server.json(&["certs:report", "blog"])["certificates"][0];
@@ -405,6 +405,23 @@ fn one_wildcard_serves_all_default_names_where_a_command_sets_records() {
     server.paas(&["apps:create", "new"]).expect_success();
     assert_eq!(server.paas(&["certs:renew", "new"]).expect_success().stdout, "nothing is due\n");
     assert_ne!(names(&server, "new")["new.apps.example.com"]["certificate"], serde_json::Value::Null, "{wildcard}");
+}
+
+#[test]
+fn two_hundred_names_share_four_certificates() {
+    let server = Server::prepare(&Pebble::settings());
+    let pebble = Pebble::start(&server);
+    let _proxy = Answering::start(&server);
+    server.paas(&["apps:create", "blog"]).expect_success();
+    let names: Vec<String> = (1..200).map(|number| format!("n{number}.example.org")).collect();
+    add_domains(&server, "blog", &names.iter().map(String::as_str).collect::<Vec<_>>());
+    // One among them that does not work out takes no other with it.
+    pebble.lead("n77.example.org", &["127.0.0.2"]);
+    let asked = server.paas(&["certs:renew", "blog", "--format", "json"]).expect_code(1);
+    let asked: serde_json::Value = serde_json::from_str(&asked.stdout).unwrap();
+    assert_eq!(asked["obtained"].as_array().unwrap().len(), 199, "{asked}");
+    assert_eq!(asked["failed"][0]["domain"], "n77.example.org", "{asked}");
+    assert_eq!(ids(&server).len(), 4);
 }
 
 #[test]

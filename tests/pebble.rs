@@ -18,7 +18,7 @@ use std::{
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use serde_json::json;
 
-use crate::harness::{Answer, Server, run};
+use crate::harness::{self, Answer, Server, run};
 
 /// A Pebble of its own for a server of a test.
 pub struct Pebble {
@@ -40,7 +40,8 @@ impl Pebble {
     /// Starts Pebble and its DNS server, in which each name leads here, and tells the server of it.
     pub fn start(server: &Server) -> Pebble {
         let programs =
-            run(&mut Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pebble"))).expect_success();
+            run(harness::command(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pebble")).env("HOME", "/var/tmp"))
+                .expect_success();
         let directory = server.directory.path().join("pebble");
         std::fs::create_dir(&directory).unwrap();
         write_certificate(&directory);
@@ -99,7 +100,7 @@ impl Pebble {
     }
 
     fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(self.programs.join(program));
+        let mut command = harness::command(self.programs.join(program));
         let log = File::options().append(true).create(true).open(self.directory.join("log")).unwrap();
         command.env_clear().stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).process_group(0);
         command

@@ -113,7 +113,7 @@ impl Basis {
             match domain {
                 // Only by a record in DNS can one show that one has them all.
                 Domain::Below(name) if self.dns && self.is_public(name) => {
-                    want(domain.clone(), Some(app), Challenge::Dns)
+                    want(domain.clone(), Some(app), Challenge::Dns);
                 }
                 Domain::Any | Domain::Below(_) => {}
                 Domain::Exact(name) if !self.is_public(name) || self.is_chosen(app, name, now) => {}

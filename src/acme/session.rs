@@ -62,7 +62,7 @@ impl Terms {
         };
         made.map_err(|error| match &self.root {
             Some(root) => {
-                let reason = format!("acme_root, {}, is no certificate in PEM: {error}", root.display());
+                let reason = format!("acme_root, {}, is not a certificate in PEM: {error}", root.display());
                 Failure::new(Trouble::Account, reason).of_all()
             }
             None => Failure::of_talk(&error),
@@ -224,7 +224,7 @@ impl<'a> Session<'a> {
             let challenge = authorization.challenge(kind).ok_or_else(no_challenge)?;
             let host = match challenge.identifier().identifier {
                 Identifier::Dns(host) => host.clone(),
-                _ => return Err(Error::bug("an authorization for what is no name").into()),
+                _ => return Err(Error::bug("an authorization that is not for a name").into()),
             };
             let answer = challenge.key_authorization();
             match by {

@@ -130,7 +130,7 @@ pub(super) fn refuse_swapped(chain: &str, key: &str) -> Result<()> {
 /// `CertificateError::File`.
 pub(super) fn certificates(text: &str) -> Result<Vec<Section>> {
     const PART: &str = "certificate";
-    for label in labels(text).filter(|label| *label != CERTIFICATE) {
+    if let Some(label) = labels(text).find(|label| *label != CERTIFICATE) {
         return Err(match label {
             "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => unusable(
                 PART,
@@ -208,7 +208,7 @@ fn sections(part: &'static str, text: &str) -> Result<Vec<Section>> {
     let mut lines = text.lines().map(str::trim);
     while let Some(line) = lines.next() {
         let Some(label) = line.strip_prefix(BEGIN) else { continue };
-        let label = label.strip_suffix(DASHES).ok_or_else(|| damaged("a line that begins a section is cut off"))?;
+        let label = label.strip_suffix(DASHES).ok_or_else(|| damaged("a line that begins a section is incomplete"))?;
         let mut body = Vec::new();
         let mut is_encrypted = false;
         loop {

@@ -155,7 +155,7 @@ fn a_chain_has_its_order_and_says_what_it_lacks() {
     let other = self::made(|_| ()).middle;
     let pair = check(&[&made.leaf, &other], &made.key).unwrap();
     assert!(pair.warnings.iter().any(|warning| warning.contains("incomplete")), "{:?}", pair.warnings);
-    assert!(check(&vec![&*made.leaf; LONGEST_CHAIN + 1], &made.key).unwrap_err().to_string().contains("at most 10"));
+    assert!(check(&[&*made.leaf; LONGEST_CHAIN + 1], &made.key).unwrap_err().to_string().contains("at most 10"));
 }
 
 #[test]

@@ -92,8 +92,8 @@ impl Command {
 /// They are files on the machine where you type. Without them, a tar with both is read from standard input:
 /// `tar c chain.crt my.key | ssh -p 2222 paas@HOST certs:add blog`. The key is sealed.
 ///
-/// The next connection sees it. It goes before one that an authority gave out, and a newer one for the same names takes the
-/// place of an older one. Wrong, expired and mismatched files are refused, and nothing has changed then.
+/// The next connection sees it. It goes before one that an authority gave out, and a newer one for the
+/// same names replaces an older one. Wrong, expired and mismatched files are refused, and nothing has changed then.
 #[derive(Debug, Args)]
 pub(super) struct Add {
     #[command(flatten)]
@@ -103,7 +103,16 @@ pub(super) struct Add {
     files: Vec<String>,
     /// What was read of both.
     #[arg(skip)]
-    read: Option<(Vec<u8>, Vec<u8>)>,
+    read: Option<Given>,
+}
+
+/// What was read, before anybody has looked at it.
+#[derive(Debug)]
+enum Given {
+    /// The file of the certificate and that of the key.
+    Files(Vec<u8>, Vec<u8>),
+    /// A tar of both.
+    Tar(Vec<u8>),
 }
 
 /// The most that a tar of both files may have, with what a tar has around them.
@@ -142,7 +151,7 @@ impl Add {
                     hint: "give the one file, not a bundle of all authorities",
                 };
                 let read = |path: &PathBuf| bounds.read_all(open(path).map_err(|reason| cannot_read(path, &reason))?);
-                (read(&certificate)?, read(&key)?)
+                Given::Files(read(&certificate)?, read(&key)?)
             }
             None => {
                 let bounds = Bounds {
@@ -150,7 +159,7 @@ impl Add {
                     limit: LARGEST_TAR,
                     hint: "put the two files into it, and nothing else",
                 };
-                untarred(&bounds.read_stdin("Give a tar of the certificate and its key:", ui)?)?
+                Given::Tar(bounds.read_stdin("Give a tar of the certificate and its key:", ui)?)
             }
         });
         Ok(())
@@ -161,7 +170,7 @@ impl Add {
             return Ok(None);
         }
         self.read(Door::Local, ui)?;
-        let Some((certificate, key)) = &self.read else { return Ok(None) };
+        let Some(Given::Files(certificate, key)) = &self.read else { return Ok(None) };
         let mut words = vec!["certs:add".to_owned()];
         words.push(self.target.split(&[])?.0.map_or("--global".to_owned(), |app| app.to_string()));
         Ok(Some((words, tarred(certificate, key)?)))
@@ -169,7 +178,11 @@ impl Add {
 
     async fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
         let (app, _) = self.target.split(&self.files)?;
-        let (certificate, key) = self.read.ok_or_else(|| Error::bug("a certificate that was not read"))?;
+        let (certificate, key) = match self.read {
+            Some(Given::Files(certificate, key)) => (certificate, key),
+            Some(Given::Tar(bytes)) => untarred(&bytes)?,
+            None => return Err(Error::bug("a certificate that was not read")),
+        };
         let added = certs::add(context, app.as_ref(), &certificate, &key).await?;
         say(ui, &added);
         ui.show(&added)
@@ -212,7 +225,7 @@ fn untarred(bytes: &[u8]) -> Result<(Vec<u8>, Vec<u8>)> {
     }
     let (mut certificate, mut key) = (None, None);
     let mut archive = tar::Archive::new(bytes);
-    let no_tar = |_| bad("standard input is no tar of a certificate and its key");
+    let no_tar = |_| bad("standard input is not a tar of a certificate and its key");
     for entry in archive.entries().map_err(no_tar)? {
         let mut entry = entry.map_err(no_tar)?;
         let path = entry.path().map_err(no_tar)?.into_owned();
@@ -243,7 +256,7 @@ fn untarred(bytes: &[u8]) -> Result<(Vec<u8>, Vec<u8>)> {
 
 /// Make a certificate for an app that is signed by itself
 ///
-/// For tests, and for servers that only a few machines know: clients trust it when they are told to. Without names it is
+/// For tests, and for servers that only a few machines know: clients trust it if somebody tells them to. Without names it is
 /// for all that the app has.
 #[derive(Debug, Args)]
 pub(super) struct Generate {
@@ -321,7 +334,7 @@ enum Part {
 
 /// Print a certificate or its private key, as PEM
 ///
-/// Of an app it is the one that serves it, the newest first; --id takes another one. `certs:show --global authority` prints
+/// Of an app it is the newest that serves its names; --id takes another one. `certs:show --global authority` prints
 /// what clients are to trust where the setting tls is internal.
 #[derive(Debug, Args)]
 pub(super) struct Show {
@@ -438,7 +451,7 @@ mod tests {
             (tar(&[("a.crt", crt), ("b.crt", crt), ("a.key", key)]), "several files that are certificates"),
             (tar(&[]), "no file"),
             (Vec::new(), "is empty"),
-            (b"hello".repeat(300), "is no tar"),
+            (b"hello".repeat(300), "is not a tar"),
         ] {
             let error = untarred(&bytes).unwrap_err().to_string();
             assert!(error.contains(said), "{error}");

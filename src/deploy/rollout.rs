@@ -12,7 +12,7 @@ use super::{
     retire,
 };
 use crate::{
-    Error, Result, clock, git,
+    Error, Result, acme, clock, git,
     model::{
         self, AppName, CheckMode, ConfigMap, ContainerId, DeployState, ProcessSpec, ProcessType, PropertyChange,
         Release, ReleaseId, Scope, property,
@@ -216,6 +216,10 @@ pub(super) fn announce(deploy: &ActiveDeploy<'_>, live: &Deployed) {
         Ok(Err(why)) => log.section(&why),
         // What cannot be read is no reason to doubt the usual.
         Err(_) => log.section(&deploy.instance.settings.app_url(app)),
+    }
+    let settings = &deploy.instance.settings;
+    if let Ok(Some(why)) = deploy.instance.read(|tables| acme::why_none(tables, settings, &deploy.app)) {
+        log.warn(&why);
     }
     log.detail(&format!("{app} {} is live, deployed in {took}", live.release));
     log.flush();

@@ -69,9 +69,7 @@ impl CertificateError {
                 Kind::Usage,
                 "`openssl x509 -in CRT -noout -pubkey` and `openssl pkey -in KEY -pubout` print the same for a pair",
             ),
-            CertificateError::Expired { .. } => {
-                Advice::new(Kind::Usage, "get a new one from whoever issued it, and add that")
-            }
+            CertificateError::Expired { .. } => Advice::new(Kind::Usage, "get a new one from its issuer, and add that"),
             CertificateError::NotYetValid { .. } => Advice::new(
                 Kind::Usage,
                 "add it when its time has come; `date` shows whether this server's clock is right",

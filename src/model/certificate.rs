@@ -59,7 +59,7 @@ impl Trouble {
             ),
             Trouble::Ipv6 => format!("set the AAAA record of {name} to this server's IPv6 address, or remove it"),
             Trouble::Refused => {
-                "open port 80 of this server to the internet, and forward it where there is a router".to_owned()
+                "open port 80 of this server to the internet, and forward it if there is a router".to_owned()
             }
             Trouble::Silent => "let port 80 through the firewall in front of this server".to_owned(),
             Trouble::OtherAnswer => format!(

@@ -553,7 +553,7 @@ impl Basis {
             (None, Tls::Acme) if !is_wanted => match domain {
                 Domain::Exact(_) => "none: no public authority vouches for such a name".to_owned(),
                 Domain::Below(_) | Domain::Any => {
-                    "only where a certificate covers the name: `paas certs:add`, or acme_dns_command".to_owned()
+                    "only if a certificate covers the name: `paas certs:add`, or acme_dns_command".to_owned()
                 }
             },
             (None, Tls::Acme) if trouble.is_some() => "none yet: it failed".to_owned(),

@@ -50,10 +50,8 @@ impl StoredCertificate {
     }
 }
 
-/// The certificate that serves a host of an app at a time: the newest that somebody chose for it, else the newest that an
-/// authority gave out.
-///
-/// `all`: the newest first.
+/// The valid certificate that serves a host of an app at a time: the newest that somebody chose for the app, else for the
+/// server, else the newest that an authority gave out.
 pub fn serving<'a>(
     all: &'a [StoredCertificate],
     app: AppId,
@@ -65,8 +63,12 @@ pub fn serving<'a>(
             && certificate.covers(host)
             && (certificate.not_before..certificate.not_after).contains(&now)
     };
-    let good = || all.iter().filter(is_good);
-    good().find(|certificate| certificate.is_chosen()).or_else(|| good().next())
+    let rank = |certificate: &StoredCertificate| match (certificate.is_chosen(), certificate.app) {
+        (true, Some(_)) => 0,
+        (true, None) => 1,
+        (false, _) => 2,
+    };
+    all.iter().filter(is_good).min_by_key(|certificate| (rank(certificate), -certificate.id))
 }
 
 /// A certificate to be kept.
@@ -215,6 +217,7 @@ mod tests {
         };
         use CertificateKind::{Acme, Own, SelfSigned};
         let all = [
+            certificate(7, Own, None, "a.example", 40),
             certificate(6, Acme, None, "a.example", 100),
             certificate(5, Own, Some(shop), "a.example", 100),
             certificate(4, SelfSigned, Some(blog), "a.example", 50),
@@ -227,6 +230,7 @@ mod tests {
         assert_eq!(chosen(blog, "a.example", 60), Some(3), "the one of its own is over");
         assert_eq!(chosen(shop, "a.example", 60), Some(5));
         assert_eq!(chosen(shop, "b.example", 60), Some(3));
+        assert_eq!(chosen(AppId(3), "a.example", 20), Some(7));
         assert_eq!(chosen(shop, "b.example", 100), None);
         assert_eq!(chosen(shop, "b.example", 5), None);
         assert_eq!(chosen(shop, "x.b.example", 60), None);
