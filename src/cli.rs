@@ -263,42 +263,61 @@ pub fn run(arguments: &[OsString]) -> u8 {
 fn run_session(command: &str) -> u8 {
     // What was begun goes on without its viewer, whether that had a terminal or pipes.
     crate::exec::outlive_terminal();
-    let words = match session_words(command) {
+    let words = match session_words(command, std::io::stdin().lock()) {
         Ok(words) => words,
         Err(error) => return fail(&error, Ui::default()),
     };
-    match words.split_first() {
-        Some((first, [path])) if git::Service::of(first).is_some() => {
-            let path = path.clone();
-            let Some(service) = git::Service::of(first) else { return fail(&Error::bug("no service"), Ui::default()) };
+    match Asked::of(&words) {
+        Asked::Git(service, path) => {
             let served = in_instance(None, Door::Git, |context| {
                 Box::pin(async move { git::serve(context, service, &path).await })
             });
             finish(served, Ui::default())
         }
-        Some((first, _)) if git::lfs_refusal(first).is_some() => {
-            Ui::default().talk(git::lfs_refusal(first).unwrap_or_default());
+        Asked::Lfs(refusal) => {
+            Ui::default().talk(refusal);
             Kind::Conflict.exit_code()
         }
-        // Nothing, or `paas ...` as on the server, or the command alone.
-        _ => {
-            let words = words.strip_prefix(&["paas".to_owned()]).unwrap_or(&words);
-            let words = if words.is_empty() { &["--help".to_owned()][..] } else { words };
-            let arguments = std::iter::once("paas").chain(words.iter().map(String::as_str)).map(OsString::from);
-            execute(&arguments.collect::<Vec<_>>(), Door::Ssh)
+        Asked::Command(arguments) => execute(&arguments, Door::Ssh),
+    }
+}
+
+/// What an SSH client asks for.
+enum Asked {
+    /// A service of git, for the repository of that path.
+    Git(git::Service, String),
+    /// Large files, which are refused in these words.
+    Lfs(&'static str),
+    /// A command line of the tree.
+    Command(Vec<OsString>),
+}
+
+impl Asked {
+    fn of(words: &[String]) -> Asked {
+        let first = words.first().map_or("", String::as_str);
+        if let ([_, path], Some(service)) = (words, git::Service::of(first)) {
+            return Asked::Git(service, path.clone());
         }
+        if let Some(refusal) = git::lfs_refusal(first) {
+            return Asked::Lfs(refusal);
+        }
+        // Nothing, or `paas ...` as on the server, or the command alone.
+        let words = words.strip_prefix(&["paas".to_owned()]).unwrap_or(words);
+        let words = if words.is_empty() { &["--help".to_owned()][..] } else { words };
+        let arguments = std::iter::once("paas").chain(words.iter().map(String::as_str));
+        Asked::Command(arguments.map(OsString::from).collect())
     }
 }
 
 /// The words of what an SSH client asked for. A long line comes on standard input.
-fn session_words(command: &str) -> Result<Vec<String>> {
+fn session_words(command: &str, stdin: impl std::io::Read) -> Result<Vec<String>> {
     let split = |line: &str| {
         shell_words::split(line).map_err(|_| {
             Error::usage("a quote is not closed in this command", "`paas --help` lists the commands".to_owned())
         })
     };
     let words = split(command)?;
-    match remote::line_on_stdin(&words, std::io::stdin().lock())? {
+    match remote::line_on_stdin(&words, stdin)? {
         Some(line) => split(&line),
         None => Ok(words),
     }

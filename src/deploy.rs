@@ -45,6 +45,7 @@ use crate::{
     Error, Result,
     context::Context,
     error::DeployError,
+    exec,
     model::{AppName, BranchName, CommitId, DeployId, DeploymentKind, Edit, ProcessType, ReleaseVersion, property},
     store::NewDeployment,
     ui::DeployLog,
@@ -279,7 +280,10 @@ fn words(formation: &[(ProcessType, u32)]) -> String {
 /// Switches to what was proven, or undoes everything.
 async fn conclude(deploy: &ActiveDeploy<'_>, proven: Result<Proven>) -> Result<Deployed> {
     let committed = match proven {
-        Ok(Proven { healthy, after }) => rollout::switch(deploy, healthy).await.map(|live| (live, after)),
+        Ok(Proven { healthy, after }) => {
+            exec::end_when_asked();
+            rollout::switch(deploy, healthy).await.map(|live| (live, after))
+        }
         Err(error) => Err(error),
     };
     match committed {

@@ -7,10 +7,12 @@
 
 pub use crate::{
     buildpack::fuzzing::{manifests, plan, versions},
-    cli::fuzzing::command_line,
+    cli::fuzzing::{command_line, session},
     engine::fuzzing::output,
     git::fuzzing::git,
+    model::fuzzing::{env_file, mask},
     proxy::fuzzing::dns,
+    ssh::fuzzing::ssh,
 };
 use crate::{
     model::{

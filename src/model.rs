@@ -15,6 +15,8 @@ mod edit;
 mod env_file;
 mod event;
 mod format;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod host;
 mod ids;
 mod invalid;

@@ -7,6 +7,8 @@
 mod bridge;
 mod connection;
 mod door;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod gate;
 mod host_key;
 mod peer;

@@ -5,5 +5,6 @@ mod contained;
 mod damage;
 mod databases;
 mod door;
+mod ends;
 mod frozen;
 mod live;
