@@ -13,6 +13,7 @@ mod checks;
 mod completions;
 mod config;
 mod deploys;
+mod exchange;
 mod firewall;
 #[cfg(fuzzing)]
 pub mod fuzzing;
@@ -41,8 +42,8 @@ mod ssh_keys;
 use std::{ffi::OsString, path::PathBuf};
 
 pub use access::{AccessRow, access_table};
-use arguments::Wanted;
 use clap::{CommandFactory, Parser, Subcommand};
+use exchange::Exchange;
 
 use crate::{
     Error, Kind, Result,
@@ -174,11 +175,13 @@ impl Command {
         }
     }
 
-    /// The file of the person who types that it takes.
-    fn input(&mut self) -> Option<Wanted<'_>> {
+    /// What it reads or writes where it was typed.
+    fn exchange(&mut self) -> Exchange<'_> {
         match self {
-            Command::SshKeys(it) => it.input(),
-            _ => None,
+            Command::Config(it) => it.exchange(),
+            Command::SshKeys(it) => it.exchange(),
+            Command::Server(it) => it.exchange(),
+            _ => Exchange::Nothing,
         }
     }
 
@@ -350,20 +353,7 @@ fn execute(arguments: &[OsString], door: Door) -> u8 {
             Err(error) => return fail(&error, ui),
         }
     }
-    // Before root becomes the owner of the root directory, who may not be able to read root's files.
-    if let Some(wanted) = command.input()
-        && let Err(error) = wanted.read(door, &arguments, ui)
-    {
-        return fail(&error, ui);
-    }
-    if let Command::Config(it) = &mut command
-        && let Err(error) = it.read(door, ui)
-    {
-        return fail(&error, ui);
-    }
-    if let Command::Server(it) = &mut command
-        && let Err(error) = it.open_output(door, global.force)
-    {
+    if let Err(error) = command.exchange().begin(door, &arguments, &global) {
         return fail(&error, ui);
     }
     let name = command_name(&arguments);
@@ -434,16 +424,7 @@ fn elsewhere(clone: Option<remote::Server>) -> Result<Option<remote::Server>> {
 
 /// Sends a command line to a server, with what it reads here as standard input. Returns only where that fails.
 fn send(server: &remote::Server, command: &mut Command, mut arguments: Vec<OsString>, global: &Global) -> Error {
-    let file = match command {
-        Command::Config(it) => it.packed(global.ui()).and_then(|packed| {
-            let Some((words, input)) = packed else { return Ok(None) };
-            let words = words.into_iter().chain(global.words());
-            arguments = std::iter::once("paas".to_owned()).chain(words).map(OsString::from).collect();
-            files::in_memory("values", input.as_bytes()).map(Some)
-        }),
-        _ => command.input().map_or(Ok(None), |wanted| wanted.input.send(&mut arguments)),
-    };
-    match file {
+    match command.exchange().send(&mut arguments, global) {
         Ok(file) => server.run(&arguments, file),
         Err(error) => error,
     }

@@ -25,7 +25,7 @@ use russh::{
 };
 use rustix::net::RecvFlags;
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     sync::watch,
     task::JoinSet,
     time::{MissedTickBehavior, interval},
@@ -59,6 +59,10 @@ const MAX_LOGIN_ATTEMPTS: usize = 7;
 
 /// How long a refused login takes, whatever it was refused for.
 const REFUSAL_TIME: Duration = Duration::from_millis(200);
+
+/// How many connections may wait to be accepted; Linux has it as the most (`net.core.somaxconn`). Who comes when the line is
+/// full is not heard, and comes again a second later.
+const BACKLOG: u32 = 4096;
 
 /// How long to wait after a connection could not be accepted, for want of file descriptors mostly.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -101,7 +105,7 @@ impl Server {
                 source,
             })
         };
-        let listener = TcpListener::bind(wanted).await.map_err(listen)?;
+        let listener = bind(wanted).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let shared = Arc::new(Shared { instance, config: Arc::new(config(host_key, patience)), program, patience });
         Ok(Server { listener, address, shared })
@@ -169,6 +173,15 @@ impl Shared {
             }
         }
     }
+}
+
+/// Listens on an address, also right after another server has: as [`TcpListener::bind`], but that a crowd has to be larger
+/// to fill the line of those that nobody has accepted yet.
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// What chance begins with at the door.

@@ -8,3 +8,4 @@ mod door;
 mod ends;
 mod frozen;
 mod live;
+mod vanished;
