@@ -219,12 +219,13 @@ async fn prove(deploy: &ActiveDeploy<'_>, action: &Action, asked: &Asked) -> Res
                 Action::Push(push) => (format!("from {}", push.branch), format!("push of {}", push.branch)),
                 _ => ("once more".to_owned(), "rebuild".to_owned()),
             };
+            let buildpacks = build::buildpacks(deploy)?;
             let work = source::work(deploy)?;
             if let Action::Push(push) = action {
                 source::check_branch(deploy, push, &work).await?;
             }
             let source = source::checkout(deploy, commit, &origin, &work).await?;
-            let planned = build::plan(deploy, source, commit).await?;
+            let planned = build::plan(deploy, source, buildpacks, commit).await?;
             let given = given::variables(deploy, &planned.plan.variables)?;
             let mut built = build::image(deploy, planned).await?;
             let tasks = Tasks {

@@ -1,4 +1,5 @@
-//! What strangers send, given to the code that reads it: the body of each target in tests/fuzz. Compiled for those only.
+//! What strangers send, given to the code that reads it: the body of each target in tests/fuzz. Compiled for those only;
+//! `tests/fuzz/run` runs them.
 //!
 //! A target fails where something panics, takes too long or too much memory, or breaks what it promises, which is
 //! asserted here.
