@@ -30,7 +30,7 @@ const LINK_LIMIT: usize = 8;
 const LARGE: u64 = 1 << 20;
 
 /// Files of at least this many bytes are read piece by piece, even if that takes a child process of git.
-const STREAMED: u64 = 8 << 20;
+pub(super) const STREAMED: u64 = 8 << 20;
 
 /// The longest target of a link, in bytes: that of Linux.
 const LONGEST_LINK: u64 = 4096;

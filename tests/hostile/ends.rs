@@ -91,6 +91,12 @@ fn over(pushed: Child) -> Ran {
     Ran::from(pushed.wait_with_output().unwrap()).expect_failure()
 }
 
+/// The states of all deploys of the app blog.
+fn states(server: &Server) -> Vec<String> {
+    let all = server.json(&["deploys:list", "blog"]);
+    all.as_array().unwrap().iter().map(|deploy| deploy["state"].as_str().unwrap().to_owned()).collect()
+}
+
 /// Tries until it took less than the limit once.
 #[track_caller]
 fn in_time(what: &str, mut once: impl FnMut() -> Duration) {
@@ -140,21 +146,16 @@ fn work_on_a_push_ends_within_a_second_however_it_is_ended() {
 
 #[test]
 fn a_push_that_waits_behind_such_work_ends_within_a_second_of_a_newer_one() {
-    let server = Server::start_with(&SETTINGS);
+    let mut server = Server::start_with(&SETTINGS);
     let repository = server.empty_repository("blog");
     own_buildpack(&|path, text| write(&repository, path, text), "", ENDLESS);
     repository.commit("endless");
     let first = begin(&server, &repository, "blog", "fetching");
-    let states = || {
-        let all = server.json(&["deploys:list", "blog"]);
-        let states = all.as_array().unwrap().iter().map(|deploy| deploy["state"].as_str().unwrap().to_owned());
-        states.collect::<Vec<_>>()
-    };
     let push = |version: &str, queued: usize| {
         repository.write("version", version).commit(version);
         let pushed = repository.begin_push();
         server.wait_for("its place in line", PATIENCE, || {
-            states().iter().filter(|state| *state == "queued" || *state == "superseded").count() == queued
+            states(&server).iter().filter(|state| *state == "queued" || *state == "superseded").count() == queued
         });
         pushed
     };
@@ -172,7 +173,6 @@ fn a_push_that_waits_behind_such_work_ends_within_a_second_of_a_newer_one() {
     assert!(renders(&server));
 
     // The daemon ends at once, too, and the work of the push with its process.
-    let mut server = server;
     let stop = Instant::now();
     server.stop_daemon();
     assert!(stop.elapsed() < Duration::from_secs(5), "the daemon took {:?} to stop", stop.elapsed());
@@ -186,7 +186,7 @@ fn a_push_that_waits_behind_such_work_ends_within_a_second_of_a_newer_one() {
     assert!(took < PATIENCE);
     server.start_daemon();
     server.wait_for("the end of all deploys", PATIENCE, || {
-        states().iter().all(|state| ["canceled", "superseded"].contains(&state.as_str()))
+        states(&server).iter().all(|state| ["canceled", "superseded"].contains(&state.as_str()))
     });
     drop((first, waits));
 }
