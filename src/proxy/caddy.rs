@@ -137,7 +137,9 @@ pub async fn supervise(instance: Arc<Instance>, mut stop: watch::Receiver<bool>)
         // One that we started and that has not ended is busy, not dead.
         let starts = child.as_mut().is_some_and(|(child, _)| matches!(child.try_wait(), Ok(None)));
         let managed = instance.settings.proxy_mode == ProxyMode::Managed;
-        let unheard = if listens || !managed { None } else { running(&instance.settings) };
+        // To look at all processes takes a moment, in which nobody listens.
+        let has_ended = child.is_some() && !starts;
+        let unheard = if listens || !managed || has_ended { None } else { running(&instance.settings) };
         deaf = if unheard.is_some() { deaf + 1 } else { 0 };
         round += 1;
         if listens {

@@ -73,9 +73,13 @@ const CASES: [Case; 6] = [
 /// A deploy in the middle of its work.
 fn begin(server: &Server, repository: &Repository, app: &str, state: &str) -> Child {
     let pushed = repository.begin_push();
-    server.wait_for(&format!("{state} of {app}"), PATIENCE, || server.deploy_state(app) == state);
+    let newest = || {
+        let newest = server.json(&["deploys:list", app, "-n", "1"]);
+        newest[0]["state"].as_str().unwrap_or_default().to_owned()
+    };
+    server.wait_for(&format!("{state} of {app}"), PATIENCE, || newest() == state);
     sleep(Duration::from_millis(300));
-    assert_eq!(server.deploy_state(app), state, "{app} did not take long");
+    assert_eq!(newest(), state, "{app} did not take long");
     pushed
 }
 
@@ -112,6 +116,7 @@ fn work_on_a_push_ends_within_a_second_however_it_is_ended() {
     let server = Server::start_with(&SETTINGS);
     let seconds = unique_seconds(&server);
     for (app, state, make) in CASES {
+        server.paas(&["apps:create", app]).expect_success();
         let repository = server.empty_repository(app);
         make(&server, &repository);
         in_time(&format!("{app} on SIGTERM"), || {
@@ -147,6 +152,7 @@ fn work_on_a_push_ends_within_a_second_however_it_is_ended() {
 #[test]
 fn a_push_that_waits_behind_such_work_ends_within_a_second_of_a_newer_one() {
     let mut server = Server::start_with(&SETTINGS);
+    server.paas(&["apps:create", "blog"]).expect_success();
     let repository = server.empty_repository("blog");
     own_buildpack(&|path, text| write(&repository, path, text), "", ENDLESS);
     repository.commit("endless");

@@ -258,7 +258,7 @@ fn under_load_nobody_meets_a_frozen_one_once_it_is_out() {
         }
         eprintln!("{freeze:?}: {waited} waited for it, the last of them after {last:?}; {after} came later");
         assert!(last < OUT_WITHIN, "{freeze:?}: one met it after {last:?}");
-        assert!(waited > 0 && after > 20, "{freeze:?}: {waited} waited, {after} came later");
+        assert!(after > 20, "{freeze:?}: {after} came later");
         app.both_are_in();
     }
 }

@@ -107,8 +107,8 @@ fn what_a_machine_held_that_vanished_is_let_go_of_within_a_minute() {
     let root = server.root().display().to_string();
     let children = || {
         let is_meant = |arguments: &str, environment: &str| {
-            (arguments.contains("receive-pack") || environment.contains("\0PAAS_SSH_COMMAND=logs"))
-                && environment.contains(&root)
+            let is_git = arguments.contains("\0receive-pack\0") && arguments.contains(&root);
+            is_git || (environment.contains("PAAS_SSH_COMMAND=logs") && environment.contains(&root))
         };
         processes(is_meant).len()
     };
