@@ -26,8 +26,7 @@ use russh::{
 use rustix::net::RecvFlags;
 use tokio::{
     net::{TcpListener, TcpSocket},
-    sync::watch,
-    task::JoinSet,
+    sync::{mpsc, watch},
     time::{MissedTickBehavior, interval},
 };
 
@@ -122,13 +121,12 @@ impl Server {
         let door = Arc::new(Door::new(seed()));
         let mut say_sent_away = interval(SAY_SENT_AWAY_EVERY);
         say_sent_away.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut connections = JoinSet::new();
+        // Each connection has a sender, so that the receiver ends with the last of them.
+        let (alive, mut all_ended) = mpsc::channel::<()>(1);
         loop {
             let accepted = tokio::select! {
                 () = connection::stopped(&mut stop) => break,
                 accepted = self.listener.accept() => accepted,
-                // What has ended is taken out of the set.
-                Some(_) = connections.join_next() => continue,
                 _ = say_sent_away.tick() => {
                     let count = door.sent_away();
                     if count > 0 {
@@ -150,10 +148,14 @@ impl Server {
             let spoke = rustix::net::recv(&stream, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
             let stage = if spoke.is_ok_and(|(count, _)| count > 0) { Stage::Spoke } else { Stage::Silent };
             let place = Arc::new(door.enter(peer.ip(), stage));
-            connections.spawn(connection::serve(Arc::clone(&self.shared), stream, peer, place, stop.clone()));
+            let (shared, stop, alive) = (Arc::clone(&self.shared), stop.clone(), alive.clone());
+            tokio::spawn(async move {
+                connection::serve(shared, stream, peer, place, stop).await;
+                drop(alive);
+            });
         }
-        drop(self.listener);
-        while connections.join_next().await.is_some() {}
+        drop((self.listener, alive));
+        let _: Option<()> = all_ended.recv().await;
     }
 }
 

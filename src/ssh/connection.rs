@@ -54,6 +54,9 @@ const IDLE_LIMIT: Duration = Duration::from_secs(30 * 60);
 /// How often the key of a connection is looked up again.
 pub(super) const KEY_CHECK_EVERY: Duration = Duration::from_secs(1);
 
+/// How long one of a crowd has to wait that says nothing, until it is greeted.
+const HESITATION: Duration = Duration::from_millis(50);
+
 /// How long a client may take to go after it was told to.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -68,6 +71,16 @@ pub(super) async fn serve(
     place: Arc<Place>,
     mut stop: watch::Receiver<bool>,
 ) {
+    if place.is_in_a_crowd() {
+        // Of a crowd most are sent away before anything is done for them. Who speaks is served at once.
+        tokio::select! {
+            biased;
+            () = place.sent_away() => return,
+            () = stopped(&mut stop) => return,
+            readable = stream.readable() => drop(readable),
+            () = tokio::time::sleep(HESITATION) => {}
+        }
+    }
     set_socket_options(&stream, peer);
     let Patience { login: login_grace, gone } = shared.patience;
     let deadline = Instant::from(clock::instant()) + login_grace;

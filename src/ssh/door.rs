@@ -147,6 +147,14 @@ impl Place {
         self.door.lock().standing.retain(|it| it.number != self.number);
     }
 
+    /// Whether so many stand at the same stage, or came from the same source, that some may have to go soon.
+    pub(super) fn is_in_a_crowd(&self) -> bool {
+        let state = self.door.lock();
+        let Some(own) = state.standing.iter().find(|it| it.number == self.number) else { return true };
+        let beside = || state.standing.iter().filter(|it| it.stage == own.stage);
+        beside().count() > PLACES / 2 || beside().filter(|it| it.source == own.source).count() > OF_A_SOURCE / 2
+    }
+
     /// Whether nobody else has got the place.
     #[cfg(any(test, fuzzing))]
     pub(super) fn stands(&self) -> bool {
@@ -287,7 +295,10 @@ mod tests {
         let door = Arc::new(Door::new(1));
         // Many at once who mean it: nobody goes, up to the last place.
         let burst: Vec<Place> = (0..OF_A_SOURCE).map(|_| door.enter(address(1), Stage::Spoke)).collect();
-        assert!(burst.iter().all(Place::stands));
+        assert!(burst.iter().all(Place::stands) && burst[0].is_in_a_crowd());
+        let elsewhere = [door.enter(address(2), Stage::Spoke), door.enter(address(1), Stage::Silent)];
+        assert!(!elsewhere[1].is_in_a_crowd(), "another stage is not crowded");
+        drop(elsewhere);
         drop(burst);
         let silent: Vec<Place> = (0..OF_A_SOURCE / 2).map(|_| door.enter(address(1), Stage::Silent)).collect();
         for standing in &mut door.lock().standing {
