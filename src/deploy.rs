@@ -27,7 +27,7 @@ mod tests;
 
 use deployment::{ActiveDeploy, end_of};
 pub use edited::edited;
-pub use fence::fence;
+pub use fence::{fence, in_force, put_up as put_up_fence};
 pub use preflight::check_disk;
 pub use probe::{Life, Target, is_silence, life, probe};
 use queue::{Request, begin};

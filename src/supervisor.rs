@@ -45,8 +45,6 @@ const FENCE_EVERY: Duration = Duration::from_secs(2);
 const FENCE_SLOWEST: Duration = Duration::from_secs(30);
 /// How long to wait before that is tried again where it cannot be.
 const FENCE_AGAIN: Duration = Duration::from_secs(60);
-/// Where the database says that there are rules: they outlive the setting.
-const FENCED: &str = "fenced";
 /// How long to wait before an engine that does not answer is asked again.
 const ENGINE_RETRY: Duration = Duration::from_secs(1);
 /// How long to wait before the daemon's lock is tried once more.
@@ -303,12 +301,10 @@ async fn fence(instance: &Arc<Instance>, engine: &Engine) {
             if in_force.as_ref() == Some(&rules) {
                 return Ok(None);
             }
-            let are_set = instance.reading(|tables| tables.meta(FENCED)).await?.is_some_and(|value| value == "yes");
+            let former = deploy::in_force(instance).await?;
             // Rules outlive the setting: they are taken back where there were some.
-            if are_set || !rules.fences.is_empty() {
-                engine.put_up(&rules).await?;
-                let word = if rules.fences.is_empty() { "no" } else { "yes" };
-                instance.writing(move |tables| tables.set_meta(FENCED, word)).await?;
+            if former.is_some_and(|former| !former.fences.is_empty()) || !rules.fences.is_empty() {
+                deploy::put_up_fence(instance, engine, &rules).await?;
             }
             Ok::<_, Error>(Some(rules))
         };

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::{deployment::ActiveDeploy, source::Source};
+use super::{deployment::ActiveDeploy, fence, source::Source};
 use crate::{
     Error, Result,
     buildpack::{self, BuildPlan, Buildpacks},
@@ -135,6 +135,10 @@ pub(super) async fn image(deploy: &ActiveDeploy<'_>, planned: Planned) -> Result
     deploy.enter(DeployState::Building)?;
     deploy.log.step("Building");
     let begun = clock::instant();
+    if let Err(error) = fence::renew(deploy.instance, &deploy.engine).await {
+        // `report` says so too; without the setting nobody expects it.
+        tracing::warn!("what steps of builds reach of this machine is not brought up to date: {}", error.one_line());
+    }
     let Planned { tree, plan, buildpacks, commit } = planned;
     let spec = BuildSpec {
         tag: deploy.image_tag.clone(),

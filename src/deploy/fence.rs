@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    Result,
+    Error, Result,
     engine::{Bridge, Engine},
     firewall::{Fence, Rules},
     instance::{self, Instance},
     model::property::{self, Value},
 };
+
+/// Where the database has the rules that were put in force last: they outlive the setting and the daemon.
+const IN_FORCE: &str = "fence";
 
 /// The rules that are to be in force now; without a fence where that is turned off.
 ///
@@ -43,4 +46,37 @@ pub async fn fence(instance: &Instance, engine: &Engine) -> Result<Rules> {
         }));
     }
     Ok(rules)
+}
+
+/// Puts rules in force in place of former ones.
+///
+/// # Errors
+/// As [`Engine::put_up`]; [`crate::Error::Store`].
+pub async fn put_up(instance: &Instance, engine: &Engine, rules: &Rules) -> Result<()> {
+    engine.put_up(rules).await?;
+    let text = serde_json::to_string(rules).map_err(Error::bug)?;
+    instance.writing(move |tables| tables.set_meta(IN_FORCE, &text)).await
+}
+
+/// The rules that were put in force last, unless the machine has been started since.
+///
+/// # Errors
+/// [`crate::Error::Store`].
+pub async fn in_force(instance: &Instance) -> Result<Option<Rules>> {
+    let text = instance.reading(|tables| tables.meta(IN_FORCE)).await?;
+    Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
+}
+
+/// Takes what is no longer true out of the rules before a build: the address of somebody's container that has ended, and
+/// was not fenced off, may be that of the next step.
+///
+/// # Errors
+/// As [`put_up`].
+pub(super) async fn renew(instance: &Instance, engine: &Engine) -> Result<()> {
+    let Some(former) = in_force(instance).await? else { return Ok(()) };
+    if former.fences.iter().all(|fence| fence.exempt.is_empty()) {
+        return Ok(());
+    }
+    let rules = fence(instance, engine).await?;
+    if rules != former { put_up(instance, engine, &rules).await } else { Ok(()) }
 }

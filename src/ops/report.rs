@@ -259,7 +259,7 @@ pub async fn report(context: &Context<'_>) -> Result<Report> {
                 let rules = deploy::fence(instance, engine).await?;
                 // There is no other way to know than to do it.
                 let is_off = rules.fences.is_empty() && !instance.is_on(&property::CONTAIN_NETWORK)?;
-                if is_off { Ok(None) } else { engine.put_up(&rules).await.map(Some) }
+                if is_off { Ok(None) } else { deploy::put_up_fence(instance, engine, &rules).await.map(|()| Some(())) }
             };
             put_up.await.map_or_else(|error| Some(Answer::Down(error.one_line())), |done| done.map(Answer::Up))
         }

@@ -109,6 +109,7 @@ fn services_of_the_machine_are_not_reached_from_apps_and_builds() {
     run(docker().args(["run", "-d", "--rm", "--name", &other, "busybox:stable", "sleep", "1000"])).expect_success();
     server.wait_for("the other container to reach it", PATIENCE, || reaches(&other, &addresses[1]));
     run(docker().args(["rm", "-f", &other])).expect_success();
+    assert!(!builds("right after it"), "a step that gets its address is none of it");
 
     // A container of a release of before, by what the database says, keeps what it had until the next release.
     let database = rusqlite::Connection::open(server.root().join("paas.db")).unwrap();
