@@ -52,7 +52,6 @@ pub use plan::{AppDirectory, BuildPlan, ProcessSource};
 pub use render::serve as render;
 use serde::Deserialize;
 pub use show::{Detected, Shown};
-use tera::Tera;
 use version::KnownVersions;
 
 use crate::{Error, Result, clock, error::SourceError, tree::Tree};
@@ -79,7 +78,6 @@ pub struct Buildpacks {
     shared: Arc<BTreeMap<String, String>>,
     failures: Arc<Vec<FailureRule>>,
     versions: Arc<BTreeMap<String, KnownVersions>>,
-    tera: Tera,
     today: String,
 }
 
@@ -124,7 +122,7 @@ impl Buildpacks {
         let today = clock::rfc3339(clock::now()).chars().take(10).collect();
         let list = buildpacks.into_values().map(Arc::new).collect();
         let (shared, failures, versions) = (Arc::new(shared), Arc::new(failures), Arc::new(versions));
-        Buildpacks { list, shared, failures, versions, tera: Tera::new(), today }.sorted()
+        Buildpacks { list, shared, failures, versions, today }.sorted()
     }
 
     /// The same buildpacks and one more, from a folder of a repository.
@@ -146,18 +144,25 @@ impl Buildpacks {
         list.push(Arc::new(buildpack));
         let Buildpacks { shared, failures, versions, today, .. } = self;
         let (shared, failures, versions) = (Arc::clone(shared), Arc::clone(failures), Arc::clone(versions));
-        Buildpacks { list, shared, failures, versions, tera: Tera::new(), today: today.clone() }.sorted()
+        Buildpacks { list, shared, failures, versions, today: today.clone() }.sorted()
     }
 
     fn sorted(mut self) -> Result<Buildpacks> {
         self.list.sort_by_key(|buildpack| buildpack.manifest.order);
-        let of_all = self.list.iter().map(|buildpack| (buildpack.name.as_str(), &buildpack.templates));
-        let all = of_all.chain([(SHARED, &*self.shared)]).flat_map(|(folder, templates)| {
-            templates.iter().map(move |(file, text)| (format!("{folder}/{file}"), text.as_str()))
-        });
-        self.tera = render::parse(all)
-            .map_err(|message| wrong_folder(format!("a template of the buildpacks is malformed: {message}")))?;
+        // A test reads those of the binary.
+        if cfg!(test) || self.list.iter().any(|buildpack| buildpack.origin != OWN) {
+            render::parse(self.templates())
+                .map_err(|message| wrong_folder(format!("a template of the buildpacks is malformed: {message}")))?;
+        }
         Ok(self)
+    }
+
+    /// All templates, by their names: `python/Dockerfile.tera`.
+    fn templates(&self) -> impl Iterator<Item = (String, &str)> {
+        let of_all = self.list.iter().map(|buildpack| (buildpack.name.as_str(), &buildpack.templates));
+        of_all.chain([(SHARED, &*self.shared)]).flat_map(|(folder, templates)| {
+            templates.iter().map(move |(file, text)| (format!("{folder}/{file}"), text.as_str()))
+        })
     }
 
     /// The names, in the order in which they are tried.

@@ -16,6 +16,7 @@ mod config;
 mod deploys;
 mod domains;
 mod edge;
+mod exchange;
 mod firewall;
 #[cfg(fuzzing)]
 pub mod fuzzing;
@@ -46,8 +47,8 @@ mod ssh_keys;
 use std::{ffi::OsString, path::PathBuf};
 
 pub use access::{AccessRow, access_table};
-use arguments::Wanted;
 use clap::{CommandFactory, Parser, Subcommand};
+use exchange::Exchange;
 
 use crate::{
     Error, Kind, Result,
@@ -196,11 +197,14 @@ impl Command {
         }
     }
 
-    /// The file of the person who types that it takes.
-    fn input(&mut self) -> Option<Wanted<'_>> {
+    /// What it reads or writes where it was typed.
+    fn exchange(&mut self) -> Exchange<'_> {
         match self {
-            Command::SshKeys(it) => it.input(),
-            _ => None,
+            Command::Config(it) => it.exchange(),
+            Command::SshKeys(it) => it.exchange(),
+            Command::Server(it) => it.exchange(),
+            Command::Certs(it) => it.exchange(),
+            _ => Exchange::Nothing,
         }
     }
 
@@ -291,42 +295,61 @@ pub fn run(arguments: &[OsString]) -> u8 {
 fn run_session(command: &str) -> u8 {
     // What was begun goes on without its viewer, whether that had a terminal or pipes.
     crate::exec::outlive_terminal();
-    let words = match session_words(command) {
+    let words = match session_words(command, std::io::stdin().lock()) {
         Ok(words) => words,
         Err(error) => return fail(&error, Ui::default()),
     };
-    match words.split_first() {
-        Some((first, [path])) if git::Service::of(first).is_some() => {
-            let path = path.clone();
-            let Some(service) = git::Service::of(first) else { return fail(&Error::bug("no service"), Ui::default()) };
+    match Asked::of(&words) {
+        Asked::Git(service, path) => {
             let served = in_instance(None, Door::Git, |context| {
                 Box::pin(async move { git::serve(context, service, &path).await })
             });
             finish(served, Ui::default())
         }
-        Some((first, _)) if git::lfs_refusal(first).is_some() => {
-            Ui::default().talk(git::lfs_refusal(first).unwrap_or_default());
+        Asked::Lfs(refusal) => {
+            Ui::default().talk(refusal);
             Kind::Conflict.exit_code()
         }
-        // Nothing, or `paas ...` as on the server, or the command alone.
-        _ => {
-            let words = words.strip_prefix(&["paas".to_owned()]).unwrap_or(&words);
-            let words = if words.is_empty() { &["--help".to_owned()][..] } else { words };
-            let arguments = std::iter::once("paas").chain(words.iter().map(String::as_str)).map(OsString::from);
-            execute(&arguments.collect::<Vec<_>>(), Door::Ssh)
+        Asked::Command(arguments) => execute(&arguments, Door::Ssh),
+    }
+}
+
+/// What an SSH client asks for.
+enum Asked {
+    /// A service of git, for the repository of that path.
+    Git(git::Service, String),
+    /// Large files, which are refused in these words.
+    Lfs(&'static str),
+    /// A command line of the tree.
+    Command(Vec<OsString>),
+}
+
+impl Asked {
+    fn of(words: &[String]) -> Asked {
+        let first = words.first().map_or("", String::as_str);
+        if let ([_, path], Some(service)) = (words, git::Service::of(first)) {
+            return Asked::Git(service, path.clone());
         }
+        if let Some(refusal) = git::lfs_refusal(first) {
+            return Asked::Lfs(refusal);
+        }
+        // Nothing, or `paas ...` as on the server, or the command alone.
+        let words = words.strip_prefix(&["paas".to_owned()]).unwrap_or(words);
+        let words = if words.is_empty() { &["--help".to_owned()][..] } else { words };
+        let arguments = std::iter::once("paas").chain(words.iter().map(String::as_str));
+        Asked::Command(arguments.map(OsString::from).collect())
     }
 }
 
 /// The words of what an SSH client asked for. A long line comes on standard input.
-fn session_words(command: &str) -> Result<Vec<String>> {
+fn session_words(command: &str, stdin: impl std::io::Read) -> Result<Vec<String>> {
     let split = |line: &str| {
         shell_words::split(line).map_err(|_| {
             Error::usage("a quote is not closed in this command", "`paas --help` lists the commands".to_owned())
         })
     };
     let words = split(command)?;
-    match remote::line_on_stdin(&words, std::io::stdin().lock())? {
+    match remote::line_on_stdin(&words, stdin)? {
         Some(line) => split(&line),
         None => Ok(words),
     }
@@ -359,25 +382,7 @@ fn execute(arguments: &[OsString], door: Door) -> u8 {
             Err(error) => return fail(&error, ui),
         }
     }
-    // Before root becomes the owner of the root directory, who may not be able to read root's files.
-    if let Some(wanted) = command.input()
-        && let Err(error) = wanted.read(door, &arguments, ui)
-    {
-        return fail(&error, ui);
-    }
-    if let Command::Config(it) = &mut command
-        && let Err(error) = it.read(door, ui)
-    {
-        return fail(&error, ui);
-    }
-    if let Command::Certs(it) = &mut command
-        && let Err(error) = it.read(door, ui)
-    {
-        return fail(&error, ui);
-    }
-    if let Command::Server(it) = &mut command
-        && let Err(error) = it.open_output(door, global.force)
-    {
+    if let Err(error) = command.exchange().begin(door, &arguments, &global) {
         return fail(&error, ui);
     }
     let name = command_name(&arguments);
@@ -448,22 +453,7 @@ fn elsewhere(clone: Option<remote::Server>) -> Result<Option<remote::Server>> {
 
 /// Sends a command line to a server, with what it reads here as standard input. Returns only where that fails.
 fn send(server: &remote::Server, command: &mut Command, mut arguments: Vec<OsString>, global: &Global) -> Error {
-    let file = match command {
-        Command::Config(it) => it.packed(global.ui()).and_then(|packed| {
-            let Some((words, input)) = packed else { return Ok(None) };
-            let words = words.into_iter().chain(global.words());
-            arguments = std::iter::once("paas".to_owned()).chain(words).map(OsString::from).collect();
-            files::in_memory("values", input.as_bytes()).map(Some)
-        }),
-        Command::Certs(it) => it.packed(global.ui()).and_then(|packed| {
-            let Some((words, input)) = packed else { return Ok(None) };
-            let words = words.into_iter().chain(global.words());
-            arguments = std::iter::once("paas".to_owned()).chain(words).map(OsString::from).collect();
-            files::in_memory("certificate", &input).map(Some)
-        }),
-        _ => command.input().map_or(Ok(None), |wanted| wanted.input.send(&mut arguments)),
-    };
-    match file {
+    match command.exchange().send(&mut arguments, global) {
         Ok(file) => server.run(&arguments, file),
         Err(error) => error,
     }

@@ -45,6 +45,7 @@ use crate::{
     Error, Result,
     context::Context,
     error::DeployError,
+    exec,
     model::{AppName, BranchName, CommitId, DeployId, DeploymentKind, Edit, ProcessType, ReleaseVersion, property},
     store::NewDeployment,
     ui::DeployLog,
@@ -218,12 +219,13 @@ async fn prove(deploy: &ActiveDeploy<'_>, action: &Action, asked: &Asked) -> Res
                 Action::Push(push) => (format!("from {}", push.branch), format!("push of {}", push.branch)),
                 _ => ("once more".to_owned(), "rebuild".to_owned()),
             };
+            let buildpacks = build::buildpacks(deploy)?;
             let work = source::work(deploy)?;
             if let Action::Push(push) = action {
                 source::check_branch(deploy, push, &work).await?;
             }
             let source = source::checkout(deploy, commit, &origin, &work).await?;
-            let planned = build::plan(deploy, source, commit).await?;
+            let planned = build::plan(deploy, source, buildpacks, commit).await?;
             let given = given::variables(deploy, &planned.plan.variables)?;
             let mut built = build::image(deploy, planned).await?;
             let tasks = Tasks {
@@ -279,7 +281,10 @@ fn words(formation: &[(ProcessType, u32)]) -> String {
 /// Switches to what was proven, or undoes everything.
 async fn conclude(deploy: &ActiveDeploy<'_>, proven: Result<Proven>) -> Result<Deployed> {
     let committed = match proven {
-        Ok(Proven { healthy, after }) => rollout::switch(deploy, healthy).await.map(|live| (live, after)),
+        Ok(Proven { healthy, after }) => {
+            exec::end_when_asked();
+            rollout::switch(deploy, healthy).await.map(|live| (live, after))
+        }
         Err(error) => Err(error),
     };
     match committed {

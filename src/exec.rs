@@ -248,6 +248,33 @@ pub fn outlive_terminal() {
     }
 }
 
+/// Waits until this process is asked to end: by Ctrl-C, or by SIGTERM, as when the machine shuts down.
+pub async fn asked_to_end() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = match signal(SignalKind::terminate()) {
+        Ok(terminate) => terminate,
+        // It then ends this process, as it does without us.
+        Err(error) => {
+            tracing::warn!("cannot listen for SIGTERM: {error}");
+            return std::future::pending().await;
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// Has SIGTERM end this process at once from now on, for what can no longer be undone: the next process finishes it.
+pub fn end_when_asked() {
+    // SAFETY: the default action of a signal is no code of ours.
+    #[expect(unsafe_code, reason = "what a signal does is set so")]
+    let set = unsafe { signal(Signal::SIGTERM, SigHandler::SigDfl) };
+    if let Err(error) = set {
+        tracing::warn!("cannot have SIGTERM end this process: {error}");
+    }
+}
+
 /// The error for a program that could not be started.
 pub fn missing(command: &Command, source: std::io::Error) -> Error {
     Error::Host(HostError::ProgramMissing {

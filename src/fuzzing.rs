@@ -1,4 +1,5 @@
-//! What strangers send, given to the code that reads it: the body of each target in tests/fuzz. Compiled for those only.
+//! What strangers send, given to the code that reads it: the body of each target in tests/fuzz. Compiled for those only;
+//! `tests/fuzz/run` runs them.
 //!
 //! A target fails where something panics, takes too long or too much memory, or breaks what it promises, which is
 //! asserted here.
@@ -7,10 +8,12 @@
 
 pub use crate::{
     buildpack::fuzzing::{manifests, plan, versions},
-    cli::fuzzing::command_line,
+    cli::fuzzing::{command_line, session},
     engine::fuzzing::output,
     git::fuzzing::git,
+    model::fuzzing::{env_file, mask},
     proxy::fuzzing::dns,
+    ssh::fuzzing::ssh,
 };
 use crate::{
     model::{

@@ -17,6 +17,8 @@ mod edit;
 mod env_file;
 mod event;
 mod format;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod host;
 mod ids;
 mod invalid;
@@ -49,7 +51,7 @@ pub use config::{
 };
 pub use containment::{Capability, Containment};
 pub use deployment::{DeployState, Deployment, DeploymentKind, Phase, Stop};
-pub use domain::{Domain, Place, ServerNames, TypedDomain, hostname};
+pub use domain::{Domain, Place, ServerNames, TypedDomain};
 pub use edit::Edit;
 pub use env_file::{parse_env_file, write_env_file};
 pub use event::{Change, Event, EventFilter, Outcome, Subject};

@@ -27,9 +27,8 @@ use std::{
 pub use admin::check_socket_path;
 pub use caddy::{check_ports, check_program, supervise, version as caddy_version, watch_end_of};
 pub use caddyfile::reachable;
-pub use certificates::Bundle;
 pub use dns::{answer_all, edge_answers};
-pub use table::{AppEntry, Lead, Redirect, Scheme, Table};
+pub use table::{AppEntry, Lead, Table};
 
 use self::{
     admin::Admin,

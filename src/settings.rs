@@ -533,7 +533,7 @@ fn command_variable(index: usize) -> String {
 }
 
 /// Reads a command line from the variables that it travelled in.
-fn command(variable: impl Fn(&str) -> Option<String>) -> Option<String> {
+pub fn command(variable: impl Fn(&str) -> Option<String>) -> Option<String> {
     let mut command = variable(COMMAND_VARIABLE)?;
     let more = (1..).map_while(|index| variable(&command_variable(index)));
     more.for_each(|piece| command.push_str(&piece));

@@ -7,6 +7,8 @@
 mod bridge;
 mod connection;
 mod door;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod gate;
 mod host_key;
 mod peer;
@@ -23,9 +25,8 @@ use russh::{
 };
 use rustix::net::RecvFlags;
 use tokio::{
-    net::TcpListener,
-    sync::watch,
-    task::JoinSet,
+    net::{TcpListener, TcpSocket},
+    sync::{mpsc, watch},
     time::{MissedTickBehavior, interval},
 };
 
@@ -57,6 +58,10 @@ const MAX_LOGIN_ATTEMPTS: usize = 7;
 
 /// How long a refused login takes, whatever it was refused for.
 const REFUSAL_TIME: Duration = Duration::from_millis(200);
+
+/// How many connections may wait to be accepted; Linux has it as the most (`net.core.somaxconn`). Who comes when the line is
+/// full is not heard, and comes again a second later.
+const BACKLOG: u32 = 4096;
 
 /// How long to wait after a connection could not be accepted, for want of file descriptors mostly.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -99,7 +104,7 @@ impl Server {
                 source,
             })
         };
-        let listener = TcpListener::bind(wanted).await.map_err(listen)?;
+        let listener = bind(wanted).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let shared = Arc::new(Shared { instance, config: Arc::new(config(host_key, patience)), program, patience });
         Ok(Server { listener, address, shared })
@@ -116,13 +121,12 @@ impl Server {
         let door = Arc::new(Door::new(seed()));
         let mut say_sent_away = interval(SAY_SENT_AWAY_EVERY);
         say_sent_away.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut connections = JoinSet::new();
+        // Each connection has a sender, so that the receiver ends with the last of them.
+        let (alive, mut all_ended) = mpsc::channel::<()>(1);
         loop {
             let accepted = tokio::select! {
                 () = connection::stopped(&mut stop) => break,
                 accepted = self.listener.accept() => accepted,
-                // What has ended is taken out of the set.
-                Some(_) = connections.join_next() => continue,
                 _ = say_sent_away.tick() => {
                     let count = door.sent_away();
                     if count > 0 {
@@ -144,10 +148,14 @@ impl Server {
             let spoke = rustix::net::recv(&stream, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
             let stage = if spoke.is_ok_and(|(count, _)| count > 0) { Stage::Spoke } else { Stage::Silent };
             let place = Arc::new(door.enter(peer.ip(), stage));
-            connections.spawn(connection::serve(Arc::clone(&self.shared), stream, peer, place, stop.clone()));
+            let (shared, stop, alive) = (Arc::clone(&self.shared), stop.clone(), alive.clone());
+            tokio::spawn(async move {
+                connection::serve(shared, stream, peer, place, stop).await;
+                drop(alive);
+            });
         }
-        drop(self.listener);
-        while connections.join_next().await.is_some() {}
+        drop((self.listener, alive));
+        let _: Option<()> = all_ended.recv().await;
     }
 }
 
@@ -167,6 +175,15 @@ impl Shared {
             }
         }
     }
+}
+
+/// Listens on an address, also right after another server has: as [`TcpListener::bind`], but that a crowd has to be larger
+/// to fill the line of those that nobody has accepted yet.
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// What chance begins with at the door.

@@ -37,7 +37,6 @@ pub use jobs::JobRun;
 pub use keys::StoredKey;
 pub use maintenance::{Maintenance, StoredMaintenance};
 pub use operations::NewOperation;
-pub use pauses::Pause;
 pub use redirects::StoredRedirect;
 pub use releases::NewRelease;
 pub use routes::{Fallback, Route, Standing};

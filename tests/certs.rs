@@ -33,7 +33,7 @@ fn add_domains(server: &Server, app: &str, names: &[&str]) {
         change(
             server,
             &format!(
-                "INSERT INTO domains (name, app_id, typed, added_at) SELECT '{name}', id, '{name}', 0 FROM apps WHERE name = '{app}'"
+                "INSERT INTO domains (name, app_id, typed, position, added_at) SELECT '{name}', id, '{name}', 0, 0 FROM apps WHERE name = '{app}'"
             ),
         );
     }

@@ -70,7 +70,7 @@ impl Server {
         // Short, because a unix socket's path has at most 107 bytes.
         let directory = tempfile::Builder::new().prefix("paas-").tempdir_in(parent).unwrap();
         let base = 20_000 + slot * 8;
-        let mut variables: Vec<(String, String)> = [
+        let variables = [
             ("PAAS_ROOT", directory.path().join("root").display().to_string()),
             ("PAAS_SSH_LISTEN", format!("127.0.0.1:{base}")),
             ("PAAS_HTTP_LISTEN", format!("127.0.0.1:{}", base + 1)),
@@ -87,17 +87,20 @@ impl Server {
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .to_vec();
-        for (name, value) in settings {
-            variables.retain(|(known, _)| known != name);
-            variables.push(((*name).to_owned(), (*value).to_owned()));
-        }
         std::fs::write(directory.path().join("config.toml"), "").unwrap();
         std::fs::create_dir(directory.path().join("tmp")).unwrap();
-        let server = Server { directory, slot, daemon: None, variables, _slot: lock };
+        let mut server = Server { directory, slot, daemon: None, variables, _slot: lock };
+        settings.iter().for_each(|(name, value)| server.set(name, value));
         run(command("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f"]).arg(server.key()))
             .expect_success();
         server.paas(&["ssh-keys:add", "tester", &format!("{}.pub", server.key().display())]).expect_success();
         server
+    }
+
+    /// Changes a setting of this server, for what is started from now on.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.variables.retain(|(known, _)| known != name);
+        self.variables.push((name.to_owned(), value.to_owned()));
     }
 
     /// Starts the daemon, and waits until its doors are open and Caddy answers, if the daemon starts one.

@@ -5,5 +5,7 @@ mod contained;
 mod damage;
 mod databases;
 mod door;
+mod ends;
 mod frozen;
 mod live;
+mod vanished;

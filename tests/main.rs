@@ -31,6 +31,7 @@ mod events;
 mod failures;
 mod generated;
 mod hostile;
+mod hosts;
 mod housekeeping;
 mod images;
 mod install;

@@ -58,7 +58,7 @@ impl Pebble {
         pebble.start_pebble();
         let directory = format!("acme_directory=https://localhost:{}/dir", pebble.port);
         let root = format!("acme_root={}", pebble.directory.join("root.pem").display());
-        let dns = format!("dns_servers=127.0.0.1:{}", pebble.dns);
+        let dns = format!("name_servers=127.0.0.1:{}", pebble.dns);
         for setting in [&directory, &root, &dns, "acme_contact=ops@example.com"] {
             server.paas(&["settings:set", setting]).expect_success();
         }

@@ -263,7 +263,7 @@ mod tests {
             let blog = tables.create_app(&"blog".parse()?)?.id;
             tables.create_app(&"shop".parse()?)?;
             for typed in ["www.example.org", "*.example.org", "_", "intern.lan", "single"] {
-                tables.set_domain(blog, &typed.parse()?, typed)?;
+                tables.set_domain(blog, &typed.parse()?)?;
             }
             Basis::read(tables, &settings)
         });

@@ -46,11 +46,11 @@ impl Here {
                 _ => None,
             })
         };
-        let servers = text(&property::DNS_SERVERS)?.and_then(|text| property::servers(&text));
-        let public = text(&property::PUBLIC_ADDRESSES)?.unwrap_or_default();
+        let servers = text(&property::NAME_SERVERS)?.and_then(|text| property::name_servers(&text).ok());
+        let public = text(&property::PUBLIC_ADDRESSES)?.and_then(|text| property::addresses(&text).ok());
         Ok(Here {
             servers: servers.unwrap_or_else(lookup::servers_of_machine),
-            public: public.split(',').filter_map(|word| word.trim().parse().ok()).collect(),
+            public: public.unwrap_or_default(),
             http_port: instance.settings.proxy_http_port,
         })
     }

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 use tera::{Context, Kwargs, State, Tera};
 
-use super::{Buildpacks, SHARED, scope::Scope, wrong_folder};
+use super::{Buildpacks, scope::Scope, wrong_folder};
 use crate::{
     Error, Result,
     exec::{self, Bounds, Conversation},
@@ -29,15 +29,28 @@ pub(super) fn render(
     name: &str,
     context: &impl Serialize,
 ) -> Result<String> {
+    let templates = needed(name, &buildpacks.templates().collect());
     if is_hostile(scope) {
-        let of_all = buildpacks.list.iter().map(|buildpack| (buildpack.name.as_str(), &buildpack.templates));
-        let all = of_all.chain([(SHARED, &*buildpacks.shared)]).flat_map(|(folder, templates)| {
-            templates.iter().map(move |(file, text)| (format!("{folder}/{file}"), text.clone()))
-        });
-        return in_child(scope.tree.work(), name, all.collect(), context);
+        let templates = templates.into_iter().map(|(name, text)| (name, text.to_owned())).collect();
+        return in_child(scope.tree.work(), name, templates, context);
     }
     let context = Context::from_serialize(context).map_err(Error::bug)?;
-    buildpacks.tera.render(name, &context).map_err(|error| malformed(name, &error))
+    let tera = parse(templates.into_iter()).map_err(|error| malformed(name, &error))?;
+    tera.render(name, &context).map_err(|error| malformed(name, &error))
+}
+
+/// A template, and those that it can include, because it names them: to parse all takes longer than the rest of a plan.
+fn needed<'a>(name: &str, all: &BTreeMap<String, &'a str>) -> BTreeMap<String, &'a str> {
+    let mut needed = BTreeMap::new();
+    let mut pending = vec![name];
+    while let Some(name) = pending.pop() {
+        if let Some((name, text)) = all.get_key_value(name)
+            && needed.insert(name.clone(), *text).is_none()
+        {
+            pending.extend(all.keys().map(String::as_str).filter(|other| text.contains(other)));
+        }
+    }
+    needed
 }
 
 /// Whether the templates are a stranger's. In unit tests and fuzz targets there is no program to start.
@@ -295,6 +308,24 @@ mod tests {
                 assert_eq!(String::from_utf8_lossy(&output.stdout), said, "{joined}");
             }
         }
+    }
+
+    #[test]
+    fn only_the_templates_that_a_template_names_are_read() -> Result<()> {
+        let all = [
+            ("a/x", "{% include \"a/y\" %}"),
+            ("a/y", "y{% include \"b/z\" %}"),
+            ("b/z", "z{# a/x #}"),
+            ("b/malformed", "{% if"),
+        ];
+        let all = all.map(|(name, text)| (name.to_owned(), text)).into();
+        let names = |name| needed(name, &all).into_keys().collect::<Vec<_>>();
+        assert_eq!(names("a/x"), ["a/x", "a/y", "b/z"]);
+        assert_eq!(names("b/malformed"), ["b/malformed"]);
+        assert_eq!(names("none"), [""; 0]);
+        let tera = parse(needed("a/x", &all).into_iter()).map_err(Error::bug)?;
+        assert_eq!(tera.render("a/x", &Context::new()).map_err(Error::bug)?, "yz");
+        Ok(())
     }
 
     #[test]

@@ -3,7 +3,8 @@ use std::{io::Read, path::PathBuf};
 use clap::{Args, Subcommand};
 
 use super::{
-    arguments::{AppArgument, Bounds, cannot_read, open},
+    arguments::AppArgument,
+    exchange::{Bounds, Exchange, cannot_read, open},
     properties::{OptionalReporter, Reporter, Setter, Target},
 };
 use crate::{
@@ -47,29 +48,16 @@ impl Command {
         }
     }
 
-    /// Reads the files that it takes.
-    pub(super) fn read(&mut self, door: Door, ui: Ui) -> Result<()> {
+    /// What it reads where it was typed.
+    pub(super) fn exchange(&mut self) -> Exchange<'_> {
         match self {
-            Command::Add(it) => it.read(door, ui),
+            Command::Add(it) => Exchange::Certificate(it),
             Command::Generate(_)
             | Command::Renew(_)
             | Command::Report(_)
             | Command::Show(_)
             | Command::Remove(_)
-            | Command::Set(_) => Ok(()),
-        }
-    }
-
-    /// What a laptop sends in place of the words that were typed, and on standard input, where files are read here.
-    pub(super) fn packed(&mut self, ui: Ui) -> Result<Option<(Vec<String>, Vec<u8>)>> {
-        match self {
-            Command::Add(it) => it.packed(ui),
-            Command::Generate(_)
-            | Command::Renew(_)
-            | Command::Report(_)
-            | Command::Show(_)
-            | Command::Remove(_)
-            | Command::Set(_) => Ok(None),
+            | Command::Set(_) => Exchange::Nothing,
         }
     }
 
@@ -133,7 +121,7 @@ impl Add {
         }
     }
 
-    fn read(&mut self, door: Door, ui: Ui) -> Result<()> {
+    pub(super) fn read(&mut self, door: Door, ui: Ui) -> Result<()> {
         self.read = Some(match self.paths()? {
             // The client's paths mean nothing on this machine, and this machine's files are not the client's to read.
             Some([certificate, key]) if door != Door::Local => {
@@ -165,7 +153,7 @@ impl Add {
         Ok(())
     }
 
-    fn packed(&mut self, ui: Ui) -> Result<Option<(Vec<String>, Vec<u8>)>> {
+    pub(super) fn packed(&mut self, ui: Ui) -> Result<Option<(Vec<String>, Vec<u8>)>> {
         if self.paths()?.is_none() {
             return Ok(None);
         }

@@ -3,7 +3,8 @@ use std::{collections::BTreeSet, convert::Infallible, str::FromStr};
 use clap::{Args, Subcommand};
 
 use super::{
-    arguments::{AppArgument, Bounds, Input, open},
+    arguments::AppArgument,
+    exchange::{Bounds, Exchange, Input, open},
     properties::apply_edit,
 };
 use crate::{
@@ -39,19 +40,11 @@ impl Command {
         }
     }
 
-    /// Reads the values that it takes from files, from standard input and from whoever types.
-    pub(super) fn read(&mut self, door: Door, ui: Ui) -> Result<()> {
+    /// What it reads where it was typed.
+    pub(super) fn exchange(&mut self) -> Exchange<'_> {
         match self {
-            Command::Set(it) => it.read(door, ui),
-            Command::Show(_) | Command::Get(_) | Command::Unset(_) => Ok(()),
-        }
-    }
-
-    /// What a laptop sends in place of the words that were typed, and on standard input, where it has read values here.
-    pub(super) fn packed(&mut self, ui: Ui) -> Result<Option<(Vec<String>, String)>> {
-        match self {
-            Command::Set(it) => it.packed(ui),
-            Command::Show(_) | Command::Get(_) | Command::Unset(_) => Ok(None),
+            Command::Set(it) => Exchange::Values(it),
+            Command::Show(_) | Command::Get(_) | Command::Unset(_) => Exchange::Nothing,
         }
     }
 
@@ -183,7 +176,7 @@ pub(super) struct Set {
 
 impl Set {
     /// Reads all values, wherever they are. What was typed wrongly is refused before anything is read or asked.
-    fn read(&mut self, door: Door, ui: Ui) -> Result<()> {
+    pub(super) fn read(&mut self, door: Door, ui: Ui) -> Result<()> {
         let mut read = self.pairs.iter().map(Word::pair).collect::<Result<Vec<_>>>()?;
         let files = self.from_file.iter().map(Word::file).collect::<Result<Vec<_>>>()?;
         let asked = self.prompt.iter().map(Word::name).collect::<Result<Vec<_>>>()?;
@@ -224,7 +217,7 @@ impl Set {
     }
 
     /// What is typed on the server instead, with an env file as standard input; nothing where the words alone will do.
-    fn packed(&mut self, ui: Ui) -> Result<Option<(Vec<String>, String)>> {
+    pub(super) fn packed(&mut self, ui: Ui) -> Result<Option<(Vec<String>, String)>> {
         if self.from_file.is_empty() && self.prompt.is_empty() && !self.stdin {
             return Ok(None);
         }

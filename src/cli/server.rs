@@ -10,7 +10,7 @@ use std::{
 use clap::{Args, Subcommand};
 
 use super::{
-    arguments,
+    exchange::{self, Exchange},
     operations::{Detach, operate},
 };
 use crate::{
@@ -52,11 +52,11 @@ impl Command {
         }
     }
 
-    /// Opens the file of the person who types that it writes, before root becomes somebody who may not.
-    pub(super) fn open_output(&mut self, door: Door, force: bool) -> Result<()> {
+    /// What it writes where it was typed.
+    pub(super) fn exchange(&mut self) -> Exchange<'_> {
         match self {
-            Command::BackupDb(it) => it.open(door, force),
-            Command::Report(_) | Command::Events(_) | Command::Disk(_) | Command::Cleanup(_) => Ok(()),
+            Command::BackupDb(it) => Exchange::Output(it),
+            Command::Report(_) | Command::Events(_) | Command::Disk(_) | Command::Cleanup(_) => Exchange::Nothing,
         }
     }
 
@@ -195,7 +195,7 @@ pub(super) struct BackupDb {
 }
 
 impl BackupDb {
-    fn open(&mut self, door: Door, force: bool) -> Result<()> {
+    pub(super) fn open(&mut self, door: Door, force: bool) -> Result<()> {
         if self.is_stream() {
             if std::io::stdout().is_terminal() {
                 return Err(Error::usage("a database is nothing for a terminal", "`paas backup-db - > paas.db`"));
@@ -266,7 +266,7 @@ impl RestoreDb {
             super::become_owner(settings)?;
             database::restore(settings, Path::new("standard input"), std::io::stdin().lock())
         } else {
-            let copy = arguments::open(&self.file).map_err(|reason| arguments::cannot_read(&self.file, &reason))?;
+            let copy = exchange::open(&self.file).map_err(|reason| exchange::cannot_read(&self.file, &reason))?;
             super::become_owner(settings)?;
             database::restore(settings, &self.file, copy)
         }?;

@@ -1,6 +1,6 @@
 use clap::{Args, Subcommand};
 
-use super::arguments::{Bounds, Input, Wanted};
+use super::exchange::{Bounds, Exchange, Input, Wanted};
 use crate::{
     Error, Result,
     context::Context,
@@ -31,10 +31,10 @@ impl Command {
         }
     }
 
-    /// The file that it takes.
-    pub(super) fn input(&mut self) -> Option<Wanted<'_>> {
+    /// What it reads where it was typed.
+    pub(super) fn exchange(&mut self) -> Exchange<'_> {
         match self {
-            Command::Add(it) => Some(Wanted {
+            Command::Add(it) => Exchange::Input(Wanted {
                 input: it.file.get_or_insert(Input::Stdin),
                 bounds: Bounds {
                     what: "a public key",
@@ -43,7 +43,7 @@ impl Command {
                 },
                 prompt: "Paste the public key, then press Ctrl-D on a line of its own:",
             }),
-            Command::List(_) | Command::Remove(_) => None,
+            Command::List(_) | Command::Remove(_) => Exchange::Nothing,
         }
     }
 

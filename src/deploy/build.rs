@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     io::Write,
     sync::{Arc, Mutex, PoisonError},
+    thread,
 };
 
 use bytes::Bytes;
@@ -47,12 +48,29 @@ pub(super) struct Built {
     pub plan: BuildPlan,
 }
 
+/// Buildpacks that are being read, on a thread: that takes as long as reading a small source, which is read meanwhile.
+pub(super) struct Reading(thread::JoinHandle<Result<Buildpacks>>);
+
+/// Begins to read the buildpacks.
+///
+/// # Errors
+/// [`Error::Host`] where there is no thread for it.
+pub(super) fn buildpacks(deploy: &ActiveDeploy<'_>) -> Result<Reading> {
+    let of_user = deploy.instance.settings.paths.buildpacks();
+    let thread = thread::Builder::new().name("buildpacks".to_owned()).spawn(move || Buildpacks::load(Some(&of_user)));
+    Ok(Reading(thread.map_err(Error::io("start a thread"))?))
+}
+
 /// Finds out what kind of project it is. The files that configure the build are read here, and only here; on a thread of
 /// their own, because they are a stranger's.
 ///
 /// `commit`: what is built, which the build can read in its variables.
-pub(super) async fn plan(deploy: &ActiveDeploy<'_>, source: Source, commit: CommitId) -> Result<Planned> {
-    let user_buildpacks = deploy.instance.settings.paths.buildpacks();
+pub(super) async fn plan(
+    deploy: &ActiveDeploy<'_>,
+    source: Source,
+    Reading(buildpacks): Reading,
+    commit: CommitId,
+) -> Result<Planned> {
     let rows = deploy.instance.read(|tables| tables.properties(Some(deploy.app.id)))?;
     let set: Vec<Override> = rows.into_iter().map(|row| row.set).collect();
     let commit = model::rev_variables(&set, Some(commit))?;
@@ -61,7 +79,7 @@ pub(super) async fn plan(deploy: &ActiveDeploy<'_>, source: Source, commit: Comm
     let work = tree.work().clone();
     let app = deploy.app.name.clone();
     let planned = work.aside(move || {
-        let buildpacks = Buildpacks::load(Some(&user_buildpacks))?;
+        let buildpacks = buildpacks.join().map_err(|_| Error::bug("a thread that reads buildpacks panicked"))??;
         let procfile = procfile(&app, &tree, &set)?;
         let plan = buildpack::plan_with_procfile(&tree, &buildpacks, &procfile);
         // What could not be read counts as missing in places.
@@ -218,7 +236,7 @@ fn context(tree: Tree, extra: Vec<(String, Added)>, ignore: DockerIgnore) -> (cr
     let (sender, receiver) = mpsc::channel(CHUNKS_WAITING);
     let fault = Fault::default();
     let told = Arc::clone(&fault);
-    let thread = std::thread::Builder::new().name("context".to_owned()).spawn({
+    let thread = thread::Builder::new().name("context".to_owned()).spawn({
         let sender = sender.clone();
         move || {
             let mut writer = std::io::BufWriter::with_capacity(CHUNK, Pieces { sender: sender.clone() });

@@ -10,6 +10,7 @@ use crate::{
     context::Context,
     engine::{Engine, Labels},
     error::DeployError,
+    exec,
     instance::Instance,
     lock::Lock,
     model::{App, AppName, Caller, DeployId, DeployState, Scheduler},
@@ -122,7 +123,7 @@ pub(super) async fn unless_stopped<T>(
     tokio::select! {
         result = work => result,
         stop = stopped => Err(stop.into()),
-        _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
+        () = exec::asked_to_end() => Err(Error::Interrupted),
     }
 }
 

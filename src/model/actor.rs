@@ -31,6 +31,10 @@ impl FromStr for Actor {
 
     fn from_str(text: &str) -> Result<Self> {
         match text.split_once(':') {
+            // It is a word of lines that people read.
+            _ if text.contains(char::is_control) => {
+                Err(Invalid { what: "actor", value: text.to_owned(), rule: "it has no control characters".to_owned() })
+            }
             Some(("local", user)) => Ok(Actor::Local(user.to_owned())),
             Some(("key", name)) => Ok(Actor::Key(name.to_owned())),
             None if text == "daemon" => Ok(Actor::Daemon),
@@ -40,6 +44,21 @@ impl FromStr for Actor {
                 value: text.to_owned(),
                 rule: "it is local:USER, key:NAME, daemon or guest".to_owned(),
             }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_actor_is_read_as_it_is_written_and_is_in_one_line() {
+        for text in ["local:root", "local:j.doe", "key:ann laptop", "key:a:b", "daemon", "guest"] {
+            assert_eq!(text.parse::<Actor>().unwrap().to_string(), text);
+        }
+        for text in ["", "root", "web:ann", "local:root\0", "key:a\nb", "key:\u{1b}[31m", "daemon\n"] {
+            assert!(text.parse::<Actor>().is_err(), "{text:?}");
         }
     }
 }

@@ -143,13 +143,16 @@ checked_string! {
 }
 
 checked_string! {
-    /// The name of a git branch, without `refs/heads/`, of the form that git-check-ref-format(1) allows.
+    /// The name of a git branch, without `refs/heads/`, of the form that git-check-ref-format(1) allows, and without those
+    /// control characters that git allows: some terminals obey them.
     BranchName, "branch name", |text| {
         // Git keeps it in a file of that name, and writes it as NAME.lock.
         if text.split('/').any(|part| part.len() > 250) || text.len() > 1000 {
             Err("it is too long for a file: 250 bytes are the most, between two slashes too".to_owned())
         } else if text == "HEAD" {
             Err("git has HEAD for something else".to_owned())
+        } else if text.contains(char::is_control) {
+            Err("it has no control characters".to_owned())
         } else if git2::Reference::is_valid_name(&format!("refs/heads/{text}")) && !text.starts_with('-') {
             Ok(())
         } else {
@@ -241,7 +244,9 @@ mod tests {
     #[test]
     fn a_branch_name_follows_git() {
         assert!("feature/x".parse::<BranchName>().is_ok());
-        for bad in ["", "a..b", "-x", "a b", "a~1", "x.lock", "HEAD", &"a".repeat(251), &"a/".repeat(600)] {
+        for bad in
+            ["", "a..b", "-x", "a b", "a~1", "x.lock", "HEAD", "a\u{9b}31mb", &"a".repeat(251), &"a/".repeat(600)]
+        {
             assert!(bad.parse::<BranchName>().is_err(), "{bad:?}");
         }
     }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use table::*;
 pub use words::{parse_words, right_to_set};
 
-pub use super::value::{addresses, duration, name_servers, ports, servers};
+pub use super::value::{addresses, duration, name_servers, ports};
 
 use super::{Invalid, MASK, ProcessType, Right};
 

@@ -126,29 +126,6 @@ pub(super) fn program(text: &str) -> Result<Value, String> {
     }
 }
 
-/// A list of addresses with commas between.
-pub(super) fn addresses(text: &str) -> Result<Value, String> {
-    let addresses = text.split(',').map(|word| word.trim().parse::<std::net::IpAddr>());
-    match addresses.collect::<Result<Vec<_>, _>>() {
-        Ok(_) => Ok(Value::Text(text.to_owned())),
-        Err(_) => Err("it is addresses with commas between, such as 203.0.113.7,2001:db8::7".to_owned()),
-    }
-}
-
-/// A list of addresses with or without ports, with commas between.
-pub(super) fn socket_addresses(text: &str) -> Result<Value, String> {
-    match servers(text) {
-        Some(_) => Ok(Value::Text(text.to_owned())),
-        None => Err("it is addresses with commas between, such as 9.9.9.9,[2620:fe::fe]:53".to_owned()),
-    }
-}
-
-/// Reads name servers: their port is 53 where none is there.
-pub fn servers(text: &str) -> Option<Vec<std::net::SocketAddr>> {
-    let server = |word: &str| word.parse().ok().or_else(|| Some((word.parse::<std::net::IpAddr>().ok()?, 53).into()));
-    text.split(',').map(|word| server(word.trim())).collect()
-}
-
 /// One of some words.
 pub(super) fn one_of(text: &str, words: &[&str]) -> Result<Value, String> {
     if words.contains(&text) { Ok(Value::Text(text.to_owned())) } else { Err(format!("it is {}", either(words))) }

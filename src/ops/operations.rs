@@ -174,7 +174,7 @@ impl<'a> Active<'a> {
         let result = tokio::select! {
             result = work => result,
             stop = stopped => Err(stop.into()),
-            _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
+            () = exec::asked_to_end() => Err(Error::Interrupted),
         };
         self.log.flush();
         self.end(&result)?;

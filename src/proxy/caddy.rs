@@ -131,13 +131,16 @@ pub async fn supervise(instance: Arc<Instance>, mut stop: watch::Receiver<bool>)
     let mut pause = Duration::ZERO;
     // One that a former daemon started: its end is noticed as that of a child is.
     let mut adopted: Option<AsyncFd<OwnedFd>> = None;
+    let mut has_ended = false;
     let (mut in_force, mut deaf, mut round) = (false, 0, 0);
     loop {
         let listens = admin.listens().await;
         // One that we started and that has not ended is busy, not dead.
         let starts = child.as_mut().is_some_and(|(child, _)| matches!(child.try_wait(), Ok(None)));
         let managed = instance.settings.proxy_mode == ProxyMode::Managed;
-        let unheard = if listens || !managed { None } else { running(&instance.settings) };
+        // Where it has just ended, none runs: to look at all processes takes a moment, in which nobody listens.
+        let none_runs = std::mem::take(&mut has_ended);
+        let unheard = if listens || !managed || none_runs { None } else { running(&instance.settings) };
         deaf = if unheard.is_some() { deaf + 1 } else { 0 };
         round += 1;
         if listens {
@@ -191,7 +194,7 @@ pub async fn supervise(instance: Arc<Instance>, mut stop: watch::Receiver<bool>)
         };
         tokio::select! {
             () = sleep(LOOK) => {}
-            () = ended => adopted = None,
+            () = ended => (adopted, has_ended) = (None, true),
             _ = stop.wait_for(|stop| *stop) => break,
         }
     }

@@ -54,6 +54,9 @@ const IDLE_LIMIT: Duration = Duration::from_secs(30 * 60);
 /// How often the key of a connection is looked up again.
 pub(super) const KEY_CHECK_EVERY: Duration = Duration::from_secs(1);
 
+/// How long one of a crowd has to wait that says nothing, until it is greeted.
+const HESITATION: Duration = Duration::from_millis(50);
+
 /// How long a client may take to go after it was told to.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -68,6 +71,16 @@ pub(super) async fn serve(
     place: Arc<Place>,
     mut stop: watch::Receiver<bool>,
 ) {
+    if place.is_in_a_crowd() {
+        // Of a crowd most are sent away before anything is done for them. Who speaks is served at once.
+        tokio::select! {
+            biased;
+            () = place.sent_away() => return,
+            () = stopped(&mut stop) => return,
+            readable = stream.readable() => drop(readable),
+            () = tokio::time::sleep(HESITATION) => {}
+        }
+    }
     set_socket_options(&stream, peer);
     let Patience { login: login_grace, gone } = shared.patience;
     let deadline = Instant::from(clock::instant()) + login_grace;
@@ -260,23 +273,21 @@ impl Connection {
         session.channel_success(id)?;
         let (input, chunks) = mpsc::unbounded_channel();
         let (gone, client_gone) = oneshot::channel();
-        let typed = std::str::from_utf8(typed).ok().filter(|typed| !typed.contains('\0'));
+        let typed = read_command(typed);
         // A terminal changes bytes and makes one stream of two, which no git client understands.
-        let terminal = terminal.filter(|_| !typed.is_some_and(is_git_service));
+        let terminal = terminal.filter(|_| !typed.as_ref().is_ok_and(|typed| is_git_service(typed)));
         let weak = terminal.as_ref().map_or_else(Weak::new, Arc::downgrade);
         self.channels.insert(id, State::Running { input: Some(input), gone, terminal: weak });
         let outlet = Outlet { channel, connection: session.handle(), gate: Arc::clone(&self.gate), _place: place };
-        let refused = match typed {
-            None => Some("the command is not valid UTF-8".to_owned()),
-            Some(typed) if typed.len() > LONGEST_COMMAND => Some(too_long(typed.len())),
-            Some(_) => None,
-        };
-        let (Some(typed), None) = (typed, &refused) else {
-            tokio::spawn(async move {
-                bridge::say_and_close(&outlet, &refused.unwrap_or_default(), Kind::Usage.exit_code().into()).await;
-                drop(client_gone);
-            });
-            return Ok(());
+        let typed = match typed {
+            Ok(typed) => typed,
+            Err(refusal) => {
+                tokio::spawn(async move {
+                    bridge::say_and_close(&outlet, &refusal, Kind::Usage.exit_code().into()).await;
+                    drop(client_gone);
+                });
+                return Ok(());
+            }
         };
         let actor = Actor::Key(key.name.to_string());
         tracing::info!("ssh: {}: {actor} runs a command", self.peer);
@@ -291,16 +302,22 @@ impl Connection {
     }
 }
 
-/// What is said of a command that is too long.
-fn too_long(length: usize) -> String {
-    format!(
+/// Reads a command as it was sent, or says why it is none: it has to fit in the environment of a process.
+pub(super) fn read_command(bytes: &[u8]) -> Result<&str, String> {
+    let typed = std::str::from_utf8(bytes).ok().filter(|typed| !typed.contains('\0'));
+    let typed = typed.ok_or_else(|| "the command is not valid UTF-8".to_owned())?;
+    let length = typed.len();
+    if length <= LONGEST_COMMAND {
+        return Ok(typed);
+    }
+    Err(format!(
         "the command is too long: it has {length} bytes, and over ssh {LONGEST_COMMAND} are the most\n\nhint: give long \
          values on standard input: `config:set APP --from-file KEY=-`, or `config:set APP --stdin`"
-    )
+    ))
 }
 
 /// Whether what a client typed is a git service, read as the child will read it.
-fn is_git_service(typed: &str) -> bool {
+pub(super) fn is_git_service(typed: &str) -> bool {
     shell_words::split(typed).is_ok_and(|words| words.first().is_some_and(|word| git::Service::of(word).is_some()))
 }
 

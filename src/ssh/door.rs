@@ -112,6 +112,19 @@ impl Door {
         std::mem::take(&mut self.lock().sent_away)
     }
 
+    /// Checks what holds at any time, and counts those that stand there.
+    #[cfg(fuzzing)]
+    pub(super) fn check(&self) -> usize {
+        let state = self.lock();
+        for stage in [Stage::Silent, Stage::Spoke, Stage::Known] {
+            let mut shares: HashMap<Source, usize> = HashMap::new();
+            let at_it = state.standing.iter().filter(|it| it.stage == stage);
+            at_it.for_each(|it| *shares.entry(it.source).or_default() += 1);
+            assert!(shares.values().sum::<usize>() <= PLACES && shares.values().all(|share| *share <= OF_A_SOURCE));
+        }
+        state.standing.len()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -132,6 +145,20 @@ impl Place {
     /// Gives the place back: it has logged in, or is gone.
     pub(super) fn leave(&self) {
         self.door.lock().standing.retain(|it| it.number != self.number);
+    }
+
+    /// Whether so many stand at the same stage, or came from the same source, that some may have to go soon.
+    pub(super) fn is_in_a_crowd(&self) -> bool {
+        let state = self.door.lock();
+        let Some(own) = state.standing.iter().find(|it| it.number == self.number) else { return true };
+        let beside = || state.standing.iter().filter(|it| it.stage == own.stage);
+        beside().count() > PLACES / 2 || beside().filter(|it| it.source == own.source).count() > OF_A_SOURCE / 2
+    }
+
+    /// Whether nobody else has got the place.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn stands(&self) -> bool {
+        self.door.lock().standing.iter().any(|it| it.number == self.number)
     }
 
     /// Waits until another connection gets the place.
@@ -203,10 +230,6 @@ mod tests {
         Ipv4Addr::from(0x0a00_0000 + last).into()
     }
 
-    fn stand(place: &Place) -> bool {
-        place.door.lock().standing.iter().any(|it| it.number == place.number)
-    }
-
     #[test]
     fn one_source_is_an_address_of_ipv4_or_a_network_of_ipv6() {
         let same = |left: &str, right: &str| Source::of(left.parse().unwrap()) == Source::of(right.parse().unwrap());
@@ -222,13 +245,13 @@ mod tests {
         let door = Arc::new(Door::new(1));
         let other = door.enter(address(2), Stage::Silent);
         let places: Vec<Place> = (0..1000).map(|_| door.enter(address(1), Stage::Silent)).collect();
-        assert!(stand(&other), "another source has made room");
-        assert!(stand(places.last().unwrap()));
-        let standing = places.iter().filter(|place| stand(place)).count();
+        assert!(other.stands(), "another source has made room");
+        assert!(places.last().unwrap().stands());
+        let standing = places.iter().filter(|place| place.stands()).count();
         assert_eq!((standing, door.sent_away()), (OF_A_SOURCE, 1000 - OF_A_SOURCE));
         // The youngest are safe, and the old do not all go in order.
-        assert!(places[1000 - OF_A_SOURCE / 2..].iter().all(stand));
-        assert!(places[..1000 - OF_A_SOURCE].iter().any(stand), "there was no chance in it");
+        assert!(places[1000 - OF_A_SOURCE / 2..].iter().all(Place::stands));
+        assert!(places[..1000 - OF_A_SOURCE].iter().any(Place::stands), "there was no chance in it");
     }
 
     #[test]
@@ -237,11 +260,11 @@ mod tests {
         let single: Vec<Place> = (10..60).map(|last| door.enter(address(last), Stage::Silent)).collect();
         let many: Vec<Place> = (0..OF_A_SOURCE).map(|_| door.enter(address(1), Stage::Silent)).collect();
         let more: Vec<Place> = (100..150).map(|last| door.enter(address(last), Stage::Silent)).collect();
-        assert!(single.iter().chain(&more).all(stand), "one with a single place has made room");
-        assert_eq!(many.iter().filter(|place| stand(place)).count(), PLACES - 100);
+        assert!(single.iter().chain(&more).all(Place::stands), "one with a single place has made room");
+        assert_eq!(many.iter().filter(|place| place.stands()).count(), PLACES - 100);
         // Each address has one: then it is by age and chance.
         let crowd: Vec<Place> = (1000..9000).map(|last| door.enter(address(last), Stage::Silent)).collect();
-        assert!(stand(crowd.last().unwrap()) && !single.iter().any(stand));
+        assert!(crowd.last().unwrap().stands() && !single.iter().any(Place::stands));
         assert_eq!(door.lock().standing.len(), PLACES);
     }
 
@@ -253,14 +276,14 @@ mod tests {
         let known = door.enter(address(1), Stage::Spoke);
         known.reached(Stage::Known);
         let silent: Vec<Place> = (0..5000).map(|_| door.enter(address(1), Stage::Silent)).collect();
-        assert!(stand(&login) && stand(&known));
+        assert!(login.stands() && known.stands());
         let talkers: Vec<Place> = (0..OF_A_SOURCE - 1).map(|_| door.enter(address(1), Stage::Spoke)).collect();
         talkers[0].reached(Stage::Spoke);
         talkers[0].reached(Stage::Silent);
-        assert!(stand(&login));
+        assert!(login.stands());
         let crowd: Vec<Place> = (0..5000).map(|_| door.enter(address(1), Stage::Spoke)).collect();
-        assert!(!stand(&talkers[0]) && !stand(&login), "what is old and quiet stays for ever");
-        assert!(stand(&known));
+        assert!(!talkers[0].stands() && !login.stands(), "what is old and quiet stays for ever");
+        assert!(known.stands());
         drop((silent, talkers, crowd));
         assert_eq!(door.lock().standing.len(), 1);
         known.leave();
@@ -272,15 +295,18 @@ mod tests {
         let door = Arc::new(Door::new(1));
         // Many at once who mean it: nobody goes, up to the last place.
         let burst: Vec<Place> = (0..OF_A_SOURCE).map(|_| door.enter(address(1), Stage::Spoke)).collect();
-        assert!(burst.iter().all(stand));
+        assert!(burst.iter().all(Place::stands) && burst[0].is_in_a_crowd());
+        let elsewhere = [door.enter(address(2), Stage::Spoke), door.enter(address(1), Stage::Silent)];
+        assert!(!elsewhere[1].is_in_a_crowd(), "another stage is not crowded");
+        drop(elsewhere);
         drop(burst);
         let silent: Vec<Place> = (0..OF_A_SOURCE / 2).map(|_| door.enter(address(1), Stage::Silent)).collect();
         for standing in &mut door.lock().standing {
             standing.since = clock::instant().checked_sub(LINGERS).unwrap();
         }
         let later: Vec<Place> = (0..OF_A_SOURCE / 2).map(|_| door.enter(address(1), Stage::Silent)).collect();
-        let gone = silent.iter().filter(|place| !stand(place)).count();
+        let gone = silent.iter().filter(|place| !place.stands()).count();
         assert!((1..OF_A_SOURCE / 2).contains(&gone), "{gone} of {} went early", silent.len());
-        assert!(later.iter().all(stand));
+        assert!(later.iter().all(Place::stands));
     }
 }

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// How often a container is asked that has another one beside it.
-const EVERY: Duration = Duration::from_millis(1500);
+const EVERY: Duration = Duration::from_secs(1);
 /// How often one is asked that was silent, and how long it may take to answer.
 const SILENT_EVERY: Duration = Duration::from_secs(1);
 /// How many silences in a row count.

@@ -1,12 +1,13 @@
 use std::{
-    io::{BufRead, BufReader, Read},
+    fs,
+    io::{BufRead, BufReader, Read, Write},
     net::TcpListener,
 };
 
 use git2::{ObjectType, Signature};
 use tempfile::TempDir;
 
-use super::*;
+use super::{content::STREAMED, *};
 use crate::exec;
 
 /// A bare repository that is written object by object, so that it can be hostile.

@@ -3,6 +3,7 @@
 //! - `load`: all that changes an app or its neighbours, under as much load as this machine bears. No request may be lost.
 //! - `rollback`: how long one takes, against a bare `docker run` of the same image.
 //! - `dead`: how long a dead container of two goes on getting requests, and how many are lost.
+//! - `killed`: how many requests are lost when Caddy is killed, or Caddy, the daemon and the resolver.
 //! - `many`: how long a deploy takes, and how soon a death is seen, among 1, 100 and 1,000 other apps.
 //!
 //! Machines are shared and noisy: what is compared is measured in one run, in turns.
@@ -18,6 +19,7 @@
 #[path = "../harness.rs"]
 #[expect(dead_code, reason = "the bench needs only a part of the tests' builder")]
 mod harness;
+mod killed;
 #[path = "../load.rs"]
 #[expect(dead_code, reason = "the bench needs only a part of the tests' load")]
 mod load;
@@ -46,7 +48,7 @@ const AT_REST: Duration = Duration::from_secs(10);
 fn main() -> ExitCode {
     let (counts, parts): (Vec<String>, Vec<String>) =
         std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).partition(|text| text.contains('='));
-    let known = ["load", "rollback", "dead", "many"];
+    let known = ["load", "rollback", "dead", "killed", "many"];
     assert!(parts.iter().all(|part| known.contains(&part.as_str())), "the parts are {known:?}");
     let wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
     let counts = Counts::parse(&counts);
@@ -61,6 +63,12 @@ fn main() -> ExitCode {
     }
     if wanted("dead") {
         dead(&counts);
+    }
+    if wanted("killed") {
+        println!("\n== killed: Caddy, and all that serves");
+        let mut app = App::deploy(&[], &[]);
+        let target = app.target(false);
+        killed::measure(&mut app.server, &target, counts.of("rounds"));
     }
     if wanted("many") {
         many_apps::measure(counts.of("rounds"));

@@ -66,7 +66,7 @@ fn commit_tree(repository: &Repository, tree: &str) {
 }
 
 /// Ten times a tree of ten times a tree, and so on.
-fn bomb(repository: &Repository, levels: usize) {
+pub(super) fn bomb(repository: &Repository, levels: usize) {
     let blob = git(repository, &["hash-object", "-w", "--stdin"], "");
     let of = |kind: &str, id: &str| {
         let lines: String = (0..10).map(|number| format!("{kind} {id}\tn{number}\n")).collect();
@@ -77,7 +77,7 @@ fn bomb(repository: &Repository, levels: usize) {
 }
 
 /// A repository with a buildpack of its own: more of its `buildpack.toml`, and its template.
-fn own_buildpack(write: &dyn Fn(&str, &str), more: &str, template: &str) {
+pub(super) fn own_buildpack(write: &dyn Fn(&str, &str), more: &str, template: &str) {
     write("paas.toml", "[build]\nbuildpack = \"./bp\"\n");
     write(
         "bp/buildpack.toml",
@@ -89,12 +89,12 @@ fn own_buildpack(write: &dyn Fn(&str, &str), more: &str, template: &str) {
     write("bp/Dockerfile.tera", template);
 }
 
-fn write(repository: &Repository, path: &str, text: &str) {
+pub(super) fn write(repository: &Repository, path: &str, text: &str) {
     repository.write(path, text);
 }
 
 /// Loops that write nothing: nobody but the kernel can end them.
-const ENDLESS: &str = "{% for i in range(end=100000) %}{% for j in range(end=100000) %}{% for k in range(end=100000) %}\
+pub(super) const ENDLESS: &str = "{% for i in range(end=100000) %}{% for j in range(end=100000) %}{% for k in range(end=100000) %}\
                        {% endfor %}{% endfor %}{% endfor %}";
 const LONG: &str = "FROM busybox\n{% for i in range(end=100000) %}{% for j in range(end=100000) %}xxxxxxxxxxxxxxxx\
                     {% endfor %}{% endfor %}";
@@ -346,12 +346,12 @@ fn a_deploy_ends_where_nobody_else_could_end_its_work() {
 }
 
 /// Whether a template is rendered now.
-fn renders(server: &Server) -> bool {
+pub(super) fn renders(server: &Server) -> bool {
     renderer(server).is_some()
 }
 
 /// The process that renders a template now, and its parent, the deploy. The child has nothing of the instance but that.
-fn renderer(server: &Server) -> Option<[String; 2]> {
+pub(super) fn renderer(server: &Server) -> Option<[String; 2]> {
     let root = server.root().display().to_string();
     std::fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
         let process = entry.file_name().to_str()?.to_owned();
