@@ -11,7 +11,6 @@ mod command_line;
 mod config;
 mod containment;
 mod deployment;
-mod domain;
 mod edit;
 mod env_file;
 mod event;
@@ -46,7 +45,6 @@ pub use config::{
 };
 pub use containment::{Capability, Containment};
 pub use deployment::{DeployState, Deployment, DeploymentKind, Phase, Stop};
-pub use domain::{Domain, hostname};
 pub use edit::Edit;
 pub use env_file::{parse_env_file, write_env_file};
 pub use event::{Change, Event, EventFilter, Outcome, Subject};

@@ -7,7 +7,7 @@ use super::{INSTANCE, TABLES, WRITTEN_BY, backup, database};
 use crate::{Error, Result, clock, error::StoreError, files};
 
 /// The migrations, in order: number N brings the database to `user_version` N. Never change one that was released.
-const MIGRATIONS: [&str; 9] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("migrations/001_first.sql"),
     include_str!("migrations/002_callers.sql"),
     include_str!("migrations/003_operations.sql"),
@@ -16,7 +16,6 @@ const MIGRATIONS: [&str; 9] = [
     include_str!("migrations/006_sealed.sql"),
     include_str!("migrations/007_given_variables.sql"),
     include_str!("migrations/008_formation.sql"),
-    include_str!("migrations/009_domains.sql"),
 ];
 
 /// How many databases of before a migration are kept.

@@ -35,17 +35,17 @@ const CONTENT: [Way; 5] = [
 /// The ways that put something else in its place.
 const PLACE: [Way; 7] = [
     ("removed", |path| remove(path)),
-    ("a directory", |path| in_place(path, |path| fs::create_dir(path).unwrap())),
+    ("a directory", |path| in_place(path, |path| fs::create_dir(path))),
     ("a full directory", |path| {
         in_place(path, |path| {
-            fs::create_dir(path).unwrap();
-            fs::write(path.join("somebody's"), "x").unwrap();
+            fs::create_dir(path)?;
+            fs::write(path.join("somebody's"), "x")
         });
     }),
-    ("a pipe", |path| in_place(path, |path| drop(run(command("mkfifo").arg(path)).expect_success()))),
-    ("a socket", |path| in_place(path, |path| drop(std::os::unix::net::UnixListener::bind(path).unwrap()))),
-    ("a link to nowhere", |path| in_place(path, |path| symlink("/nowhere/at/all", path).unwrap())),
-    ("a link in a circle", |path| in_place(path, |path| symlink(path, path).unwrap())),
+    ("a pipe", |path| in_place(path, |path| Ok(nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU)?))),
+    ("a socket", |path| in_place(path, |path| std::os::unix::net::UnixListener::bind(path).map(drop))),
+    ("a link to nowhere", |path| in_place(path, |path| symlink("/nowhere/at/all", path))),
+    ("a link in a circle", |path| in_place(path, |path| symlink(path, path))),
 ];
 
 fn remove(path: &Path) {
@@ -56,9 +56,17 @@ fn remove(path: &Path) {
     }
 }
 
-fn in_place(path: &Path, make: impl Fn(&Path)) {
-    remove(path);
-    make(path);
+/// Removes what is there and makes something else, again where the server was faster.
+fn in_place(path: &Path, make: impl Fn(&Path) -> std::io::Result<()>) {
+    let mut again = 0;
+    loop {
+        remove(path);
+        match make(path) {
+            Ok(()) => return,
+            Err(error) => assert!(error.kind() == std::io::ErrorKind::AlreadyExists && again < 100, "{error}"),
+        }
+        again += 1;
+    }
 }
 
 /// The app `blog` with a secret, and its newest deploy.

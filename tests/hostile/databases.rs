@@ -324,7 +324,7 @@ fn nothing_of_ours_reads_the_database_for_long() {
         rounds += 1;
         std::thread::sleep(Duration::from_millis(100));
     }
-    assert!(rounds > 10, "{rounds}");
+    assert!(rounds > 2, "{rounds}");
     for follower in &mut followers {
         drop(follower.kill());
         drop(follower.wait());
