@@ -125,7 +125,7 @@ fn both_doors_give_the_same_answer_and_the_same_exit_code() {
     ] {
         let words: Vec<&str> = command.split(' ').collect();
         let (mut here, mut there) = (server.paas(&words), server.ssh(command));
-        // A job may begin or end between the two; two that are alike with one between them had nothing happen.
+        // A job may begin or end between the two calls. If the first answer comes once more, none did.
         for _ in 0..10 {
             let again = server.paas(&words);
             if again.stdout == here.stdout {

@@ -175,7 +175,7 @@ fn what_does_not_start_changes_nothing() {
     let files = [("Dockerfile", "FROM busybox:stable\nCMD [\"no-such-program\"]\n")];
     let pushed = served.push(&files).says("no-such-program");
     let pushed = pushed.says("there is no program no-such-program in the image");
-    let hint = "add what has it to the dependencies of the app, or correct the command of the process in Procfile or paas.toml";
+    let hint = "add what has it to the dependencies of the app, or correct the command of the process in Procfile, paas.toml or Dockerfile";
     assert_refused(pushed, "the app exited: v1 still serves", hint);
     served.unchanged("web.1 exited with code 127");
 }

@@ -294,7 +294,8 @@ fn a_full_disk_is_said_before_anything_is_begun() {
     // What the hint says to type, typed.
     let disk_is = server.ssh("disk").expect_success();
     // What the database had beside it is freed now and then.
-    assert!(disk_is.stdout.contains(&format!("B free of 104.9 MB: {root}")), "{disk_is}");
+    let free = format!("B free of 104.9 MB: {root}");
+    assert!(disk_is.stdout.contains(&free) && !disk_is.stdout.contains(&format!("M{free}")), "{disk_is}");
     let left = server.root().join("repos/blog.git/objects/tmp_objdir-incoming-x");
     std::fs::remove_file(filler).unwrap();
     std::fs::create_dir(&left).unwrap();

@@ -58,7 +58,8 @@ pub async fn put_up(instance: &Instance, engine: &Engine, rules: &Rules) -> Resu
     instance.writing(move |tables| tables.set_meta(IN_FORCE, &text)).await
 }
 
-/// The rules that were put in force last, unless the machine has been started since.
+/// The rules that were put in force last. The machine forgets them when it is started; the daemon puts them up again when it
+/// is.
 ///
 /// # Errors
 /// [`crate::Error::Store`].

@@ -94,7 +94,8 @@ fn services_of_the_machine_are_not_reached_from_apps_and_builds() {
     }
     assert_eq!(server.get("shop", "/").body, "one", "what the machine asks is answered");
 
-    // A step of a build, new in each run of this test, and a container of somebody else's on the same network, which is let alone.
+    // A step of a build, which no build of before has cached, and a container of somebody else's on the same network, which
+    // is let alone.
     let builds = |commit: &str| {
         let address = &addresses[1];
         let line = format!("RUN echo {commit} {network}; nc -w 3 {address} {port} </dev/null; echo done\n");
