@@ -6,7 +6,6 @@
 
 mod dns;
 mod failure;
-mod lookup;
 mod plan;
 mod reach;
 mod session;

@@ -6,7 +6,7 @@ mod pem;
 #[cfg(test)]
 mod tests;
 
-pub use authority::{Authority, LEAF_DAYS, new_key, read_key, request, self_signed};
+pub use authority::{Authority, new_key, read_key, request, self_signed};
 pub use rcgen::KeyPair;
 use x509_parser::{
     certificate::X509Certificate,

@@ -122,6 +122,15 @@ impl Resolver {
         (!issue.is_empty()).then(|| issue.into_iter().filter(|issuer| !issuer.is_empty()).collect())
     }
 
+    /// Whether a TXT record of a name has a value. The name may end with a dot.
+    pub async fn has_text(&self, name: &str, value: &str) -> bool {
+        let is_it = |data: &RData| match data {
+            RData::TXT(text) => text.txt_data.concat() == value.as_bytes(),
+            _ => false,
+        };
+        self.ask(name, RecordType::TXT).await.is_ok_and(|found| found.iter().any(is_it))
+    }
+
     async fn ask(&self, name: &str, kind: RecordType) -> std::result::Result<Vec<RData>, Fault> {
         let mut whole = Name::from_ascii(name).map_err(|error| Fault::Silent(error.to_string()))?;
         whole.set_fqdn(true);

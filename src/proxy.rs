@@ -165,7 +165,7 @@ pub async fn nudge(instance: &Instance) -> bool {
 pub async fn tell(instance: &Instance) -> bool {
     let told = async {
         let token = instance.reading(|tables| tables.edge_token()).await.ok()?;
-        let edge = caddyfile::reachable(instance.settings.http_listen);
+        let edge = reachable(instance.settings.http_listen);
         let stream = tokio::net::TcpStream::connect(edge).await.ok()?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(stream)).await.ok()?;

@@ -426,9 +426,8 @@ fn two_hundred_names_share_four_certificates() {
 
 #[test]
 fn the_daemon_obtains_what_is_new_and_says_what_ends_soon() {
-    let mut server = Server::prepare(&Pebble::settings());
+    let mut server = Server::prepare(&Pebble::settings_of_daemon());
     let _pebble = Pebble::start(&server);
-    let _proxy = Answering::start(&server);
     server.start_daemon();
     server.paas(&["apps:create", "blog"]).expect_success();
     let has = |app: &str| !names(&server, app)[&format!("{app}.apps.example.com")]["certificate"].is_null();

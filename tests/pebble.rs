@@ -32,7 +32,12 @@ pub struct Pebble {
 }
 
 impl Pebble {
-    /// The settings of a server that is to ask the Pebble that [`Pebble::start`] starts for it.
+    /// The settings of a server that is to ask the Pebble that [`Pebble::start`] starts for it, through its own proxy.
+    pub fn settings_of_daemon() -> [(&'static str, &'static str); 2] {
+        [("PAAS_DOMAIN", "apps.example.com"), ("PAAS_TLS", "acme")]
+    }
+
+    /// The settings of one for which [`Answering`] stands in place of the proxy.
     pub fn settings() -> [(&'static str, &'static str); 3] {
         [("PAAS_DOMAIN", "apps.example.com"), ("PAAS_TLS", "acme"), ("PAAS_PROXY_MODE", "external")]
     }

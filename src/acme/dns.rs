@@ -1,10 +1,10 @@
 //! Records in DNS, set by a command of the administrator's: the contract of lego's exec provider
 //! (<https://go-acme.github.io/lego/dns/exec/>). It is called as `PROGRAM present FQDN VALUE`, and `cleanup` in the end.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
-use super::{Failure, lookup};
-use crate::{Error, Result, clock, error::HostError, exec, model::Trouble};
+use super::Failure;
+use crate::{Error, Result, clock, dns::Resolver, error::HostError, exec, model::Trouble};
 
 /// How long one call may take.
 const CALL: Duration = Duration::from_secs(300);
@@ -24,8 +24,8 @@ impl Setter {
         Ok(Setter { words, wait: Duration::from_secs(wait) })
     }
 
-    /// Sets a TXT record, and waits until name servers answer with it.
-    pub async fn set(&self, name: &str, value: &str, servers: &[SocketAddr]) -> Result<(), Failure> {
+    /// Sets a TXT record, and waits until name servers answer with it, where there are any to ask.
+    pub async fn set(&self, name: &str, value: &str, resolver: Option<&Resolver>) -> Result<(), Failure> {
         self.call("present", name, value).await.map_err(|error| {
             let said = match &error {
                 Error::Host(HostError::Program { stderr, .. }) if !stderr.trim().is_empty() => {
@@ -36,7 +36,8 @@ impl Setter {
             Failure::new(Trouble::DnsCommand, format!("the command for DNS failed: {said}"))
         })?;
         let deadline = clock::instant() + self.wait;
-        while !self.wait.is_zero() && !lookup::has_text(servers, name, value).await {
+        let Some(resolver) = resolver.filter(|_| !self.wait.is_zero()) else { return Ok(()) };
+        while !resolver.has_text(name, value).await {
             if clock::instant() >= deadline {
                 let reason = format!(
                     "the command for DNS succeeded, but its TXT record at {name} was not seen within {} s (acme_dns_wait)",

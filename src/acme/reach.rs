@@ -1,7 +1,7 @@
 //! Whether a name leads to this server: looked at before the authority is asked to look, which counts what it does in vain.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, SocketAddr, UdpSocket},
     time::Duration,
 };
 
@@ -11,14 +11,12 @@ use hyper::{Request, header};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use super::{
-    Failure,
-    lookup::{self, NoAnswer},
-};
+use super::Failure;
 use crate::{
     Result, clock,
+    dns::Resolver,
     instance::{Instance, value_of},
-    model::{Hostname, Trouble, property},
+    model::{Answer, Hostname, Trouble, property},
 };
 
 /// The port that an authority asks.
@@ -32,7 +30,8 @@ const ANSWER_MAX: usize = 4096;
 
 /// What is known of where this server is.
 pub(super) struct Here {
-    pub servers: Vec<SocketAddr>,
+    /// Whom to ask where names lead; none where nobody is to be asked.
+    pub resolver: Option<Resolver>,
     public: Vec<IpAddr>,
     http_port: u16,
 }
@@ -48,11 +47,11 @@ impl Here {
         };
         let servers = text(&property::NAME_SERVERS)?.and_then(|text| property::name_servers(&text).ok());
         let public = text(&property::PUBLIC_ADDRESSES)?.and_then(|text| property::addresses(&text).ok());
-        Ok(Here {
-            servers: servers.unwrap_or_else(lookup::servers_of_machine),
-            public: public.unwrap_or_default(),
-            http_port: instance.settings.proxy_http_port,
-        })
+        let resolver = match servers.as_deref() {
+            Some([]) => None,
+            servers => Some(Resolver::new(servers.unwrap_or_default())?),
+        };
+        Ok(Here { resolver, public: public.unwrap_or_default(), http_port: instance.settings.proxy_http_port })
     }
 
     /// Waits until our own proxy answers a question of an authority's as it should.
@@ -73,20 +72,23 @@ impl Here {
         }
     }
 
-    /// Whether a name leads here. Addresses that are ours are not asked; any other one must answer as ours do: it may be a
+    /// Whether a name leads here; where nobody is to be asked, the authority is let look itself. Addresses that are ours are not asked; any other one must answer as ours do: it may be a
     /// router's, or that of a proxy in front.
     pub async fn leads_here(&self, host: &Hostname, token: &str, answer: &str) -> Result<(), Failure> {
-        let found = match lookup::addresses(&self.servers, host.as_str()).await {
-            Ok(found) => found,
-            Err(NoAnswer::NoName) => {
+        let Some(resolver) = &self.resolver else { return Ok(()) };
+        let found = match resolver.look_up(host).await.answer {
+            Answer::Addresses(found) => found,
+            Answer::NoSuchName => {
                 return Err(Failure::new(Trouble::Unresolved, format!("{host} is not known in DNS")));
             }
-            Err(NoAnswer::Failed(reason)) => return Err(Failure::new(Trouble::Dns, reason)),
+            Answer::NoAddress => {
+                return Err(Failure::new(Trouble::Unresolved, format!("{host} has no address in DNS")));
+            }
+            Answer::Silent(reason) => {
+                return Err(Failure::new(Trouble::Dns, format!("the name servers do not answer for {host}: {reason}")));
+            }
         };
-        if found.is_empty() {
-            return Err(Failure::new(Trouble::Unresolved, format!("{host} has no address in DNS")));
-        }
-        let is_ours = |address: IpAddr| self.public.contains(&address) || lookup::is_of_machine(address);
+        let is_ours = |address: IpAddr| self.public.contains(&address) || is_of_machine(address);
         let any_is_ours = found.iter().copied().any(is_ours);
         for address in found.iter().copied().filter(|address| !is_ours(*address)) {
             let (trouble, reason) = match ask((address, AUTHORITY_PORT).into(), host.as_str(), token).await {
@@ -104,6 +106,11 @@ impl Here {
         }
         Ok(())
     }
+}
+
+/// Whether an address is one of this machine's.
+fn is_of_machine(address: IpAddr) -> bool {
+    UdpSocket::bind((address, 0)).is_ok()
 }
 
 /// Asks a server what an authority would ask, and returns its status and its answer.

@@ -245,7 +245,7 @@ impl<'a> Session<'a> {
             let Some(setter) = &self.terms.command else {
                 return Err(Error::bug("a record in DNS without a command").into());
             };
-            if let Err(failure) = setter.set(name, value, &self.here.servers).await {
+            if let Err(failure) = setter.set(name, value, self.here.resolver.as_ref()).await {
                 for (name, value) in &records[..=done] {
                     setter.remove(name, value).await;
                 }

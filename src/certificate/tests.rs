@@ -1,6 +1,6 @@
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 
-use super::*;
+use super::{authority::LEAF_DAYS, *};
 use crate::{secrets::Secrets, store::Store};
 
 macro_rules! file {

@@ -17,7 +17,7 @@ use crate::{
         is_public_name, judge,
         property::{self, Value},
     },
-    settings::{Settings, Tls},
+    settings::Tls,
     ui::{Show, Text},
 };
 
@@ -25,8 +25,15 @@ use crate::{
 const ALL: Duration = Duration::from_secs(3);
 /// How many names are looked up at a time.
 const AT_A_TIME: usize = 32;
-/// The authority as CAA records name it.
-const AUTHORITY: &str = "letsencrypt.org";
+/// Authorities as CAA records name them (RFC 8659), by the host of their ACME directory, as each says in its own
+/// documentation. What another one is called is not known, so that no record of a name is taken to keep it out.
+const AUTHORITIES: [(&str, &str); 5] = [
+    ("acme-v02.api.letsencrypt.org", "letsencrypt.org"),
+    ("acme-staging-v02.api.letsencrypt.org", "letsencrypt.org"),
+    ("acme.zerossl.com", "sectigo.com"),
+    ("dv.acme-v02.api.pki.goog", "pki.goog"),
+    ("api.buypass.com", "buypass.com"),
+];
 
 /// Where a name leads.
 #[derive(Clone, Debug, Serialize)]
@@ -125,6 +132,8 @@ pub async fn look_up(
         Some(servers) if servers.is_empty() => Err("the setting name_servers is none".to_owned()),
         servers => Resolver::new(servers.as_deref().unwrap_or_default()).map_err(|error| error.one_line()),
     };
+    let directory = value(&property::ACME_DIRECTORY)?.filter(|_| settings.tls == Tls::Acme);
+    let authority = directory.as_deref().and_then(authority_at);
     let deadline = tokio::time::Instant::from_std(clock::instant() + ALL);
     let names = app.domains.iter().filter(|name| wanted(name));
     let domains = stream::iter(names)
@@ -136,7 +145,7 @@ pub async fn look_up(
                         Err(reason) => Some(silent(reason)),
                     };
                     let looked_up = looked_up.unwrap_or_else(|| silent("not within 3 seconds"));
-                    resolution(name, &host, looked_up, &own, settings)
+                    resolution(name, &host, looked_up, &own, authority)
                 }
                 Ok(Domain::Exact(_)) if is_none(&resolver, servers.as_deref()) => {
                     not_looked_up(name, "the setting name_servers says to look nothing up")
@@ -153,6 +162,12 @@ pub async fn look_up(
     Ok(Resolutions { app: app.app.clone(), public_addresses: own.public, domains })
 }
 
+/// What CAA records call the authority that has this ACME directory.
+fn authority_at(directory: &str) -> Option<&'static str> {
+    let host = directory.strip_prefix("https://")?.split(['/', ':']).next()?;
+    AUTHORITIES.iter().find(|(its, _)| *its == host).map(|(_, name)| *name)
+}
+
 /// Whether nothing is to be looked up.
 fn is_none<T>(resolver: &std::result::Result<T, String>, servers: Option<&[std::net::SocketAddr]>) -> bool {
     resolver.is_err() && servers.is_some_and(<[_]>::is_empty)
@@ -167,9 +182,8 @@ fn resolution(
     host: &Hostname,
     looked_up: LookedUp,
     own: &OwnAddresses,
-    settings: &Settings,
+    authority: Option<&str>,
 ) -> Resolution {
-    let authority = (settings.tls == Tls::Acme).then_some(AUTHORITY);
     let Judged { finding, said, records, may_issue } = judge(&name.shown, host, &looked_up, own, authority);
     let addresses = match looked_up.answer {
         Answer::Addresses(addresses) => addresses,
@@ -198,5 +212,22 @@ fn not_looked_up(name: &NameInfo, why: &str) -> Resolution {
         may_issue: true,
         records: Vec::new(),
         said: vec![why.to_owned()],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_authority_is_known_by_its_directory_or_not_at_all() {
+        for (directory, name) in [
+            ("https://acme-v02.api.letsencrypt.org/directory", Some("letsencrypt.org")),
+            ("https://acme.zerossl.com/v2/DV90", Some("sectigo.com")),
+            ("https://localhost:14000/dir", None),
+            ("https://acme-v02.api.letsencrypt.org.example/directory", None),
+        ] {
+            assert_eq!(authority_at(directory), name, "{directory}");
+        }
     }
 }

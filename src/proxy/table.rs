@@ -136,14 +136,15 @@ impl Table {
             challenges: tables.acme_challenges()?.into_iter().collect(),
             token: tables.edge_token()?,
         };
-        for StoredRedirect { from, app, to, code, .. } in tables.redirects_in_force()? {
-            if let Some(app) = table.apps.get(&app).map(|entry| entry.id) {
-                table.add(from, Lead::Redirect(Arc::new(Redirect { app, to, code })));
-            }
-        }
         for (domain, app) in tables.hosts(&settings.domain)? {
             if let Some(entry) = table.apps.get(&app).map(Arc::clone) {
                 table.add(domain, Lead::App(entry));
+            }
+        }
+        // What is sent on does not lead to an app, even where one has the name, too.
+        for StoredRedirect { from, app, to, code, .. } in tables.redirects_in_force()? {
+            if let Some(app) = table.apps.get(&app).map(|entry| entry.id) {
+                table.add(from, Lead::Redirect(Arc::new(Redirect { app, to, code })));
             }
         }
         Ok(table)
