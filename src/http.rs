@@ -26,7 +26,7 @@ use crate::{
     edge::Reader,
     model::{Caller, Needed, Refusal, allow},
     proxy::{AppEntry, Lead, Table},
-    store::Maintenance,
+    store::StoredMaintenance,
 };
 
 /// Serves until `stop` turns true, and then until requests under way are answered.
@@ -107,11 +107,14 @@ async fn show(State(edge): State<Answering>, request: Request) -> Response {
 async fn of_app(edge: &Answering, host: &str, mut entry: Arc<AppEntry>, request: Request) -> Response {
     let headers = request.headers().clone();
     let client = client(&headers);
+    let path = request.uri().path().to_owned();
     let is_kept_out = |entry: &AppEntry| {
-        let is_let_in = |maintenance: &Maintenance| {
-            maintenance.allow.iter().any(|network| client.is_some_and(|client| network.contains(client)))
+        let is_let_in = |stored: &StoredMaintenance| {
+            let allow = &stored.maintenance.allow;
+            client.is_some_and(|client| allow.iter().any(|network| network.contains(client)))
+                || stored.check_path.as_ref().is_some_and(|check| check.split('?').next() == Some(&path))
         };
-        entry.maintenance.as_ref().is_some_and(|maintenance| !is_let_in(maintenance))
+        entry.maintenance.as_ref().is_some_and(|stored| !is_let_in(stored))
     };
     if entry.is_paused() && !is_kept_out(&entry) {
         entry = match edge.pauses.hold(edge.reader.shared(), entry.id, host).await {
@@ -122,7 +125,7 @@ async fn of_app(edge: &Answering, host: &str, mut entry: Arc<AppEntry>, request:
         };
     }
     match &entry.maintenance {
-        Some(maintenance) if is_kept_out(&entry) => page::of_maintenance(&entry.name, maintenance, &headers),
+        Some(stored) if is_kept_out(&entry) => page::of_maintenance(&entry.name, &stored.maintenance, &headers),
         // Whoever comes here though the app serves came a moment before it did, or is let in.
         _ if !entry.upstreams.is_empty() => forward::forward(&entry.upstreams, request).await,
         _ => Page::of_app(&entry.name, entry.standing).into_response_for(&headers),

@@ -213,6 +213,7 @@ async fn apply(instance: &Instance, variant: Option<Variant>) -> Result<()> {
         // healed by the next call, which finds that the loaded one on record differs.
         match admin.load(&text).await {
             Ok(()) => {
+                tracing::info!(variant = variant.as_str(), "Caddy has loaded another Caddyfile");
                 files::write_whole(&paths.caddyfile(), text.as_bytes(), 0o600)?;
                 files::write_whole(&paths.caddyfile_loaded(), text.as_bytes(), 0o600)
             }

@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 
 pub use acme::{AcmeAccount, AcmeName};
 pub use backup::{restore, save_to};
-pub use certificates::{NewCertificate, StoredCertificate, serving};
+pub use certificates::{NewCertificate, Rank, StoredCertificate, serving};
 pub use containers::{Container, ContainerState, NewContainer};
 pub use deployments::NewDeployment;
 pub use domains::{AllNames, NamesOfApp, StoredDomain};

@@ -97,6 +97,15 @@ fn redirects_and_maintenance_are_answered_for_the_app() {
     leads(&server, "blog.localhost", 200);
     let posted = curl(&server, &url, &["-d", "some words"]);
     assert!(!posted.stdout.contains("maintenance"), "{posted}");
+    // A load balancer asks for what the health check asks for.
+    let check = format!("http://blog.localhost:{port}/index.html?a");
+    server.paas(&["maintenance:off", "blog"]).expect_success();
+    server.paas(&["maintenance:on", "blog"]).expect_success();
+    leads(&server, "blog.localhost", 503);
+    assert!(status(&curl(&server, &check, &[])).starts_with("503"));
+    server.paas(&["checks:set", "blog", "path=/index.html"]).expect_success();
+    server.wait_for("the check's path", PATIENCE, || status(&curl(&server, &check, &[])).starts_with("200"));
+    leads(&server, "blog.localhost", 503);
     server.paas(&["maintenance:off", "blog"]).expect_success();
     leads(&server, "blog.localhost", 200);
     assert_eq!(loaded(&server), before, "Caddy was told nothing");

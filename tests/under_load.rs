@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    harness::{Repository, Server, docker, run},
+    harness::{Repository, Server, command, docker, run},
     load::{Clients, Kind, Load, Target},
     processes::edge,
     processes::kill,
@@ -249,4 +249,46 @@ fn in_flight(server: &Server) -> u64 {
     let upstreams: Vec<serde_json::Value> = serde_json::from_str(&upstreams).unwrap();
     // There is one app; newer Caddys list an upstream twice.
     upstreams.iter().filter_map(|upstream| upstream["num_requests"].as_u64()).max().unwrap_or(0)
+}
+
+#[test]
+fn the_step_from_the_caddyfile_of_before_is_one_load() {
+    let kinds = [Kind::KeepAlive, Kind::NewConnection];
+    let mut loaded = Loaded::start(&[], &[], &kinds);
+    let server = &mut loaded.server;
+    let upstream = server.json(&["apps:info", "shop"])["containers"][0]["address"].as_str().unwrap().to_owned();
+    server.stop_daemon();
+    // What 0.1.0 has Caddy run with.
+    let caddy = server.root().join("caddy");
+    let now = std::fs::read_to_string(caddy.join("Caddyfile")).unwrap();
+    let after = |mark: &str| now.split(mark).nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap();
+    let old = include_str!("caddyfiles/0.1.0")
+        .replace("ROOT", server.root().to_str().unwrap())
+        .replace("HTTP_PORT", &server.port(3).to_string())
+        .replace("HTTPS_PORT", &server.port(4).to_string())
+        .replace("EDGE", after("resolvers udp/"))
+        .replace("PAGE", after("handle {\n\t\treverse_proxy "))
+        .replace("UPSTREAM", &format!("{upstream}:5000"));
+    for name in ["Caddyfile", "Caddyfile.loaded"] {
+        std::fs::write(caddy.join(name), &old).unwrap();
+    }
+    let mut load = command("curl");
+    load.args(["-sS", "--fail-with-body", "--unix-socket"]).arg(caddy.join("admin.sock"));
+    load.args(["-H", "Content-Type: text/caddyfile", "-H", "Host: localhost", "--data-binary"]);
+    run(load.arg(format!("@{}", caddy.join("Caddyfile").display())).arg("http://localhost/load")).expect_success();
+    assert_eq!(server.get("shop", "/").status, 200);
+
+    let loads = |server: &Server| server.daemon_output().matches("Caddy has loaded another Caddyfile").count();
+    assert_eq!(loads(server), 0);
+    server.start_daemon();
+    server.wait_for("the load", PATIENCE, || loads(server) > 0);
+    loaded.some_more();
+    loaded.push();
+    let report = loaded.load.take().unwrap().finish();
+    let server = &loaded.server;
+    assert_eq!(loads(server), 1);
+    let text = std::fs::read_to_string(server.root().join("caddy/Caddyfile.loaded")).unwrap();
+    assert!(text.contains(".http.paas."), "{text}");
+    println!("{report}");
+    assert!(report.kinds.iter().all(|(kind, counts)| counts.lost.len() <= clients(*kind)), "{report}");
 }

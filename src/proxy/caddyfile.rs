@@ -36,7 +36,8 @@ pub enum Variant {
 }
 
 impl Variant {
-    fn as_str(self) -> &'static str {
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
         match self {
             Variant::Dynamic => "dynamic",
             Variant::Static => "static",

@@ -10,9 +10,9 @@ use crate::{
     Result,
     certificate::Authority,
     clock,
-    model::{AppId, CertificateKind, Hostname},
+    model::{AppId, Hostname},
     settings::{Settings, Tls},
-    store::Tables,
+    store::{Rank, Tables},
 };
 
 /// How many certificates of the internal authority are kept.
@@ -51,14 +51,6 @@ struct Held {
     not_before: i64,
     not_after: i64,
     bundle: Arc<Bundle>,
-}
-
-/// Which of several goes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Rank {
-    OwnOfApp,
-    OwnOfServer,
-    Issued,
 }
 
 /// All certificates.
@@ -105,12 +97,9 @@ impl Certificates {
                     None => continue,
                 },
             };
-            let (rank, app) = match (stored.kind, stored.app) {
-                // Whose the name is was proven by its way to this server, which it keeps when it moves to another app.
-                (CertificateKind::Acme, _) => (Rank::Issued, None),
-                (CertificateKind::Own | CertificateKind::SelfSigned, Some(app)) => (Rank::OwnOfApp, Some(app)),
-                (CertificateKind::Own | CertificateKind::SelfSigned, None) => (Rank::OwnOfServer, None),
-            };
+            let rank = stored.rank();
+            // Whose a name is was proven to an authority by its way to this server, which it keeps in another app's hands.
+            let app = stored.app.filter(|_| stored.is_chosen());
             let (not_before, not_after) = (stored.not_before, stored.not_after);
             let held = Arc::new(Held { id: stored.id, app, rank, not_before, not_after, bundle });
             for name in &stored.names {

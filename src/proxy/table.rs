@@ -15,7 +15,7 @@ use crate::{
     Result, clock,
     model::{AppId, AppName, Domain, Hostname, RedirectCode},
     settings::{Settings, Tls},
-    store::{Maintenance, Route, Standing, StoredRedirect, Tables},
+    store::{Route, Standing, StoredMaintenance, StoredRedirect, Tables},
 };
 
 /// By which of Caddy's two sites a request came.
@@ -51,7 +51,7 @@ pub struct AppEntry {
     /// Whether plain HTTP is answered with a redirect where there is a certificate.
     pub https_redirect: bool,
     /// What is answered in place of it, while it is under maintenance.
-    pub maintenance: Option<Maintenance>,
+    pub maintenance: Option<StoredMaintenance>,
     /// Until when its requests are held, in milliseconds since 1970.
     pub paused_until: Option<i64>,
 }
@@ -271,8 +271,8 @@ impl Table {
 fn apps(tables: &Tables<'_>) -> Result<HashMap<AppName, Arc<AppEntry>>> {
     let mut upstreams: HashMap<AppName, Vec<SocketAddrV4>> =
         tables.routes()?.into_iter().map(|Route { app, upstreams }| (app, upstreams)).collect();
-    let mut maintained: HashMap<AppName, Maintenance> =
-        tables.maintenance(None)?.into_iter().map(|stored| (stored.app, stored.maintenance)).collect();
+    let mut maintained: HashMap<AppName, StoredMaintenance> =
+        tables.maintenance(None)?.into_iter().map(|stored| (stored.app.clone(), stored)).collect();
     let pauses: HashMap<AppId, i64> = tables.pauses()?.into_iter().map(|pause| (pause.app, pause.until)).collect();
     let (redirect_all, redirects) = tables.https_redirects()?;
     let entry = |(id, name, standing): (AppId, AppName, Standing)| {

@@ -44,10 +44,30 @@ impl StoredCertificate {
         }
     }
 
+    /// Which of several goes first.
+    pub fn rank(&self) -> Rank {
+        match (self.is_chosen(), self.app) {
+            (true, Some(_)) => Rank::OfApp,
+            (true, None) => Rank::OfServer,
+            (false, _) => Rank::Issued,
+        }
+    }
+
     /// Whether it may serve an app's hosts: its own ones and the server's may.
     pub fn is_for(&self, app: AppId) -> bool {
         self.app.is_none_or(|own| own == app)
     }
+}
+
+/// Which of several certificates for a host goes first. Within a rank it is the newest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    /// One that somebody chose for the app.
+    OfApp,
+    /// One that somebody chose for the server.
+    OfServer,
+    /// One that an authority gave out.
+    Issued,
 }
 
 /// The valid certificate that serves a host of an app at a time: the newest that somebody chose for the app, else for the
@@ -63,12 +83,7 @@ pub fn serving<'a>(
             && certificate.covers(host)
             && (certificate.not_before..certificate.not_after).contains(&now)
     };
-    let rank = |certificate: &StoredCertificate| match (certificate.is_chosen(), certificate.app) {
-        (true, Some(_)) => 0,
-        (true, None) => 1,
-        (false, _) => 2,
-    };
-    all.iter().filter(is_good).min_by_key(|certificate| (rank(certificate), -certificate.id))
+    all.iter().filter(is_good).min_by_key(|certificate| (certificate.rank(), -certificate.id))
 }
 
 /// A certificate to be kept.

@@ -24,6 +24,9 @@ pub struct StoredMaintenance {
     pub app: AppName,
     /// What is answered.
     pub maintenance: Maintenance,
+    /// The path of the health check of its web process, where one was set: requests for it go on to the app, so that a load
+    /// balancer in front does not take the server for dead.
+    pub check_path: Option<String>,
     /// Who turned it on.
     pub actor: Actor,
     /// When, in milliseconds since 1970.
@@ -37,7 +40,11 @@ impl Tables<'_> {
     /// [`crate::Error::Store`].
     pub fn maintenance(&self, app: Option<AppId>) -> Result<Vec<StoredMaintenance>> {
         self.all(
-            "SELECT apps.name AS app, message, page, path, allow, actor, since
+            "SELECT apps.name AS app, message, page, path, allow, actor, since,
+                    (SELECT json_extract(value, '$.run.check.probe.http.path')
+                     FROM releases, json_each(releases.processes)
+                     WHERE releases.id = apps.current_release_id AND json_extract(value, '$.process') = 'web')
+                    AS check_path
              FROM maintenance JOIN apps ON apps.id = maintenance.app_id
              WHERE ?1 IS NULL OR app_id = ?1 ORDER BY apps.name",
             [app],
@@ -82,6 +89,7 @@ fn stored_maintenance(row: &Row<'_>) -> rusqlite::Result<StoredMaintenance> {
             page: page.0.zip(page.1),
             allow: networks.collect::<rusqlite::Result<_>>()?,
         },
+        check_path: row.get("check_path")?,
         actor: row.get("actor")?,
         since: row.get("since")?,
     })
