@@ -289,6 +289,5 @@ fn the_step_from_the_caddyfile_of_before_is_one_load() {
     assert_eq!(loads(server), 1);
     let text = std::fs::read_to_string(server.root().join("caddy/Caddyfile.loaded")).unwrap();
     assert!(text.contains(".http.paas."), "{text}");
-    println!("{report}");
     assert!(report.kinds.iter().all(|(kind, counts)| counts.lost.len() <= clients(*kind)), "{report}");
 }
