@@ -336,7 +336,7 @@ mod tests {
         https:// {
         	tls {
         		on_demand
-        		get_certificate http http://127.0.0.1:25080/-/certificate/0a1b
+        		get_certificate http http://127.0.0.1:8080/-/certificate/0a1b
         	}
         	@name {
         		header_regexp name Host (?i)^([a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:[.][a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*)[.]?(?::[0-9]*)?$
@@ -378,6 +378,18 @@ mod tests {
         }
 
         http:// {
+        	@certificate {
+        		path /-/certificate/0a1b
+        		remote_ip 127.0.0.1
+        	}
+        	handle @certificate {
+        		reverse_proxy 127.0.0.1:25080 {
+        			header_up -X-Forwarded-*
+        			header_up -Via
+        			lb_try_duration 5s
+        			lb_try_interval 20ms
+        		}
+        	}
         	@challenge path /.well-known/acme-challenge/*
         	handle @challenge {
         		reverse_proxy 127.0.0.1:25080
