@@ -194,7 +194,7 @@ fn a_public_domain_has_certificates_for_its_apps_and_for_nothing_else() {
 
     let answer = ask("blog.apps.example.test", &["--verbose"]).expect_success();
     assert!(answer.stdout.ends_with("over TLS"), "{answer}");
-    assert!(answer.stderr.contains("Caddy Local Authority"), "{answer}");
+    assert!(answer.stderr.contains(" internal authority"), "{answer}");
 
     let redirected = server.get_host("blog.apps.example.test", "/page?x=1");
     assert_eq!(redirected.status, 308);

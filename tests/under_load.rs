@@ -163,6 +163,59 @@ fn an_app_that_exits_at_once_and_a_daemon_that_goes_lose_no_request() {
 }
 
 #[test]
+fn new_handshakes_outlive_the_edge_and_the_daemon() {
+    let kinds = [Kind::KeepAlive, Kind::NewConnection, Kind::Http2];
+    let mut loaded = Loaded::start(&[("PAAS_TLS", "internal")], &[], &kinds);
+    for _ in 0..5 {
+        kill(&edge(&loaded.server));
+        loaded.some_more();
+    }
+    loaded.server.kill_daemon();
+    loaded.some_more();
+    loaded.server.start_daemon();
+    kill(&edge(&loaded.server));
+    loaded.push();
+    loaded.expect_nothing_lost();
+}
+
+#[test]
+fn what_is_said_of_the_names_of_one_app_costs_no_other_a_request() {
+    let loaded = Loaded::start(&[("PAAS_TLS", "internal")], &[], &Kind::ALL);
+    let server = &loaded.server;
+    server.paas(&["apps:create", "blog"]).expect_success();
+    let mut socket = Client::new(server);
+    socket
+        .write(
+            b"GET /ws HTTP/1.1\r\nHost: shop.localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        )
+        .unwrap();
+    assert!(socket.head().unwrap().starts_with("HTTP/1.1 101"));
+    for _ in 0..2 {
+        for line in [
+            "domains:add blog a.example *.b.example",
+            "certs:generate blog a.example",
+            "redirects:add blog old.example a.example",
+            "maintenance:on blog",
+            "maintenance:off blog",
+            "pause blog --for 10s",
+            "resume blog",
+            "domains:disable blog",
+            "domains:enable blog",
+            "redirects:remove blog old.example",
+            "certs:remove blog",
+            "domains:clear blog",
+            "domains:reset blog",
+        ] {
+            server.paas(&line.split(' ').collect::<Vec<_>>()).expect_success();
+            assert_eq!(echo(&mut socket, line), line);
+        }
+        loaded.some_more();
+    }
+    loaded.expect_nothing_lost();
+}
+
+#[test]
 fn a_container_that_dies_costs_no_more_than_what_it_was_sent() {
     let kinds = [Kind::KeepAlive, Kind::NewConnection, Kind::Post, Kind::Slow];
     // The engine starts a dead one again at once, so it would soon be taken for well if it were only asked to run.

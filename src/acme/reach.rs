@@ -72,8 +72,8 @@ impl Here {
         }
     }
 
-    /// Whether a name leads here; where nobody is to be asked, the authority is let look itself. Addresses that are ours are not asked; any other one must answer as ours do: it may be a
-    /// router's, or that of a proxy in front.
+    /// Whether a name leads here. Addresses that are ours are not asked; any other one must answer as ours do: it may be a
+    /// router's, or that of a proxy in front. Where there is nobody to ask, only the authority looks.
     pub async fn leads_here(&self, host: &Hostname, token: &str, answer: &str) -> Result<(), Failure> {
         let Some(resolver) = &self.resolver else { return Ok(()) };
         let found = match resolver.look_up(host).await.answer {

@@ -54,7 +54,7 @@ impl Pause {
     async fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
         let paused = pauses::pause(context, &self.app.app, self.length).await?;
         ui.talk(&format!(
-            "requests of {0} are held for {1}; `paas resume {0}` lets them go on",
+            "requests of {0} are held for {1}; `paas resume {0}` lets them through",
             paused.app,
             model::seconds(self.length)
         ));

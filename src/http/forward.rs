@@ -17,9 +17,13 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::page::Page;
+use crate::clock;
 
-/// How long a container may take to take a connection.
+/// How long a container may take to take a connection, how long one is looked for, and the pause between two rounds: as
+/// in the Caddyfile.
 const CONNECT: Duration = Duration::from_millis(500);
+const LOOK_FOR: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Headers that are about a connection, not about a request (RFC 9110, 7.6.1).
 const OF_CONNECTIONS: [HeaderName; 6] = [
@@ -53,12 +57,16 @@ pub(super) async fn forward(upstreams: &[SocketAddrV4], mut request: Request) ->
     response.map(Body::new)
 }
 
-/// A connection to the first that takes one.
+/// A connection to the first that takes one. Many that were held come at once, more than a small server has a queue for.
 async fn connect(upstreams: &[SocketAddrV4]) -> Option<TcpStream> {
-    for upstream in upstreams {
-        if let Ok(Ok(stream)) = tokio::time::timeout(CONNECT, TcpStream::connect(upstream)).await {
-            return Some(stream);
+    let begun = clock::instant();
+    while begun.elapsed() < LOOK_FOR {
+        for upstream in upstreams {
+            if let Ok(Ok(stream)) = tokio::time::timeout(CONNECT, TcpStream::connect(upstream)).await {
+                return Some(stream);
+            }
         }
+        tokio::time::sleep(PAUSE).await;
     }
     None
 }

@@ -51,7 +51,7 @@ impl Page {
     /// A request was held for as long as one may be.
     pub(super) fn held_too_long(app: &AppName) -> Page {
         let title = format!("{app} is paused");
-        Page { status: StatusCode::GATEWAY_TIMEOUT, title, text: "It did not go on in time. Try again soon.".into() }
+        Page { status: StatusCode::GATEWAY_TIMEOUT, title, text: "It did not resume in time. Try again soon.".into() }
     }
 
     /// As many requests are held as may be.

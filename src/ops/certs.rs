@@ -290,6 +290,10 @@ pub async fn generate(context: &Context<'_>, app: &AppName, names: &[Domain]) ->
     keep(context, Some(app), CertificateKind::SelfSigned, pair, "certs:generate").await
 }
 
+/// What is said where nobody can use a certificate.
+const TLS_IS_OFF: &str = "it serves nobody yet, because HTTPS is off (`tls = \"off\"`); set `tls` to \"acme\" or \"internal\" in \
+                          config.toml and start the daemon again";
+
 async fn keep(
     context: &Context<'_>,
     app: Option<&AppName>,
@@ -332,9 +336,12 @@ async fn keep(
             warnings.extend(warnings_of_names(app, &certificate, &hosts));
             info.serves = served(&all, app_id, &hosts, id);
         }
+        if instance.settings.tls == Tls::Off {
+            warnings.push(TLS_IS_OFF.to_owned());
+        }
         Ok(Added { app: app.cloned(), certificate: info, replaced, warnings: warnings.clone() })
     })?;
-    proxy::nudge(instance).await;
+    proxy::tell(instance).await;
     Ok(added)
 }
 
@@ -406,7 +413,7 @@ pub async fn remove(context: &Context<'_>, app: Option<&AppName>, id: Option<i64
         meant.iter().try_for_each(|id| tables.remove_certificate(*id).map(drop))?;
         Ok(meant)
     })?;
-    proxy::nudge(context.instance).await;
+    proxy::tell(context.instance).await;
     Ok(Removed { removed })
 }
 

@@ -22,7 +22,7 @@ enum Victims {
     Child,
     /// Caddy, that a former daemon has started.
     Adopted,
-    /// Caddy, the daemon and the resolver.
+    /// Caddy, the daemon and the edge.
     All,
 }
 

@@ -1,7 +1,7 @@
 //! How long from `git push` of a one-line change until the new version answers through Caddy, against the bare floor:
 //! a push of the same commit to a bare repository, then the same Dockerfile through the engine's build, run and first
 //! good answer, by a script that does nothing else. Interleaved, in one run, because machines are shared and noisy:
-//! only the ratio means something. Prints as well what the daemon and the resolver take of memory, how long
+//! only the ratio means something. Prints as well what the daemon and the edge take of memory, how long
 //! `apps:list` of 1,000 apps and a plan of 50,000 files take, and the binary's size.
 
 #![expect(

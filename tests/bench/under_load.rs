@@ -3,7 +3,7 @@
 //! - `load`: all that changes an app or its neighbours, under as much load as this machine bears. No request may be lost.
 //! - `rollback`: how long one takes, against a bare `docker run` of the same image.
 //! - `dead`: how long a dead container of two goes on getting requests, and how many are lost.
-//! - `killed`: how many requests are lost when Caddy is killed, or Caddy, the daemon and the resolver.
+//! - `killed`: how many requests are lost when Caddy is killed, or Caddy, the daemon and the edge.
 //! - `many`: how long a deploy takes, and how soon a death is seen, among 1, 100 and 1,000 other apps.
 //!
 //! Machines are shared and noisy: what is compared is measured in one run, in turns.
@@ -42,6 +42,19 @@ use measure::{PATIENCE, first_answer, kill_container, median, until_live};
 /// The clients that keep the machine busy.
 const FULL: [(Kind, usize); 5] =
     [(Kind::KeepAlive, 32), (Kind::NewConnection, 4), (Kind::Post, 8), (Kind::Slow, 16), (Kind::Http2, 2)];
+/// What is done to the names of an app that is there beside the loaded one.
+const NAMES: [&str; 10] = [
+    "domains:add names a.example",
+    "certs:generate names a.example",
+    "redirects:add names old.example a.example",
+    "maintenance:on names",
+    "maintenance:off names",
+    "pause names --for 10s",
+    "resume names",
+    "redirects:remove names old.example",
+    "certs:remove names",
+    "domains:remove names a.example",
+];
 /// How long the load lasts before anything is changed.
 const AT_REST: Duration = Duration::from_secs(10);
 
@@ -92,6 +105,8 @@ impl Counts {
             ("restarts", 5),
             ("others", 5),
             ("kills", 2),
+            ("edges", 2),
+            ("names", 20),
             ("rounds", 5),
         ];
         let mut counts: HashMap<String, usize> = usual.map(|(name, count)| (name.to_owned(), count)).into();
@@ -120,6 +135,10 @@ enum Change {
     Other,
     /// The daemon is killed in the middle of a restart of the app, and started again.
     Kill,
+    /// The edge is killed.
+    Edge,
+    /// Another app gets a domain, a certificate for it, a redirect, maintenance and a pause, and loses them.
+    Names,
 }
 
 impl Change {
@@ -133,6 +152,8 @@ impl Change {
             (Change::Restart, counts.of("restarts")),
             (Change::Other, counts.of("others")),
             (Change::Kill, counts.of("kills")),
+            (Change::Edge, counts.of("edges")),
+            (Change::Names, counts.of("names")),
         ];
         let mut all: Vec<(f64, Change)> = kinds
             .iter()
@@ -148,6 +169,7 @@ fn under_load(counts: &Counts, on_sigterm: &str) -> Report {
     println!("\n== load: an app that will {on_sigterm} on SIGTERM, five kinds of requests over TLS");
     let mut app = App::deploy(&[("PAAS_TLS", "internal")], &[&format!("ON_SIGTERM={on_sigterm}")]);
     let other = app.server.repository("dockerfile", "other");
+    app.server.paas(&["apps:create", "names"]).expect_success();
     let clients = FULL.map(|(kind, count)| Clients { kind, count, pause: Duration::ZERO });
 
     let load = Load::start(app.target(true), &clients);
@@ -272,6 +294,13 @@ impl App {
                 other.commit("again");
                 other.push().expect_success();
                 self.server.paas(&["apps:destroy", "other", "--force"]).expect_success();
+            }
+            Change::Edge => processes::kill(&processes::edge(&self.server)),
+            Change::Names => {
+                for line in NAMES {
+                    let words: Vec<&str> = line.split(' ').collect();
+                    self.server.paas(&words).expect_success();
+                }
             }
             Change::Kill => {
                 let mut restart = self.server.command(PAAS);
