@@ -371,7 +371,7 @@ fn builds_take_turns_and_who_waits_is_told_for_whom_and_can_be_cancelled() {
     server.paas(&["deploys:cancel", "blog"]).expect_success();
     finish(endless).expect_failure();
     let pushed = finish(pushing).expect_success().says(waiting).says("shop v1 is live");
-    assert_eq!(pushed.talk().matches("Waiting for").count(), 1, "{pushed}");
+    assert_eq!(pushed.talk().matches("Waiting for the build").count(), 1, "{pushed}");
     server.wait_for("the end of the build's process", PATIENCE, || !sleeps(&seconds));
     assert_locks_are_free(&server);
 
@@ -379,7 +379,7 @@ fn builds_take_turns_and_who_waits_is_told_for_whom_and_can_be_cancelled() {
     let server = Server::start_with(&[("PAAS_BUILD_CONCURRENCY", "2")]);
     let (endless, _) = begin_endless_build(&server, "blog");
     let pushed = server.repository("dockerfile", "shop").push().expect_success();
-    assert!(!pushed.talk().contains("Waiting for"), "{pushed}");
+    assert!(!pushed.talk().contains("Waiting for the build"), "{pushed}");
     assert_eq!(server.deploy_state("blog"), "building");
     server.paas(&["deploys:cancel", "blog"]).expect_success();
     finish(endless).expect_failure();

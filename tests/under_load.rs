@@ -224,11 +224,13 @@ fn a_container_that_dies_costs_no_more_than_what_it_was_sent() {
     let server = &loaded.server;
     let said = |what: &str| server.daemon_output().matches(&format!(" of shop is {what}")).count();
     let containers = server.containers();
-    for (deaths, container) in (1..).zip(&containers) {
+    for container in &containers {
+        let before = said("down");
         let inspected = run(docker().args(["inspect", "--format", "{{.State.Pid}}", container])).expect_success();
         kill(&[inspected.stdout.trim().parse().unwrap()]);
-        server.wait_for("it to get no more requests", PATIENCE, || said("down") == deaths);
-        server.wait_for("it to get requests again", PATIENCE, || said("healthy") == deaths);
+        // One that starts slowly on a loaded machine may be down again before it is well.
+        server.wait_for("it to get no more requests", PATIENCE, || said("down") > before);
+        server.wait_for("it to get requests again", PATIENCE, || said("healthy") == said("down"));
         loaded.some_more();
     }
     let report = loaded.load.take().unwrap().finish();

@@ -208,8 +208,9 @@ fn a_plan_on_this_machine_ends_with_its_children() {
     };
     own_buildpack(&write, "", ENDLESS);
     for signal in ["-TERM", "-INT", "-KILL"] {
-        let mut plan = command(PAAS);
-        plan.env("PAAS_TEMPLATE_MAX_TIME", "10m").arg("plan").arg(directory.path());
+        // Where the tests run in the background of a shell, that had them ignore an interrupt.
+        let mut plan = command("env");
+        plan.args(["--default-signal=INT", PAAS, "plan"]).arg(directory.path()).env("PAAS_TEMPLATE_MAX_TIME", "10m");
         let mut plan = plan.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let parent = plan.id();
         let renders = || {
