@@ -43,12 +43,8 @@ domains:set-global
 domains:clear-global
 urls
 url
-redirects:list
-redirects:add
-redirects:remove
-maintenance:on
-maintenance:off
-maintenance:report
+pause
+resume
 certs:add
 certs:generate
 certs:renew
@@ -56,6 +52,12 @@ certs:report
 certs:show
 certs:remove
 certs:set
+redirects:list
+redirects:add
+redirects:remove
+maintenance:on
+maintenance:off
+maintenance:report
 deploys:list
 deploys:info
 deploys:output
