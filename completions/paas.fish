@@ -56,7 +56,7 @@ complete --command paas --condition __fish_use_subcommand --arguments domains:cl
 complete --command paas --condition __fish_use_subcommand --arguments urls --description 'Print all addresses of an app, a line each'
 complete --command paas --condition __fish_use_subcommand --arguments url --description 'Print the address of an app: its first own domain, else its default name'
 complete --command paas --condition __fish_use_subcommand --arguments pause --description 'Hold an app\'s requests for a while'
-complete --command paas --condition __fish_use_subcommand --arguments resume --description 'Let the requests of a paused app go on'
+complete --command paas --condition __fish_use_subcommand --arguments resume --description 'Let the requests of a paused app through'
 complete --command paas --condition __fish_use_subcommand --arguments certs:add --description 'Add a certificate of your own, for an app or for all'
 complete --command paas --condition __fish_use_subcommand --arguments certs:generate --description 'Make a certificate for an app that is signed by itself'
 complete --command paas --condition __fish_use_subcommand --arguments certs:renew --description 'Ask the authority for an app\'s certificates now'

@@ -33,13 +33,14 @@ pub struct Pebble {
 
 impl Pebble {
     /// The settings of a server that is to ask the Pebble that [`Pebble::start`] starts for it, through its own proxy.
-    pub fn settings_of_daemon() -> [(&'static str, &'static str); 2] {
-        [("PAAS_DOMAIN", "apps.example.com"), ("PAAS_TLS", "acme")]
+    pub fn settings_of_daemon() -> [(&'static str, &'static str); 3] {
+        [("PAAS_DOMAIN", "apps.example.com"), ("PAAS_TLS", "acme"), ("PAAS_NAME_SERVERS", "")]
     }
 
     /// The settings of one for which [`Answering`] stands in place of the proxy.
-    pub fn settings() -> [(&'static str, &'static str); 3] {
-        [("PAAS_DOMAIN", "apps.example.com"), ("PAAS_TLS", "acme"), ("PAAS_PROXY_MODE", "external")]
+    pub fn settings() -> [(&'static str, &'static str); 4] {
+        let [domain, tls, name_servers] = Pebble::settings_of_daemon();
+        [domain, tls, name_servers, ("PAAS_PROXY_MODE", "external")]
     }
 
     /// Starts Pebble and its DNS server, in which each name leads here, and tells the server of it.

@@ -183,6 +183,7 @@ fn what_is_said_of_the_names_of_one_app_costs_no_other_a_request() {
     let loaded = Loaded::start(&[("PAAS_TLS", "internal")], &[], &Kind::ALL);
     let server = &loaded.server;
     server.paas(&["apps:create", "blog"]).expect_success();
+    server.paas(&["certs:set", "shop", "https-redirect=off"]).expect_success();
     let mut socket = Client::new(server);
     socket
         .write(
@@ -329,7 +330,7 @@ fn the_step_from_the_caddyfile_of_before_is_one_load() {
     }
     let mut load = command("curl");
     load.args(["-sS", "--fail-with-body", "--unix-socket"]).arg(caddy.join("admin.sock"));
-    load.args(["-H", "Content-Type: text/caddyfile", "-H", "Host: localhost", "--data-binary"]);
+    load.args(["-H", "Content-Type: text/caddyfile", "-H", "Host;", "--data-binary"]);
     run(load.arg(format!("@{}", caddy.join("Caddyfile").display())).arg("http://localhost/load")).expect_success();
     assert_eq!(server.get("shop", "/").status, 200);
 

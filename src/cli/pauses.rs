@@ -38,7 +38,7 @@ impl Command {
 
 /// Hold an app's requests for a while
 ///
-/// They wait with their bodies unread, and go on in the order in which they came: when `resume` is typed, or when the time is
+/// They wait with their bodies unread, and are passed on in the order in which they came: when `resume` is typed, or when the time is
 /// over. Up to 2,000 requests are held, each for 60 seconds; what is more is answered with 503, what waits longer with 504.
 /// The app runs on, and so does what it answers already.
 #[derive(Debug, Args)]
@@ -62,7 +62,7 @@ impl Pause {
     }
 }
 
-/// Let the requests of a paused app go on
+/// Let the requests of a paused app through
 #[derive(Debug, Args)]
 pub(super) struct Resume {
     #[command(flatten)]

@@ -150,7 +150,8 @@ impl Keeper {
                     source: std::io::ErrorKind::AddrInUse.into(),
                 }));
             }
-            if keeper.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(Some(_)))) {
+            // One that was there, or that was started, may have ended since.
+            if keeper.child.as_mut().is_none_or(|child| matches!(child.try_wait(), Ok(Some(_)))) {
                 sleep(Duration::from_millis(100)).await;
                 keeper.look().await?;
             }

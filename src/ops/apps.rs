@@ -278,7 +278,7 @@ pub async fn create(context: &Context<'_>, name: &AppName) -> Result<Created> {
         Ok(app)
     })?;
     git::create_repository(&instance.settings.paths, name)?;
-    proxy::nudge(instance).await;
+    proxy::tell(instance).await;
     Ok(Created { app: name.clone(), url: instance.settings.app_url(name) })
 }
 
@@ -450,7 +450,7 @@ pub async fn remove_unused(context: &Context<'_>, name: &AppName) -> Result<bool
     })?;
     if removed {
         files::remove_if_there(&instance.settings.paths.repository(name))?;
-        proxy::nudge(instance).await;
+        proxy::tell(instance).await;
     }
     Ok(removed)
 }
