@@ -20,6 +20,7 @@ mod architecture;
 mod arguments;
 mod certs;
 mod checks;
+mod clients;
 mod commands;
 mod commit;
 mod completions;

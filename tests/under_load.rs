@@ -184,6 +184,7 @@ fn what_is_said_of_the_names_of_one_app_costs_no_other_a_request() {
     let server = &loaded.server;
     server.paas(&["apps:create", "blog"]).expect_success();
     server.paas(&["certs:set", "shop", "https-redirect=off"]).expect_success();
+    server.wait_for("plain HTTP", PATIENCE, || server.get("shop", "/").status == 200);
     let mut socket = Client::new(server);
     socket
         .write(
