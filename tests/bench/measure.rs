@@ -3,6 +3,7 @@
 use std::{
     io::{Read, Write},
     net::{Ipv4Addr, TcpStream, UdpSocket},
+    path::Path,
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -98,4 +99,11 @@ fn upstreams(server: &Server, app: &str) -> std::io::Result<Vec<Ipv4Addr>> {
 pub fn median(mut numbers: Vec<f64>) -> f64 {
     numbers.sort_by(f64::total_cmp);
     numbers[numbers.len() / 2]
+}
+
+/// What a process takes of memory, what it shares with others divided among them, in MB.
+pub fn proportional_set_size(process: u32) -> f64 {
+    let rollup = std::fs::read_to_string(Path::new("/proc").join(process.to_string()).join("smaps_rollup")).unwrap();
+    let line = rollup.lines().find(|line| line.starts_with("Pss:")).unwrap();
+    line.split_ascii_whitespace().nth(1).unwrap().parse::<f64>().unwrap() * 1024.0 / 1e6
 }

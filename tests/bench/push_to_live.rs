@@ -25,7 +25,7 @@ use std::{
 };
 
 use harness::{PAAS, Repository, Server, docker, run};
-use measure::{PATIENCE, first_answer, median, until_live};
+use measure::{PATIENCE, first_answer, median, proportional_set_size, until_live};
 
 /// Rounds, unless the first argument says how many.
 const ROUNDS: usize = 10;
@@ -78,7 +78,7 @@ fn main() {
     println!("median: live {live:.3} s, push returned {returned:.3} s, floor {bare:.3} s");
     println!("ratio: {:.2} (live to floor)", live / bare);
     println!("memory (PSS): daemon {:.1} MB idle, {:.1} MB after 20 deploys", idle.0, after.0);
-    println!("memory (PSS): resolver {:.1} MB idle, {:.1} MB after 20 deploys", idle.1, after.1);
+    println!("memory (PSS): edge {:.1} MB idle, {:.1} MB after 20 deploys", idle.1, after.1);
     println!("apps:list with 1,000 apps: {:.1} ms (median of 20, with the start of the process)", apps_list());
     let (took, bare, peak) = large_plan();
     println!(
@@ -154,18 +154,12 @@ impl Drop for Floor {
     }
 }
 
-/// The proportional set size of the daemon and of the resolver, in MB.
+/// The proportional set size of the daemon and of the edge, in MB.
 fn memory(server: &Server) -> (f64, f64) {
     let lock = std::fs::read_to_string(server.root().join("locks/resolver.lock")).unwrap();
     let holder: serde_json::Value = serde_json::from_str(&lock).unwrap();
     let resolver: u32 = holder["what"].as_str().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
     (proportional_set_size(server.daemon_id()), proportional_set_size(resolver))
-}
-
-fn proportional_set_size(process: u32) -> f64 {
-    let rollup = std::fs::read_to_string(Path::new("/proc").join(process.to_string()).join("smaps_rollup")).unwrap();
-    let line = rollup.lines().find(|line| line.starts_with("Pss:")).unwrap();
-    line.split_ascii_whitespace().nth(1).unwrap().parse::<f64>().unwrap() * 1024.0 / 1e6
 }
 
 /// The seconds that `paas plan` takes for 50,000 files, those that `find` takes to stat them, and the most memory that

@@ -4,6 +4,7 @@
 //! - `rollback`: how long one takes, against a bare `docker run` of the same image.
 //! - `dead`: how long a dead container of two goes on getting requests, and how many are lost.
 //! - `killed`: how many requests are lost when Caddy is killed, or Caddy, the daemon and the edge.
+//! - `names`: what 1,000 apps with three domains each and 200 certificates cost the edge, and a handshake.
 //! - `many`: how long a deploy takes, and how soon a death is seen, among 1, 100 and 1,000 other apps.
 //!
 //! Machines are shared and noisy: what is compared is measured in one run, in turns.
@@ -25,6 +26,7 @@ mod killed;
 mod load;
 mod many_apps;
 mod measure;
+mod names;
 #[path = "../processes.rs"]
 #[expect(dead_code, reason = "the bench needs only a part of it")]
 mod processes;
@@ -61,7 +63,7 @@ const AT_REST: Duration = Duration::from_secs(10);
 fn main() -> ExitCode {
     let (counts, parts): (Vec<String>, Vec<String>) =
         std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).partition(|text| text.contains('='));
-    let known = ["load", "rollback", "dead", "killed", "many"];
+    let known = ["load", "rollback", "dead", "killed", "names", "many"];
     assert!(parts.iter().all(|part| known.contains(&part.as_str())), "the parts are {known:?}");
     let wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
     let counts = Counts::parse(&counts);
@@ -82,6 +84,9 @@ fn main() -> ExitCode {
         let mut app = App::deploy(&[], &[]);
         let target = app.target(false);
         killed::measure(&mut app.server, &target, counts.of("rounds"));
+    }
+    if wanted("names") {
+        names::measure(counts.of("rounds"));
     }
     if wanted("many") {
         many_apps::measure(counts.of("rounds"));
