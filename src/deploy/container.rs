@@ -94,9 +94,10 @@ pub(super) async fn start(
     Err(Error::Engine(EngineError::AddressTaken { address: container.address }))
 }
 
-/// Starts a container that ended.
+/// Starts a container that ended. An engine that was killed may have lost that it was to be started again whenever it ends.
 pub(super) async fn start_again(engine: &Engine, container: &Container) -> Result<()> {
-    engine.start_again(&container.name).await
+    engine.start_again(&container.name).await?;
+    engine.set_restart(&container.name, container.restart).await
 }
 
 /// Stops a container that runs and starts it again.

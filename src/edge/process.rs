@@ -51,7 +51,7 @@ const UNMARKED: &str = "-";
 /// `adopt`: its sockets come over the standard input. `mark`: what its lock says of it.
 ///
 /// # Errors
-/// As [`Edge::start`]; [`Error::Bug`] where it ended by itself.
+/// `HostError::Listen` where an address is taken; [`Error::Host`]; [`Error::Store`]; [`Error::Bug`] where it ended by itself.
 pub fn run(settings: &Settings, adopt: bool, mark: Option<&str>) -> Result<()> {
     // One that adopts answers first: questions may be waiting, each with Caddy's lock held.
     let adopted = if adopt { Some(Edge::start_on(settings, of_these_settings(settings)?)?) } else { None };
