@@ -11,6 +11,7 @@ use std::{
 use crate::{
     harness::{Repository, Server, command, docker, run},
     load::{Clients, Kind, Load, Target},
+    pebble::Pebble,
     processes::edge,
     processes::kill,
     routing::{Client, ask_caddy, echo},
@@ -35,7 +36,11 @@ struct Loaded {
 impl Loaded {
     /// Deploys the app with a config, and begins to send it requests of these kinds.
     fn start(settings: &[(&str, &str)], config: &[&str], kinds: &[Kind]) -> Loaded {
-        let server = Server::start_with(settings);
+        Loaded::on(Server::start_with(settings), "localhost", config, kinds)
+    }
+
+    /// The same on a server with apps at names below a domain.
+    fn on(server: Server, domain: &str, config: &[&str], kinds: &[Kind]) -> Loaded {
         let repository = server.repository("under-load", "shop");
         server.paas(&["apps:create", "shop"]).expect_success();
         if !config.is_empty() {
@@ -45,7 +50,7 @@ impl Loaded {
         let tls = kinds.contains(&Kind::Http2);
         let target = Target {
             address: ([127, 0, 0, 1], server.port(if tls { 4 } else { 3 })).into(),
-            host: "shop.localhost".to_owned(),
+            host: format!("shop.{domain}"),
             authority: tls.then(|| server.root().join("authority.crt")),
         };
         let clients: Vec<Clients> = kinds
@@ -213,6 +218,25 @@ fn what_is_said_of_the_names_of_one_app_costs_no_other_a_request() {
             server.paas(&line.split(' ').collect::<Vec<_>>()).expect_success();
             assert_eq!(echo(&mut socket, line), line);
         }
+        loaded.some_more();
+    }
+    loaded.expect_nothing_lost();
+}
+
+#[test]
+fn certificates_that_are_obtained_cost_no_request() {
+    let mut server = Server::prepare(&Pebble::settings_of_daemon());
+    let _pebble = Pebble::start(&server);
+    server.start_daemon();
+    server.paas(&["certs:set", "--global", "https-redirect=off"]).expect_success();
+    let kinds = [Kind::KeepAlive, Kind::NewConnection, Kind::Post];
+    let loaded = Loaded::on(server, "apps.example.com", &[], &kinds);
+    for number in 1..=5 {
+        let app = format!("app-{number}");
+        loaded.server.paas(&["apps:create", &app]).expect_success();
+        loaded.server.paas(&["certs:renew", &app]).expect_success();
+        let report = loaded.server.json(&["certs:report", &app]);
+        assert!(!report["names"][0]["certificate"].is_null(), "{report}");
         loaded.some_more();
     }
     loaded.expect_nothing_lost();
