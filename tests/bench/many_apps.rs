@@ -61,14 +61,14 @@ pub fn measure(rounds: usize) {
 }
 
 /// An instance with many apps, one of which is deployed.
-struct Crowd {
-    server: Server,
+pub struct Crowd {
+    pub server: Server,
     repository: Repository,
     _engine: Engine,
 }
 
 impl Crowd {
-    fn start(others: usize) -> Crowd {
+    pub fn start(others: usize) -> Crowd {
         let engine = Engine::start();
         let mut server = Server::start_with(&[("DOCKER_HOST", &engine.address())]);
         let repository = server.repository("under-load", "shop");
@@ -158,9 +158,14 @@ fn answer_everywhere() -> u16 {
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
-            // What is asked does not matter.
-            drop(stream.read(&mut [0; 4096]));
-            drop(stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nother\n"));
+            std::thread::spawn(move || {
+                // What is asked does not matter, and all of it comes at once.
+                while stream.read(&mut [0; 4096]).is_ok_and(|read| read > 0) {
+                    if stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nother\n").is_err() {
+                        break;
+                    }
+                }
+            });
         }
     });
     port

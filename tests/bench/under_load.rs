@@ -5,6 +5,7 @@
 //! - `dead`: how long a dead container of two goes on getting requests, and how many are lost.
 //! - `killed`: how many requests are lost when Caddy is killed, or Caddy, the daemon and the edge.
 //! - `names`: what 1,000 apps with three domains each and 200 certificates cost the edge, and a handshake.
+//! - `hosts`: requests a second with 1 to 1,000 hosts in rotation, against the Caddyfile of before.
 //! - `many`: how long a deploy takes, and how soon a death is seen, among 1, 100 and 1,000 other apps.
 //!
 //! Machines are shared and noisy: what is compared is measured in one run, in turns.
@@ -20,6 +21,7 @@
 #[path = "../harness.rs"]
 #[expect(dead_code, reason = "the bench needs only a part of the tests' builder")]
 mod harness;
+mod hosts;
 mod killed;
 #[path = "../load.rs"]
 #[expect(dead_code, reason = "the bench needs only a part of the tests' load")]
@@ -63,7 +65,7 @@ const AT_REST: Duration = Duration::from_secs(10);
 fn main() -> ExitCode {
     let (counts, parts): (Vec<String>, Vec<String>) =
         std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).partition(|text| text.contains('='));
-    let known = ["load", "rollback", "dead", "killed", "names", "many"];
+    let known = ["load", "rollback", "dead", "killed", "names", "hosts", "many"];
     assert!(parts.iter().all(|part| known.contains(&part.as_str())), "the parts are {known:?}");
     let wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
     let counts = Counts::parse(&counts);
@@ -87,6 +89,9 @@ fn main() -> ExitCode {
     }
     if wanted("names") {
         names::measure(counts.of("rounds"));
+    }
+    if wanted("hosts") {
+        hosts::measure(counts.of("rounds"));
     }
     if wanted("many") {
         many_apps::measure(counts.of("rounds"));
