@@ -98,7 +98,7 @@ fn a_certificate_is_added_shown_and_removed_and_its_key_is_sealed() {
     server.paas(&["certs:add", "--global", &crt, &key]).expect_success();
     assert_eq!(server.json(&["certs:report", "--global"])["certificates"][0]["id"], 3);
     server.paas(&["certs:remove", "blog"]).expect_success().says("removed: certificate 2");
-    server.paas(&["certs:remove", "blog"]).expect_code(3);
+    server.paas(&["certs:remove", "blog"]).expect_code(3).says("blog has no certificate of its own");
     assert_eq!(names(&server, "blog")["blog.rsa.example"]["certificate"], 3, "the server's is one for it, too");
     let actions: Vec<String> =
         query(&server, "SELECT action FROM events WHERE action LIKE 'certs:%' ORDER BY id", |row| row.get(0));

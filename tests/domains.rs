@@ -588,7 +588,12 @@ fn maintenance_is_turned_on_with_a_message_or_a_page_of_the_deployed_commit() {
     assert_eq!(report["allow"], json!(["203.0.113.7", "10.0.0.0/8"]));
     assert_eq!(report["by"], "key:tester");
     server.paas(&["maintenance:on", "shop", "--page", "503.html"]).expect_code(3).says("shop was never deployed");
-    server.paas(&["maintenance:on", "shop", "--message", ""]).expect_code(2);
+    for message in ["", " ", "back at ten\u{1b}[31m", "a\rb"] {
+        server
+            .paas(&["maintenance:on", "shop", "--message", message])
+            .expect_code(2)
+            .says("without control characters");
+    }
     server.paas(&["maintenance:on", "shop", "--allow", "somewhere"]).expect_code(2);
 
     let repository = server.repository("dockerfile", "blog");

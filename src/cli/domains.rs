@@ -102,7 +102,14 @@ fn changed(ui: Ui, changed: &DomainsChanged) -> Result<()> {
     }
     match (&changed.now.url, changed.outcome) {
         (_, Outcome::Unchanged) => ui.talk(&format!("nothing to change: {} has these names already", changed.now.app)),
-        (Some(url), _) => ui.talk(&format!("{} is at {url}", changed.now.app)),
+        (Some(url), _) => {
+            let app = &changed.now.app;
+            let more = match changed.now.domains.len() {
+                0 | 1 => String::new(),
+                names => format!(", the first of {names} names: `paas domains:report {app}` lists them"),
+            };
+            ui.talk(&format!("{app} is at {url}{more}"));
+        }
         (None, _) => {}
     }
     ui.show(changed)

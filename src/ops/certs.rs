@@ -407,7 +407,8 @@ pub async fn remove(context: &Context<'_>, app: Option<&AppName>, id: Option<i64
         let is_meant = |one: &StoredCertificate| one.app == app_id && id.map_or(one.is_chosen(), |id| one.id == id);
         let meant: Vec<i64> = tables.certificates()?.iter().filter(|one| is_meant(one)).map(|one| one.id).collect();
         if meant.is_empty() {
-            let named = id.map_or_else(|| "own".to_owned(), |id| id.to_string());
+            let whose = if app.is_some() { "of its own" } else { "of the server" };
+            let named = id.map_or_else(|| whose.to_owned(), |id| id.to_string());
             return Err(Error::NotFound(Thing::Certificate(app.cloned()), named));
         }
         meant.iter().try_for_each(|id| tables.remove_certificate(*id).map(drop))?;
@@ -453,7 +454,7 @@ pub fn show(context: &Context<'_>, app: Option<&AppName>, id: Option<i64>, key: 
             (None, Some(id)) => all.iter().find(|one| one.id == id),
             (None, None) => all.iter().find(|one| one.app.is_none()),
         };
-        let named = || id.map_or_else(|| "own".to_owned(), |id| id.to_string());
+        let named = || id.map_or_else(|| "of its own".to_owned(), |id| id.to_string());
         let chosen = chosen.ok_or_else(|| Error::NotFound(Thing::Certificate(app.cloned()), named()))?;
         let pem = if key {
             instance.secrets.require_key(tables)?;

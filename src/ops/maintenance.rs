@@ -132,11 +132,12 @@ pub async fn on(
     page: Option<&str>,
     allow: &[Network],
 ) -> Result<MaintenanceChanged> {
+    let is_not_text = |letter: char| letter.is_control() && letter != '\n';
     if let Some(message) = &message
-        && (message.trim().is_empty() || message.len() > LONGEST_MESSAGE || message.contains('\0'))
+        && (message.trim().is_empty() || message.len() > LONGEST_MESSAGE || message.chars().any(is_not_text))
     {
         return Err(Error::usage(
-            format!("the message has 1 to {LONGEST_MESSAGE} bytes"),
+            format!("the message has 1 to {LONGEST_MESSAGE} bytes of text, without control characters"),
             "say in a line or two why the app is away, or leave --message out",
         ));
     }
