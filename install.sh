@@ -636,7 +636,7 @@ uninstall() {
 	fi
 }
 
-# Caddy, the resolver and running deploys outlive the daemon on purpose, but must stop with paas.
+# Caddy, the edge and running deploys outlive the daemon on purpose, but must stop with paas.
 stop_children() {
 	children | xargs --no-run-if-empty kill 2>/dev/null || true
 	wait_for 10 no_children || children | xargs --no-run-if-empty kill -9 2>/dev/null || true
