@@ -90,7 +90,8 @@ impl Crowd {
             server.try_get(&format!("other-{}.localhost", others - 1), "/").is_ok_and(|answer| answer.status == 200)
         });
         let text = std::fs::read_to_string(&caddyfile).unwrap();
-        assert_eq!(text.matches("other-").count(), others, "the others are in the Caddyfile");
+        // In the map of hosts, and in that of apps.
+        assert_eq!(text.matches("\t\t\tother-").count(), 2 * others, "the others are in the Caddyfile");
         Crowd { server, repository, _engine: engine }
     }
 
@@ -126,7 +127,12 @@ fn copy_app(connection: &Connection, number: usize, port: u16) {
                 changed.map_or_else(|| column.clone(), |(_, value)| value.clone())
             })
             .collect();
-        let from = if table == "apps" { "name = 'shop'" } else { "app_id = (SELECT id FROM apps WHERE name = 'shop')" };
+        let shop = "app_id = (SELECT id FROM apps WHERE name = 'shop')";
+        let from = match table {
+            "apps" => "name = 'shop'".to_owned(),
+            "deployment_details" => format!("operation_id IN (SELECT id FROM operations WHERE {shop})"),
+            _ => shop.to_owned(),
+        };
         let (columns, values) = (columns.join(", "), values.join(", "));
         let statement = format!("INSERT INTO {table} ({columns}) SELECT {values} FROM {table} WHERE {from} LIMIT 1");
         assert_eq!(connection.execute(&statement, []).unwrap(), 1, "{statement}");
@@ -137,7 +143,8 @@ fn copy_app(connection: &Connection, number: usize, port: u16) {
         &[("id", id.to_string()), ("name", text(format!("other-{number}"))), ("current_release_id", id.to_string())],
     );
     copy("releases", &[("id", id.to_string()), of_app.clone()]);
-    copy("deployments", &[("id", id.to_string()), ("release_id", id.to_string()), of_app.clone()]);
+    copy("operations", &[("id", id.to_string()), of_app.clone()]);
+    copy("deployment_details", &[("operation_id", id.to_string()), ("release_id", id.to_string())]);
     copy(
         "containers",
         &[
