@@ -168,6 +168,10 @@ fn a_handshake_gets_the_certificate_of_its_name() {
     server.wait_for("the own certificate", PATIENCE, || status(&get("example.com", &own)).starts_with("200"));
     assert_ne!(get("example.com", &authority).code, 0);
     assert!(status(&get("blog.apps.example", &authority)).starts_with("200"));
+    server.paas(&["redirects:add", "blog", "old.example", "example.com"]).expect_success();
+    server.wait_for("a redirect over TLS", PATIENCE, || {
+        status(&get("old.example", &authority)) == format!("301 https://example.com:{https}/")
+    });
     server.paas(&["certs:set", "blog", "https-redirect=off"]).expect_success();
     server.wait_for("plain HTTP", PATIENCE, || {
         status(&curl(&server, &format!("http://example.com:{http}/"), &[])).starts_with("200")

@@ -80,17 +80,7 @@ fn streams_and_web_sockets_pass() {
     assert_eq!(lines, ["line 1 v1", "line 2 v1", "line 3 v1"]);
     drop(client);
 
-    let mut socket = Client::new(&server);
-    socket
-        .write(
-            b"GET /ws HTTP/1.1\r\nHost: chat.localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-        )
-        .unwrap();
-    let head = socket.head().unwrap();
-    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
-    // The answer to that key in RFC 6455, section 1.3.
-    assert!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
+    let mut socket = Client::web_socket(&server, "chat.localhost");
     for message in ["hello", "and again"] {
         assert_eq!(echo(&mut socket, message), message);
     }
@@ -232,6 +222,21 @@ impl Client {
         let stream = TcpStream::connect(("127.0.0.1", server.port(3))).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Client(BufReader::new(stream))
+    }
+
+    /// A client whose connection has become a web socket, which echoes.
+    pub fn web_socket(server: &Server, host: &str) -> Client {
+        let mut socket = Client::new(server);
+        let request = format!(
+            "GET /ws HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        socket.write(request.as_bytes()).unwrap();
+        let head = socket.head().unwrap();
+        assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+        // The answer to that key in RFC 6455, section 1.3.
+        assert!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
+        socket
     }
 
     fn again(&self) -> io::Result<Client> {

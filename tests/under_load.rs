@@ -191,14 +191,7 @@ fn what_is_said_of_the_names_of_one_app_costs_no_other_a_request() {
     server.paas(&["apps:create", "blog"]).expect_success();
     server.paas(&["certs:set", "shop", "https-redirect=off"]).expect_success();
     server.wait_for("plain HTTP", PATIENCE, || server.get("shop", "/").status == 200);
-    let mut socket = Client::new(server);
-    socket
-        .write(
-            b"GET /ws HTTP/1.1\r\nHost: shop.localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-        )
-        .unwrap();
-    assert!(socket.head().unwrap().starts_with("HTTP/1.1 101"));
+    let mut socket = Client::web_socket(server, "shop.localhost");
     for _ in 0..2 {
         for line in [
             "domains:add blog a.example *.b.example",
@@ -275,14 +268,7 @@ fn what_is_in_flight_at_a_switch_ends_well() {
     repository.push().expect_success();
     server.paas(&["ps:set", "shop", &format!("drain-timeout={}s", DRAIN.as_secs())]).expect_success();
 
-    let mut socket = Client::new(&server);
-    socket
-        .write(
-            b"GET /ws HTTP/1.1\r\nHost: shop.localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-        )
-        .unwrap();
-    assert!(socket.head().unwrap().starts_with("HTTP/1.1 101"));
+    let mut socket = Client::web_socket(&server, "shop.localhost");
     let mut upload = Client::new(&server);
     upload.write(b"POST /upload HTTP/1.1\r\nHost: shop.localhost\r\nContent-Length: 2000000\r\n\r\n").unwrap();
     upload.write(&vec![b'x'; 1_000_000]).unwrap();

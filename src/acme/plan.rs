@@ -90,7 +90,7 @@ impl Basis {
         let global = tables.global_domains()?.into_iter().map(|(name, _)| name);
         Ok(Some(Basis {
             off: off.map(|app| app.name.clone()).collect(),
-            hosts: tables.hosts(&settings.domain)?,
+            hosts: tables.secured(&settings.domain)?,
             server: std::iter::once(settings.domain.clone()).chain(global).collect(),
             certificates: tables.certificates()?,
             tried: tables.acme_names()?.into_iter().map(|tried| (tried.name.clone(), tried)).collect(),

@@ -377,9 +377,9 @@ fn warnings_of_names(app: &AppName, certificate: &Certificate, hosts: &[Domain])
     warnings
 }
 
-/// The names that lead to an app.
+/// The names of an app that are to be there by HTTPS.
 fn hosts(tables: &Tables<'_>, settings: &Settings, app: &AppName) -> Result<Vec<Domain>> {
-    let hosts = tables.hosts(&settings.domain)?;
+    let hosts = tables.secured(&settings.domain)?;
     Ok(hosts.into_iter().filter(|(_, owner)| owner == app).map(|(domain, _)| domain).collect())
 }
 
@@ -494,7 +494,7 @@ struct Basis {
 impl Basis {
     fn read(tables: &Tables<'_>, settings: &Settings) -> Result<Basis> {
         let mut hosts: BTreeMap<AppName, Vec<Domain>> = BTreeMap::new();
-        for (domain, app) in tables.hosts(&settings.domain)? {
+        for (domain, app) in tables.secured(&settings.domain)? {
             hosts.entry(app).or_default().push(domain);
         }
         Ok(Basis {

@@ -240,6 +240,17 @@ impl Tables<'_> {
         }
         Ok(hosts.into_iter().collect())
     }
+
+    /// Every name that is to be there by HTTPS, with the app whose it is: those that lead to an app, and those that are sent
+    /// on, as a browser meets the certificate before the redirect.
+    ///
+    /// # Errors
+    /// [`crate::Error::Store`].
+    pub fn secured(&self, server: &Hostname) -> Result<Vec<(Domain, AppName)>> {
+        let mut names: std::collections::BTreeMap<_, _> = self.hosts(server)?.into_iter().collect();
+        names.extend(self.redirects_in_force()?.into_iter().map(|redirect| (redirect.from, redirect.app)));
+        Ok(names.into_iter().collect())
+    }
 }
 
 fn names_of_app(row: &Row<'_>) -> rusqlite::Result<NamesOfApp> {
