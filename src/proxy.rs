@@ -1,4 +1,4 @@
-//! The way of a request to an app: routes in the database, the Caddyfile made of them, the resolver that tells Caddy
+//! The way of a request to an app: routes in the database, the Caddyfile made of them, the edge that tells Caddy
 //! where each app lives now, and Caddy itself.
 //!
 //! A deploy never reloads Caddy, because a reload loses requests. It commits, nudges the edge, and asks it
@@ -46,9 +46,9 @@ use crate::{
 
 /// How long a Caddy that is being restarted is waited for.
 const READY: Duration = Duration::from_secs(3);
-/// How long the resolver may take to answer with what was committed.
+/// How long the edge may take to answer with what was committed.
 const PUBLISH: Duration = Duration::from_secs(2);
-/// How long one question to the resolver may take.
+/// How long one question to the edge may take.
 const ASK: Duration = Duration::from_millis(250);
 
 /// The longest first line of a Caddyfile of ours.
@@ -57,9 +57,9 @@ const FIRST_LINE_MAX: u64 = 1000;
 /// By which way a change became known to Caddy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Published {
-    /// The resolver answers with it: Caddy asks again within 100 ms.
+    /// The edge answers with it: Caddy asks again within 100 ms.
     Dynamic,
-    /// The resolver is silent; Caddy has loaded a Caddyfile that does not need it.
+    /// The edge is silent; Caddy has loaded a Caddyfile that does not need it.
     Static,
 }
 
@@ -98,7 +98,7 @@ pub async fn sync(instance: &Instance) -> Result<()> {
 
 /// Makes a change of an app that was just committed known to Caddy: nudges the edge, and asks it until it
 /// answers with what the database says. Where it does not within two seconds, Caddy loads a Caddyfile without it; the
-/// daemon brings the resolver back when it is back itself.
+/// daemon brings the edge back when it is back itself.
 ///
 /// The Caddyfile on disk is not written: call [`sync`] afterwards, when nobody waits any more.
 ///
@@ -122,10 +122,10 @@ pub async fn publish(instance: &Instance, app: &AppName) -> Result<Published> {
             return Ok(Published::Static);
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
-        // A container may have died since, and the resolver may know of it.
+        // A container may have died since, and the edge may know of it.
         expected = BTreeSet::from_iter(upstreams().await?);
     }
-    // The resolver is back, but Caddy may still run without it.
+    // The edge is back, but Caddy may still run without it.
     if loaded_variant(&instance.settings.paths) == Some(Variant::Static) {
         restore(instance).await?;
     }

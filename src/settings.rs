@@ -232,12 +232,12 @@ start_settings! {
     /// Address of the SSH server.
     "ssh_listen" => ssh_listen: SocketAddr =
         StartDefault::Is("0.0.0.0:2222"), parsed, "address of the SSH server";
-    /// Address of the daemon's own HTTP.
+    /// HTTP address of the edge.
     "http_listen" => http_listen: SocketAddr = StartDefault::Is("127.0.0.1:25080"), parsed,
-        "address of the daemon's own HTTP: the pages for apps that are unknown or stopped, and the certificate question";
-    /// UDP address of the resolver.
+        "HTTP address of the edge: certificates for Caddy, redirects, and pages for hosts whose app takes no requests";
+    /// UDP address of the edge.
     "resolver_listen" => resolver_listen: SocketAddr = StartDefault::Is("127.0.0.1:25353"), parsed,
-        "UDP address of the resolver that tells Caddy where apps live";
+        "UDP address at which the edge tells Caddy where hosts lead";
     /// Network of the app containers.
     "subnet" => subnet: Subnet = StartDefault::Is("10.213.0.0/16"), parsed, "IPv4 network of the app containers";
     /// Caddy's HTTP port.

@@ -266,7 +266,7 @@ impl Work {
 }
 
 /// Bounds this process, and what it starts from now on, because it deals with what a stranger pushed: how much memory it
-/// may have, and that it is ended first if the machine runs out of it. Never for the daemon: Caddy and the resolver would
+/// may have, and that it is ended first if the machine runs out of it. Never for the daemon: Caddy and the edge would
 /// inherit it.
 ///
 /// The limit is on memory of its own (`RLIMIT_DATA`), not on addresses: git's packs are mapped, and may be larger.

@@ -16,7 +16,7 @@ checked_string! {
     }
 }
 
-/// Names that are not free: `paas` is the host of our own pages, `unknown` is what the resolver is asked to see that it
+/// Names that are not free: `paas` is the host of our own pages, `unknown` is what the edge is asked to see that it
 /// answers, and `localhost` would be the machine itself wherever an app is called by its name.
 const RESERVED: [&str; 3] = ["paas", "localhost", "unknown"];
 

@@ -10,7 +10,7 @@ use super::{
 };
 
 checked_string! {
-    /// A process type, such as `web` or `worker`: a DNS label, because it becomes one in the resolver.
+    /// A process type, such as `web` or `worker`: a DNS label, because it becomes one in a name that the edge answers.
     ProcessType, "process type", |text| {
         if is_dns_label(text) && text.len() <= 40 {
             Ok(())
