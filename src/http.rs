@@ -106,7 +106,7 @@ async fn show(State(edge): State<Answering>, request: Request) -> Response {
 /// What is answered at a host of an app.
 async fn of_app(edge: &Answering, host: &str, mut entry: Arc<AppEntry>, request: Request) -> Response {
     let headers = request.headers().clone();
-    let client = client(&headers);
+    let client = client(&headers, &edge.reader.shared().table());
     let path = request.uri().path().to_owned();
     let is_kept_out = |entry: &AppEntry| {
         let is_let_in = |stored: &StoredMaintenance| {
@@ -133,10 +133,21 @@ async fn of_app(edge: &Answering, host: &str, mut entry: Arc<AppEntry>, request:
     }
 }
 
-/// The address that Caddy says a request came from: the last of those that it passes on is its own word.
-fn client(headers: &HeaderMap) -> Option<IpAddr> {
-    let said = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
-    said.rsplit(',').next()?.trim().parse().ok()
+/// The address that a request came from. Caddy passes on whom it has it from as the last one; what is before that is the word of
+/// that one, which counts only of a proxy that is trusted.
+fn client(headers: &HeaderMap, table: &Table) -> Option<IpAddr> {
+    let all = headers.get_all("x-forwarded-for");
+    let said: Vec<&str> =
+        all.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).map(str::trim).collect();
+    let mut from = None;
+    for word in said.iter().rev() {
+        let address = word.parse().ok()?;
+        from = Some(address);
+        if !table.trusts(address) {
+            break;
+        }
+    }
+    from
 }
 
 /// The same path and query at a host.

@@ -16,6 +16,7 @@ mod inner;
 mod table;
 #[cfg(test)]
 mod tests;
+mod trusted;
 
 use std::{
     collections::BTreeSet,
@@ -31,6 +32,7 @@ pub use caddyfile::reachable;
 pub use dns::{answer_all, edge_answers};
 pub use inner::{adapted, enforce, is_enabled, shown as inner_configuration, supervise as supervise_inner};
 pub use table::{AppEntry, Lead, Table};
+pub use trusted::{read as trusted_proxies, tells_them_apart};
 
 use self::{
     admin::Admin,

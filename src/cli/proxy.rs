@@ -91,7 +91,10 @@ impl Command {
     pub(super) async fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
         match self {
             Command::Report(it) => it.run(context, ui),
-            Command::Set(it) => it.setter.run(context, ui, Noun::Proxy, None).await,
+            Command::Set(it) => {
+                proxy::check_addresses(context, &it.setter.words()?).await?;
+                it.setter.run(context, ui, Noun::Proxy, None).await
+            }
             Command::Enable(it) => changed(ui, &proxy::enable(context, &it.app.app, true).await?),
             Command::Disable(it) => changed(ui, &proxy::enable(context, &it.app.app, false).await?),
             Command::AuthAdd(it) => it.run(context, ui).await,

@@ -15,11 +15,11 @@ use std::{
 
 use serde::Serialize;
 
-use super::inner;
+use super::{inner, trusted};
 use crate::{
     Error, Result,
     error::UsageError,
-    model::{AppName, Domain},
+    model::{AppName, Domain, Network},
     settings::{Settings, Tls},
     store::{Fallback, Tables},
 };
@@ -65,6 +65,8 @@ pub struct Content {
     pub hosts: Vec<(Domain, AppName)>,
     /// What keeps strangers from the edge's answers that are Caddy's alone.
     pub token: String,
+    /// Other proxies, whose word is taken for who a client is.
+    pub trusted: Vec<Network>,
 }
 
 impl Content {
@@ -87,7 +89,7 @@ impl Content {
         });
         let mut hosts = tables.hosts(&settings.domain)?;
         hosts.retain(|(_, app)| fallbacks.binary_search_by(|fallback| fallback.app.cmp(app)).is_ok());
-        Ok(Content { fallbacks, hosts, token: tables.edge_token()? })
+        Ok(Content { fallbacks, hosts, token: tables.edge_token()?, trusted: trusted::read(tables, settings)? })
     }
 }
 
@@ -143,6 +145,7 @@ pub fn render(settings: &Settings, content: &Content, variant: Variant) -> Resul
     context.insert("https", &https);
     context.insert("schemes", if https { &["https", "http"][..] } else { &["http"][..] });
     context.insert("token", &content.token);
+    context.insert("trusted", &content.trusted.iter().map(Network::to_string).collect::<Vec<_>>());
     context.insert("host_pattern", HOST_PATTERN);
     context.insert("slots", &slots);
     context.insert("page", &reachable(settings.http_listen).to_string());
@@ -232,6 +235,7 @@ mod tests {
             fallbacks: apps.iter().map(fallback).collect(),
             hosts: apps.iter().map(host).collect(),
             token: "0a1b".to_owned(),
+            trusted: Vec::new(),
         }
     }
 
@@ -261,6 +265,11 @@ mod tests {
         }
 
         http:// {
+        	map {http.request.header.X-Request-Id} {request_id} {
+        		~^[A-Za-z0-9._-]{8,128}$ ${0}
+        		default {http.request.uuid}
+        	}
+        	header X-Request-Id {request_id}
         	@name {
         		header_regexp name Host (?i)^([a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:[.][a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*)[.]?(?::[0-9]*)?$
         		vars_regexp {http.request.host} ^.{1,241}$
@@ -288,6 +297,8 @@ mod tests {
         			}
         			header_up -Forwarded
         			header_up -X-Real-IP
+        			header_up X-Request-Id {request_id}
+        			header_down -X-Request-Id
         			lb_try_duration 5s
         			lb_try_interval 50ms
         			transport http {
@@ -349,6 +360,11 @@ mod tests {
         		on_demand
         		get_certificate http http://127.0.0.1:8080/-/certificate/0a1b
         	}
+        	map {http.request.header.X-Request-Id} {request_id} {
+        		~^[A-Za-z0-9._-]{8,128}$ ${0}
+        		default {http.request.uuid}
+        	}
+        	header X-Request-Id {request_id}
         	@name {
         		header_regexp name Host (?i)^([a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:[.][a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*)[.]?(?::[0-9]*)?$
         		vars_regexp {http.request.host} ^.{1,241}$
@@ -369,6 +385,8 @@ mod tests {
         			}
         			header_up -Forwarded
         			header_up -X-Real-IP
+        			header_up X-Request-Id {request_id}
+        			header_down -X-Request-Id
         			lb_try_duration 5s
         			lb_try_interval 50ms
         			transport http {
@@ -405,6 +423,11 @@ mod tests {
         	handle @challenge {
         		reverse_proxy 127.0.0.1:25080
         	}
+        	map {http.request.header.X-Request-Id} {request_id} {
+        		~^[A-Za-z0-9._-]{8,128}$ ${0}
+        		default {http.request.uuid}
+        	}
+        	header X-Request-Id {request_id}
         	@name {
         		header_regexp name Host (?i)^([a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:[.][a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*)[.]?(?::[0-9]*)?$
         		vars_regexp {http.request.host} ^.{1,241}$
@@ -425,6 +448,8 @@ mod tests {
         			}
         			header_up -Forwarded
         			header_up -X-Real-IP
+        			header_up X-Request-Id {request_id}
+        			header_down -X-Request-Id
         			lb_try_duration 5s
         			lb_try_interval 50ms
         			transport http {

@@ -3,18 +3,18 @@
 
 use std::{
     collections::HashMap,
-    net::{SocketAddr, SocketAddrV4},
+    net::{IpAddr, SocketAddr, SocketAddrV4},
     sync::Arc,
 };
 
 use super::{
     caddyfile::reachable,
     certificates::{Bundle, Certificates},
-    inner,
+    inner, trusted,
 };
 use crate::{
     Result, clock,
-    model::{AppId, AppName, Domain, Hostname, RedirectCode},
+    model::{AppId, AppName, Domain, Hostname, Network, RedirectCode},
     settings::{Settings, Tls},
     store::{Route, Standing, StoredMaintenance, StoredRedirect, Tables},
 };
@@ -129,6 +129,7 @@ pub struct Table {
     certificates: Certificates,
     challenges: HashMap<String, String>,
     token: String,
+    trusted: Vec<Network>,
 }
 
 impl Table {
@@ -148,6 +149,7 @@ impl Table {
             certificates: Certificates::read(tables, settings, former.map(|former| &former.certificates))?,
             challenges: tables.acme_challenges()?.into_iter().collect(),
             token: tables.edge_token()?,
+            trusted: trusted::read(tables, settings)?,
         };
         for (domain, app) in tables.hosts(&settings.domain)? {
             if let Some(entry) = table.apps.get(&app).map(Arc::clone) {
@@ -176,6 +178,11 @@ impl Table {
     pub fn has_token(&self, token: &str) -> bool {
         let differences = self.token.bytes().zip(token.bytes()).fold(0, |all, (is, said)| all | (is ^ said));
         self.token.len() == token.len() && differences == 0
+    }
+
+    /// Whether an address is that of a proxy whose word is taken for who a client is.
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(address))
     }
 
     /// The port of plain HTTP.
@@ -262,6 +269,7 @@ impl Table {
             certificates: Certificates::default(),
             challenges: HashMap::new(),
             token: "token".to_owned(),
+            trusted: Vec::new(),
         };
         for (number, (domain, name, upstreams)) in (1..).zip(hosts) {
             let standing = if upstreams.is_empty() { Standing::Unhealthy } else { Standing::Serving };

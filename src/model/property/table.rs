@@ -645,6 +645,16 @@ properties! {
         parse: |text| super::addresses(text).map(|_| Value::Text(text.to_owned())),
         ..OF_SERVER
     };
+    /// Who speaks for clients.
+    TRUSTED_PROXIES = Property {
+        name: "trusted_proxies",
+        default: Default::Is("none"),
+        about: "other proxies in front, whose word is taken for who a client is: networks, and files of them as @/path; a \
+                change reloads Caddy once",
+        parse: |text| rules::trusted_proxies(text).map(|_| Value::Text(text.to_owned())),
+        effect: Effect::Route,
+        ..OF_SERVER
+    };
     /// Who is asked about domains.
     NAME_SERVERS = Property {
         name: "name_servers",
