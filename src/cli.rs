@@ -32,6 +32,7 @@ mod manual;
 mod operations;
 mod pauses;
 mod plan;
+mod ports;
 mod processes;
 mod properties;
 mod redirects;
@@ -135,6 +136,8 @@ enum Command {
     #[command(flatten)]
     Redirects(redirects::Command),
     #[command(flatten)]
+    Ports(ports::Command),
+    #[command(flatten)]
     Maintenance(maintenance::Command),
     #[command(flatten)]
     Deploys(deploys::Command),
@@ -180,6 +183,7 @@ impl Command {
             Command::Pauses(it) => it.access(),
             Command::Certs(it) => it.access(),
             Command::Redirects(it) => it.access(),
+            Command::Ports(it) => it.access(),
             Command::Maintenance(it) => it.access(),
             Command::Deploys(it) => it.access(),
             Command::Operations(it) => it.access(),
@@ -219,6 +223,7 @@ impl Command {
             Command::Pauses(it) => it.run(context, ui).await,
             Command::Certs(it) => it.run(context, ui).await,
             Command::Redirects(it) => it.run(context, ui).await,
+            Command::Ports(it) => it.run(context, ui).await,
             Command::Maintenance(it) => it.run(context, ui).await,
             Command::Deploys(it) => it.run(context, ui).await,
             Command::Operations(it) => it.run(context, ui).await,

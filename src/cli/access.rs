@@ -54,7 +54,9 @@ const EXAMPLES: [(&str, &[&str]); 16] = [
 ];
 
 /// A value that each argument takes, by the name that help shows.
-const VALUES: [(&str, &str); 18] = [
+const VALUES: [(&str, &str); 20] = [
+    ("tcp:HOST:CONTAINER", "tcp:5432:5432"),
+    ("PORT", "5432"),
     ("FROM-HOST", "old.example"),
     ("DOMAIN", "example.com"),
     ("ID", "1"),

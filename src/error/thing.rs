@@ -29,6 +29,8 @@ pub enum Thing {
     Domain(AppName),
     /// A redirect of an app.
     Redirect(AppName),
+    /// A port of an app.
+    Port(AppName),
     /// A global domain.
     GlobalDomain,
     /// A live container of an app.
@@ -61,6 +63,7 @@ impl Thing {
             Thing::ProcessType { .. } => "process type",
             Thing::Domain(_) => "domain",
             Thing::Redirect(_) => "redirect from",
+            Thing::Port(_) => "port",
             Thing::GlobalDomain => "global domain",
             Thing::Container { .. } => "live container",
             Thing::Certificate(_) => "certificate",
@@ -80,6 +83,7 @@ impl Thing {
             Thing::ProcessType { known, .. } => format!("process types: {known}"),
             Thing::Domain(app) => format!("`paas domains:report {app}` lists its domains"),
             Thing::Redirect(app) => format!("`paas redirects:list {app}` lists its redirects"),
+            Thing::Port(app) => format!("`paas ports:list {app}` lists its ports"),
             Thing::GlobalDomain => "`paas domains:report --global` lists them".into(),
             Thing::Container { known, .. } => format!("live containers: {known}"),
             Thing::Certificate(Some(app)) => format!("`paas certs:report {app}` lists its certificates"),
@@ -95,6 +99,7 @@ impl Thing {
             | Thing::Release(app)
             | Thing::Domain(app)
             | Thing::Redirect(app)
+            | Thing::Port(app)
             | Thing::ProcessType { app, .. }
             | Thing::Container { app, .. } => Some(app),
             Thing::Certificate(app) => app.as_ref(),

@@ -438,7 +438,8 @@ pub async fn remove_unused(context: &Context<'_>, name: &AppName) -> Result<bool
         let Some(app) = tables.find_app(name)?.filter(|app| app.state == AppState::New) else { return Ok(false) };
         let is_set_up = tables.properties(Some(app.id))?.iter().any(|row| row.set.scope != Scope::Global);
         let has_names = !tables.domains(Some(app.id))?.is_empty() || !tables.redirects(Some(app.id))?.is_empty();
-        let is_set_up = is_set_up || has_names || !tables.maintenance(Some(app.id))?.is_empty();
+        let is_set_up = is_set_up || has_names || !tables.ports(Some(app.id))?.is_empty();
+        let is_set_up = is_set_up || !tables.maintenance(Some(app.id))?.is_empty();
         if is_set_up || !tables.deployments(app.id, 1)?.is_empty() || !tables.config(app.id)?.is_empty() {
             return Ok(false);
         }

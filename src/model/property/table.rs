@@ -1,7 +1,7 @@
 //! Every property there is: a row each.
 
 use super::{Default, Effect, Noun, Property, Scopes, Value};
-use crate::model::{Capability, Right, containment, value};
+use crate::model::{Capability, Right, containment, port_ranges, value};
 
 /// How many bytes of an answer are looked through for the text of a check.
 pub const CHECKED_BODY: usize = 1 << 20;
@@ -488,6 +488,14 @@ properties! {
         default: Default::Is("none"),
         about: "ports of this machine that apps and build steps may reach all the same, such as 5432,6379; or none",
         parse: |text| super::ports(text).map(|_| Value::Text(text.to_owned())),
+        ..OF_SERVER
+    };
+    /// Ports of the machine that may be an app's.
+    TCP_PORTS = Property {
+        name: "tcp_ports",
+        default: Default::Is("1024-32767"),
+        about: "which ports of this machine may lead to an app over TCP, such as 5432,8000-8100; or none",
+        parse: |text| port_ranges(text).map(|_| Value::Text(text.to_owned())),
         ..OF_SERVER
     };
     /// Process types of a source.
