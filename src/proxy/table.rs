@@ -2,7 +2,7 @@
 //! page. Made of the database in one reading, never changed once made.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     net::{SocketAddr, SocketAddrV4},
     sync::Arc,
 };
@@ -15,7 +15,7 @@ use crate::{
     Result, clock,
     model::{AppId, AppName, Domain, Hostname, RedirectCode},
     settings::{Settings, Tls},
-    store::{Route, Standing, StoredMaintenance, StoredRedirect, Tables},
+    store::{Relayed, Route, Standing, StoredMaintenance, StoredRedirect, Tables},
 };
 
 /// By which of Caddy's two sites a request came.
@@ -113,6 +113,7 @@ pub struct Table {
     exact: HashMap<String, Lead>,
     below: HashMap<String, Lead>,
     any: Option<Lead>,
+    ports: BTreeMap<u16, Relayed>,
     certificates: Certificates,
     challenges: HashMap<String, String>,
     token: String,
@@ -132,6 +133,7 @@ impl Table {
             exact: HashMap::new(),
             below: HashMap::new(),
             any: None,
+            ports: tables.relayed()?.into_iter().map(|relayed| (relayed.port.mapping.host, relayed)).collect(),
             certificates: Certificates::read(tables, settings, former.map(|former| &former.certificates))?,
             challenges: tables.acme_challenges()?.into_iter().collect(),
             token: tables.edge_token()?,
@@ -173,6 +175,11 @@ impl Table {
     /// The port of HTTPS, where there is any.
     pub fn https_port(&self) -> Option<u16> {
         self.https_port
+    }
+
+    /// The ports of this machine that are relayed, and where their connections go.
+    pub fn ports(&self) -> &BTreeMap<u16, Relayed> {
+        &self.ports
     }
 
     /// Where the edge's own pages are.
@@ -245,6 +252,7 @@ impl Table {
             exact: HashMap::new(),
             below: HashMap::new(),
             any: None,
+            ports: BTreeMap::new(),
             certificates: Certificates::default(),
             challenges: HashMap::new(),
             token: "token".to_owned(),
