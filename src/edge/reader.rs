@@ -46,7 +46,8 @@ const ORDER_MAX: usize = 4200;
 pub struct Shared(Arc<RwLock<Arc<Table>>>);
 
 impl Shared {
-    fn new(table: Table) -> Shared {
+    /// Shares a table.
+    pub(super) fn new(table: Table) -> Shared {
         Shared(Arc::new(RwLock::new(Arc::new(table))))
     }
 
@@ -55,7 +56,8 @@ impl Shared {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn set(&self, table: Table) {
+    /// Exchanges it.
+    pub(super) fn set(&self, table: Table) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
     }
 }

@@ -87,7 +87,8 @@ impl Relay {
             return;
         }
         let is_open = |port: u16, listener: &TcpListener| table.ports().contains_key(&port) && listens(listener);
-        let (open, closed) = std::mem::take(&mut state.open).into_iter().partition(|(port, it)| is_open(*port, &it.listener));
+        let (open, closed) =
+            std::mem::take(&mut state.open).into_iter().partition(|(port, it)| is_open(*port, &it.listener));
         state.open = open;
         let closed: BTreeMap<u16, Port> = closed;
         for Port { listener, accepting } in closed.into_values() {
@@ -186,11 +187,7 @@ impl Drop for Relay {
 
 fn start_runtime() -> io::Result<Runtime> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS);
-    tokio::runtime::Builder::new_multi_thread()
-        .thread_name("edge-relay")
-        .worker_threads(threads)
-        .enable_all()
-        .build()
+    tokio::runtime::Builder::new_multi_thread().thread_name("edge-relay").worker_threads(threads).enable_all().build()
 }
 
 /// Lets this process have as many files open as it may: each connection takes two.
@@ -204,13 +201,7 @@ pub(super) fn allow_files() -> Result<()> {
 }
 
 /// Takes connections at a port, for ever.
-async fn accept(
-    listener: tokio::net::TcpListener,
-    port: u16,
-    shared: Shared,
-    load: Arc<Load>,
-    places: Arc<Semaphore>,
-) {
+async fn accept(listener: tokio::net::TcpListener, port: u16, shared: Shared, load: Arc<Load>, places: Arc<Semaphore>) {
     let mut said_at: Option<Instant> = None;
     loop {
         // Before it is taken: what cannot be relayed yet waits in the kernel.

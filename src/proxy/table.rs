@@ -241,6 +241,13 @@ impl Table {
         }
     }
 
+    /// The same with these ports.
+    #[cfg(test)]
+    pub fn with_ports(mut self, ports: Vec<Relayed>) -> Table {
+        self.ports = ports.into_iter().map(|relayed| (relayed.port.mapping.host, relayed)).collect();
+        self
+    }
+
     /// A table of these alone.
     #[cfg(any(test, fuzzing))]
     pub fn of(hosts: Vec<(Domain, AppName, Vec<SocketAddrV4>)>, page: SocketAddr) -> Table {
