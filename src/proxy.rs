@@ -12,6 +12,7 @@ mod certificates;
 mod dns;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod relayed;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ pub use admin::check_socket_path;
 pub use caddy::{check_ports, check_program, supervise, version as caddy_version, watch_end_of};
 pub use caddyfile::reachable;
 pub use dns::{answer_all, edge_answers};
+pub use relayed::relayed;
 pub use table::{AppEntry, Lead, Table};
 
 use self::{

@@ -1,7 +1,7 @@
 //! One container on this machine: its name, what it is made from, its start, its end. The only file that has the engine
 //! start, stop or remove one.
 
-use std::{net::SocketAddrV4, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddrV4, time::Duration};
 
 use super::deployment::ActiveDeploy;
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     engine::{ContainerSpec, Engine, Labels},
     error::EngineError,
     instance::Instance,
-    model::{ConfigMap, ProcessType, Release, RestartPolicy, RunSettings},
+    model::{ConfigMap, PortScheme, ProcessType, Release, RestartPolicy, RunSettings},
     proxy,
     store::{Container, ContainerState},
 };
@@ -114,8 +114,9 @@ pub(super) async fn set_restart(engine: &Engine, container: &Container, restart:
 /// whatever happens to the engine.
 pub(super) async fn stop(instance: &Instance, engine: &Engine, container: &Container) -> Result<()> {
     engine.set_restart(&container.name, RestartPolicy::No).await?;
-    if container.process.is_web() {
-        drain(instance, container).await;
+    let ports = relayed_ports(instance, container).await?;
+    if container.process.is_web() || !ports.is_empty() {
+        drain(instance, container, &ports).await;
     }
     engine.stop_container(&container.name, stop_timeout(container)).await
 }
@@ -178,17 +179,40 @@ pub(super) fn stop_timeout(container: &Container) -> Duration {
     Duration::from_secs(container.stop_timeout.into())
 }
 
-/// Waits until the proxy has nothing in flight to a container, but not for ever.
-async fn drain(instance: &Instance, container: &Container) {
+/// The ports of a container to which connections are relayed.
+async fn relayed_ports(instance: &Instance, container: &Container) -> Result<BTreeSet<u16>> {
+    let mut ports = instance
+        .reading({
+            let app_id = container.app_id;
+            move |tables| tables.ports(Some(app_id))
+        })
+        .await?;
+    ports.retain(|stored| stored.mapping.scheme == PortScheme::Tcp && stored.process == container.process);
+    Ok(ports.iter().map(|stored| stored.mapping.container).collect())
+}
+
+/// Waits until nothing is in flight to a container by the proxy, and no connection is relayed to it, but not for ever.
+async fn drain(instance: &Instance, container: &Container, ports: &BTreeSet<u16>) {
     let retired_at = container.retired_at.unwrap_or_else(clock::now);
+    if !ports.is_empty() {
+        // From then on the relay takes no new connection there.
+        proxy::tell(instance).await;
+    }
+    let has_http = container.process.is_web();
+    let shares_port = has_http && ports.contains(&container.port);
     tokio::time::sleep(REFRESH.saturating_sub(clock::since(retired_at))).await;
     let mut idle = 0;
     while idle < IDLE_TIMES && clock::since(retired_at) < drain_timeout(container) {
         let upstream = SocketAddrV4::new(container.address, container.port);
-        match proxy::in_flight(instance, upstream).await {
-            Ok(Some(0)) => idle += 1,
+        let in_flight = if has_http { proxy::in_flight(instance, upstream).await } else { Ok(Some(0)) };
+        let relayed = match ports.is_empty() {
+            true => Ok(0),
+            false => proxy::relayed(instance, container.address, ports.clone(), shares_port).await,
+        };
+        match (in_flight, relayed) {
+            (Ok(Some(0)), Ok(0)) => idle += 1,
             // Without a count there is only the time to go by.
-            Ok(_) | Err(_) => idle = 0,
+            _ => idle = 0,
         }
         tokio::time::sleep(DRAIN_POLL_INTERVAL).await;
     }

@@ -5,7 +5,7 @@ use rusqlite::{Row, params};
 use super::{Tables, corrupt};
 use crate::{
     Result, clock,
-    model::{AppId, AppName, AppState, PortMapping, ProcessType, ProxyProtocol},
+    model::{AppId, AppName, AppState, PortMapping, PortScheme, Probe, ProcessSpec, ProcessType, ProxyProtocol},
 };
 
 /// A port of this machine that leads to an app.
@@ -59,6 +59,24 @@ impl Tables<'_> {
     /// [`crate::Error::Store`].
     pub fn ports_at(&self, host: u16) -> Result<Vec<StoredPort>> {
         self.all(&format!("{SELECT} WHERE ports.host = ?1 ORDER BY apps.name"), [host], stored_port)
+    }
+
+    /// Whether an app has no HTTP to answer: where the proxy would send its requests there is a port that is relayed, and
+    /// nothing is asked there over HTTP.
+    ///
+    /// # Errors
+    /// [`crate::Error::Store`].
+    pub fn speaks_no_http(&self, app: AppId) -> Result<bool> {
+        let mut ports = self.ports(Some(app))?;
+        ports.retain(|stored| stored.mapping.scheme == PortScheme::Tcp && stored.process.is_web());
+        if ports.is_empty() {
+            return Ok(false);
+        }
+        Ok(self.current_release(app)?.is_some_and(|release| {
+            let asks_over_tcp = |spec: &ProcessSpec| matches!(spec.run.check.probe, Probe::Tcp { port: None });
+            release.process(&ProcessType::web()).is_some_and(asks_over_tcp)
+                && ports.iter().any(|stored| stored.mapping.container == release.port)
+        }))
     }
 
     /// Has a port of this machine lead to an app, in place of where it led for that app.
