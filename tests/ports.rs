@@ -22,16 +22,29 @@ const PATIENCE: Duration = Duration::from_secs(90);
 const SILENCE: Duration = Duration::from_secs(20);
 
 /// A server that says its version to each connection, and then says all again that it hears. It speaks no HTTP.
-const DOCKERFILE: &str = r#"FROM busybox:stable
-COPY answer /answer
-RUN chmod 755 /answer
+const ANSWER: &str = r#"import socketserver, sys
+
+class Answer(socketserver.BaseRequestHandler):
+    def handle(self):
+        self.request.sendall(b"v1\n")
+        while heard := self.request.recv(65536):
+            self.request.sendall(heard)
+
+class Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = daemon_threads = True
+    request_queue_size = 500
+
+Server(("0.0.0.0", int(sys.argv[1])), Answer).serve_forever()
+"#;
+const DOCKERFILE: &str = r#"FROM python:3.13-slim
+COPY answer.py /
 EXPOSE 7000
-CMD ["tcpsvd", "-E", "-c", "500", "-b", "500", "0.0.0.0", "7000", "/answer"]
+CMD ["python3", "/answer.py", "7000"]
 "#;
 
 fn repository(server: &Server, app: &str) -> Repository {
     let repository = server.empty_repository(app);
-    repository.write("Dockerfile", DOCKERFILE).write("answer", "#!/bin/sh\necho v1\nexec cat\n").commit("one");
+    repository.write("Dockerfile", DOCKERFILE).write("answer.py", ANSWER).commit("one");
     repository
 }
 
@@ -145,7 +158,7 @@ fn an_app_that_speaks_no_http_is_deployed_while_connections_run() {
     // A new release gets the new connections, and the old one keeps its own.
     let load = Load::start(port);
     let containers = server.containers();
-    repository.replace("answer", "v1", "v2").commit("two");
+    repository.replace("answer.py", "v1", "v2").commit("two");
     repository.push().expect_success();
     server.wait_for("v2", PATIENCE, || Client::connect(port).unwrap().version == "v2");
     std::thread::sleep(Duration::from_secs(2));
@@ -283,7 +296,7 @@ fn the_app_learns_who_its_clients_are_and_any_process_type_may_have_a_port() {
     let of_worker = format!("tcp:{worker}:7001");
     server.paas(&["ports:add", "echo", &of_worker, "--process", "broker"]).expect_code(3).says("process type broker");
     repository
-        .write("paas.toml", "[processes.broker]\ncommand = \"exec tcpsvd -E 0.0.0.0 7001 /answer\"\nscale = 1\n")
+        .write("paas.toml", "[processes.broker]\ncommand = \"exec python3 /answer.py 7001\"\nscale = 1\n")
         .commit("with a broker");
     repository.push().expect_success();
     server.paas(&["ports:add", "echo", &of_worker, "--process", "broker"]).expect_success();
