@@ -4,6 +4,7 @@
 
 mod connection;
 mod header;
+mod pipe;
 
 use std::{
     collections::BTreeMap,
@@ -33,8 +34,8 @@ use crate::{Error, Result, clock, proxy::Table};
 const BACKLOG: i32 = 4096;
 /// The most threads that relay.
 const THREADS: usize = 4;
-/// How many open files are left to all else that the edge does.
-const OTHER_FILES: u64 = 512;
+/// How many open files are left to all else that the edge does, and to pipes, which take two each.
+const OTHER_FILES: u64 = 384 + 2 * pipe::MOST as u64;
 /// How long to wait before another connection is taken where the machine has no place for one.
 const NO_PLACE: Duration = Duration::from_millis(50);
 /// How often it is looked whether the last connection has ended.

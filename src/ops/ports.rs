@@ -118,7 +118,7 @@ impl PortStatus {
             (Some(other), _) => format!("taken by {other}"),
             (None, false) => "nothing listens there: is `paas serve` running?".to_owned(),
             (None, true) if self.containers.is_empty() => format!("no {process} container takes connections"),
-            (None, true) => format!("{} ({} connections)", self.containers.join(", "), self.connections),
+            (None, true) => format!("{} (connections: {})", self.containers.join(", "), self.connections),
         };
         let protocol = proxy_protocol.map(|version| format!(", PROXY protocol {version}")).unwrap_or_default();
         format!("{port} -> {state}{protocol}")

@@ -19,7 +19,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{super::reader::Shared, header::header};
+use super::{super::reader::Shared, header::header, pipe::Pipe};
 use crate::{clock, model::ProxyProtocol};
 
 /// How long a container is looked for that takes a connection.
@@ -28,8 +28,10 @@ const REACH: Duration = Duration::from_secs(5);
 const REACH_ONE: Duration = Duration::from_secs(1);
 /// How long to wait before all are tried again.
 const REACH_AGAIN: Duration = Duration::from_millis(50);
-/// How much is moved at a time, in bytes.
-const AT_A_TIME: usize = 128 << 10;
+/// How much is copied at a time, in bytes. Where there is as much, a pipe is used from then on.
+const AT_A_TIME: usize = 64 << 10;
+/// How long a connection may have nothing to move, and keep its pipe.
+const BUSY: Duration = Duration::from_secs(1);
 /// How often in a row something is moved before others have their turn.
 const TURN: u32 = 16;
 /// How long a peer may say nothing before it is asked whether it is there, how often, and how many times.
@@ -145,8 +147,8 @@ fn keep_alive(stream: &TcpStream) -> rustix::io::Result<()> {
 
 /// What became of what was there to be moved.
 enum Moved {
-    /// All of it was taken.
-    All,
+    /// All of it was taken: this many bytes.
+    All(usize),
     /// This part of it was not taken yet.
     But(Vec<u8>),
     /// There was nothing.
@@ -157,15 +159,38 @@ enum Moved {
 
 /// Moves all that one side says to the other, and its end.
 async fn pump(from: &TcpStream, to: &TcpStream) -> io::Result<()> {
+    let mut pipe: Option<Pipe> = None;
     loop {
-        from.readable().await?;
+        if pipe.is_some() {
+            match timeout(BUSY, from.readable()).await {
+                Ok(readable) => readable?,
+                // Others may need it.
+                Err(_) => pipe = None,
+            }
+        } else {
+            from.readable().await?;
+        }
         let mut turn = 0;
         loop {
-            match move_some(from, to)? {
-                Moved::All if turn < TURN => turn += 1,
-                Moved::All => {
-                    tokio::task::yield_now().await;
-                    turn = 0;
+            let moved = match &pipe {
+                Some(pipe) => match pipe.move_some(from, to).await {
+                    Ok(0) => Moved::End,
+                    Ok(moved) => Moved::All(moved),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => Moved::Nothing,
+                    Err(error) => return Err(error),
+                },
+                None => move_some(from, to)?,
+            };
+            match moved {
+                Moved::All(moved) => {
+                    if pipe.is_none() && moved == AT_A_TIME {
+                        pipe = Pipe::new();
+                    }
+                    turn += 1;
+                    if turn == TURN {
+                        tokio::task::yield_now().await;
+                        turn = 0;
+                    }
                 }
                 Moved::But(rest) => write_all(to, &rest).await?,
                 Moved::Nothing => break,
@@ -198,7 +223,7 @@ fn move_some(from: &TcpStream, to: &TcpStream) -> io::Result<Moved> {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Moved::All)
+        Ok(Moved::All(read))
     })
 }
 

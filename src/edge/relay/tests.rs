@@ -99,6 +99,33 @@ fn all_that_is_said_arrives_in_both_directions_and_its_end_too() {
 }
 
 #[test]
+fn many_busy_connections_at_once_get_all_of_theirs() {
+    let port = free_port();
+    let (relay, _) = relay(leading(port, echo(), None));
+    // More directions than there are pipes, and readers that are slower than what is written to them.
+    let clients: Vec<_> = (0..pipe::MOST)
+        .map(|number| {
+            std::thread::spawn(move || {
+                let mut client = connect(port).unwrap();
+                let data: Vec<u8> = (0..1 << 20).map(|index: u32| (index % 251) as u8 ^ number as u8).collect();
+                let (mut writer, sent) = (client.try_clone().unwrap(), data.clone());
+                let writing = std::thread::spawn(move || {
+                    writer.write_all(&sent).unwrap();
+                    writer.shutdown(std::net::Shutdown::Write).unwrap();
+                });
+                std::thread::sleep(Duration::from_millis(300));
+                let mut back = Vec::new();
+                client.read_to_end(&mut back).unwrap();
+                writing.join().unwrap();
+                assert!(back == data, "{} of {} bytes came back", back.len(), data.len());
+            })
+        })
+        .collect();
+    clients.into_iter().for_each(|client| client.join().unwrap());
+    drop(relay);
+}
+
+#[test]
 fn what_a_container_is_told_of_a_client_comes_first() {
     let port = free_port();
     let (_relay, _) = relay(leading(port, echo(), Some(ProxyProtocol::V1)));
