@@ -140,7 +140,7 @@ pub(super) struct Set {
 
 /// Take ports from an app
 ///
-/// They are closed at once. Connections that there are go on.
+/// They are closed at once. Connections that there are stay until they end.
 #[derive(Debug, Args)]
 pub(super) struct Remove {
     #[command(flatten)]
