@@ -230,7 +230,7 @@ impl Command {
             Command::Releases(it) => it.run(context, ui).await,
             Command::Logs(it) => it.run(context, ui).await,
             Command::SshKeys(it) => it.run(context, ui).await,
-            Command::Settings(it) => it.run(context, ui),
+            Command::Settings(it) => it.run(context, ui).await,
             Command::Secrets(it) => it.run(context, ui),
             Command::Jobs(it) => it.run(context, ui),
             Command::Server(it) => it.run(context, ui).await,

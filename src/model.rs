@@ -68,7 +68,7 @@ pub(crate) use names::words;
 pub use names::{BranchName, CommitId, KeyName};
 pub use network::Network;
 pub use operation::{Operation, OperationKind, OperationState};
-pub use port::{PortChoice, PortMapping, PortScheme, ProxyProtocol, port_ranges};
+pub use port::{PortChoice, PortMapping, PortScheme, ProxyProtocol, open_ports, port_ranges};
 pub use process::{ProcessSpec, ProcessType, Which};
 pub use process_settings::{ProcessSettings, RestartPolicy, RunSettings};
 pub use property::{Effect, Noun, Override, Property, PropertyChange, PropertyRow, Scope};

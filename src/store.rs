@@ -38,7 +38,7 @@ pub use jobs::JobRun;
 pub use keys::StoredKey;
 pub use maintenance::{Maintenance, StoredMaintenance};
 pub use operations::NewOperation;
-pub use ports::{Relayed, StoredPort};
+pub use ports::{OpenPort, StoredPort};
 pub use redirects::StoredRedirect;
 pub use releases::NewRelease;
 pub use routes::{Fallback, Route, Standing};

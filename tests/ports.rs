@@ -11,8 +11,8 @@ use std::{
 };
 
 use crate::{
-    harness::{Repository, Server, command, run},
-    processes::{edge, kill},
+    harness::{Answer, Repository, Server, command, run, try_get},
+    processes::{caddy, edge, kill},
     untouched::wait_until_over,
 };
 
@@ -371,16 +371,15 @@ fn ports_are_one_apps_and_no_value_is_taken_that_is_none() {
     server.paas(&["settings:unset", "tcp_ports"]).expect_success();
 
     for (bad, said) in [
-        ("http:8080:80", "HTTP and HTTPS come in by the proxy's own two ports only"),
-        ("https:8443:443", "HTTP and HTTPS come in by the proxy's own two ports only"),
+        ("https:8443:443", "this server has no HTTPS"),
         ("udp:53:53", "UDP is not relayed"),
-        ("7000", "tcp:HOST:CONTAINER"),
-        ("tcp:7000", "tcp:HOST:CONTAINER"),
-        ("tcp:0:1", "tcp:HOST:CONTAINER"),
-        ("tcp:1:65536", "tcp:HOST:CONTAINER"),
-        ("tcp:7000:1;id", "tcp:HOST:CONTAINER"),
-        ("tcp:7000:1\nlisten 9", "tcp:HOST:CONTAINER"),
-        ("", "tcp:HOST:CONTAINER"),
+        ("7000", "SCHEME:HOST:CONTAINER"),
+        ("tcp:7000", "SCHEME:HOST:CONTAINER"),
+        ("tcp:0:1", "SCHEME:HOST:CONTAINER"),
+        ("tcp:1:65536", "SCHEME:HOST:CONTAINER"),
+        ("tcp:7000:1;id", "SCHEME:HOST:CONTAINER"),
+        ("tcp:7000:1\nlisten 9", "SCHEME:HOST:CONTAINER"),
+        ("", "SCHEME:HOST:CONTAINER"),
     ] {
         server.paas(&["ports:add", "blog", bad]).expect_code(2).says(said);
         server.paas(&["ports:set", "blog", bad]).expect_code(2);
@@ -406,7 +405,7 @@ fn ports_are_one_apps_and_no_value_is_taken_that_is_none() {
     server.paas(&["apps:lock", "blog"]).expect_success();
     server.paas(&["ports:clear", "blog"]).expect_code(6);
     server.paas(&["apps:unlock", "blog"]).expect_success();
-    server.paas(&["ports:clear", "blog"]).expect_success().says("blog has no port");
+    server.paas(&["ports:clear", "blog"]).expect_success().says("blog has no port but the usual ones");
     assert!(names("blog").is_empty() && TcpStream::connect(("127.0.0.1", server.port(7))).is_err());
     server.paas(&["ports:remove", "shop", &format!("tcp:{second}")]).expect_success();
     assert!(names("shop").is_empty());
@@ -429,4 +428,133 @@ fn without_a_server_a_port_is_kept_and_opened_when_it_is_back() {
     assert!(report["ports"][0]["taken_by"].as_str().unwrap().contains(&std::process::id().to_string()), "{report}");
     drop(other);
     server.wait_for("the port", PATIENCE, || listening(&server, "echo"));
+}
+
+/// A server of HTTP at two ports, which says at which it was asked.
+const TWO_PORTS: &str = r#"import http.server, threading
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"port %d" % self.server.server_port)
+
+serve = lambda port: http.server.ThreadingHTTPServer(("0.0.0.0", port), Answer).serve_forever()
+threading.Thread(target=serve, args=(3000,), daemon=True).start()
+serve(5000)
+"#;
+
+/// An app that serves HTTP at its ports 5000 and 3000.
+fn two_ports(server: &Server, app: &str) {
+    let repository = server.empty_repository(app);
+    repository.write("answer.py", TWO_PORTS);
+    let dockerfile = "FROM python:3.13-slim\nCOPY answer.py /\nCMD [\"python3\", \"/answer.py\"]\n";
+    repository.write("Dockerfile", dockerfile).commit("one");
+    repository.push().expect_success();
+}
+
+#[test]
+fn an_app_answers_http_at_other_ports_too() {
+    let server = Server::start();
+    let (first, second) = (server.port(5), server.port(6));
+    let at = |port: u16, app: &str| -> Answer { try_get(port, &format!("{app}.localhost:{port}"), "/").unwrap() };
+    two_ports(&server, "blog");
+    two_ports(&server, "shop");
+    assert_eq!(server.get("blog", "/").body, "port 5000");
+    let reload = "the proxy was reloaded";
+    let ran = server.paas(&["ports:add", "blog", &format!("http:{first}:3000")]).expect_success();
+    ran.says(&format!("{reload} to listen on port {first}"))
+        .says(&format!("http port {first} leads to port 3000 of web"));
+    assert_eq!((at(first, "blog").body.as_str(), server.get("blog", "/").body.as_str()), ("port 3000", "port 5000"));
+    assert!(listening(&server, "blog"));
+    // It is not an app's that was not given it, though Caddy listens there.
+    assert_eq!((at(first, "shop").status, at(first, "nobody").status), (404, 404));
+    let ran = server.paas(&["ports:add", "shop", &format!("http:{first}:5000")]).expect_success();
+    assert!(!ran.stderr.contains(reload), "{ran}");
+    server.wait_for("the port of the other app", PATIENCE, || at(first, "shop").body == "port 5000");
+    assert_eq!(at(first, "blog").body, "port 3000");
+    server.paas(&["ports:add", "shop", &format!("tcp:{first}:5000")]).expect_code(4).says("is blog's");
+
+    // No request is lost by a restart, at that port as at the usual one.
+    let stop = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let stop = Arc::clone(&stop);
+            std::thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let answer = try_get(first, &format!("blog.localhost:{first}"), "/").unwrap();
+                    assert_eq!((answer.status, answer.body.as_str()), (200, "port 3000"));
+                }
+            })
+        })
+        .collect();
+    for _ in 0..2 {
+        server.paas(&["ps:restart", "blog"]).expect_success();
+    }
+    wait_until_over(&server, "blog");
+    stop.store(true, Ordering::Relaxed);
+    clients.into_iter().for_each(|client| client.join().unwrap());
+
+    // Maintenance is everywhere, and who is let in gets what that port leads to.
+    server.paas(&["maintenance:on", "blog"]).expect_success();
+    server.wait_for("maintenance", PATIENCE, || at(first, "blog").status == 503);
+    server.paas(&["maintenance:on", "blog", "--allow", "127.0.0.1"]).expect_success();
+    server.wait_for("being let in", PATIENCE, || at(first, "blog").body == "port 3000");
+    server.paas(&["maintenance:off", "blog"]).expect_success();
+
+    // A port that is open beforehand needs no reload, and is nobody's until then.
+    server.paas(&["settings:set", &format!("http_ports={second}")]).expect_success();
+    server.wait_for("the open port", PATIENCE, || TcpStream::connect(("127.0.0.1", second)).is_ok());
+    assert_eq!(at(second, "blog").status, 404);
+    let ran = server.paas(&["ports:add", "blog", &format!("http:{second}:3000")]).expect_success();
+    assert!(!ran.stderr.contains(reload), "{ran}");
+    server.wait_for("the port", PATIENCE, || at(second, "blog").body == "port 3000");
+    server.paas(&["ports:remove", "blog", &second.to_string()]).expect_success();
+    server.wait_for("the port to be nobody's", PATIENCE, || at(second, "blog").status == 404);
+    server.paas(&["ports:add", "blog", &format!("tcp:{second}:3000")]).expect_code(4).says("http_ports");
+
+    // Whose port it is last closes it.
+    let ran = server.paas(&["ports:clear", "shop"]).expect_success();
+    assert!(!ran.stderr.contains(reload), "{ran}");
+    server.paas(&["ports:clear", "blog"]).expect_success().says(&format!("{reload} to close port {first}"));
+    server.wait_for("the port to be closed", PATIENCE, || TcpStream::connect(("127.0.0.1", first)).is_err());
+    assert_eq!(server.get("blog", "/").body, "port 5000");
+
+    let own = server.port(3);
+    server.paas(&["ports:add", "blog", &format!("http:{own}:3000")]).expect_code(2).says("PORT=3000");
+    let with_header = ["ports:add", "blog", &format!("http:{first}:3000"), "--proxy-protocol", "v1"];
+    server.paas(&with_header).expect_code(2).says("the PROXY protocol is for tcp");
+}
+
+#[test]
+fn a_port_of_https_has_the_certificates_of_the_app_and_a_taken_one_stops_no_other() {
+    let mut server = Server::start_with(&[("PAAS_TLS", "internal")]);
+    let (first, second) = (server.port(5), server.port(6));
+    two_ports(&server, "blog");
+    server
+        .paas(&["ports:add", "blog", &format!("https:{first}:3000"), &format!("http:{second}:3000")])
+        .expect_success();
+    let secure = |port: u16| {
+        let url = format!("https://blog.localhost:{port}/");
+        let authority = server.root().join("authority.crt");
+        let mut curl = command("curl");
+        curl.args(["-sS", "--max-time", "20", "--connect-to", &format!("::127.0.0.1:{port}"), "--cacert"])
+            .arg(authority);
+        run(curl.arg(url)).expect_success().stdout
+    };
+    assert_eq!((secure(first).as_str(), secure(server.port(4)).as_str()), ("port 3000", "port 5000"));
+    // Plain HTTP at a port of its own is not sent to HTTPS.
+    assert_eq!(try_get(second, "blog.localhost", "/").unwrap().body, "port 3000");
+
+    // Caddy starts with what it can have.
+    server.stop_daemon();
+    kill(&caddy(&server));
+    let other = TcpListener::bind(("127.0.0.1", second)).unwrap();
+    server.start_daemon();
+    server.wait_for("Caddy", PATIENCE, || server.try_get("blog.localhost", "/").is_ok());
+    let report = server.json(&["ports:report", "blog"]);
+    let of_port = |port: u16| report["ports"].as_array().unwrap().iter().find(|it| it["host"] == port).unwrap().clone();
+    assert_eq!(of_port(first)["listening"], true, "{report}");
+    assert!(of_port(second)["taken_by"].is_string(), "{report}");
+    drop(other);
 }

@@ -55,7 +55,7 @@ const EXAMPLES: [(&str, &[&str]); 16] = [
 
 /// A value that each argument takes, by the name that help shows.
 const VALUES: [(&str, &str); 20] = [
-    ("tcp:HOST:CONTAINER", "tcp:5432:5432"),
+    ("SCHEME:HOST:CONTAINER", "tcp:5432:5432"),
     ("PORT", "5432"),
     ("FROM-HOST", "old.example"),
     ("DOMAIN", "example.com"),

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     Result,
     context::Context,
-    model::{Access, PortChoice, PortMapping, ProcessType, ProxyProtocol, Right},
+    model::{Access, PortChoice, PortMapping, PortScheme, ProcessType, ProxyProtocol, Right},
     ops::{
         edit::Outcome,
         ports::{self, PortsChanged, Way},
@@ -66,8 +66,10 @@ fn changed(ui: Ui, changed: &PortsChanged) -> Result<()> {
     }
     for port in &changed.ports.0 {
         let protocol = port.proxy_protocol.map(|version| format!(", with the PROXY protocol {version}"));
+        let scheme = if port.scheme == PortScheme::Tcp { "" } else { port.scheme.as_str() };
         ui.talk(&format!(
-            "port {} leads to port {} of {}{}",
+            "{scheme}{}port {} leads to port {} of {}{}",
+            if scheme.is_empty() { "" } else { " " },
             port.host,
             port.container,
             port.process,
@@ -75,7 +77,7 @@ fn changed(ui: Ui, changed: &PortsChanged) -> Result<()> {
         ));
     }
     if changed.ports.0.is_empty() {
-        ui.talk(&format!("{} has no port but those of HTTP and HTTPS", changed.app));
+        ui.talk(&format!("{} has no port but the usual ones of HTTP and HTTPS", changed.app));
     }
     for warning in &changed.warnings {
         ui.talk(&format!(" !     {warning}"));
@@ -96,8 +98,8 @@ struct WayArguments {
     /// The process type whose containers the ports lead to
     #[arg(short, long, default_value = "web", value_name = "TYPE")]
     process: ProcessType,
-    /// Begin each connection with a header that says who the client is: v1 (a line of text) or v2 (binary). The app must
-    /// expect it
+    /// With tcp: begin each connection with a header that says who the client is, v1 (a line of text) or v2 (binary). The
+    /// app must expect it
     #[arg(long, value_name = "VERSION")]
     proxy_protocol: Option<ProxyProtocol>,
 }
@@ -111,14 +113,20 @@ impl From<WayArguments> for Way {
 /// Have ports of this machine lead to an app
 ///
 /// `paas ports:add db tcp:5432:5432` passes each connection to port 5432 of this machine on to port 5432 of a container of
-/// the app, as it is. A port leads to one app. During a deploy new connections go to the new containers, and the old ones
-/// stop when their connections have ended, or after `drain-timeout`. The setting `tcp_ports` says which ports may be used.
+/// the app, as it is. Such a port leads to one app. During a deploy new connections go to the new containers, and the old
+/// ones stop when their connections have ended, or after `drain-timeout`.
+///
+/// `paas ports:add blog http:8080:3000` sends requests for the names of the app to port 3000 of its containers if they come
+/// in at port 8080. Several apps can have it. If no app has it yet, the proxy must be reloaded for it, which may lose
+/// requests that are under way; those of the setting `http_ports` are open beforehand. `https` is the same with TLS.
+///
+/// The setting `tcp_ports` says which ports may be used.
 #[derive(Debug, Args)]
 pub(super) struct Add {
     #[command(flatten)]
     app: AppArgument,
-    /// tcp, the port of this machine, and the port of the container
-    #[arg(value_name = "tcp:HOST:CONTAINER", required = true)]
+    /// tcp, http or https, the port of this machine, and the port of the container
+    #[arg(value_name = "SCHEME:HOST:CONTAINER", required = true)]
     ports: Vec<PortMapping>,
     #[command(flatten)]
     way: WayArguments,
@@ -131,8 +139,8 @@ pub(super) struct Add {
 pub(super) struct Set {
     #[command(flatten)]
     app: AppArgument,
-    /// tcp, the port of this machine, and the port of the container
-    #[arg(value_name = "tcp:HOST:CONTAINER", required = true)]
+    /// tcp, http or https, the port of this machine, and the port of the container
+    #[arg(value_name = "SCHEME:HOST:CONTAINER", required = true)]
     ports: Vec<PortMapping>,
     #[command(flatten)]
     way: WayArguments,

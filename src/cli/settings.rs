@@ -31,14 +31,14 @@ impl Command {
         }
     }
 
-    pub(super) fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
+    pub(super) async fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
         match self {
             Command::List(List {}) => ui.show(&settings::list(context)?),
             Command::Set(it) => {
                 let (name, value) = it.pair()?;
-                show(ui, &settings::set(context, name, Some(value))?)
+                show(ui, &settings::set(context, name, Some(value)).await?)
             }
-            Command::Unset(it) => show(ui, &settings::set(context, &it.name, None)?),
+            Command::Unset(it) => show(ui, &settings::set(context, &it.name, None).await?),
         }
     }
 }

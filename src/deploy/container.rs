@@ -114,8 +114,8 @@ pub(super) async fn set_restart(engine: &Engine, container: &Container, restart:
 /// whatever happens to the engine.
 pub(super) async fn stop(instance: &Instance, engine: &Engine, container: &Container) -> Result<()> {
     engine.set_restart(&container.name, RestartPolicy::No).await?;
-    let ports = relayed_ports(instance, container).await?;
-    if container.process.is_web() || !ports.is_empty() {
+    let ports = Ports::of(instance, container).await?;
+    if !ports.http.is_empty() || !ports.relayed.is_empty() {
         drain(instance, container, &ports).await;
     }
     engine.stop_container(&container.name, stop_timeout(container)).await
@@ -179,41 +179,60 @@ pub(super) fn stop_timeout(container: &Container) -> Duration {
     Duration::from_secs(container.stop_timeout.into())
 }
 
-/// The ports of a container to which connections are relayed.
-async fn relayed_ports(instance: &Instance, container: &Container) -> Result<BTreeSet<u16>> {
-    let mut ports = instance
-        .reading({
-            let app_id = container.app_id;
-            move |tables| tables.ports(Some(app_id))
-        })
-        .await?;
-    ports.retain(|stored| stored.mapping.scheme == PortScheme::Tcp && stored.process == container.process);
-    Ok(ports.iter().map(|stored| stored.mapping.container).collect())
+/// The ports of a container that something comes in at from outside.
+struct Ports {
+    /// Those that the proxy sends requests to.
+    http: BTreeSet<u16>,
+    /// Those to which connections are relayed.
+    relayed: BTreeSet<u16>,
+}
+
+impl Ports {
+    async fn of(instance: &Instance, container: &Container) -> Result<Ports> {
+        let app_id = container.app_id;
+        let stored = instance.reading(move |tables| tables.ports(Some(app_id))).await?;
+        let mut ports = Ports { http: BTreeSet::new(), relayed: BTreeSet::new() };
+        if container.process.is_web() {
+            ports.http.insert(container.port);
+        }
+        for stored in stored.iter().filter(|stored| stored.process == container.process) {
+            let of_scheme = match stored.mapping.scheme {
+                PortScheme::Tcp => &mut ports.relayed,
+                PortScheme::Http | PortScheme::Https => &mut ports.http,
+            };
+            of_scheme.insert(stored.mapping.container);
+        }
+        Ok(ports)
+    }
 }
 
 /// Waits until nothing is in flight to a container by the proxy, and no connection is relayed to it, but not for ever.
-async fn drain(instance: &Instance, container: &Container, ports: &BTreeSet<u16>) {
+async fn drain(instance: &Instance, container: &Container, ports: &Ports) {
     let retired_at = container.retired_at.unwrap_or_else(clock::now);
-    if !ports.is_empty() {
+    if !ports.relayed.is_empty() {
         // From then on the relay takes no new connection there.
         proxy::tell(instance).await;
     }
-    let has_http = container.process.is_web();
-    let shares_port = has_http && ports.contains(&container.port);
     tokio::time::sleep(REFRESH.saturating_sub(clock::since(retired_at))).await;
     let mut idle = 0;
     while idle < IDLE_TIMES && clock::since(retired_at) < drain_timeout(container) {
-        let upstream = SocketAddrV4::new(container.address, container.port);
-        let in_flight = if has_http { proxy::in_flight(instance, upstream).await } else { Ok(Some(0)) };
-        let relayed = match ports.is_empty() {
-            true => Ok(0),
-            false => proxy::relayed(instance, container.address, ports.clone(), shares_port).await,
-        };
-        match (in_flight, relayed) {
-            (Ok(Some(0)), Ok(0)) => idle += 1,
-            // Without a count there is only the time to go by.
-            _ => idle = 0,
-        }
+        // Without a count there is only the time to go by.
+        let is_idle = !is_busy(instance, container, ports).await.unwrap_or(true);
+        idle = if is_idle { idle + 1 } else { 0 };
         tokio::time::sleep(DRAIN_POLL_INTERVAL).await;
     }
+}
+
+/// Whether something is in flight to a container, or nobody can tell.
+async fn is_busy(instance: &Instance, container: &Container, ports: &Ports) -> Result<bool> {
+    for port in &ports.http {
+        if proxy::in_flight(instance, SocketAddrV4::new(container.address, *port)).await? != Some(0) {
+            return Ok(true);
+        }
+    }
+    if ports.relayed.is_empty() {
+        return Ok(false);
+    }
+    let shares_port = !ports.http.is_disjoint(&ports.relayed);
+    Ok(proxy::relayed(instance, container.address, ports.relayed.clone(), shares_port).await? > 0)
 }

@@ -14,11 +14,11 @@ use super::{
 use crate::{
     Error, Result, acme, clock, git,
     model::{
-        self, AppName, CheckMode, ConfigMap, ContainerId, DeployState, PortScheme, ProcessSpec, ProcessType,
-        PropertyChange, Release, ReleaseId, Scope, property,
+        self, AppName, CheckMode, ConfigMap, ContainerId, DeployState, ProcessSpec, ProcessType, PropertyChange,
+        Release, ReleaseId, Scope, property,
     },
     proxy,
-    store::{Container, ContainerState, NewContainer, Standing},
+    store::{Container, ContainerState, NewContainer, Standing, StoredPort},
 };
 
 /// Which containers that serve may go on serving.
@@ -231,7 +231,7 @@ pub(super) fn announce(deploy: &ActiveDeploy<'_>, live: &Deployed) {
     log.flush();
 }
 
-/// Whether the app speaks no HTTP; and where it is reached over TCP, as `tcp://HOST:PORT`.
+/// Whether the app speaks no HTTP; and where it is reached at ports of its own, as `tcp://HOST:PORT`.
 fn addresses(deploy: &ActiveDeploy<'_>) -> Result<(bool, Vec<String>)> {
     let (app, settings) = (&deploy.app, &deploy.instance.settings);
     let (speaks_no_http, ports, names) = deploy.instance.read(|tables| {
@@ -240,8 +240,8 @@ fn addresses(deploy: &ActiveDeploy<'_>) -> Result<(bool, Vec<String>)> {
     })?;
     let main = names.first().and_then(|names| names.main()).map(ToString::to_string);
     let host = main.unwrap_or_else(|| settings.domain.to_string());
-    let relayed = ports.iter().filter(|stored| stored.mapping.scheme == PortScheme::Tcp);
-    Ok((speaks_no_http, relayed.map(|stored| format!("tcp://{host}:{}", stored.mapping.host)).collect()))
+    let address = |stored: &StoredPort| format!("{}://{host}:{}", stored.mapping.scheme, stored.mapping.host);
+    Ok((speaks_no_http, ports.iter().map(address).collect()))
 }
 
 /// The URL of the app; or why nothing of it answers at one, and what to type.

@@ -48,7 +48,7 @@ const BECOME: Duration = Duration::from_secs(2);
 /// How often it looks whether its threads are well.
 const WELL: Duration = Duration::from_millis(500);
 /// How long an edge lives on for the connections that it relays, when another one has taken its place.
-const LINGER: Duration = Duration::from_hours(24);
+const LINGER: Duration = Duration::from_secs(24 * 3600);
 /// How often the edge is asked for sockets of ports that it does not have.
 const PORTS_AGAIN: Duration = Duration::from_secs(2);
 /// The mark of one that was told none.

@@ -50,8 +50,14 @@ pub enum PortError {
         /// How many.
         most: usize,
     },
-    /// HTTP comes in by the proxy's own ports.
-    #[error("{mapping}: HTTP and HTTPS come in by the proxy's own two ports only")]
+    /// HTTPS at a server that has none.
+    #[error("{mapping}: this server has no HTTPS")]
+    NoTls {
+        /// What was asked for.
+        mapping: PortMapping,
+    },
+    /// It is one of the proxy's own two, which lead to each app already.
+    #[error("port {} leads to the port that PORT says, at each app", mapping.host)]
     OfProxy {
         /// What was asked for.
         mapping: PortMapping,
@@ -87,11 +93,11 @@ impl PortError {
             }
             PortError::OfProxy { mapping, app } => Advice::new(
                 Kind::Usage,
-                format!(
-                    "if the app listens on port {0}, `paas config:set {app} PORT={0}` sends its requests there; `paas \
-                     ports:add {app} tcp:{1}:{0}` passes a port on as it is",
-                    mapping.container, mapping.host
-                ),
+                format!("if the app listens on port {0}: `paas config:set {app} PORT={0}`", mapping.container),
+            ),
+            PortError::NoTls { .. } => Advice::new(
+                Kind::Usage,
+                "with `tls = \"acme\"` or `tls = \"internal\"` in the settings it has; `http:` needs none",
             ),
         }
     }

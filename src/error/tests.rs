@@ -31,7 +31,7 @@ variants! {
     DeployError: Build AppExited ReleaseCommand Script VariablesMissing Explained NeverHealthy Busy ChangedMeanwhile AppLocked Stopped Died NoWayBack NoFormerRelease
         NotRunning ChecksFailed NotCancelable NotStarted NeverDeployed NothingDeployed;
     DomainError: Taken IsDefault OfServer BelowGlobal NameTaken NoUrl Circle NotHere;
-    PortError: Taken InUse OfServer NotAllowed Twice TooMany OfProxy;
+    PortError: Taken InUse OfServer NotAllowed Twice TooMany NoTls OfProxy;
     EngineError: Unavailable Lost NoSpace Failed SubnetTaken AddressTaken Unsupported ImagePull;
     ProxyError: Unavailable Refused;
     CertificateError: File KeyEncrypted KeyMismatch Expired NotYetValid OutOfOrder Weak NamesNoHost;
@@ -122,7 +122,7 @@ fn of_domains() -> [DomainError; 9] {
     ]
 }
 
-fn of_ports() -> [PortError; 8] {
+fn of_ports() -> [PortError; 9] {
     let mapping = |text: &str| text.parse().unwrap();
     [
         PortError::Taken { port: 5432, owner: Some("shop".parse().unwrap()) },
@@ -132,7 +132,8 @@ fn of_ports() -> [PortError; 8] {
         PortError::NotAllowed { port: 22, allowed: "1024-32767".into() },
         PortError::Twice { one: mapping("tcp:5432:1"), other: mapping("tcp:5432:2") },
         PortError::TooMany { most: 200 },
-        PortError::OfProxy { mapping: mapping("http:8080:3000"), app: app() },
+        PortError::NoTls { mapping: mapping("https:8443:3000") },
+        PortError::OfProxy { mapping: mapping("http:80:3000"), app: app() },
     ]
 }
 

@@ -1,11 +1,12 @@
-use std::{fmt, ops::RangeInclusive, str::FromStr};
+use std::{collections::BTreeSet, fmt, ops::RangeInclusive, str::FromStr};
 
 use serde::Serialize;
 
 use super::{Invalid, Result, names::digits, words};
 
 /// How a mapping is written.
-const FORM: &str = "it is tcp:HOST:CONTAINER, such as tcp:5432:5432: a port of this machine, and one of the container";
+const FORM: &str = "it is SCHEME:HOST:CONTAINER, such as tcp:5432:5432 or http:8080:3000: http, https or tcp, a port of this \
+                    machine, and one of the container";
 
 words! {
     /// What is spoken at a port.
@@ -119,6 +120,16 @@ impl FromStr for PortChoice {
     }
 }
 
+/// The ports that are open to HTTP whether an app has them or not, from ranges as [`port_ranges`] reads them. Each is a site of
+/// the Caddyfile, so there are at most a hundred.
+///
+/// # Errors
+/// What it is to be.
+pub fn open_ports(text: &str) -> std::result::Result<BTreeSet<u16>, String> {
+    let ports: BTreeSet<u16> = port_ranges(text)?.into_iter().flatten().take(101).collect();
+    if ports.len() > 100 { Err("100 ports at most can be open".to_owned()) } else { Ok(ports) }
+}
+
 /// Ports in ranges, with commas between, or none: `1024-32767,40000`.
 ///
 /// # Errors
@@ -192,6 +203,13 @@ mod tests {
             assert_eq!(choice.names(&mapping), names, "{choice}");
         }
         assert_eq!("tcp:5432".parse::<PortChoice>().unwrap().to_string(), "tcp:5432");
+    }
+
+    #[test]
+    fn at_most_a_hundred_ports_are_open() {
+        assert_eq!(open_ports("8000-8001,9000"), Ok(BTreeSet::from([8000, 8001, 9000])));
+        assert_eq!(open_ports("1-100").map(|ports| ports.len()), Ok(100));
+        assert!(open_ports("1-101").is_err() && open_ports("1-65535").is_err() && open_ports("x").is_err());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! taken, or none.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     net::{Ipv4Addr, TcpListener},
 };
 
@@ -18,15 +18,16 @@ use crate::{
     Error, Result, clock,
     context::Context,
     deploy,
-    error::{PortError, Thing},
+    error::{PortError, ProxyError, Thing},
     instance::{self, Instance},
     lock,
     model::{
         self, App, AppName, Change, PortChoice, PortMapping, PortScheme, ProcessType, ProxyProtocol, Subject,
-        port_ranges,
+        open_ports, port_ranges,
         property::{self, Value},
     },
-    settings::Settings,
+    proxy,
+    settings::{Settings, Tls},
     store::{StoredPort, Tables},
     tcp::{self, Socket, State},
     ui::{Show, Text, lines_or_dash, or_dash},
@@ -241,11 +242,15 @@ fn statuses(context: &Context<'_>, ports: &[StoredPort]) -> Result<Vec<PortStatu
     if ports.is_empty() {
         return Ok(Vec::new());
     }
-    let (containers, relayed) = context.instance.read(|tables| Ok((tables.containers()?, tables.relayed()?)))?;
+    let (containers, open) = context.instance.read(|tables| Ok((tables.containers()?, tables.open_ports()?)))?;
     let sockets = tcp::sockets();
-    let edge = sockets_of_edge(&context.instance.settings);
+    let settings = &context.instance.settings;
+    let (edge, caddy) = (sockets_of_edge(settings), proxy::sockets_of_caddy(settings));
     let status = |stored: &StoredPort| {
-        let at = listener(&sockets, stored.mapping.host).map(|socket| Listener::of(socket, &edge));
+        let at = listener(&sockets, stored.mapping.host).map(|socket| {
+            let ours = if stored.mapping.scheme == PortScheme::Tcp { &edge } else { &caddy };
+            Listener::of(socket, ours)
+        });
         let of_process = containers.iter().filter(|it| it.app_id == stored.app_id && it.process == stored.process);
         let addresses: Vec<Ipv4Addr> = of_process.clone().map(|container| container.address).collect();
         let is_of_it = |socket: &&Socket| {
@@ -254,14 +259,14 @@ fn statuses(context: &Context<'_>, ports: &[StoredPort]) -> Result<Vec<PortStatu
                 && socket.remote.port() == stored.mapping.container
                 && addresses.iter().any(|address| socket.remote.ip() == *address)
         };
-        let leads_to = relayed.iter().find(|it| it.port.mapping == stored.mapping).map(|it| it.containers.as_slice());
+        let leads_to = open.iter().find(|it| it.port == *stored).map(|it| it.containers.as_slice());
         let takes = |address: &Ipv4Addr| leads_to.unwrap_or_default().contains(address);
         PortStatus {
             info: PortInfo::from(stored),
-            listening: matches!(at, Some(Listener::Edge)),
+            listening: matches!(at, Some(Listener::Ours)),
             taken_by: match at {
                 Some(Listener::Other(holder)) => Some(holder),
-                Some(Listener::Edge) | None => None,
+                Some(Listener::Ours) | None => None,
             },
             containers: of_process.filter(|it| takes(&it.address)).map(|container| container.label()).collect(),
             connections: sockets.iter().filter(is_of_it).count(),
@@ -272,16 +277,16 @@ fn statuses(context: &Context<'_>, ports: &[StoredPort]) -> Result<Vec<PortStatu
 
 /// Who listens on a port.
 enum Listener {
-    /// The edge.
-    Edge,
+    /// The edge, or Caddy.
+    Ours,
     /// Another program, in words.
     Other(String),
 }
 
 impl Listener {
-    fn of(socket: &Socket, edge: &HashSet<u64>) -> Listener {
-        if edge.contains(&socket.inode) {
-            return Listener::Edge;
+    fn of(socket: &Socket, ours: &HashSet<u64>) -> Listener {
+        if ours.contains(&socket.inode) {
+            return Listener::Ours;
         }
         Listener::Other(match tcp::holders(socket.inode).first() {
             Some(process) => format!("{} (process {})", process.name, process.id),
@@ -359,9 +364,14 @@ async fn edit(
     work: impl FnOnce(&mut Editing<'_>) -> Result<()>,
 ) -> Result<PortsChanged> {
     let instance = context.instance;
+    let listening = |tables: &Tables<'_>| -> Result<BTreeSet<(u16, PortScheme)>> {
+        let ports = proxy::http_ports(tables, &instance.settings)?;
+        Ok(ports.into_iter().map(|at| (at.port, at.scheme)).collect())
+    };
     let edited = instance.write(|tables| {
         let app = tables.app(app)?;
         deploy::refuse_locked(&app)?;
+        let before = (tables.ports(Some(app.id))?, listening(tables)?);
         let mut editing = Editing { context, tables, app, done: Vec::new(), taken: Vec::new() };
         work(&mut editing)?;
         let Editing { app, done, .. } = editing;
@@ -370,11 +380,30 @@ async fn edit(
             context.note(tables, &change, model::Outcome::Done)?;
         }
         let ports = tables.ports(Some(app.id))?;
-        Ok((if done.is_empty() { Outcome::Unchanged } else { Outcome::Saved }, ports))
+        let outcome = if done.is_empty() { Outcome::Unchanged } else { Outcome::Saved };
+        Ok((app.id, outcome, ports, before, listening(tables)?))
     });
-    let (outcome, ports) = note_refusal(context, action, Subject::App(app.clone()), edited)?;
+    let (app_id, outcome, ports, before, now) = note_refusal(context, action, Subject::App(app.clone()), edited)?;
     tell_the_edge(instance).await;
     let mut warnings = Vec::new();
+    let has_http = |ports: &[StoredPort]| ports.iter().any(|stored| stored.mapping.scheme != PortScheme::Tcp);
+    if outcome == Outcome::Saved && (has_http(&ports) || has_http(&before.0)) {
+        match proxy::sync(instance).await {
+            Ok(()) => warnings.extend(reloaded(&before.1, &now)),
+            Err(Error::Proxy(ProxyError::Unavailable { .. })) => {}
+            Err(refused) => {
+                // What Caddy cannot do is no app's.
+                instance.write(|tables| {
+                    ports.iter().try_for_each(|stored| tables.remove_port(app_id, stored.mapping.host))?;
+                    before.0.iter().try_for_each(|stored| {
+                        tables.set_port(app_id, stored.mapping, &stored.process, stored.proxy_protocol)
+                    })
+                })?;
+                tell_the_edge(instance).await;
+                return Err(refused);
+            }
+        }
+    }
     for status in statuses(context, &ports)? {
         let port = status.info.host;
         match status.taken_by {
@@ -391,6 +420,23 @@ async fn edit(
         ports: PortList(ports.iter().map(PortInfo::from).collect()),
         warnings,
     })
+}
+
+/// That the proxy was reloaded, if the ports that it listens on have changed.
+fn reloaded(before: &BTreeSet<(u16, PortScheme)>, now: &BTreeSet<(u16, PortScheme)>) -> Option<String> {
+    let words =
+        |ports: Vec<&(u16, PortScheme)>| ports.iter().map(|(port, _)| port.to_string()).collect::<Vec<_>>().join(", ");
+    let (opened, closed) = (words(now.difference(before).collect()), words(before.difference(now).collect()));
+    let what = match (opened.as_str(), closed.as_str()) {
+        ("", "") => return None,
+        (opened, "") => format!("to listen on port {opened}"),
+        ("", closed) => format!("to close port {closed}"),
+        (opened, closed) => format!("to listen on port {opened}, and to close port {closed}"),
+    };
+    Some(format!(
+        "the proxy was reloaded {what}: requests of any app that were under way may have been lost. Ports of the setting \
+         http_ports need no reload"
+    ))
 }
 
 /// What is done to the ports of an app, within one transaction.
@@ -411,20 +457,21 @@ impl Editing<'_> {
 
     fn add(&mut self, mapping: &PortMapping, way: &Way) -> Result<()> {
         let (app, port) = (&self.app, mapping.host);
-        if mapping.scheme != PortScheme::Tcp {
-            return Err(PortError::OfProxy { mapping: *mapping, app: app.name.clone() }.into());
-        }
+        self.check_scheme(mapping, way)?;
         if let Some(one) = self.taken.iter().find(|taken| taken.host == port && *taken != mapping) {
             return Err(PortError::Twice { one: *one, other: *mapping }.into());
         }
         self.taken.push(*mapping);
         let at = self.tables.ports_at(port)?;
-        if let Some(other) = at.iter().find(|stored| stored.app_id != app.id) {
+        // Apps have different names at a port of HTTP.
+        let is_shared =
+            |stored: &StoredPort| mapping.scheme != PortScheme::Tcp && stored.mapping.scheme == mapping.scheme;
+        if let Some(other) = at.iter().find(|stored| stored.app_id != app.id && !is_shared(stored)) {
             let owner = Some(other.app.clone()).filter(|owner| self.context.sees(owner));
             return Err(PortError::Taken { port, owner }.into());
         }
         self.check_process(&way.process)?;
-        let own = at.first();
+        let own = at.iter().find(|stored| stored.app_id == app.id);
         let is_there = |stored: &StoredPort| {
             stored.mapping == *mapping && stored.process == way.process && stored.proxy_protocol == way.proxy_protocol
         };
@@ -432,8 +479,8 @@ impl Editing<'_> {
             return Ok(());
         }
         // What is the app's already stays so, whatever the settings say by now.
-        if own.is_none() {
-            self.check_free(port)?;
+        if own.is_none_or(|stored| stored.mapping.scheme != mapping.scheme) {
+            self.check_free(mapping, !at.is_empty())?;
         }
         self.tables.set_port(app.id, *mapping, &way.process, way.proxy_protocol)?;
         if self.tables.ports(None)?.len() > MOST {
@@ -457,9 +504,41 @@ impl Editing<'_> {
         }
     }
 
-    /// That a port can become an app's: the settings allow it, and nobody has it.
-    fn check_free(&self, port: u16) -> Result<()> {
+    /// That what is spoken at a port can be had, and goes with the rest of what is said of it.
+    fn check_scheme(&self, mapping: &PortMapping, way: &Way) -> Result<()> {
         let settings = &self.context.instance.settings;
+        if mapping.scheme == PortScheme::Tcp {
+            return Ok(());
+        }
+        if [settings.proxy_http_port, settings.proxy_https_port].contains(&mapping.host) {
+            return Err(PortError::OfProxy { mapping: *mapping, app: self.app.name.clone() }.into());
+        }
+        if way.proxy_protocol.is_some() {
+            return Err(Error::usage(
+                format!("{mapping}: the PROXY protocol is for tcp"),
+                "leave --proxy-protocol out: over HTTP, the header X-Forwarded-For says who the client is",
+            ));
+        }
+        if mapping.scheme == PortScheme::Https && settings.tls == Tls::Off {
+            return Err(PortError::NoTls { mapping: *mapping }.into());
+        }
+        Ok(())
+    }
+
+    /// That a port can become an app's: the settings allow it, and nobody has it. `is_shared`: other apps have it already.
+    fn check_free(&self, mapping: &PortMapping, is_shared: bool) -> Result<()> {
+        let settings = &self.context.instance.settings;
+        let port = mapping.host;
+        let open = match instance::value_of(settings, self.tables, &property::HTTP_PORTS, None)? {
+            Some(Value::Text(text)) => open_ports(&text).unwrap_or_default(),
+            _ => BTreeSet::new(),
+        };
+        if open.contains(&port) {
+            return match mapping.scheme {
+                PortScheme::Http => Ok(()),
+                PortScheme::Https | PortScheme::Tcp => Err(PortError::OfServer { port, setting: "http_ports" }.into()),
+            };
+        }
         for (own, setting) in [
             (settings.ssh_listen.port(), "ssh_listen"),
             (settings.http_listen.port(), "http_listen"),
@@ -478,11 +557,18 @@ impl Editing<'_> {
         if !port_ranges(&allowed).unwrap_or_default().iter().any(|range| range.contains(&port)) {
             return Err(PortError::NotAllowed { port, allowed }.into());
         }
+        if is_shared {
+            return Ok(());
+        }
         let sockets = tcp::sockets();
-        let holder = match listener(&sockets, port).map(|socket| Listener::of(socket, &sockets_of_edge(settings))) {
+        let ours = || match mapping.scheme {
+            PortScheme::Tcp => sockets_of_edge(settings),
+            PortScheme::Http | PortScheme::Https => proxy::sockets_of_caddy(settings),
+        };
+        let holder = match listener(&sockets, port).map(|socket| Listener::of(socket, &ours())) {
             Some(Listener::Other(holder)) => Some(holder),
-            // A port that was the app's a moment ago.
-            Some(Listener::Edge) => None,
+            // A port that was an app's a moment ago.
+            Some(Listener::Ours) => None,
             // The kernel has the last word: a port may be taken by what does not listen.
             None => TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).err().map(|_| "another program".to_owned()),
         };

@@ -6,7 +6,9 @@ use super::{edit::Outcome, properties};
 use crate::{
     Error, Result, clock,
     context::Context,
-    model::{Change, PropertyChange, Scope, Subject},
+    error::ProxyError,
+    model::{Change, Effect, PropertyChange, Scope, Subject},
+    proxy,
     settings::{Given, Setting},
     ui::{Show, Text, or_dash},
 };
@@ -98,7 +100,7 @@ impl Show for Changed {
 /// # Errors
 /// [`Error::Usage`] for an unknown setting, and for one that needs a restart, with the line for the file;
 /// [`Error::Invalid`].
-pub fn set(context: &Context<'_>, name: &str, value: Option<&str>) -> Result<Changed> {
+pub async fn set(context: &Context<'_>, name: &str, value: Option<&str>) -> Result<Changed> {
     let instance = context.instance;
     let setting = Setting::find(name).ok_or_else(|| {
         let known: Vec<&str> =
@@ -129,9 +131,17 @@ pub fn set(context: &Context<'_>, name: &str, value: Option<&str>) -> Result<Cha
     let action = if value.is_some() { "settings:set" } else { "settings:unset" };
     let event = Change::new(action, Subject::Setting(setting.name.to_owned())).with(value.unwrap_or_default());
     let change = PropertyChange { scope: Scope::Global, property, value: value.map(str::to_owned) };
+    let outcome = properties::set_for_all(context, &[change], &event)?.outcome;
+    if property.effect == Effect::Route {
+        match proxy::sync(instance).await {
+            // It starts with what is set then.
+            Ok(()) | Err(Error::Proxy(ProxyError::Unavailable { .. })) => {}
+            Err(error) => return Err(error),
+        }
+    }
     Ok(Changed {
         name: setting.name,
-        outcome: properties::set_for_all(context, &[change], &event)?.outcome,
+        outcome,
         hidden_by: instance.settings.given(setting.name).map(|given| given.source.to_string()),
     })
 }

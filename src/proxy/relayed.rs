@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, net::Ipv4Addr};
 
-use super::caddy;
+use super::sockets_of_caddy;
 use crate::{
     Result,
     instance::{Instance, on_pool},
@@ -26,7 +26,7 @@ pub async fn relayed(instance: &Instance, container: Ipv4Addr, ports: BTreeSet<u
                 && ports.contains(&socket.remote.port())
         });
         if of_caddy && !sockets.is_empty() {
-            let of_caddy = caddy::running(&settings).map(tcp::inodes_of).unwrap_or_default();
+            let of_caddy = sockets_of_caddy(&settings);
             sockets.retain(|socket| !of_caddy.contains(&socket.inode));
         }
         sockets.len()

@@ -25,9 +25,9 @@ pub struct StoredPort {
     pub added_at: i64,
 }
 
-/// A port of this machine, and where its connections go now.
+/// A port of this machine, and where its connections or requests go now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Relayed {
+pub struct OpenPort {
     /// The port.
     pub port: StoredPort,
     /// The healthy containers of its process type, by position.
@@ -110,19 +110,18 @@ impl Tables<'_> {
         self.execute("DELETE FROM ports WHERE app_id = ?1 AND host = ?2", params![app, host]).map(drop)
     }
 
-    /// The ports that are relayed, with where their connections go now.
+    /// The ports that lead to apps, with where their connections or requests go now.
     ///
     /// # Errors
     /// [`crate::Error::Store`].
-    pub fn relayed(&self) -> Result<Vec<Relayed>> {
+    pub fn open_ports(&self) -> Result<Vec<OpenPort>> {
         let rows: Vec<(StoredPort, Option<Ipv4Addr>, bool)> = self.all(
             "SELECT ports.app_id, apps.name AS app, ports.scheme, ports.host, ports.container, ports.process,
                     ports.proxy_protocol, ports.added_at, apps.state, containers.address
              FROM ports JOIN apps ON apps.id = ports.app_id
                   LEFT JOIN containers ON containers.app_id = ports.app_id AND containers.process = ports.process
                        AND apps.state = 'running' AND containers.state IN ('live', 'suspended') AND containers.healthy
-             WHERE ports.scheme = 'tcp'
-             ORDER BY ports.host, containers.position, containers.id",
+             ORDER BY ports.host, apps.name, containers.position, containers.id",
             [],
             |row| {
                 let address: Option<String> = row.get("address")?;
@@ -131,10 +130,10 @@ impl Tables<'_> {
                 Ok((stored_port(row)?, address, state == AppState::Running))
             },
         )?;
-        let mut all: Vec<Relayed> = Vec::new();
+        let mut all: Vec<OpenPort> = Vec::new();
         for (port, address, runs) in rows {
-            if all.last().is_none_or(|last| last.port.mapping.host != port.mapping.host) {
-                all.push(Relayed { port, containers: Vec::new(), runs });
+            if all.last().is_none_or(|last| last.port != port) {
+                all.push(OpenPort { port, containers: Vec::new(), runs });
             }
             if let (Some(last), Some(address)) = (all.last_mut(), address) {
                 last.containers.push(address);
@@ -179,10 +178,16 @@ mod tests {
             assert_eq!(shown, ["blog tcp:5432:5432 web Some(V2)", "shop tcp:1883:1883 broker None"]);
             assert_eq!(tables.ports_at(1883)?.first().map(|stored| stored.app_id), Some(shop));
             assert_eq!(tables.ports(Some(blog))?.len(), 1);
-            let relayed = tables.relayed()?;
+            let relayed = tables.open_ports()?;
             assert!(relayed.iter().all(|it| it.containers.is_empty() && !it.runs), "{relayed:?}");
             tables.set_app_state(blog, AppState::Running)?;
-            assert_eq!(tables.relayed()?.iter().map(|it| it.runs).collect::<Vec<_>>(), [false, true]);
+            assert_eq!(tables.open_ports()?.iter().map(|it| it.runs).collect::<Vec<_>>(), [false, true]);
+            // Several apps can be reached at a port of HTTP.
+            tables.set_port(blog, "http:8080:1".parse()?, &web, None)?;
+            tables.set_port(shop, "http:8080:2".parse()?, &web, None)?;
+            assert_eq!((tables.ports_at(8080)?.len(), tables.open_ports()?.len()), (2, 4));
+            tables.remove_port(blog, 8080)?;
+            tables.remove_port(shop, 8080)?;
             tables.remove_port(shop, 5432)?;
             assert_eq!(tables.ports(None)?.len(), 2, "it is not that app's");
             tables.remove_port(blog, 5432)?;

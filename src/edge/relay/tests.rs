@@ -6,7 +6,7 @@ use std::{
 use super::*;
 use crate::{
     model::{AppId, PortMapping, PortScheme, ProcessType, ProxyProtocol},
-    store::{Relayed, StoredPort},
+    store::{OpenPort, StoredPort},
 };
 
 /// A port that nobody listens on.
@@ -19,12 +19,12 @@ fn leading(host: u16, container: u16, proxy_protocol: Option<ProxyProtocol>) -> 
     table(vec![relayed(host, container, proxy_protocol)])
 }
 
-fn table(ports: Vec<Relayed>) -> Table {
+fn table(ports: Vec<OpenPort>) -> Table {
     Table::of(Vec::new(), "127.0.0.1:1".parse().unwrap()).with_ports(ports)
 }
 
-fn relayed(host: u16, container: u16, proxy_protocol: Option<ProxyProtocol>) -> Relayed {
-    Relayed {
+fn relayed(host: u16, container: u16, proxy_protocol: Option<ProxyProtocol>) -> OpenPort {
+    OpenPort {
         port: StoredPort {
             app_id: AppId(1),
             app: "blog".parse().unwrap(),
@@ -197,14 +197,14 @@ fn another_edge_goes_on_with_the_sockets_and_the_connections_stay() {
 fn connections_wait_a_while_for_an_app_that_is_to_run_and_not_for_one_that_is_stopped() {
     let port = free_port();
     let container = echo();
-    let nobody = Relayed { containers: Vec::new(), ..relayed(port, container, None) };
+    let nobody = OpenPort { containers: Vec::new(), ..relayed(port, container, None) };
     let (_relay, shared) = relay(table(vec![nobody.clone()]));
     let mut waiting = connect(port).unwrap();
     std::thread::sleep(Duration::from_millis(200));
     shared.set(leading(port, container, None));
     assert!(hears_itself(&mut waiting));
 
-    shared.set(table(vec![Relayed { runs: false, ..nobody }]));
+    shared.set(table(vec![OpenPort { runs: false, ..nobody }]));
     assert_eq!(connect(port).unwrap().read(&mut [0; 1]).unwrap(), 0, "it is closed");
 }
 
