@@ -55,6 +55,12 @@ certs:set
 redirects:list
 redirects:add
 redirects:remove
+ports:list
+ports:add
+ports:set
+ports:remove
+ports:clear
+ports:report
 maintenance:on
 maintenance:off
 maintenance:report

@@ -32,6 +32,7 @@ mod manual;
 mod operations;
 mod pauses;
 mod plan;
+mod ports;
 mod processes;
 mod properties;
 mod proxy;
@@ -136,6 +137,8 @@ enum Command {
     #[command(flatten)]
     Redirects(redirects::Command),
     #[command(flatten)]
+    Ports(ports::Command),
+    #[command(flatten)]
     Maintenance(maintenance::Command),
     #[command(flatten)]
     Proxy(proxy::Command),
@@ -183,6 +186,7 @@ impl Command {
             Command::Pauses(it) => it.access(),
             Command::Certs(it) => it.access(),
             Command::Redirects(it) => it.access(),
+            Command::Ports(it) => it.access(),
             Command::Maintenance(it) => it.access(),
             Command::Proxy(it) => it.access(),
             Command::Deploys(it) => it.access(),
@@ -224,6 +228,7 @@ impl Command {
             Command::Pauses(it) => it.run(context, ui).await,
             Command::Certs(it) => it.run(context, ui).await,
             Command::Redirects(it) => it.run(context, ui).await,
+            Command::Ports(it) => it.run(context, ui).await,
             Command::Maintenance(it) => it.run(context, ui).await,
             Command::Proxy(it) => it.run(context, ui).await,
             Command::Deploys(it) => it.run(context, ui).await,

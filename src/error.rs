@@ -12,6 +12,7 @@ mod domain;
 mod engine;
 mod host;
 mod kind;
+mod port;
 mod proxy;
 mod push;
 mod source;
@@ -31,6 +32,7 @@ pub use domain::DomainError;
 pub use engine::EngineError;
 pub use host::HostError;
 pub use kind::Kind;
+pub use port::PortError;
 pub use proxy::ProxyError;
 pub use push::PushError;
 pub use source::SourceError;
@@ -76,6 +78,9 @@ pub enum Error {
     /// A name that was to lead to an app.
     #[error(transparent)]
     Domain(#[from] DomainError),
+    /// A port of this machine that was to lead to an app.
+    #[error(transparent)]
+    Port(#[from] PortError),
     /// The container engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -175,6 +180,7 @@ impl Error {
             Error::Source(error) => error.advice(),
             Error::Deploy(error) => error.advice(),
             Error::Domain(error) => error.advice(),
+            Error::Port(error) => error.advice(),
             Error::Engine(error) => error.advice(),
             Error::Proxy(error) => error.advice(),
             Error::Certificate(error) => error.advice(),

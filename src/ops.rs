@@ -19,6 +19,7 @@ pub mod logs;
 pub mod maintenance;
 pub mod operations;
 pub mod pauses;
+pub mod ports;
 pub mod processes;
 pub mod properties;
 pub mod proxy;

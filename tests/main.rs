@@ -49,6 +49,7 @@ mod logs;
 mod operations;
 mod outages;
 mod plan;
+mod ports;
 mod properties;
 mod prose;
 mod proxy;

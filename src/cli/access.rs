@@ -56,7 +56,9 @@ const EXAMPLES: [(&str, &[&str]); 18] = [
 ];
 
 /// A value that each argument takes, by the name that help shows.
-const VALUES: [(&str, &str); 22] = [
+const VALUES: [(&str, &str); 24] = [
+    ("SCHEME:HOST:CONTAINER", "tcp:5432:5432"),
+    ("PORT", "5432"),
     ("FROM-HOST", "old.example"),
     ("DOMAIN", "example.com"),
     ("ID", "1"),

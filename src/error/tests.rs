@@ -21,8 +21,8 @@ macro_rules! variants {
 }
 
 variants! {
-    Error: NotFound Exists Invalid Usage Access Push Source Deploy Domain Engine Proxy Certificate Store Host Bug Interrupted Told Silent;
-    Thing: App Key Fingerprint ConfigVariable Release Deploy Operation ProcessType Domain Redirect ProxyPath ProxyUser GlobalDomain Container Certificate Buildpack;
+    Error: NotFound Exists Invalid Usage Access Push Source Deploy Domain Port Engine Proxy Certificate Store Host Bug Interrupted Told Silent;
+    Thing: App Key Fingerprint ConfigVariable Release Deploy Operation ProcessType Domain Redirect Port ProxyPath ProxyUser GlobalDomain Container Certificate Buildpack;
     UsageError: Command Settings NotConfirmed KeyMalformed KeyPrivate;
     AccessError: Unknown Lacks OnlyHere;
     PushError: WrongBranch Refused NoApp;
@@ -31,6 +31,7 @@ variants! {
     DeployError: Build AppExited ReleaseCommand Script VariablesMissing Explained NeverHealthy Busy ChangedMeanwhile AppLocked Stopped Died NoWayBack NoFormerRelease
         NotRunning ChecksFailed NotCancelable NotStarted NeverDeployed NothingDeployed;
     DomainError: Taken IsDefault OfServer BelowGlobal NameTaken NoUrl Circle NotHere;
+    PortError: Taken InUse OfServer NotAllowed Twice TooMany NoTls OfProxy;
     EngineError: Unavailable Lost NoSpace Failed SubnetTaken AddressTaken Unsupported ImagePull;
     ProxyError: Unavailable Refused Rules Snippet;
     CertificateError: File KeyEncrypted KeyMismatch Expired NotYetValid OutOfOrder Weak NamesNoHost;
@@ -48,6 +49,7 @@ fn samples() -> Vec<Error> {
     samples.extend(of_source().map(Error::from));
     samples.extend(of_deploys().map(Error::from));
     samples.extend(of_domains().map(Error::from));
+    samples.extend(of_ports().map(Error::from));
     samples.extend(of_engine().map(Error::from));
     samples.extend(of_proxy().map(Error::from));
     samples.extend(of_certificates().map(Error::from));
@@ -93,6 +95,7 @@ fn missing_and_there() -> Vec<Error> {
         (Thing::Redirect(app()), "old.example"),
         (Thing::ProxyPath(app()), "/api"),
         (Thing::ProxyUser(app()), "ann"),
+        (Thing::Port(app()), "tcp:5432"),
         (Thing::GlobalDomain, "apps.example.com"),
         (Thing::Container { app: app(), known: "web.1".to_owned() }, "web.2"),
         (Thing::Certificate(Some(app())), "7"),
@@ -118,6 +121,21 @@ fn of_domains() -> [DomainError; 9] {
         DomainError::NoUrl { app: app(), why: "is reached at no name" },
         DomainError::Circle { from: "a.example".into(), to: "b.example".into() },
         DomainError::NotHere { failed: 1, total: 2 },
+    ]
+}
+
+fn of_ports() -> [PortError; 9] {
+    let mapping = |text: &str| text.parse().unwrap();
+    [
+        PortError::Taken { port: 5432, owner: Some("shop".parse().unwrap()) },
+        PortError::Taken { port: 5432, owner: None },
+        PortError::InUse { port: 5432, holder: "postgres (process 812)".into() },
+        PortError::OfServer { port: 2222, setting: "ssh_listen" },
+        PortError::NotAllowed { port: 22, allowed: "1024-32767".into() },
+        PortError::Twice { one: mapping("tcp:5432:1"), other: mapping("tcp:5432:2") },
+        PortError::TooMany { most: 200 },
+        PortError::NoTls { mapping: mapping("https:8443:3000") },
+        PortError::OfProxy { mapping: mapping("http:80:3000"), app: app() },
     ]
 }
 
@@ -355,6 +373,7 @@ fn path_of(error: &Error) -> Vec<&'static str> {
         Error::Source(error) => Some(error.variant()),
         Error::Deploy(error) => Some(error.variant()),
         Error::Domain(error) => Some(error.variant()),
+        Error::Port(error) => Some(error.variant()),
         Error::Engine(error) => Some(error.variant()),
         Error::Proxy(error) => Some(error.variant()),
         Error::Certificate(error) => Some(error.variant()),
@@ -377,6 +396,7 @@ fn each_variant_has_a_sample() {
         ("Source", SourceError::VARIANTS),
         ("Deploy", DeployError::VARIANTS),
         ("Domain", DomainError::VARIANTS),
+        ("Port", PortError::VARIANTS),
         ("Engine", EngineError::VARIANTS),
         ("Proxy", ProxyError::VARIANTS),
         ("Certificate", CertificateError::VARIANTS),

@@ -33,6 +33,8 @@ pub enum Thing {
     ProxyPath(AppName),
     /// A user who may see an app by a password.
     ProxyUser(AppName),
+    /// A port of an app.
+    Port(AppName),
     /// A global domain.
     GlobalDomain,
     /// A live container of an app.
@@ -67,6 +69,7 @@ impl Thing {
             Thing::Redirect(_) => "redirect from",
             Thing::ProxyPath(_) => "path",
             Thing::ProxyUser(_) => "user",
+            Thing::Port(_) => "port",
             Thing::GlobalDomain => "global domain",
             Thing::Container { .. } => "live container",
             Thing::Certificate(_) => "certificate",
@@ -87,6 +90,7 @@ impl Thing {
             Thing::Domain(app) => format!("`paas domains:report {app}` lists its domains"),
             Thing::Redirect(app) => format!("`paas redirects:list {app}` lists its redirects"),
             Thing::ProxyPath(app) | Thing::ProxyUser(app) => format!("`paas proxy:report {app}` lists what there is"),
+            Thing::Port(app) => format!("`paas ports:list {app}` lists its ports"),
             Thing::GlobalDomain => "`paas domains:report --global` lists them".into(),
             Thing::Container { known, .. } => format!("live containers: {known}"),
             Thing::Certificate(Some(app)) => format!("`paas certs:report {app}` lists its certificates"),
@@ -104,6 +108,7 @@ impl Thing {
             | Thing::Redirect(app)
             | Thing::ProxyPath(app)
             | Thing::ProxyUser(app)
+            | Thing::Port(app)
             | Thing::ProcessType { app, .. }
             | Thing::Container { app, .. } => Some(app),
             Thing::Certificate(app) => app.as_ref(),

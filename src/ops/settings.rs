@@ -6,6 +6,7 @@ use super::{edit::Outcome, properties};
 use crate::{
     Error, Result, clock,
     context::Context,
+    error::ProxyError,
     model::{Change, Effect, PropertyChange, Scope, Subject},
     proxy,
     settings::{Given, Setting},
@@ -139,7 +140,11 @@ pub async fn set(context: &Context<'_>, name: &str, value: Option<&str>) -> Resu
     let outcome = properties::set_for_all(context, &[change], &event)?.outcome;
     let reloads = is_of_proxy && outcome == Outcome::Saved;
     if reloads {
-        proxy::sync(instance).await?;
+        match proxy::sync(instance).await {
+            // It starts with what is set then.
+            Ok(()) | Err(Error::Proxy(ProxyError::Unavailable { .. })) => {}
+            Err(error) => return Err(error),
+        }
         proxy::enforce(instance).await?;
     }
     let hidden_by = instance.settings.given(setting.name).map(|given| given.source.to_string());

@@ -7,6 +7,7 @@
 //! - `rules`: what a second Caddy costs an app with rules of the proxy.
 //! - `names`: what 1,000 apps with three domains each and 200 certificates cost the edge, and a handshake.
 //! - `hosts`: requests a second with 1 to 1,000 hosts in rotation, against the Caddyfile of before.
+//! - `ports`: what ports over TCP pass on, against connections to the container itself, and in deploys.
 //! - `many`: how long a deploy takes, and how soon a death is seen, among 1, 100 and 1,000 other apps.
 //!
 //! Machines are shared and noisy: what is compared is measured in one run, in turns.
@@ -30,6 +31,7 @@ mod load;
 mod many_apps;
 mod measure;
 mod names;
+mod ports;
 #[path = "../processes.rs"]
 #[expect(dead_code, reason = "the bench needs only a part of it")]
 mod processes;
@@ -77,7 +79,7 @@ const AT_REST: Duration = Duration::from_secs(10);
 fn main() -> ExitCode {
     let (counts, parts): (Vec<String>, Vec<String>) =
         std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).partition(|text| text.contains('='));
-    let known = ["load", "rollback", "dead", "killed", "rules", "names", "hosts", "many"];
+    let known = ["load", "rollback", "dead", "killed", "rules", "names", "hosts", "many", "ports"];
     assert!(parts.iter().all(|part| known.contains(&part.as_str())), "the parts are {known:?}");
     let wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
     let counts = Counts::parse(&counts);
@@ -110,6 +112,9 @@ fn main() -> ExitCode {
     }
     if wanted("many") {
         many_apps::measure(counts.of("rounds"));
+    }
+    if wanted("ports") {
+        lost += ports::measure(counts.of("rounds"), counts.of("deploys"));
     }
     if lost > 0 {
         println!("FAILED: {lost} requests were lost in a change");

@@ -1,7 +1,7 @@
 //! Every property there is: a row each.
 
 use super::{Default, Effect, Noun, Property, Scopes, Value};
-use crate::model::{Capability, Right, containment, rules, value};
+use crate::model::{Capability, Right, containment, open_ports, port_ranges, rules, value};
 
 /// How many bytes of an answer are looked through for the text of a check.
 pub const CHECKED_BODY: usize = 1 << 20;
@@ -563,6 +563,24 @@ properties! {
         default: Default::Is("none"),
         about: "ports of this machine that apps and build steps may reach all the same, such as 5432,6379; or none",
         parse: |text| super::ports(text).map(|_| Value::Text(text.to_owned())),
+        ..OF_SERVER
+    };
+    /// Ports of the machine that may be an app's.
+    TCP_PORTS = Property {
+        name: "tcp_ports",
+        default: Default::Is("1024-32767"),
+        about: "which ports of this machine may lead to an app, such as 5432,8000-8100; or none",
+        parse: |text| port_ranges(text).map(|_| Value::Text(text.to_owned())),
+        ..OF_SERVER
+    };
+    /// Ports that are open to HTTP beforehand.
+    HTTP_PORTS = Property {
+        name: "http_ports",
+        default: Default::Is("none"),
+        about: "ports at which the proxy takes HTTP before an app has them, so that it need not be reloaded for one, such as \
+                8000-8010; or none",
+        parse: |text| open_ports(text).map(|_| Value::Text(text.to_owned())),
+        effect: Effect::Route,
         ..OF_SERVER
     };
     /// Process types of a source.
