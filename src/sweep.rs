@@ -79,6 +79,8 @@ pub struct Rows {
     pub operations: u64,
     /// Old events.
     pub events: u64,
+    /// Old runs.
+    pub runs: u64,
 }
 
 /// Sweeps after a deploy, which is over: what fails here is done by the next one.
@@ -210,6 +212,7 @@ pub async fn rows(instance: &Instance) -> Result<Rows> {
             let number = |property| number_of(&settings, tables, property, Some(app.id));
             removed.releases += tables.prune_releases(app.id, number(&property::KEEP_RELEASES)?, &kept_images)?;
             removed.operations += tables.prune_operations(Some(app.id), number(&property::KEEP_OPERATIONS)?)?;
+            removed.runs += tables.prune_runs(app.id, number(&property::KEEP_RUNS)?)?;
         }
         let keep = number_of(&settings, tables, &property::KEEP_OPERATIONS, None)?;
         removed.operations += tables.prune_operations(None, keep)?;
@@ -227,8 +230,11 @@ pub async fn rows(instance: &Instance) -> Result<Rows> {
 pub async fn engine(instance: &Instance, engine: &Engine, build_cache: bool) -> Result<InEngine> {
     // The engine first: a container that is made after this has its row already.
     let listed = engine.list(&instance.id).await?;
-    let known: HashSet<String> =
-        instance.read(|tables| tables.containers())?.into_iter().map(|container| container.name).collect();
+    let known = instance.read(|tables| {
+        let mut known: HashSet<String> = tables.containers()?.into_iter().map(|container| container.name).collect();
+        known.extend(tables.unfinished_runs(None)?.into_iter().map(|run| run.container));
+        Ok(known)
+    })?;
     let before = engine.usage(&instance.id).await?;
     let mut containers = Freed::default();
     for stray in listed.iter().filter(|name| !known.contains(*name)) {
