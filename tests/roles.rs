@@ -11,10 +11,11 @@ use paas::{AccessRow, Right, Role, access_table};
 use crate::harness::{Ran, Server, command, run, run_with_input};
 
 /// Tables that only people change, and the rights that let them: one of them must be what the command asks for.
-const CHANGED_BY_PEOPLE: [(&str, &[Right]); 10] = [
+const CHANGED_BY_PEOPLE: [(&str, &[Right]); 11] = [
     ("apps", &[Right::Deploy, Right::Change, Right::Own, Right::Create]),
     ("secrets", &[Right::Change, Right::Own, Right::Deploy, Right::Administer]),
     ("properties", &[Right::Change, Right::Own, Right::Deploy, Right::Administer]),
+    ("runs", &[Right::Reveal, Right::Deploy, Right::Own]),
     ("formation", &[Right::Change, Right::Own]),
     ("domains", &[Right::Change, Right::Own]),
     ("redirects", &[Right::Change, Right::Own]),

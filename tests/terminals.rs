@@ -27,7 +27,7 @@ const ESCAPE: &str = "\u{1b}[";
 pub struct Typist {
     master: File,
     shown: Arc<Mutex<Vec<u8>>>,
-    program: Child,
+    pub program: Child,
 }
 
 impl Typist {
@@ -62,6 +62,13 @@ impl Typist {
 
     pub fn types(&mut self, text: &str) {
         self.master.write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Gives the terminal another size, and says so to its program, as a window does.
+    pub fn resize(&mut self, rows: u16, columns: u16) {
+        tcsetwinsize(&self.master, Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+        let id = self.program.id().to_string();
+        run(Command::new("kill").args(["-WINCH", &id])).expect_success();
     }
 
     pub fn screen(&self) -> String {

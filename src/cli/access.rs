@@ -34,7 +34,8 @@ const OPTIONS: [(&str, &[&str]); 4] = [
 ];
 
 /// Commands whose arguments depend on each other, with words that they take.
-const EXAMPLES: [(&str, &[&str]); 16] = [
+const EXAMPLES: [(&str, &[&str]); 17] = [
+    ("run:stop", &["blog", "1"]),
     ("certs:add", &["blog"]),
     ("certs:set", &["blog", "acme=off"]),
     ("certs:report", &["blog"]),
@@ -54,7 +55,8 @@ const EXAMPLES: [(&str, &[&str]); 16] = [
 ];
 
 /// A value that each argument takes, by the name that help shows.
-const VALUES: [(&str, &str); 18] = [
+const VALUES: [(&str, &str); 19] = [
+    ("COMMAND", "true"),
     ("FROM-HOST", "old.example"),
     ("DOMAIN", "example.com"),
     ("ID", "1"),

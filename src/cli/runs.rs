@@ -189,7 +189,7 @@ pub(super) struct Enter {
     #[arg(short = 'T', long)]
     no_tty: bool,
     /// The container, and the program with its arguments
-    #[arg(value_name = "CONTAINER COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(value_name = "CONTAINER|COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
     words: Vec<String>,
 }
 
