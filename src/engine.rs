@@ -24,13 +24,13 @@ use std::{
     time::Duration,
 };
 
+pub use attach::{Attached, Chunk, ExecStatus, Input, Output};
 use bollard::{
     Docker,
     exec::StartExecResults,
     models::{ContainerUpdateBody, EndpointIpamConfig, ExecConfig, Ipam, IpamConfig, NetworkCreateRequest},
     query_parameters as query,
 };
-pub use attach::{Attached, Chunk, ExecStatus, Input, Output};
 pub use build::{BuildEvent, BuildSpec, Context};
 pub use caps::Capped;
 pub use facts::Facts;

@@ -74,6 +74,6 @@ pub use property::{Effect, Noun, Override, Property, PropertyChange, PropertyRow
 pub use redirect::{RedirectCode, circle_of_redirects};
 pub use release::{ImageId, Release, ReleaseStatus, ReleaseVersion, check_containers, formation, process_types};
 pub use resolution::{Answer, DnsRecord, Finding, Judged, LookedUp, OwnAddresses, is_public, is_public_name, judge};
-pub use run::{TypedProgram, Run, RunEnd, RunKind, RunState, line_with_words, program_of};
+pub use run::{Run, RunEnd, RunKind, RunState, TypedProgram, line_with_words, program_of};
 pub use scheduler::Scheduler;
 pub use status::{Condition, Status, app_status};

@@ -16,7 +16,7 @@ use crate::{
     engine::{Engine, Image},
     files::{self, entries},
     instance::{Instance, maybe_number_of, number_of, on_pool},
-    model::{self, AppName, DeployId, ImageId, Scheduler, property},
+    model::{self, AppName, DeployId, ImageId, RunId, Scheduler, property},
     settings::{Paths, Settings},
     store::{Store, Tables},
 };
@@ -53,6 +53,8 @@ pub struct Files {
     pub deploy_logs: Freed,
     /// The older lines of containers that are gone.
     pub former_logs: Freed,
+    /// What old detached runs printed.
+    pub run_logs: Freed,
     /// Files that a killed push, deploy or daemon left behind.
     pub temporary_files: Freed,
 }
@@ -122,6 +124,7 @@ struct KeptFiles {
     app: AppName,
     deploy_logs: u64,
     former_log: u64,
+    runs: HashSet<RunId>,
 }
 
 /// Removes files below ROOT beyond those that are kept, what was killed left behind, and a key that a rotation which was
@@ -139,7 +142,10 @@ pub async fn old_files(instance: &Instance) -> Result<Files> {
         let kept = tables.apps()?.into_iter().map(|app| {
             let number = |property| number_of(&settings, tables, property, Some(app.id));
             let (deploy_logs, former_log) = (number(&property::KEEP_DEPLOY_LOGS)?, number(&property::KEEP_FORMER_LOG)?);
-            Ok(KeptFiles { app: app.name, deploy_logs, former_log })
+            let keep = u32::try_from(number(&property::KEEP_RUNS)?).unwrap_or(u32::MAX);
+            let runs = tables.runs(app.id, keep)?.into_iter().chain(tables.unfinished_runs(Some(app.id))?);
+            let runs = runs.map(|run| run.id).collect();
+            Ok(KeptFiles { app: app.name, deploy_logs, former_log, runs })
         });
         Ok((kept.collect::<Result<Vec<_>>>()?, unfinished))
     });
@@ -152,7 +158,8 @@ fn remove_files(paths: &Paths, kept: &[KeptFiles], unfinished: &HashSet<DeployId
     files::keep_all_private(paths.root());
     let mut deploy_logs = Freed::default();
     let mut former_logs = Freed::default();
-    for KeptFiles { app, deploy_logs: keep, former_log } in kept {
+    let mut run_logs = Freed::default();
+    for KeptFiles { app, deploy_logs: keep, former_log, runs } in kept {
         let mut logs: Vec<(DeployId, PathBuf)> = entries(&paths.deploy_logs(app))?
             .into_iter()
             .filter_map(|path| Some((path.file_stem()?.to_str()?.parse().ok()?, path)))
@@ -161,6 +168,12 @@ fn remove_files(paths: &Paths, kept: &[KeptFiles], unfinished: &HashSet<DeployId
         for (id, path) in logs.into_iter().skip(*keep as usize) {
             if !unfinished.contains(&id) {
                 remove(&path, &mut deploy_logs)?;
+            }
+        }
+        for path in entries(&paths.run_logs(app))? {
+            let id = path.file_stem().and_then(|name| name.to_str()?.parse::<RunId>().ok());
+            if id.is_none_or(|id| !runs.contains(&id)) {
+                remove(&path, &mut run_logs)?;
             }
         }
         let former = paths.former_logs(app);
@@ -176,7 +189,7 @@ fn remove_files(paths: &Paths, kept: &[KeptFiles], unfinished: &HashSet<DeployId
             remove(&path, &mut temporary_files)?;
         }
     }
-    Ok(Files { deploy_logs, former_logs, temporary_files })
+    Ok(Files { deploy_logs, former_logs, run_logs, temporary_files })
 }
 
 /// Cuts a file of lines to the newer half of a bound, where it is larger than that. Returns whether it was.

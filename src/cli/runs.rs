@@ -129,9 +129,9 @@ pub(super) struct Attached {
     /// Give it pipes even on a terminal
     #[arg(short = 'T', long)]
     no_tty: bool,
-    /// Let it go on if the connection is lost; `run:logs` shows what it printed
+    /// Let it continue if the connection is lost; `run:logs` shows what it printed
     #[arg(long)]
-    go_on: bool,
+    keep_running: bool,
     /// The program and its arguments
     #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<String>,
@@ -140,7 +140,7 @@ pub(super) struct Attached {
 impl Attached {
     async fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
         let tty = runs::may_have_terminal() && !self.no_tty;
-        let request = Request { tty, goes_on: self.go_on, ..self.limits.request(self.command) };
+        let request = Request { tty, goes_on: self.keep_running, ..self.limits.request(self.command) };
         let app = &self.app.app;
         let ended = runs::run(context, app, &request, |run| begun(ui, run, "run")).await?;
         finish(ui, &ended)
@@ -166,7 +166,11 @@ impl Detached {
     async fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
         let app = &self.app.app;
         let started = runs::detached(context, app, &self.limits.request(self.command)).await?;
-        ui.talk(&format!("{} has started; `paas run:logs {app} {} -f` shows what it prints", started.run.label(), started.run));
+        ui.talk(&format!(
+            "{} has started; `paas run:logs {app} {} -f` shows what it prints",
+            started.run.label(),
+            started.run
+        ));
         ui.show(&started)
     }
 }
@@ -174,7 +178,7 @@ impl Detached {
 /// Enter a container of the app that is running
 ///
 /// Opens a shell there (/bin/bash, or /bin/sh), or runs a program, as `run` does. A container is TYPE.NUMBER, such as
-/// worker.2, or TYPE for the first one; without it, web.1. What is changed in a container is gone with the next deploy.
+/// worker.2, or TYPE for the first one; without it, web.1. Changes in a container are gone with the next deploy.
 #[derive(Debug, Args)]
 pub(super) struct Enter {
     #[command(flatten)]

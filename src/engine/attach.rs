@@ -43,7 +43,7 @@ const DETACH_KEYS: &str = "ctrl-@,ctrl-^,ctrl-@,ctrl-^,ctrl-@,ctrl-^";
 /// What is asked of the engine, for its errors.
 const ACTION: &str = "attach to a program in a container";
 /// How long the engine may take to notice that a program has ended whose streams are at their end.
-const EXEC_ENDS: Duration = Duration::from_secs(10);
+const EXEC_ENDS: Duration = Duration::from_millis(200);
 /// How often it is asked.
 const EXEC_POLL: Duration = Duration::from_millis(20);
 
@@ -164,10 +164,7 @@ impl Engine {
     pub async fn start_attached(&self, spec: &ContainerSpec, tty: bool) -> Result<Attached> {
         self.make(spec).await?;
         let keys = DETACH_KEYS.replace('@', "%40").replace('^', "%5E");
-        let path = format!(
-            "/containers/{}/attach?stream=1&stdin=1&stdout=1&stderr=1&detachKeys={keys}",
-            spec.name
-        );
+        let path = format!("/containers/{}/attach?stream=1&stdin=1&stdout=1&stderr=1&detachKeys={keys}", spec.name);
         let attached = self.upgraded(&path, None, tty).await?;
         self.start_made(spec).await?;
         Ok(attached)
@@ -255,7 +252,7 @@ impl Engine {
         }
     }
 
-    /// The exit code of a program in a running container whose streams are at their end.
+    /// The exit code of a program in a running container that is about to end, which is waited for a moment.
     ///
     /// # Errors
     /// [`Error::Engine`].

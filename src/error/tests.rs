@@ -361,7 +361,12 @@ fn path_of(error: &Error) -> Vec<&'static str> {
         Error::Certificate(error) => Some(error.variant()),
         Error::Store(error) => Some(error.variant()),
         Error::Host(error) => Some(error.variant()),
-        Error::Invalid(_) | Error::Bug(_) | Error::Interrupted | Error::Told(_) | Error::Silent(_) | Error::Exited(_) => None,
+        Error::Invalid(_)
+        | Error::Bug(_)
+        | Error::Interrupted
+        | Error::Told(_)
+        | Error::Silent(_)
+        | Error::Exited(_) => None,
     };
     [error.variant()].into_iter().chain(inner).collect()
 }

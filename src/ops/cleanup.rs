@@ -34,6 +34,7 @@ impl Show for Cleaned {
         let mut facts = vec![
             ("deploy logs", self.files.deploy_logs.words()),
             ("former logs", self.files.former_logs.words()),
+            ("run logs", self.files.run_logs.words()),
             ("temporary files", self.files.temporary_files.words()),
             ("rows", format!("{releases} releases, {operations} operations, {events} events, {runs} runs removed")),
         ];

@@ -6,10 +6,11 @@ mod look;
 
 use std::io::Read;
 
-use attached::{Left, Seat};
+use attached::Seat;
 use futures_util::StreamExt;
 pub use look::{Seen, look_after};
 use serde::Serialize;
+use tokio::sync::Notify;
 
 use crate::{
     Error, Result, clock,
@@ -21,8 +22,8 @@ use crate::{
     instance::number_of,
     lock::{self, Lock},
     model::{
-        self, AppName, Change, ConfigMap, EnvKey, MaskedStream, Masker, Override, ProcessSettings, ProcessType, Release,
-        Run, RunEnd, RunId, RunKind, RunSettings, RunState, Subject, TypedProgram, Which, check_variable,
+        self, AppName, Change, ConfigMap, EnvKey, MaskedStream, Masker, Override, ProcessSettings, ProcessType,
+        Release, Run, RunEnd, RunId, RunKind, RunSettings, RunState, Subject, TypedProgram, Which, check_variable,
         line_with_words, program_of, property, shell_arguments,
     },
     store::{Container, NewRun, Tables},
@@ -34,6 +35,8 @@ const LONGEST_COMMAND: usize = 300;
 /// How often a run that was asked to end is looked at until it has, and how often in all.
 const STOP_POLL: std::time::Duration = std::time::Duration::from_millis(200);
 const STOP_POLLS: u32 = 400;
+/// How often it is looked whether a program in a container that is there has ended, though its output is not at its end.
+const EXEC_POLL: std::time::Duration = std::time::Duration::from_secs(1);
 /// How long an engine that went away is waited for.
 const ENGINE_BACK: std::time::Duration = std::time::Duration::from_secs(60);
 /// The usual shell of those that a container may have.
@@ -189,12 +192,7 @@ fn program(release: &Release, request: &Request) -> Result<(Option<Vec<String>>,
 ///
 /// # Errors
 /// [`Error::NotFound`]; `DeployError::NotDeployed`; `DeployError::TooManyRuns`; what the engine says.
-pub async fn run(
-    context: &Context<'_>,
-    name: &AppName,
-    request: &Request,
-    begun: impl FnOnce(&Run),
-) -> Result<Ended> {
+pub async fn run(context: &Context<'_>, name: &AppName, request: &Request, begun: impl FnOnce(&Run)) -> Result<Ended> {
     let instance = context.instance;
     let release = serving(context, name)?;
     let (arguments, settings) = program(&release, request)?;
@@ -209,18 +207,10 @@ pub async fn run(
         .await?
         .ok_or_else(|| Error::bug("a run that is attached is not"))?;
     begun(run);
-    let ended = async {
-        // What fails here is asked for again below.
-        drop(engine.wait(&run.container).await);
-    };
     let seat = Seat { instance, engine: &engine, run };
-    match seat.sit(attached, ended).await {
-        Ok(Left::Ended) => {}
-        Ok(Left::Gone) => return Ok(Ended { run: run.clone(), exit_code: None }),
-        Err(error) => return recovered(context, run, error).await,
-    }
-    match engine.wait(&run.container).await {
-        Ok(code) => {
+    match seat.sit(attached, async |_: &Notify| engine.wait(&run.container).await).await {
+        Ok(None) => Ok(Ended { run: run.clone(), exit_code: None }),
+        Ok(Some(code)) => {
             deploy::finish_run(instance, &engine, run, Some(code), None).await?;
             ended_as(context, run.id)
         }
@@ -294,24 +284,25 @@ pub async fn enter(
     run.exec = Some(exec.clone());
     begun(&run);
     let seat = Seat { instance, engine: &engine, run: &run };
-    match seat.sit(attached, std::future::pending()).await {
-        Ok(_) => {}
-        Err(error) => return recovered(context, &run, error).await,
-    }
-    loop {
-        match engine.wait_exec(&exec).await {
-            // It has closed its streams and goes on: until its time is over.
-            Ok(ExecStatus::Running) => {}
-            Ok(ExecStatus::Exited(code)) => {
-                instance.writing(move |tables| tables.end_run(id, Some(code), None)).await?;
-                return ended_as(context, id);
+    let ended = async |at_end: &Notify| {
+        loop {
+            // It ends with its output, or was asked to end.
+            drop(tokio::time::timeout(EXEC_POLL, at_end.notified()).await);
+            match engine.wait_exec(&exec).await? {
+                ExecStatus::Running => {}
+                ExecStatus::Exited(code) => return Ok(Some(code)),
+                ExecStatus::Missing => return Ok(None),
             }
-            Ok(ExecStatus::Missing) => {
-                instance.writing(move |tables| tables.end_run(id, None, Some(RunEnd::Lost))).await?;
-                return ended_as(context, id);
-            }
-            Err(error) => return recovered(context, &run, error).await,
         }
+    };
+    match seat.sit(attached, ended).await {
+        Ok(code) => {
+            let code = code.flatten();
+            let end = if code.is_none() { Some(RunEnd::Lost) } else { None };
+            instance.writing(move |tables| tables.end_run(id, code, end)).await?;
+            ended_as(context, id)
+        }
+        Err(error) => recovered(context, &run, error).await,
     }
 }
 
@@ -514,8 +505,8 @@ fn find(tables: &Tables<'_>, name: &AppName, id: RunId) -> Result<Run> {
 /// [`Error::NotFound`]; what the engine says.
 pub async fn stop(context: &Context<'_>, name: &AppName, id: Option<RunId>) -> Result<RunList> {
     let instance = context.instance;
-    let change = Change::new("run:stop", Subject::App(name.clone()))
-        .with(id.map_or_else(|| "all".to_owned(), RunId::label));
+    let change =
+        Change::new("run:stop", Subject::App(name.clone())).with(id.map_or_else(|| "all".to_owned(), RunId::label));
     let asked = context.change(&change, |tables| {
         let runs = match id {
             Some(id) => vec![find(tables, name, id)?],

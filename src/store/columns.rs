@@ -9,7 +9,8 @@ use super::ContainerState;
 use crate::model::{
     Actor, AppId, AppName, AppState, BranchName, CertificateKind, CommitId, ContainerId, DeployState, DeploymentKind,
     Door, EnvKey, ImageId, JobName, JobState, KeyName, OperationId, OperationKind, OperationState, Outcome,
-    ProcessType, ReleaseId, ReleaseStatus, ReleaseVersion, RestartPolicy, Role, RunEnd, RunId, RunKind, RunState, Trouble,
+    ProcessType, ReleaseId, ReleaseStatus, ReleaseVersion, RestartPolicy, Role, RunEnd, RunId, RunKind, RunState,
+    Trouble,
 };
 
 /// Keeps a newtype as what it is made of.

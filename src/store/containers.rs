@@ -274,10 +274,12 @@ impl Tables<'_> {
         let rested = clock::now() - ADDRESS_REST_MS;
         self.execute("DELETE FROM released_addresses WHERE released_at < ?1", [rested])?;
         let taken: HashSet<String> = self
-            .all("SELECT address FROM containers UNION SELECT address FROM released_addresses
-                  UNION SELECT address FROM runs WHERE address IS NOT NULL", [], |row| {
-                row.get("address")
-            })?
+            .all(
+                "SELECT address FROM containers UNION SELECT address FROM released_addresses
+                  UNION SELECT address FROM runs WHERE address IS NOT NULL",
+                [],
+                |row| row.get("address"),
+            )?
             .into_iter()
             .collect();
         let start: u32 = self.meta("next_address")?.and_then(|text| text.parse().ok()).unwrap_or(0);

@@ -5,8 +5,8 @@ use crate::{
     Error, Result, clock,
     error::Thing,
     model::{
-        AppId, AppName, Caller, Change, EnvKey, Outcome, Release, Run, RunEnd, RunId, RunKind, RunState,
-        Subject, Subnet,
+        AppId, AppName, Caller, Change, EnvKey, Outcome, Release, Run, RunEnd, RunId, RunKind, RunState, Subject,
+        Subnet,
     },
 };
 
@@ -101,7 +101,11 @@ impl Tables<'_> {
 
     /// An app's newest runs, newest first.
     pub fn runs(&self, app_id: AppId, limit: u32) -> Result<Vec<Run>> {
-        self.all(&format!("{SELECT} WHERE runs.app_id = ?1 ORDER BY runs.id DESC LIMIT ?2"), params![app_id, limit], run)
+        self.all(
+            &format!("{SELECT} WHERE runs.app_id = ?1 ORDER BY runs.id DESC LIMIT ?2"),
+            params![app_id, limit],
+            run,
+        )
     }
 
     /// The runs that are not over, oldest first; of one app, or of all.
@@ -126,9 +130,10 @@ impl Tables<'_> {
     /// Notes that a run's program is about to be started. `exec`: the engine's number of it, in a container that is there
     /// already.
     pub fn set_run_running(&self, id: RunId, exec: Option<&str>) -> Result<()> {
-        self.execute("UPDATE runs SET state = 'running', exec = ?2 WHERE id = ?1 AND state = 'starting'", params![
-            id, exec
-        ])
+        self.execute(
+            "UPDATE runs SET state = 'running', exec = ?2 WHERE id = ?1 AND state = 'starting'",
+            params![id, exec],
+        )
         .map(drop)
     }
 

@@ -103,6 +103,7 @@ struct Shared {
     waiting: AtomicUsize,
     is_unread: AtomicBool,
     is_done: AtomicBool,
+    takes_all: AtomicBool,
     moved: Notify,
 }
 
@@ -142,9 +143,19 @@ impl Printer {
         self.sender.send((is_error, bytes)).is_ok() && !self.shared.is_unread.load(Ordering::Acquire)
     }
 
+    /// Has room for whatever comes from now on.
+    pub fn take_all(&self) {
+        self.shared.takes_all.store(true, Ordering::Release);
+        self.shared.moved.notify_one();
+    }
+
     /// Waits until there is room for more.
     pub async fn has_room(&self) {
-        while self.shared.waiting.load(Ordering::Acquire) > PRINTED && !self.shared.is_done.load(Ordering::Acquire) {
+        let is_open = |flag: &AtomicBool| flag.load(Ordering::Acquire);
+        while self.shared.waiting.load(Ordering::Acquire) > PRINTED
+            && !is_open(&self.shared.is_done)
+            && !is_open(&self.shared.takes_all)
+        {
             self.shared.moved.notified().await;
         }
     }

@@ -1,8 +1,11 @@
 //! Sits at a program in a container: what is typed and what it prints, signals, the size of the terminal, and what ends it.
 
-use std::time::Duration;
+use std::{pin::Pin, time::Duration};
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::Notify,
+};
 
 use crate::{
     Error, Result, clock, deploy,
@@ -20,15 +23,6 @@ const RESIZES: u32 = 20;
 const RESIZE_AGAIN: Duration = Duration::from_millis(25);
 /// After how many signals to end a program that takes none is killed.
 const PATIENCE: u32 = 3;
-
-/// Why nobody sits at a program any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Left {
-    /// It has nothing more to say.
-    Ended,
-    /// Whoever was there is gone, and it goes on.
-    Gone,
-}
 
 /// What sits at a program.
 pub(super) struct Seat<'a> {
@@ -48,41 +42,71 @@ const PASSED_ON: [(SignalKind, &str); 6] = [
 ];
 
 impl Seat<'_> {
-    /// Sits there until the program's output is at its end. `ended`: completes when the program has ended, though not all
-    /// that it printed may have been read.
+    /// Sits there until the program has ended and all that it printed was read; returns what `ended` does. Nothing if
+    /// nobody is there any more and the program goes on. `ended` completes when the program has ended; it is given what
+    /// is notified when the program's output is at its end.
     ///
     /// # Errors
-    /// `EngineError::Lost` where the engine goes away; [`Error::Host`].
-    pub(super) async fn sit(&self, attached: Attached, ended: impl Future<Output = ()>) -> Result<Left> {
-        let Attached { output, input } = attached;
+    /// `EngineError::Lost` where the engine goes away; [`Error::Host`]; what `ended` returns.
+    pub(super) async fn sit<T>(
+        &self,
+        attached: Attached,
+        ended: impl AsyncFnOnce(&Notify) -> Result<T>,
+    ) -> Result<Option<T>> {
         let raw = if self.run.tty { Some(Raw::begin()?) } else { None };
         let printer = Printer::begin();
-        let left = self.attend(output, input, &printer, ended).await;
+        let at_end = Notify::new();
+        let mut ended = std::pin::pin!(ended(&at_end));
+        let left = self.attend(attached, &printer, &at_end, ended.as_mut()).await;
         drop(raw);
         match left? {
-            Left::Ended => printer.finish().await,
-            Left::Gone if self.run.goes_on => return Ok(Left::Gone),
+            Some(ended) => {
+                printer.finish().await;
+                Ok(Some(ended))
+            }
+            None if self.run.goes_on => Ok(None),
             // Whoever read the output wants no more of it, as `head`: a program on this machine would end now, too.
-            Left::Gone => self.end(RunEnd::ClientGone).await?,
+            None => {
+                self.end(RunEnd::ClientGone).await?;
+                ended.await.map(Some)
+            }
         }
-        Ok(Left::Ended)
     }
 
-    async fn attend(
+    /// Carries what is typed and printed; returns nothing if nobody is there any more.
+    async fn attend<T>(
         &self,
-        output: Output,
-        input: Input,
+        Attached { output, input }: Attached,
         printer: &Printer,
-        ended: impl Future<Output = ()>,
-    ) -> Result<Left> {
-        let mut reading = std::pin::pin!(read(output, printer, ended));
+        at_end: &Notify,
+        mut ended: Pin<&mut impl Future<Output = Result<T>>>,
+    ) -> Result<Option<T>> {
+        let mut reading = std::pin::pin!(read(output, printer));
         let (mut typing, mut watching) = (std::pin::pin!(give(input)), std::pin::pin!(self.watch()));
-        let mut has_typed = false;
+        let (mut has_read, mut has_typed, mut code) = (false, false, None);
         loop {
             tokio::select! {
-                read = &mut reading => return read.map(|is_whole| if is_whole { Left::Ended } else { Left::Gone }),
+                read = &mut reading, if !has_read => {
+                    if !read? {
+                        return Ok(None);
+                    }
+                    // The engine may also close a terminal's output where its input is at its end.
+                    has_read = true;
+                    at_end.notify_one();
+                }
                 () = &mut typing, if !has_typed => has_typed = true,
-                done = &mut watching => return done.map(|()| Left::Gone),
+                done = &mut watching => {
+                    done?;
+                    return Ok(None);
+                }
+                done = &mut ended, if code.is_none() => {
+                    code = Some(done?);
+                    // The engine gives up what nobody takes within two seconds of the end: that little is taken at once.
+                    printer.take_all();
+                }
+            }
+            if has_read && let Some(code) = code.take() {
+                return Ok(Some(code));
             }
         }
     }
@@ -158,10 +182,8 @@ impl Seat<'_> {
     }
 }
 
-/// Prints what a program prints; returns whether it was read to its end.
-async fn read(mut output: Output, printer: &Printer, ended: impl Future<Output = ()>) -> Result<bool> {
-    let mut ended = std::pin::pin!(ended);
-    let mut has_ended = false;
+/// Prints what a program prints; returns whether somebody read it to its end.
+async fn read(mut output: Output, printer: &Printer) -> Result<bool> {
     while let Some(chunk) = output.next().await? {
         let (is_error, bytes) = match chunk {
             Chunk::Stdout(bytes) => (false, bytes),
@@ -170,13 +192,7 @@ async fn read(mut output: Output, printer: &Printer, ended: impl Future<Output =
         if !printer.print(is_error, bytes) {
             return Ok(false);
         }
-        // The engine gives up what nobody takes within two seconds of the end: that little is taken at once.
-        if !has_ended {
-            tokio::select! {
-                () = printer.has_room() => {}
-                () = &mut ended => has_ended = true,
-            }
-        }
+        printer.has_room().await;
     }
     Ok(true)
 }
