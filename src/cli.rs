@@ -40,6 +40,7 @@ mod redirects;
 mod releases;
 mod remote;
 mod render;
+mod runs;
 mod secrets;
 mod serve;
 mod server;
@@ -151,6 +152,8 @@ enum Command {
     #[command(name = "logs")]
     Logs(logs::Logs),
     #[command(flatten)]
+    Runs(runs::Command),
+    #[command(flatten)]
     SshKeys(ssh_keys::Command),
     #[command(flatten)]
     Settings(settings::Command),
@@ -193,6 +196,7 @@ impl Command {
             Command::Operations(it) => it.access(),
             Command::Releases(it) => it.access(),
             Command::Logs(it) => it.access(),
+            Command::Runs(it) => it.access(),
             Command::SshKeys(it) => it.access(),
             Command::Settings(it) => it.access(),
             Command::Secrets(it) => it.access(),
@@ -235,6 +239,7 @@ impl Command {
             Command::Operations(it) => it.run(context, ui).await,
             Command::Releases(it) => it.run(context, ui).await,
             Command::Logs(it) => it.run(context, ui).await,
+            Command::Runs(it) => it.run(context, ui).await,
             Command::SshKeys(it) => it.run(context, ui).await,
             Command::Settings(it) => it.run(context, ui).await,
             Command::Secrets(it) => it.run(context, ui),
@@ -553,13 +558,13 @@ fn finish(result: Result<()>, ui: Ui) -> u8 {
 
 /// Says what went wrong, unless it was said or is only an exit code.
 fn fail(error: &Error, ui: Ui) -> u8 {
-    let is_silent = matches!(error, Error::Silent(_));
+    let is_silent = matches!(error, Error::Silent(_) | Error::Exited(_));
     // What a deploy's log has said, it has said to people only.
     let was_said = error.is_told() && ui.talks();
     if !is_silent && !was_said {
         ui.error(error);
     }
-    error.kind().exit_code()
+    error.exit_code()
 }
 
 #[cfg(test)]

@@ -36,6 +36,7 @@ mod redirect;
 mod release;
 mod resolution;
 mod rules;
+mod run;
 mod scheduler;
 mod status;
 mod value;
@@ -59,7 +60,7 @@ pub use env_file::{parse_env_file, write_env_file};
 pub use event::{Change, Event, EventFilter, Outcome, Subject};
 pub use format::{Age, bytes, seconds};
 pub use host::{Hostname, Subnet};
-pub use ids::{AppId, ContainerId, DeployId, OperationId, ReleaseId};
+pub use ids::{AppId, ContainerId, DeployId, OperationId, ReleaseId, RunId};
 pub use invalid::Invalid;
 pub(crate) use invalid::Result;
 pub use job::{JobName, JobState};
@@ -79,5 +80,6 @@ pub use resolution::{Answer, DnsRecord, Finding, Judged, LookedUp, OwnAddresses,
 pub use rules::{
     HeaderRule, Hsts, PathPrefix, PathTarget, WebUser, header_rules, network_lines, networks, trusted_proxies,
 };
+pub use run::{Run, RunEnd, RunKind, RunState, TypedProgram, line_with_words, program_of};
 pub use scheduler::Scheduler;
 pub use status::{Condition, Status, app_status};

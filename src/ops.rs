@@ -28,6 +28,7 @@ pub mod redirects;
 pub mod releases;
 pub mod report;
 pub mod resolution;
+pub mod runs;
 pub mod secrets;
 mod seen;
 pub mod settings;

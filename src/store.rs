@@ -24,6 +24,7 @@ mod redirects;
 mod releases;
 mod routes;
 mod rules;
+mod runs;
 mod secrets;
 
 use std::path::{Path, PathBuf};
@@ -44,6 +45,7 @@ pub use redirects::StoredRedirect;
 pub use releases::NewRelease;
 pub use routes::{Fallback, Route, Standing};
 pub use rules::{AppRules, InnerProxy, InnerState, PathRule};
+pub use runs::NewRun;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior};
 
 use crate::{

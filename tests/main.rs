@@ -60,6 +60,8 @@ mod reboots;
 mod releases;
 mod roles;
 mod routing;
+#[path = "run.rs"]
+mod runs;
 mod scaling;
 mod secrets;
 mod serve;

@@ -160,6 +160,7 @@ fn groups() -> Vec<Group> {
         group::<super::releases::Command>("releases"),
         group::<super::operations::Command>("operations"),
         Group { name: "logs", about: "Logs: what processes print".to_owned(), commands: command("logs") },
+        group::<super::runs::Command>("run"),
         group::<super::ssh_keys::Command>("ssh-keys"),
         group::<super::buildpacks::Command>("buildpacks"),
         group::<super::server::Command>("server"),

@@ -21,15 +21,15 @@ macro_rules! variants {
 }
 
 variants! {
-    Error: NotFound Exists Invalid Usage Access Push Source Deploy Domain Port Engine Proxy Certificate Store Host Bug Interrupted Told Silent;
-    Thing: App Key Fingerprint ConfigVariable Release Deploy Operation ProcessType Domain Redirect Port ProxyPath ProxyUser GlobalDomain Container Certificate Buildpack;
+    Error: NotFound Exists Invalid Usage Access Push Source Deploy Domain Port Engine Proxy Certificate Store Host Bug Interrupted Told Silent Exited;
+    Thing: App Key Fingerprint ConfigVariable Release Deploy Operation ProcessType Domain Redirect Port ProxyPath ProxyUser GlobalDomain Container Certificate Run Buildpack;
     UsageError: Command Settings NotConfirmed KeyMalformed KeyPrivate;
     AccessError: Unknown Lacks OnlyHere;
     PushError: WrongBranch Refused NoApp;
     SourceError: Unreadable Submodule Limit File NothingDetected Unbuildable NothingToRun SeveralApps Buildpack
         BuildpackFolder;
     DeployError: Build AppExited ReleaseCommand Script VariablesMissing Explained NeverHealthy Busy ChangedMeanwhile AppLocked Stopped Died NoWayBack NoFormerRelease
-        NotRunning ChecksFailed NotCancelable NotStarted NeverDeployed NothingDeployed;
+        NotRunning ChecksFailed NotCancelable NotStarted NeverDeployed TooManyRuns RunLost NothingDeployed;
     DomainError: Taken IsDefault OfServer BelowGlobal NameTaken NoUrl Circle NotHere;
     PortError: Taken InUse OfServer NotAllowed Twice TooMany NoTls OfProxy;
     EngineError: Unavailable Lost NoSpace Failed SubnetTaken AddressTaken Unsupported ImagePull;
@@ -59,6 +59,7 @@ fn samples() -> Vec<Error> {
     samples.push(Error::Interrupted);
     samples.push(Error::from(DeployError::Died).told());
     samples.push(Error::Silent(Kind::NotFound));
+    samples.push(Error::Exited(3));
     samples
 }
 
@@ -100,6 +101,8 @@ fn missing_and_there() -> Vec<Error> {
         (Thing::Container { app: app(), known: "web.1".to_owned() }, "web.2"),
         (Thing::Certificate(Some(app())), "7"),
         (Thing::Certificate(None), "of the server"),
+        (Thing::Run(None), "run.7"),
+        (Thing::Run(Some(app())), "run.7"),
         (Thing::Buildpack { known: "go, static".to_owned() }, "cobol"),
     ];
     let there = [(Thing::App, "blog"), (Thing::Key, "laptop"), (Thing::Fingerprint, "SHA256:abc, named laptop")];
@@ -191,7 +194,7 @@ fn of_source() -> [SourceError; 11] {
     ]
 }
 
-fn of_deploys() -> [DeployError; 24] {
+fn of_deploys() -> [DeployError; 26] {
     let build = |is_killed, likely| DeployError::Build { message: "[2/3] RUN x failed".into(), is_killed, likely };
     let exited = |code| DeployError::AppExited {
         container: "web.1".into(),
@@ -242,6 +245,8 @@ fn of_deploys() -> [DeployError; 24] {
         DeployError::NotCancelable { id: OperationId(12), state: "succeeded".into() },
         DeployError::NotStarted { reason: "blog is locked by local:root".into() },
         DeployError::NeverDeployed { app: app() },
+        DeployError::TooManyRuns { running: 20, most: 20 },
+        DeployError::RunLost { run: "run.7".to_owned(), why: "is lost: its container went away" },
         DeployError::NothingDeployed,
     ]
 }
@@ -379,7 +384,12 @@ fn path_of(error: &Error) -> Vec<&'static str> {
         Error::Certificate(error) => Some(error.variant()),
         Error::Store(error) => Some(error.variant()),
         Error::Host(error) => Some(error.variant()),
-        Error::Invalid(_) | Error::Bug(_) | Error::Interrupted | Error::Told(_) | Error::Silent(_) => None,
+        Error::Invalid(_)
+        | Error::Bug(_)
+        | Error::Interrupted
+        | Error::Told(_)
+        | Error::Silent(_)
+        | Error::Exited(_) => None,
     };
     [error.variant()].into_iter().chain(inner).collect()
 }

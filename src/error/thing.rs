@@ -46,6 +46,8 @@ pub enum Thing {
     },
     /// A certificate of an app, or of the server, by its number.
     Certificate(Option<AppName>),
+    /// A run, of an app where that is known.
+    Run(Option<AppName>),
     /// A buildpack.
     Buildpack {
         /// The buildpacks there are.
@@ -73,6 +75,7 @@ impl Thing {
             Thing::GlobalDomain => "global domain",
             Thing::Container { .. } => "live container",
             Thing::Certificate(_) => "certificate",
+            Thing::Run(_) => "run",
             Thing::Buildpack { .. } => "buildpack",
         }
     }
@@ -95,6 +98,8 @@ impl Thing {
             Thing::Container { known, .. } => format!("live containers: {known}"),
             Thing::Certificate(Some(app)) => format!("`paas certs:report {app}` lists its certificates"),
             Thing::Certificate(None) => "`paas certs:report --global` lists those of the server".into(),
+            Thing::Run(Some(app)) => format!("`paas run:list {app}` lists its runs"),
+            Thing::Run(None) => "`paas run:list APP` lists the runs of an app".into(),
             Thing::Buildpack { known } => format!("buildpacks: {known}"),
         }
     }
@@ -111,7 +116,7 @@ impl Thing {
             | Thing::Port(app)
             | Thing::ProcessType { app, .. }
             | Thing::Container { app, .. } => Some(app),
-            Thing::Certificate(app) => app.as_ref(),
+            Thing::Certificate(app) | Thing::Run(app) => app.as_ref(),
             Thing::App
             | Thing::Key
             | Thing::Fingerprint

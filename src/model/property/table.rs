@@ -84,6 +84,22 @@ properties! {
         parse: |text| value::number(text, 1..=1_000_000),
         ..OF_APP
     };
+    /// Runs.
+    KEEP_RUNS = Property {
+        name: "keep.runs",
+        default: Default::Is("100"),
+        about: "how many runs of an app (`run`, `enter`) stay listed, with what the detached ones printed",
+        parse: |text| value::number(text, 1..=100_000),
+        ..OF_APP
+    };
+    /// How long a run may take.
+    RUN_TIME_LIMIT = Property {
+        name: "run-time-limit",
+        default: Default::Is("24h"),
+        about: "how long a run (`run`, `run:detached`, `enter`) may take before it is ended, such as 90s, 30m or 2d",
+        parse: value::run_time,
+        ..OF_APP
+    };
     /// Logs of deploys.
     KEEP_DEPLOY_LOGS = Property {
         name: "keep.deploy-logs",
@@ -427,6 +443,14 @@ properties! {
         default: Default::Is("1"),
         about: "how many images are built at a time: 1 to 16",
         parse: |text| value::number(text, 1..=16),
+        ..OF_SERVER
+    };
+    /// Runs at a time.
+    RUN_CONCURRENCY = Property {
+        name: "run_concurrency",
+        default: Default::Is("20"),
+        about: "how many runs (`run`, `run:detached`, `enter`) may be at work at a time, of all apps: 1 to 1000",
+        parse: |text| value::number(text, 1..=1000),
         ..OF_SERVER
     };
     /// Memory of builds.
