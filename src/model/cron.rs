@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
-    AppId, Invalid, Result,
+    AppId, Invalid, ProcessType, Result,
     names::{checked_string, is_dns_label, words},
 };
 
@@ -33,22 +33,28 @@ pub const MOST_CRONS: usize = 100;
 checked_string! {
     /// The name of a cron within its app.
     CronName, "name of a cron", |text| {
-        if is_dns_label(text) && text.len() <= 40 {
+        // With `cron-` before it, it is a process type.
+        if is_dns_label(text) && text.len() <= 32 {
             Ok(())
         } else {
-            Err("it takes 1 to 40 lower-case letters, digits and dashes, and begins and ends with no dash".to_owned())
+            Err("it takes 1 to 32 lower-case letters, digits and dashes, and begins and ends with no dash".to_owned())
         }
     }
 }
 
 impl CronName {
+    /// What its runs are called among the processes of the app.
+    pub fn process(&self) -> ProcessType {
+        format!("cron-{self}").parse().unwrap_or_else(|_| unreachable!("it is short enough"))
+    }
+
     /// A name for a command that was given none: its words, as far as a name can hold them; with a number if it is taken.
     pub fn of_command(command: &str, taken: &BTreeSet<CronName>) -> CronName {
         let plain =
             |character: char| if character.is_ascii_alphanumeric() { character.to_ascii_lowercase() } else { ' ' };
         let words: String = command.chars().map(plain).collect();
         let mut stem = words.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-");
-        stem.truncate(36);
+        stem.truncate(28);
         let stem = Some(stem.trim_end_matches('-')).filter(|stem| !stem.is_empty()).unwrap_or("cron").to_owned();
         let numbered = (1_usize..).map(|number| if number == 1 { stem.clone() } else { format!("{stem}-{number}") });
         let mut free = numbered.filter_map(|name| name.parse().ok()).filter(|name| !taken.contains(name));
@@ -560,9 +566,9 @@ mod tests {
             ("./bin/x --all", "bin-x-all"),
             ("\u{e9}\u{e9}", "cron"),
             ("'''", "cron-2"),
-            (&"a".repeat(100), &"a".repeat(36)),
-            (&"a".repeat(100), &format!("{}-2", "a".repeat(36))),
-            (&format!("{} b", "a".repeat(35)), &"a".repeat(35)),
+            (&"a".repeat(100), &"a".repeat(28)),
+            (&"a".repeat(100), &format!("{}-2", "a".repeat(28))),
+            (&format!("{} b", "a".repeat(27)), &"a".repeat(27)),
         ] {
             let made = CronName::of_command(command, &taken);
             assert_eq!(made.as_str(), name);
