@@ -7,6 +7,7 @@
 mod access;
 mod advice;
 mod certificate;
+mod cron;
 mod deploy;
 mod domain;
 mod engine;
@@ -26,6 +27,7 @@ use std::{error::Error as StdError, io};
 pub use access::AccessError;
 use advice::Advice;
 pub use certificate::CertificateError;
+pub use cron::CronError;
 pub use deploy::{DeployError, LikelyCause, NeverHealthy};
 pub use domain::DomainError;
 pub use engine::EngineError;
@@ -76,6 +78,9 @@ pub enum Error {
     /// A name that was to lead to an app.
     #[error(transparent)]
     Domain(#[from] DomainError),
+    /// A command of an app that runs by time.
+    #[error(transparent)]
+    Cron(#[from] CronError),
     /// The container engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -175,6 +180,7 @@ impl Error {
             Error::Source(error) => error.advice(),
             Error::Deploy(error) => error.advice(),
             Error::Domain(error) => error.advice(),
+            Error::Cron(error) => error.advice(),
             Error::Engine(error) => error.advice(),
             Error::Proxy(error) => error.advice(),
             Error::Certificate(error) => error.advice(),

@@ -54,7 +54,10 @@ const EXAMPLES: [(&str, &[&str]); 16] = [
 ];
 
 /// A value that each argument takes, by the name that help shows.
-const VALUES: [(&str, &str); 18] = [
+const VALUES: [(&str, &str); 21] = [
+    ("CRON", "nightly"),
+    ("SCHEDULE", "@daily"),
+    ("COMMAND", "true"),
     ("FROM-HOST", "old.example"),
     ("DOMAIN", "example.com"),
     ("ID", "1"),

@@ -154,6 +154,7 @@ fn groups() -> Vec<Group> {
         group::<super::pauses::Command>("pauses"),
         group::<super::redirects::Command>("redirects"),
         group::<super::maintenance::Command>("maintenance"),
+        group::<super::cron::Command>("cron"),
         group::<super::deploys::Command>("deploys"),
         group::<super::releases::Command>("releases"),
         group::<super::operations::Command>("operations"),

@@ -9,7 +9,7 @@ use crate::{
     engine::{ContainerSpec, Engine, Labels},
     error::EngineError,
     instance::Instance,
-    model::{ConfigMap, ProcessType, Release, RestartPolicy, RunSettings},
+    model::{AppName, ConfigMap, DeployId, ProcessType, Release, RestartPolicy, RunSettings},
     proxy,
     store::{Container, ContainerState},
 };
@@ -36,7 +36,18 @@ pub(super) struct Program<'a> {
 
 /// The name of a container in the engine.
 pub(super) fn name(deploy: &ActiveDeploy<'_>, process: &ProcessType, position: u32) -> String {
-    format!("paas-{}-{}-{}-{process}-{position}", deploy.instance.id, deploy.app.name, deploy.id)
+    name_of(&deploy.instance.id, &deploy.app.name, deploy.id, process, position)
+}
+
+/// The same of one that no deployment in this process makes.
+pub(super) fn name_of(
+    instance: &str,
+    app: &AppName,
+    deployment: DeployId,
+    process: &ProcessType,
+    position: u32,
+) -> String {
+    format!("paas-{instance}-{app}-{deployment}-{process}-{position}")
 }
 
 /// What a container is made from.

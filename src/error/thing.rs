@@ -29,6 +29,10 @@ pub enum Thing {
     Domain(AppName),
     /// A redirect of an app.
     Redirect(AppName),
+    /// A cron of an app.
+    Cron(AppName),
+    /// A run of an app's crons, by its number.
+    CronRun(AppName),
     /// A global domain.
     GlobalDomain,
     /// A live container of an app.
@@ -61,6 +65,8 @@ impl Thing {
             Thing::ProcessType { .. } => "process type",
             Thing::Domain(_) => "domain",
             Thing::Redirect(_) => "redirect from",
+            Thing::Cron(_) => "cron named",
+            Thing::CronRun(_) => "cron run",
             Thing::GlobalDomain => "global domain",
             Thing::Container { .. } => "live container",
             Thing::Certificate(_) => "certificate",
@@ -80,6 +86,8 @@ impl Thing {
             Thing::ProcessType { known, .. } => format!("process types: {known}"),
             Thing::Domain(app) => format!("`paas domains:report {app}` lists its domains"),
             Thing::Redirect(app) => format!("`paas redirects:list {app}` lists its redirects"),
+            Thing::Cron(app) => format!("`paas cron:list {app}` lists its crons"),
+            Thing::CronRun(app) => format!("`paas cron:history {app}` lists the runs"),
             Thing::GlobalDomain => "`paas domains:report --global` lists them".into(),
             Thing::Container { known, .. } => format!("live containers: {known}"),
             Thing::Certificate(Some(app)) => format!("`paas certs:report {app}` lists its certificates"),
@@ -95,6 +103,8 @@ impl Thing {
             | Thing::Release(app)
             | Thing::Domain(app)
             | Thing::Redirect(app)
+            | Thing::Cron(app)
+            | Thing::CronRun(app)
             | Thing::ProcessType { app, .. }
             | Thing::Container { app, .. } => Some(app),
             Thing::Certificate(app) => app.as_ref(),

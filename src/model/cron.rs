@@ -312,6 +312,11 @@ impl CronSpec {
         }
     }
 
+    /// How long a run may take, if nothing else is said.
+    pub fn usual_timeout() -> Duration {
+        Duration::from_secs(USUAL_TIMEOUT.into())
+    }
+
     /// How long a run may take.
     pub fn timeout(&self) -> Duration {
         Duration::from_secs(self.timeout_seconds.into())
