@@ -378,3 +378,136 @@ fn run(row: &Row<'_>) -> rusqlite::Result<CronRun> {
         dropped_bytes: row.get::<_, i64>("dropped_bytes")?.unsigned_abs(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::{ImageId, Override},
+        store::{NewRelease, Store},
+    };
+
+    fn store() -> (tempfile::TempDir, Store, AppId) {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&directory.path().join("paas.db")).unwrap();
+        let id = store.write(|tables| Ok(tables.create_app(&"blog".parse()?)?.id)).unwrap();
+        (directory, store, id)
+    }
+
+    fn spec(name: &str, schedule: &str) -> CronSpec {
+        CronSpec::new(name.parse().unwrap(), schedule.parse().unwrap(), "true".parse().unwrap())
+    }
+
+    fn deploy(tables: &Tables<'_>, app_id: AppId, crons: &[CronSpec]) -> Result<()> {
+        let release = tables.cut_release(
+            app_id,
+            &NewRelease {
+                image: &ImageId("sha256:0".to_owned()),
+                sealed_config: b"",
+                processes: &[],
+                crons,
+                overrides: &[] as &[Override],
+                port: 5000,
+                declared_port: None,
+                commit: None,
+                reason: "test",
+                actor: &Actor::Daemon,
+            },
+        )?;
+        assert_eq!(release.crons, crons);
+        tables.set_current_release(app_id, release.id)
+    }
+
+    #[test]
+    fn those_of_the_release_count_and_added_ones_go_before_them_and_stay() -> Result<()> {
+        let (_directory, mut store, app) = store();
+        let told = |tables: &Tables<'_>| -> Result<Vec<String>> {
+            let crons = tables.crons(None)?;
+            Ok(crons
+                .iter()
+                .map(|cron| {
+                    let from = if cron.added_by.is_some() { "added" } else { "source" };
+                    format!("{} {} {from} {}", cron.spec.name, cron.spec.schedule, cron.is_active())
+                })
+                .collect())
+        };
+        store.write(|tables| {
+            tables.set_cron(app, &spec("own", "@hourly"), &Actor::Daemon)?;
+            assert_eq!(told(tables)?, ["own @hourly added false"], "not deployed yet");
+            deploy(tables, app, &[spec("a", "@daily"), spec("own", "@yearly")])?;
+            assert_eq!(told(tables)?, ["a @daily source true", "own @hourly added true"]);
+            tables.switch_cron(app, &"a".parse()?, true, &Actor::Daemon)?;
+            deploy(tables, app, &[spec("a", "@weekly"), spec("b", "@daily")])?;
+            assert_eq!(told(tables)?, ["a @weekly source false", "b @daily source true", "own @hourly added true"]);
+            tables.switch_cron(app, &"a".parse()?, false, &Actor::Daemon)?;
+            assert!(tables.remove_cron(app, &"own".parse()?)? && !tables.remove_cron(app, &"b".parse()?)?);
+            tables.set_app_state(app, AppState::Stopped)?;
+            assert_eq!(told(tables)?, ["a @weekly source false", "b @daily source false"]);
+            Ok(())
+        })
+    }
+
+    #[test]
+    fn a_due_time_is_begun_once_and_runs_that_are_asked_for_have_their_own() -> Result<()> {
+        let (_directory, mut store, app) = store();
+        store.write(|tables| {
+            deploy(tables, app, &[spec("a", "* * * * *"), spec("b", "@daily")])?;
+            let [a, b] = tables.crons(None)?.try_into().unwrap();
+            let name = a.spec.name.clone();
+            tables.plan_cron(app, &name, Some(60_000))?;
+            assert_eq!(tables.cron_times(app, &name)?, CronTimes { waiting: Some(60_000), last: None });
+            assert!(tables.due_jobs(i64::MAX)?.is_empty(), "no work of the daemon's own");
+            let first = tables.begin_cron(&a, 60_000)?.unwrap();
+            assert_eq!(tables.begin_cron(&a, 60_000)?, None);
+            assert_eq!(tables.cron_times(app, &name)?, CronTimes { waiting: None, last: Some(60_000) });
+            // Several of one cron may be under way, where it says so.
+            let second = tables.begin_cron(&a, 120_000)?.unwrap();
+            let asked = tables.ask_for_cron(app, &name, &Actor::Daemon, 1)?;
+            assert_ne!(tables.ask_for_cron(app, &b.spec.name, &Actor::Daemon, 1)?, asked);
+            assert_eq!(tables.asked_crons()?.len(), 2);
+            tables.plan_cron(app, &name, Some(180_000))?;
+            assert!(tables.take_asked_cron(&a, asked)? && !tables.take_asked_cron(&a, asked)?);
+            assert_eq!(tables.cron_times(app, &name)?, CronTimes { waiting: Some(180_000), last: Some(120_000) });
+            let running: Vec<i64> = tables.running_crons(Some((app, &name)))?.iter().map(|run| run.id).collect();
+            assert_eq!(running, [first, second, asked]);
+            assert!(tables.interrupt_jobs(1)?.is_empty(), "their containers outlive the daemon");
+
+            let end =
+                CronEnd { exit_code: Some(3), output: "said".into(), ..CronEnd::of(JobState::Failed, "exit code 3") };
+            assert!(tables.end_cron(first, &end)? && !tables.end_cron(first, &end)?);
+            let run = tables.cron_run(app, first)?.unwrap();
+            assert_eq!((run.state, run.exit_code, run.output.as_str()), (JobState::Failed, Some(3), "said"));
+            assert_eq!((run.command.as_deref(), run.release), (Some("true"), Some(ReleaseVersion(1))));
+            assert_eq!(tables.cron_run(AppId(app.0 + 1), first)?, None, "another app's");
+            tables.leave_out_cron(&a, 240_000, JobState::Missed, "2 times")?;
+            let states: Vec<JobState> = tables.cron_history(app, Some(&name), 9)?.iter().map(|run| run.state).collect();
+            assert_eq!(states, [JobState::Missed, JobState::Running, JobState::Running, JobState::Failed]);
+            assert_eq!(tables.cron_history(app, None, 9)?.len(), 5, "one waits that was asked for");
+
+            // Of what is over, only so much is kept; what belongs to it goes with it.
+            assert_eq!(tables.forget_jobs(1)?, 1);
+            assert_eq!(tables.cron_run(app, first)?, None);
+            Ok(())
+        })
+    }
+
+    #[test]
+    fn what_waits_for_a_cron_that_is_gone_is_forgotten_and_all_of_an_app_with_it() -> Result<()> {
+        let (_directory, mut store, app) = store();
+        store.write(|tables| {
+            deploy(tables, app, &[spec("a", "@daily"), spec("b", "@daily")])?;
+            for name in ["a", "b"] {
+                tables.plan_cron(app, &name.parse()?, Some(1))?;
+            }
+            deploy(tables, app, &[spec("b", "@daily")])?;
+            let known = tables.crons(None)?;
+            tables.forget_strange_crons(&known)?;
+            assert_eq!(tables.cron_times(app, &"a".parse()?)?.waiting, None);
+            assert_eq!(tables.cron_times(app, &"b".parse()?)?.waiting, Some(1));
+            tables.begin_cron(&known[0], 2)?;
+            tables.delete_app(app)?;
+            assert!(tables.running_crons(None)?.is_empty() && tables.crons(None)?.is_empty());
+            Ok(())
+        })
+    }
+}

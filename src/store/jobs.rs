@@ -141,7 +141,9 @@ impl Tables<'_> {
         self.execute(
             "DELETE FROM jobs WHERE id IN (
                  SELECT id FROM (
-                     SELECT id, row_number() OVER (PARTITION BY name, subject ORDER BY started_at DESC, id DESC) AS age
+                     SELECT id, row_number() OVER (
+                         PARTITION BY name, subject ORDER BY coalesce(started_at, finished_at) DESC, id DESC
+                     ) AS age
                      FROM jobs WHERE state NOT IN ('waiting', 'running')
                  ) WHERE age > ?1
              )",
