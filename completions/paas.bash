@@ -28,6 +28,13 @@ checks:set
 checks:skip
 checks:disable
 checks:enable
+cron:list
+cron:add
+cron:remove
+cron:run
+cron:history
+cron:suspend
+cron:resume
 domains:report
 domains:add
 domains:check

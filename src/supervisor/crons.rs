@@ -292,7 +292,7 @@ impl Crons {
             Begin::Adopted(Some(container)) => (self.engine(Duration::MAX).await?, container, None),
         };
         // It may have been removed from its source meanwhile: then its limit is the usual one.
-        let limit = spec.as_ref().map_or_else(|| CronSpec::usual_timeout(), CronSpec::timeout);
+        let limit = spec.as_ref().map_or_else(CronSpec::usual_timeout, CronSpec::timeout);
         let left = oneoff::left_of(limit, run.started_at.unwrap_or_else(clock::now));
         let stop = async {
             if stopped.wait_for(Option::is_some).await.is_err() {
