@@ -51,6 +51,7 @@ mod outages;
 mod plan;
 mod properties;
 mod prose;
+mod proxy;
 mod push;
 mod queue;
 mod readme;

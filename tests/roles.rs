@@ -11,7 +11,7 @@ use paas::{AccessRow, Right, Role, access_table};
 use crate::harness::{Ran, Server, command, run, run_with_input};
 
 /// Tables that only people change, and the rights that let them: one of them must be what the command asks for.
-const CHANGED_BY_PEOPLE: [(&str, &[Right]); 10] = [
+const CHANGED_BY_PEOPLE: [(&str, &[Right]); 13] = [
     ("apps", &[Right::Deploy, Right::Change, Right::Own, Right::Create]),
     ("secrets", &[Right::Change, Right::Own, Right::Deploy, Right::Administer]),
     ("properties", &[Right::Change, Right::Own, Right::Deploy, Right::Administer]),
@@ -19,6 +19,9 @@ const CHANGED_BY_PEOPLE: [(&str, &[Right]); 10] = [
     ("domains", &[Right::Change, Right::Own]),
     ("redirects", &[Right::Change, Right::Own]),
     ("maintenance", &[Right::Change, Right::Own]),
+    ("proxy_users", &[Right::Change, Right::Own]),
+    ("proxy_paths", &[Right::Change, Right::Own]),
+    ("proxy_snippets", &[Right::Administer, Right::Own]),
     ("global_domains", &[Right::Administer]),
     ("ssh_keys", &[Right::Administer]),
     ("key_grants", &[Right::Administer, Right::Create, Right::Own]),

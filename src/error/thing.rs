@@ -29,6 +29,10 @@ pub enum Thing {
     Domain(AppName),
     /// A redirect of an app.
     Redirect(AppName),
+    /// A path of an app that leads elsewhere.
+    ProxyPath(AppName),
+    /// A user who may see an app by a password.
+    ProxyUser(AppName),
     /// A global domain.
     GlobalDomain,
     /// A live container of an app.
@@ -61,6 +65,8 @@ impl Thing {
             Thing::ProcessType { .. } => "process type",
             Thing::Domain(_) => "domain",
             Thing::Redirect(_) => "redirect from",
+            Thing::ProxyPath(_) => "path",
+            Thing::ProxyUser(_) => "user",
             Thing::GlobalDomain => "global domain",
             Thing::Container { .. } => "live container",
             Thing::Certificate(_) => "certificate",
@@ -80,6 +86,7 @@ impl Thing {
             Thing::ProcessType { known, .. } => format!("process types: {known}"),
             Thing::Domain(app) => format!("`paas domains:report {app}` lists its domains"),
             Thing::Redirect(app) => format!("`paas redirects:list {app}` lists its redirects"),
+            Thing::ProxyPath(app) | Thing::ProxyUser(app) => format!("`paas proxy:report {app}` lists what there is"),
             Thing::GlobalDomain => "`paas domains:report --global` lists them".into(),
             Thing::Container { known, .. } => format!("live containers: {known}"),
             Thing::Certificate(Some(app)) => format!("`paas certs:report {app}` lists its certificates"),
@@ -95,6 +102,8 @@ impl Thing {
             | Thing::Release(app)
             | Thing::Domain(app)
             | Thing::Redirect(app)
+            | Thing::ProxyPath(app)
+            | Thing::ProxyUser(app)
             | Thing::ProcessType { app, .. }
             | Thing::Container { app, .. } => Some(app),
             Thing::Certificate(app) => app.as_ref(),
