@@ -35,6 +35,7 @@ mod pauses;
 mod plan;
 mod processes;
 mod properties;
+mod proxy;
 mod redirects;
 mod releases;
 mod remote;
@@ -140,6 +141,8 @@ enum Command {
     #[command(flatten)]
     Maintenance(maintenance::Command),
     #[command(flatten)]
+    Proxy(proxy::Command),
+    #[command(flatten)]
     Deploys(deploys::Command),
     #[command(flatten)]
     Operations(operations::Command),
@@ -185,6 +188,7 @@ impl Command {
             Command::Certs(it) => it.access(),
             Command::Redirects(it) => it.access(),
             Command::Maintenance(it) => it.access(),
+            Command::Proxy(it) => it.access(),
             Command::Deploys(it) => it.access(),
             Command::Operations(it) => it.access(),
             Command::Releases(it) => it.access(),
@@ -208,6 +212,7 @@ impl Command {
             Command::SshKeys(it) => it.exchange(),
             Command::Server(it) => it.exchange(),
             Command::Certs(it) => it.exchange(),
+            Command::Proxy(it) => it.exchange(),
             _ => Exchange::Nothing,
         }
     }
@@ -225,6 +230,7 @@ impl Command {
             Command::Certs(it) => it.run(context, ui).await,
             Command::Redirects(it) => it.run(context, ui).await,
             Command::Maintenance(it) => it.run(context, ui).await,
+            Command::Proxy(it) => it.run(context, ui).await,
             Command::Deploys(it) => it.run(context, ui).await,
             Command::Operations(it) => it.run(context, ui).await,
             Command::Releases(it) => it.run(context, ui).await,

@@ -116,7 +116,7 @@ async fn of_app(edge: &Answering, host: &str, mut entry: Arc<AppEntry>, request:
         };
         entry.maintenance.as_ref().is_some_and(|stored| !is_let_in(stored))
     };
-    if entry.is_paused() && !is_kept_out(&entry) {
+    if entry.enabled && entry.is_paused() && !is_kept_out(&entry) {
         entry = match edge.pauses.hold(edge.reader.shared(), entry.id, host).await {
             Held::GoesOn(entry) => entry,
             Held::Gone => return Page::unknown(host).into_response_for(&headers),
@@ -125,9 +125,10 @@ async fn of_app(edge: &Answering, host: &str, mut entry: Arc<AppEntry>, request:
         };
     }
     match &entry.maintenance {
+        _ if !entry.enabled => Page::disabled(&entry.name).into_response_for(&headers),
         Some(stored) if is_kept_out(&entry) => page::of_maintenance(&entry.name, &stored.maintenance, &headers),
         // Whoever comes here though the app serves came a moment before it did, or is let in.
-        _ if !entry.upstreams.is_empty() => forward::forward(&entry.upstreams, request).await,
+        _ if !entry.upstreams.is_empty() => forward::forward(entry.ways(), request).await,
         _ => Page::of_app(&entry.name, entry.standing).into_response_for(&headers),
     }
 }

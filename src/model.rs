@@ -35,6 +35,7 @@ pub mod property;
 mod redirect;
 mod release;
 mod resolution;
+mod rules;
 mod scheduler;
 mod status;
 mod value;
@@ -78,5 +79,6 @@ pub use property::{Effect, Noun, Override, Property, PropertyChange, PropertyRow
 pub use redirect::{RedirectCode, circle_of_redirects};
 pub use release::{ImageId, Release, ReleaseStatus, ReleaseVersion, check_containers, formation, process_types};
 pub use resolution::{Answer, DnsRecord, Finding, Judged, LookedUp, OwnAddresses, is_public, is_public_name, judge};
+pub use rules::{HeaderRule, Hsts, PathPrefix, PathTarget, WebUser, header_rules, networks};
 pub use scheduler::Scheduler;
 pub use status::{Condition, Status, app_status};

@@ -22,6 +22,7 @@ pub mod operations;
 pub mod pauses;
 pub mod processes;
 pub mod properties;
+pub mod proxy;
 pub mod push;
 pub mod redirects;
 pub mod releases;

@@ -23,6 +23,7 @@ mod properties;
 mod redirects;
 mod releases;
 mod routes;
+mod rules;
 mod secrets;
 
 use std::path::{Path, PathBuf};
@@ -42,6 +43,7 @@ pub use operations::NewOperation;
 pub use redirects::StoredRedirect;
 pub use releases::NewRelease;
 pub use routes::{Fallback, Route, Standing};
+pub use rules::{AppRules, InnerProxy, InnerState, PathRule};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior};
 
 use crate::{

@@ -129,6 +129,7 @@ async fn run(instance: Arc<Instance>, lock: lock::Lock, new_instance: bool) -> R
     let ssh_address = doors.address();
     let doors = tokio::spawn(doors.run(stopped.clone()));
     let proxy = tokio::spawn(proxy::supervise(Arc::clone(&instance), stopped.clone()));
+    let inner = tokio::spawn(proxy::supervise_inner(Arc::clone(&instance), stopped.clone()));
     info!(
         "paas {} serves {}: ssh on {ssh_address}, apps at {}",
         env!("CARGO_PKG_VERSION"),
@@ -149,6 +150,7 @@ async fn run(instance: Arc<Instance>, lock: lock::Lock, new_instance: bool) -> R
     let ended = async {
         drop(doors.await);
         drop(edge.await);
+        drop(inner.await);
         proxy.await
     };
     match tokio::time::timeout(STOP_TIMEOUT, ended).await {

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test may panic, and say why")]
 
+mod browser;
 mod chance;
 mod harness;
 mod load;
@@ -51,6 +52,7 @@ mod outages;
 mod plan;
 mod properties;
 mod prose;
+mod proxy;
 mod push;
 mod queue;
 mod readme;

@@ -14,7 +14,7 @@ use crate::{
     pebble::Pebble,
     processes::edge,
     processes::kill,
-    routing::{Client, ask_caddy, echo},
+    routing::{Client, Events, ask_caddy, echo},
     untouched::wait_until_over,
 };
 
@@ -192,6 +192,7 @@ fn what_is_said_of_the_names_of_one_app_costs_no_other_a_request() {
     server.paas(&["certs:set", "shop", "https-redirect=off"]).expect_success();
     server.wait_for("plain HTTP", PATIENCE, || server.get("shop", "/").status == 200);
     let mut socket = Client::web_socket(server, "shop.localhost");
+    let mut events = Events::open(server, "shop.localhost");
     for _ in 0..2 {
         for line in [
             "domains:add blog a.example *.b.example",
@@ -210,6 +211,7 @@ fn what_is_said_of_the_names_of_one_app_costs_no_other_a_request() {
         ] {
             server.paas(&line.split(' ').collect::<Vec<_>>()).expect_success();
             assert_eq!(echo(&mut socket, line), line);
+            events.goes_on();
         }
         loaded.some_more();
     }
@@ -224,7 +226,7 @@ fn certificates_that_are_obtained_cost_no_request() {
     server.paas(&["certs:set", "--global", "https-redirect=off"]).expect_success();
     let kinds = [Kind::KeepAlive, Kind::NewConnection, Kind::Post];
     let loaded = Loaded::on(server, "apps.example.com", &[], &kinds);
-    for number in 1..=5 {
+    for number in 1..=20 {
         let app = format!("app-{number}");
         loaded.server.paas(&["apps:create", &app]).expect_success();
         loaded.server.paas(&["certs:renew", &app]).expect_success();

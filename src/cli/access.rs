@@ -34,12 +34,14 @@ const OPTIONS: [(&str, &[&str]); 4] = [
 ];
 
 /// Commands whose arguments depend on each other, with words that they take.
-const EXAMPLES: [(&str, &[&str]); 16] = [
+const EXAMPLES: [(&str, &[&str]); 18] = [
     ("certs:add", &["blog"]),
     ("certs:set", &["blog", "acme=off"]),
     ("certs:report", &["blog"]),
     ("certs:show", &["blog"]),
     ("certs:remove", &["blog"]),
+    ("proxy:report", &["blog"]),
+    ("proxy:set", &["blog", "compression=on"]),
     ("redirects:add", &["blog", "old.example", "example.com"]),
     ("config:set", &["blog", "A=1"]),
     ("apps:set", &["blog", "deploy-branch=main"]),
@@ -54,7 +56,7 @@ const EXAMPLES: [(&str, &[&str]); 16] = [
 ];
 
 /// A value that each argument takes, by the name that help shows.
-const VALUES: [(&str, &str); 21] = [
+const VALUES: [(&str, &str); 25] = [
     ("CRON", "nightly"),
     ("SCHEDULE", "@daily"),
     ("COMMAND", "true"),
@@ -76,6 +78,10 @@ const VALUES: [(&str, &str); 21] = [
     ("vN", "v1"),
     ("FILE", "-"),
     ("DIR", "."),
+    ("USER", "ann"),
+    ("PATH", "/api"),
+    ("APP|ADDRESS", "shop"),
+    ("URL", "https://blog.example.com/"),
 ];
 
 /// Every command that is shown, and what it needs.

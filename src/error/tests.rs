@@ -22,7 +22,7 @@ macro_rules! variants {
 
 variants! {
     Error: NotFound Exists Invalid Usage Access Push Source Deploy Domain Cron Engine Proxy Certificate Store Host Bug Interrupted Told Silent;
-    Thing: App Key Fingerprint ConfigVariable Release Deploy Operation ProcessType Domain Redirect Cron CronRun GlobalDomain Container Certificate Buildpack;
+    Thing: App Key Fingerprint ConfigVariable Release Deploy Operation ProcessType Domain Redirect Cron CronRun ProxyPath ProxyUser GlobalDomain Container Certificate Buildpack;
     UsageError: Command Settings NotConfirmed KeyMalformed KeyPrivate;
     AccessError: Unknown Lacks OnlyHere;
     PushError: WrongBranch Refused NoApp;
@@ -33,7 +33,7 @@ variants! {
     CronError: Failed NotRun UnderWay OfSource TooMany NoDaemon;
     DomainError: Taken IsDefault OfServer BelowGlobal NameTaken NoUrl Circle NotHere;
     EngineError: Unavailable Lost NoSpace Failed SubnetTaken AddressTaken Unsupported ImagePull;
-    ProxyError: Unavailable Refused;
+    ProxyError: Unavailable Refused Rules Snippet;
     CertificateError: File KeyEncrypted KeyMismatch Expired NotYetValid OutOfOrder Weak NamesNoHost;
     StoreError: Failed TooNew NotOurs Missing NotWhole Sealed NoKey;
     HostError: DiskFull RootDenied HostKey InTheWay FormerInstance InstanceThere WouldOverwrite NoInstance AlreadyServing Listen ProgramMissing Program Io;
@@ -95,6 +95,8 @@ fn missing_and_there() -> Vec<Error> {
         (Thing::Redirect(app()), "old.example"),
         (Thing::Cron(app()), "nightly"),
         (Thing::CronRun(app()), "17"),
+        (Thing::ProxyPath(app()), "/api"),
+        (Thing::ProxyUser(app()), "ann"),
         (Thing::GlobalDomain, "apps.example.com"),
         (Thing::Container { app: app(), known: "web.1".to_owned() }, "web.2"),
         (Thing::Certificate(Some(app())), "7"),
@@ -256,12 +258,14 @@ fn of_engine() -> [EngineError; 8] {
     ]
 }
 
-fn of_proxy() -> [ProxyError; 3] {
+fn of_proxy() -> [ProxyError; 5] {
     let reason = || "/r/caddy.sock: connection refused".to_owned();
     [
         ProxyError::Unavailable { reason: reason(), caddyfile: None },
         ProxyError::Unavailable { reason: reason(), caddyfile: Some("/r/Caddyfile".into()) },
         ProxyError::Refused { reason: "line 3: unknown directive".into() },
+        ProxyError::Rules { reason: "it ended at once (exit status: 1): unknown field".into() },
+        ProxyError::Snippet { reason: "line 3: unknown directive".into() },
     ]
 }
 

@@ -33,6 +33,10 @@ pub enum Thing {
     Cron(AppName),
     /// A run of an app's crons, by its number.
     CronRun(AppName),
+    /// A path of an app that leads elsewhere.
+    ProxyPath(AppName),
+    /// A user who may see an app by a password.
+    ProxyUser(AppName),
     /// A global domain.
     GlobalDomain,
     /// A live container of an app.
@@ -67,6 +71,8 @@ impl Thing {
             Thing::Redirect(_) => "redirect from",
             Thing::Cron(_) => "cron named",
             Thing::CronRun(_) => "cron run",
+            Thing::ProxyPath(_) => "path",
+            Thing::ProxyUser(_) => "user",
             Thing::GlobalDomain => "global domain",
             Thing::Container { .. } => "live container",
             Thing::Certificate(_) => "certificate",
@@ -88,6 +94,7 @@ impl Thing {
             Thing::Redirect(app) => format!("`paas redirects:list {app}` lists its redirects"),
             Thing::Cron(app) => format!("`paas cron:list {app}` lists its crons"),
             Thing::CronRun(app) => format!("`paas cron:history {app}` lists the runs"),
+            Thing::ProxyPath(app) | Thing::ProxyUser(app) => format!("`paas proxy:report {app}` lists what there is"),
             Thing::GlobalDomain => "`paas domains:report --global` lists them".into(),
             Thing::Container { known, .. } => format!("live containers: {known}"),
             Thing::Certificate(Some(app)) => format!("`paas certs:report {app}` lists its certificates"),
@@ -105,6 +112,8 @@ impl Thing {
             | Thing::Redirect(app)
             | Thing::Cron(app)
             | Thing::CronRun(app)
+            | Thing::ProxyPath(app)
+            | Thing::ProxyUser(app)
             | Thing::ProcessType { app, .. }
             | Thing::Container { app, .. } => Some(app),
             Thing::Certificate(app) => app.as_ref(),

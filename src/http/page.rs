@@ -54,6 +54,12 @@ impl Page {
         Page { status: StatusCode::GATEWAY_TIMEOUT, title, text: "It did not resume in time. Try again soon.".into() }
     }
 
+    /// The proxy passes nothing to an app.
+    pub(super) fn disabled(app: &AppName) -> Page {
+        let title = format!("{app} is not served");
+        Page { status: StatusCode::SERVICE_UNAVAILABLE, title, text: "Its proxy was disabled on purpose.".into() }
+    }
+
     /// As many requests are held as may be.
     pub(super) fn too_many_held(app: &AppName) -> Page {
         let title = format!("{app} is paused");

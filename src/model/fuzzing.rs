@@ -3,7 +3,8 @@
 use chrono::{TimeZone, Utc};
 
 use super::{
-    AppId, CronName, CronSchedule, CronSpec, CronTimes, MaskedStream, Masker, Turn, ZoneName, cron_jitter, cron_timeout, parse_env_file, write_env_file,
+    AppId, CronName, CronSchedule, CronSpec, CronTimes, MaskedStream, Masker, Turn, ZoneName, cron_jitter,
+    cron_timeout, parse_env_file, write_env_file,
 };
 
 /// An env file: what is read of it is written so that it reads the same, and what is wrong is on one of its lines.

@@ -15,6 +15,7 @@ use std::{
 
 use serde::Serialize;
 
+use super::inner;
 use crate::{
     Error, Result,
     error::UsageError,
@@ -74,6 +75,16 @@ impl Content {
     pub fn read(tables: &Tables<'_>, settings: &Settings, well: bool) -> Result<Content> {
         let mut fallbacks = tables.fallbacks()?;
         fallbacks.retain(|fallback| !well || fallback.healthy > 0);
+        // Nobody gets around the rules of an app, or around what was turned off, because the edge is away.
+        let (addresses, apps) = (inner::addresses(tables)?, tables.app_ids()?);
+        let (disabled_all, disabled) = tables.proxy_switches()?;
+        fallbacks.retain_mut(|fallback| {
+            let Some(id) = apps.get(&fallback.app) else { return false };
+            if let Some(address) = addresses.get(id) {
+                (fallback.upstreams, fallback.healthy) = (vec![*address], fallback.healthy.min(1));
+            }
+            disabled.get(id).copied().unwrap_or(disabled_all)
+        });
         let mut hosts = tables.hosts(&settings.domain)?;
         hosts.retain(|(_, app)| fallbacks.binary_search_by(|fallback| fallback.app.cmp(app)).is_ok());
         Ok(Content { fallbacks, hosts, token: tables.edge_token()? })

@@ -10,6 +10,7 @@ use std::{
 use super::{
     caddyfile::reachable,
     certificates::{Bundle, Certificates},
+    inner,
 };
 use crate::{
     Result, clock,
@@ -54,9 +55,21 @@ pub struct AppEntry {
     pub maintenance: Option<StoredMaintenance>,
     /// Until when its requests are held, in milliseconds since 1970.
     pub paused_until: Option<i64>,
+    /// Whether requests are passed to it at all.
+    pub enabled: bool,
+    /// The Caddy behind the first that has its rules.
+    pub rules: Option<SocketAddrV4>,
 }
 
 impl AppEntry {
+    /// Where its requests go: to its containers, or through its rules. Nowhere if none of its containers is healthy.
+    pub fn ways(&self) -> &[SocketAddrV4] {
+        match &self.rules {
+            Some(rules) if !self.upstreams.is_empty() => std::slice::from_ref(rules),
+            _ => &self.upstreams,
+        }
+    }
+
     /// Whether its requests are held now.
     pub fn is_paused(&self) -> bool {
         self.paused_until.is_some_and(|until| clock::now() < until)
@@ -85,7 +98,7 @@ pub enum Lead {
 
 impl Lead {
     /// The app whose name it is.
-    fn app(&self) -> AppId {
+    pub fn app(&self) -> AppId {
         match self {
             Lead::App(entry) => entry.id,
             Lead::Redirect(redirect) => redirect.app,
@@ -223,11 +236,12 @@ impl Table {
     pub(super) fn target(&self, host: &str, scheme: Scheme) -> Target<'_> {
         match self.lead(host) {
             Some(Lead::App(entry)) => {
-                let is_here = entry.upstreams.is_empty() || entry.maintenance.is_some() || entry.is_paused();
+                let is_here =
+                    entry.upstreams.is_empty() || !entry.enabled || entry.maintenance.is_some() || entry.is_paused();
                 if is_here || (scheme == Scheme::Http && self.is_redirected_to_https(host)) {
                     Target::Edge
                 } else {
-                    Target::Upstreams(&entry.upstreams)
+                    Target::Upstreams(entry.ways())
                 }
             }
             Some(Lead::Redirect(_)) | None => Target::Edge,
@@ -259,6 +273,8 @@ impl Table {
                 https_redirect: true,
                 maintenance: None,
                 paused_until: None,
+                enabled: true,
+                rules: None,
             });
             let entry = Arc::clone(table.apps.entry(name).or_insert(entry));
             table.add(domain, Lead::App(entry));
@@ -275,6 +291,8 @@ fn apps(tables: &Tables<'_>) -> Result<HashMap<AppName, Arc<AppEntry>>> {
         tables.maintenance(None)?.into_iter().map(|stored| (stored.app.clone(), stored)).collect();
     let pauses: HashMap<AppId, i64> = tables.pauses()?.into_iter().map(|pause| (pause.app, pause.until)).collect();
     let (redirect_all, redirects) = tables.https_redirects()?;
+    let (enabled_all, enabled) = tables.proxy_switches()?;
+    let rules = inner::addresses(tables)?;
     let entry = |(id, name, standing): (AppId, AppName, Standing)| {
         let entry = AppEntry {
             id,
@@ -283,6 +301,8 @@ fn apps(tables: &Tables<'_>) -> Result<HashMap<AppName, Arc<AppEntry>>> {
             https_redirect: redirects.get(&id).copied().unwrap_or(redirect_all),
             maintenance: maintained.remove(&name),
             paused_until: pauses.get(&id).copied(),
+            enabled: enabled.get(&id).copied().unwrap_or(enabled_all),
+            rules: rules.get(&id).copied(),
             name: name.clone(),
         };
         (name, Arc::new(entry))
