@@ -70,6 +70,7 @@ fn a_cron_runs_now_with_the_config_and_its_output_and_exit_code_are_on_record() 
     let crons = [
         cron("good", "@yearly", "echo \"$GREETING, $PAAS_PROCESS\"; echo \"$SECRET\"; printf 'no newline'", ""),
         cron("bad", "@yearly", "echo trouble >&2; exit 3", ""),
+        cron("limit", "@yearly", "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max; true", ""),
     ];
     let repository = with_crons(&server, "blog", &crons.concat());
     server.paas(&["config:set", "blog", "GREETING=hello there", "SECRET=not-for-the-record"]).expect_success();
@@ -89,6 +90,12 @@ fn a_cron_runs_now_with_the_config_and_its_output_and_exit_code_are_on_record() 
     let one = server.paas(&["cron:history", "blog", "--run", &bad["run"].to_string()]).expect_success();
     assert!(one.stdout.contains("exit 3") && one.stdout.ends_with("trouble\n"), "{one}");
     server.paas(&["cron:run", "blog", "ugly"]).expect_code(3).says("blog has no cron named ugly");
+    // It has limits of its own, as any process.
+    server.paas(&["ps:set", "blog", "--process", "cron-ugly", "memory=64m"]).expect_code(3);
+    server.paas(&["ps:set", "blog", "--process", "cron-limit", "memory=64m"]).expect_success();
+    server.paas(&["cron:run", "blog", "limit"]).expect_success();
+    let limit = newest(&server, "blog", "limit");
+    assert!(limit["output"].as_str().unwrap().lines().any(|line| line == (64 << 20).to_string()), "{limit}");
     wait_until_clean(&server, "blog");
 
     // Those of the file are those of the release that serves: of the next, and after a rollback of the one before.
@@ -96,17 +103,17 @@ fn a_cron_runs_now_with_the_config_and_its_output_and_exit_code_are_on_record() 
         let list = server.json(&["cron:list", "blog"]);
         list.as_array().unwrap().iter().map(|cron| cron["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
-    assert_eq!(names(), ["bad", "good"]);
+    assert_eq!(names(), ["bad", "good", "limit"]);
     server.paas(&["cron:add", "blog", "own", "30 4 * * *", "true", "--timezone", "europe/berlin"]).expect_success();
     write_crons(&repository, &cron("other", "@daily", "true", ""));
     let push = repository.push().expect_success();
     assert!(push.talk().contains("Crons: other (@daily)"), "{push}");
     assert_eq!(names(), ["other", "own"]);
     server.paas(&["releases:rollback", "blog"]).expect_success();
-    assert_eq!(names(), ["bad", "good", "own"]);
+    assert_eq!(names(), ["bad", "good", "limit", "own"]);
     server.paas(&["cron:remove", "blog", "good"]).expect_code(4).says("good is in the source of blog");
     server.paas(&["cron:remove", "blog", "own"]).expect_success();
-    assert_eq!(names(), ["bad", "good"]);
+    assert_eq!(names(), ["bad", "good", "limit"]);
     server.paas(&["apps:destroy", "blog", "--force"]).expect_success();
     let left = query(&server, "SELECT name FROM jobs WHERE name = 'cron'", |row| row.get::<_, String>(0));
     assert!(left.is_empty(), "{left:?}");
@@ -217,7 +224,7 @@ fn a_run_outlives_the_daemon_and_is_followed_to_its_end_by_the_next() {
 
     // Killed between each step and the next: the run is never begun twice, and nothing is left over.
     for (point, state) in
-        [("cron:begun", "interrupted"), ("cron:started", "done"), ("cron:ended", "done"), ("cron:written", "done")]
+        [("cron-begun", "interrupted"), ("cron-started", "done"), ("cron-ended", "done"), ("cron-written", "done")]
     {
         server.stop_daemon();
         let mut command = server.command(PAAS);
@@ -233,7 +240,7 @@ fn a_run_outlives_the_daemon_and_is_followed_to_its_end_by_the_next() {
         });
         let own = runs().into_iter().find(|run| run["name"] == "again" && run["asked_by"] != "daemon").unwrap();
         assert_eq!(own["state"], state, "{point}: {own}");
-        if point == "cron:begun" {
+        if point == "cron-begun" {
             server.wait_for("the second attempt", PATIENCE, || runs().iter().any(|run| run["attempt"] == 2));
             server.wait_for("its end", PATIENCE, || runs()[0]["state"] == "done");
             assert_eq!(runs().iter().filter(is_of_daemon).count(), 1);

@@ -93,7 +93,7 @@ pub(super) struct Add {
     /// The command line, in one word
     #[arg(value_name = "COMMAND", allow_hyphen_values = true)]
     command: CronCommand,
-    /// Where its hours are, such as Europe/Berlin [default: where the server is]
+    /// Where its hours are, such as Europe/Berlin [default: the zone of the server]
     #[arg(long, value_name = "ZONE")]
     timezone: Option<ZoneName>,
     /// What becomes of a run that is due while one before it is under way: allow, forbid or replace
@@ -141,7 +141,7 @@ fn say(ui: Ui, changed: &CronChanged, unchanged: &str) {
 
 /// Remove a cron that was added with cron:add
 ///
-/// A run that is under way goes on. A cron in the source of the app is removed there; until then, `cron:suspend` stops it.
+/// A run that is under way continues. A cron in the source of the app is removed there; until then, `cron:suspend` stops it.
 #[derive(Debug, Args)]
 pub(super) struct Remove {
     #[command(flatten)]
@@ -230,7 +230,7 @@ impl History {
 
 /// Have a cron not run by its schedule until it is resumed
 ///
-/// It stays so over deploys. A run that is under way goes on, and `cron:run` runs it all the same. What would have been due
+/// It stays so over deploys. A run that is under way continues, and `cron:run` runs it all the same. What would have been due
 /// meanwhile is not made up for.
 #[derive(Debug, Args)]
 pub(super) struct Suspend {

@@ -131,6 +131,11 @@ pub(super) async fn stop(instance: &Instance, engine: &Engine, container: &Conta
     engine.stop_container(&container.name, stop_timeout(container)).await
 }
 
+/// Ends a container that answers no requests. It is still there then.
+pub(super) async fn end(engine: &Engine, container: &Container) -> Result<()> {
+    engine.stop_container(&container.name, stop_timeout(container)).await
+}
+
 /// Removes a container, running or not. One that is gone is fine.
 pub(super) async fn remove(engine: &Engine, name: &str) -> Result<()> {
     engine.destroy(name).await

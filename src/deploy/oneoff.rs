@@ -144,7 +144,7 @@ pub async fn follow(
         () = tokio::time::sleep(limit) => End::TooLong,
         () = stop => End::Stopped,
     };
-    while let Err(error) = engine.stop_container(&container.name, container::stop_timeout(container)).await {
+    while let Err(error) = container::end(engine, container).await {
         warn!("{}: {}", container.name, error.one_line());
         tokio::time::sleep(ENGINE_AGAIN).await;
     }

@@ -246,20 +246,20 @@ impl Crons {
     }
 
     async fn carry_out(&self, run: &CronRun, begin: Begin, stopped: watch::Receiver<Option<i64>>) {
-        settings::die_at("cron:begun");
+        settings::die_at("cron-begun");
         let ran = self.run(run, begin, stopped).await;
         let Ended { end, container, is_cut_short } = ran.unwrap_or_else(|error| {
             let end = CronEnd::of(JobState::Failed, error.one_line());
             Ended { end, container: None, is_cut_short: false }
         });
         info!("cron {} of app {}, run {}: {}", run.name, run.app_id, run.id, end.outcome);
-        settings::die_at("cron:ended");
+        settings::die_at("cron-ended");
         // A run whose end is not written looks as if it went on, and the disk may be full for a while.
         while let Err(error) = self.write_end(run, &end, is_cut_short).await {
             warn!("cron {}: {}", run.name, error.one_line());
             tokio::time::sleep(AGAIN).await;
         }
-        settings::die_at("cron:written");
+        settings::die_at("cron-written");
         if let Some(container) = container {
             self.clear(&container).await;
         }
@@ -281,7 +281,7 @@ impl Crons {
                     command: cron.spec.command.as_str().to_owned(),
                 };
                 let (container, _) = oneoff::start(&self.instance, &engine, &what).await?;
-                settings::die_at("cron:started");
+                settings::die_at("cron-started");
                 (engine, container, Some(turn))
             }
             Begin::Adopted(None) => {

@@ -193,7 +193,7 @@ async fn work(instance: &Arc<Instance>, name: JobName) -> Result<String> {
             false => "the database was in use; the next run tries again".to_owned(),
         }),
         JobName::Certificates => certs::work(instance).await,
-        JobName::Cron => Err(Error::bug("a cron is no work of the daemon's own")),
+        JobName::Cron => Err(Error::bug("a cron was begun as a job of the daemon")),
         JobName::ForgetJobs => {
             instance.writing(|tables| tables.forget_jobs(RUNS_KEPT)).await.map(|runs| format!("{runs} runs forgotten"))
         }
