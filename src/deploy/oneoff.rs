@@ -15,6 +15,7 @@ use crate::{
     instance::Instance,
     model::{
         self, AppId, DeployId, MaskedStream, Masker, Override, ProcessSettings, ProcessType, Release, RestartPolicy,
+        Scheduler,
     },
     store::{Container, ContainerState, NewContainer},
 };
@@ -103,14 +104,13 @@ pub async fn start(instance: &Instance, engine: &Engine, what: &OneOff) -> Resul
         let config = instance.secrets.unseal_config(&sealed)?;
         let arguments = Some(model::shell_arguments(&what.command));
         let program = Program { release: &release, config: &config, run: &run, arguments, restart: RestartPolicy::No };
-        let spec = container::spec(instance, &row, &program)?;
-        container::start(instance, engine, row, spec).await
+        Scheduler::Local.run_once(instance, engine, row, &program).await
     };
     match made.await {
         Ok(container) => Ok((container, release)),
         Err(error) => {
             // What cannot be removed now keeps its row, for the next look.
-            if container::remove(engine, &name).await.is_ok() {
+            if Scheduler::Local.remove(engine, &name).await.is_ok() {
                 instance.writing(move |tables| tables.remove_container(id)).await?;
             }
             Err(error)
@@ -144,7 +144,7 @@ pub async fn follow(
         () = tokio::time::sleep(limit) => End::TooLong,
         () = stop => End::Stopped,
     };
-    while let Err(error) = container::end(engine, container).await {
+    while let Err(error) = Scheduler::Local.end(engine, container).await {
         warn!("{}: {}", container.name, error.one_line());
         tokio::time::sleep(ENGINE_AGAIN).await;
     }
@@ -205,7 +205,7 @@ pub async fn output(instance: &Instance, engine: &Engine, container: &Container)
 /// # Errors
 /// What the engine says; [`crate::Error::Store`].
 pub async fn remove(instance: &Instance, engine: &Engine, container: &Container) -> Result<()> {
-    container::remove(engine, &container.name).await?;
+    Scheduler::Local.remove(engine, &container.name).await?;
     let id = container.id;
     instance.writing(move |tables| tables.remove_container(id)).await
 }
