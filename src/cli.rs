@@ -13,6 +13,7 @@ mod certs;
 mod checks;
 mod completions;
 mod config;
+mod cron;
 mod deploys;
 mod domains;
 mod edge;
@@ -130,6 +131,8 @@ enum Command {
     #[command(flatten)]
     Checks(checks::Command),
     #[command(flatten)]
+    Cron(cron::Command),
+    #[command(flatten)]
     Domains(domains::Command),
     #[command(flatten)]
     Pauses(pauses::Command),
@@ -185,6 +188,7 @@ impl Command {
             Command::Config(it) => it.access(),
             Command::Ps(it) => it.access(),
             Command::Checks(it) => it.access(),
+            Command::Cron(it) => it.access(),
             Command::Domains(it) => it.access(),
             Command::Pauses(it) => it.access(),
             Command::Certs(it) => it.access(),
@@ -228,6 +232,7 @@ impl Command {
             Command::Config(it) => it.run(context, ui).await,
             Command::Ps(it) => it.run(context, ui).await,
             Command::Checks(it) => it.run(context, ui).await,
+            Command::Cron(it) => it.run(context, ui).await,
             Command::Domains(it) => it.run(context, ui).await,
             Command::Pauses(it) => it.run(context, ui).await,
             Command::Certs(it) => it.run(context, ui).await,

@@ -7,6 +7,7 @@
 mod access;
 mod advice;
 mod certificate;
+mod cron;
 mod deploy;
 mod domain;
 mod engine;
@@ -27,6 +28,7 @@ use std::{error::Error as StdError, io};
 pub use access::AccessError;
 use advice::Advice;
 pub use certificate::CertificateError;
+pub use cron::CronError;
 pub use deploy::{DeployError, LikelyCause, NeverHealthy};
 pub use domain::DomainError;
 pub use engine::EngineError;
@@ -81,6 +83,9 @@ pub enum Error {
     /// A port of this machine that was to lead to an app.
     #[error(transparent)]
     Port(#[from] PortError),
+    /// A command of an app that runs by time.
+    #[error(transparent)]
+    Cron(#[from] CronError),
     /// The container engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -184,6 +189,7 @@ impl Error {
             Error::Deploy(error) => error.advice(),
             Error::Domain(error) => error.advice(),
             Error::Port(error) => error.advice(),
+            Error::Cron(error) => error.advice(),
             Error::Engine(error) => error.advice(),
             Error::Proxy(error) => error.advice(),
             Error::Certificate(error) => error.advice(),

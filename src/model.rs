@@ -11,6 +11,7 @@ mod check;
 mod command_line;
 mod config;
 mod containment;
+mod cron;
 mod deployment;
 mod domain;
 mod edit;
@@ -53,6 +54,10 @@ pub use config::{
     size_of,
 };
 pub use containment::{Capability, Containment};
+pub use cron::{
+    CronCommand, CronName, CronSchedule, CronSpec, CronTimes, Interrupted, MOST_CRONS, Missed, Overlap, Turn, ZoneName,
+    counted, cron_jitter, cron_timeout,
+};
 pub use deployment::{DeployState, Deployment, DeploymentKind, Phase, Stop};
 pub use domain::{Domain, Place, ServerNames, TypedDomain};
 pub use edit::Edit;

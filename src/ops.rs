@@ -7,6 +7,7 @@ pub mod certs;
 pub mod checks;
 pub mod cleanup;
 pub mod config;
+pub mod crons;
 pub mod database;
 pub mod deploys;
 pub mod disk;

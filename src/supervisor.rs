@@ -1,6 +1,7 @@
 //! The daemon: one loop over a closed set of ticks, beside the doors it opens. Everything it does is idempotent and
 //! written down first, so that it may die at any moment.
 
+mod crons;
 mod frozen;
 mod health;
 mod jobs;

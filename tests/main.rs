@@ -27,6 +27,7 @@ mod commit;
 mod completions;
 mod config;
 mod crashes;
+mod cron;
 mod databases;
 mod domains;
 mod events;

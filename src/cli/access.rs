@@ -57,9 +57,11 @@ const EXAMPLES: [(&str, &[&str]); 19] = [
 ];
 
 /// A value that each argument takes, by the name that help shows.
-const VALUES: [(&str, &str); 25] = [
+const VALUES: [(&str, &str); 27] = [
     ("SCHEME:HOST:CONTAINER", "tcp:5432:5432"),
     ("PORT", "5432"),
+    ("CRON", "nightly"),
+    ("SCHEDULE", "@daily"),
     ("COMMAND", "true"),
     ("FROM-HOST", "old.example"),
     ("DOMAIN", "example.com"),

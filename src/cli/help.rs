@@ -156,6 +156,7 @@ fn groups() -> Vec<Group> {
         group::<super::ports::Command>("ports"),
         group::<super::maintenance::Command>("maintenance"),
         group::<super::proxy::Command>("proxy"),
+        group::<super::cron::Command>("cron"),
         group::<super::deploys::Command>("deploys"),
         group::<super::releases::Command>("releases"),
         group::<super::operations::Command>("operations"),

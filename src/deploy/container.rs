@@ -13,7 +13,7 @@ use crate::{
     engine::{Attached, ContainerSpec, Engine, Labels, Streams},
     error::EngineError,
     instance::Instance,
-    model::{ConfigMap, EnvKey, PortScheme, ProcessType, Release, RestartPolicy, Run, RunSettings},
+    model::{AppName, ConfigMap, DeployId, EnvKey, PortScheme, ProcessType, Release, RestartPolicy, Run, RunSettings},
     proxy,
     store::{Container, ContainerState},
 };
@@ -40,7 +40,18 @@ pub(super) struct Program<'a> {
 
 /// The name of a container in the engine.
 pub(super) fn name(deploy: &ActiveDeploy<'_>, process: &ProcessType, position: u32) -> String {
-    format!("paas-{}-{}-{}-{process}-{position}", deploy.instance.id, deploy.app.name, deploy.id)
+    name_of(&deploy.instance.id, &deploy.app.name, deploy.id, process, position)
+}
+
+/// The same of one that no deployment in this process makes.
+pub(super) fn name_of(
+    instance: &str,
+    app: &AppName,
+    deployment: DeployId,
+    process: &ProcessType,
+    position: u32,
+) -> String {
+    format!("paas-{instance}-{app}-{deployment}-{process}-{position}")
 }
 
 /// What a container is made from.
@@ -199,6 +210,11 @@ pub(super) async fn stop(instance: &Instance, engine: &Engine, container: &Conta
     if !ports.http.is_empty() || !ports.relayed.is_empty() {
         drain(instance, container, &ports).await;
     }
+    engine.stop_container(&container.name, stop_timeout(container)).await
+}
+
+/// Ends a container that answers no requests. It is still there then.
+pub(super) async fn end(engine: &Engine, container: &Container) -> Result<()> {
     engine.stop_container(&container.name, stop_timeout(container)).await
 }
 

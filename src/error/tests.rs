@@ -21,8 +21,8 @@ macro_rules! variants {
 }
 
 variants! {
-    Error: NotFound Exists Invalid Usage Access Push Source Deploy Domain Port Engine Proxy Certificate Store Host Bug Interrupted Told Silent Exited;
-    Thing: App Key Fingerprint ConfigVariable Release Deploy Operation ProcessType Domain Redirect Port ProxyPath ProxyUser GlobalDomain Container Certificate Run Buildpack;
+    Error: NotFound Exists Invalid Usage Access Push Source Deploy Domain Port Cron Engine Proxy Certificate Store Host Bug Interrupted Told Silent Exited;
+    Thing: App Key Fingerprint ConfigVariable Release Deploy Operation ProcessType Domain Redirect Port Cron CronRun ProxyPath ProxyUser GlobalDomain Container Certificate Run Buildpack;
     UsageError: Command Settings NotConfirmed KeyMalformed KeyPrivate;
     AccessError: Unknown Lacks OnlyHere;
     PushError: WrongBranch Refused NoApp;
@@ -30,6 +30,7 @@ variants! {
         BuildpackFolder;
     DeployError: Build AppExited ReleaseCommand Script VariablesMissing Explained NeverHealthy Busy ChangedMeanwhile AppLocked Stopped Died NoWayBack NoFormerRelease
         NotRunning ChecksFailed NotCancelable NotStarted NeverDeployed TooManyRuns RunLost NothingDeployed;
+    CronError: Failed NotRun UnderWay OfSource TooMany NoDaemon;
     DomainError: Taken IsDefault OfServer BelowGlobal NameTaken NoUrl Circle NotHere;
     PortError: Taken InUse OfServer NotAllowed Twice TooMany NoTls OfProxy;
     EngineError: Unavailable Lost NoSpace Failed SubnetTaken AddressTaken Unsupported ImagePull;
@@ -50,6 +51,7 @@ fn samples() -> Vec<Error> {
     samples.extend(of_deploys().map(Error::from));
     samples.extend(of_domains().map(Error::from));
     samples.extend(of_ports().map(Error::from));
+    samples.extend(of_crons().map(Error::from));
     samples.extend(of_engine().map(Error::from));
     samples.extend(of_proxy().map(Error::from));
     samples.extend(of_certificates().map(Error::from));
@@ -94,6 +96,8 @@ fn missing_and_there() -> Vec<Error> {
         (Thing::ProcessType { app: app(), known }, "clock"),
         (Thing::Domain(app()), "example.com"),
         (Thing::Redirect(app()), "old.example"),
+        (Thing::Cron(app()), "nightly"),
+        (Thing::CronRun(app()), "17"),
         (Thing::ProxyPath(app()), "/api"),
         (Thing::ProxyUser(app()), "ann"),
         (Thing::Port(app()), "tcp:5432"),
@@ -109,6 +113,18 @@ fn missing_and_there() -> Vec<Error> {
     let missing = things.map(|(thing, name)| Error::NotFound(thing, name.to_owned()));
     let there = there.map(|(thing, name)| Error::Exists(thing, name.to_owned()));
     missing.into_iter().chain(there).collect()
+}
+
+fn of_crons() -> [CronError; 6] {
+    let name = "nightly".to_owned();
+    [
+        CronError::Failed { app: app(), name: name.clone(), run: 17, outcome: "exit code 3, after 1.2 s".into() },
+        CronError::NotRun { app: app(), name: name.clone(), run: 17, outcome: "run 16 was still under way".into() },
+        CronError::UnderWay { app: app(), name: name.clone(), run: 16 },
+        CronError::OfSource { app: app(), name },
+        CronError::TooMany { app: app() },
+        CronError::NoDaemon,
+    ]
 }
 
 fn of_domains() -> [DomainError; 9] {
@@ -379,6 +395,7 @@ fn path_of(error: &Error) -> Vec<&'static str> {
         Error::Deploy(error) => Some(error.variant()),
         Error::Domain(error) => Some(error.variant()),
         Error::Port(error) => Some(error.variant()),
+        Error::Cron(error) => Some(error.variant()),
         Error::Engine(error) => Some(error.variant()),
         Error::Proxy(error) => Some(error.variant()),
         Error::Certificate(error) => Some(error.variant()),
@@ -407,6 +424,7 @@ fn each_variant_has_a_sample() {
         ("Deploy", DeployError::VARIANTS),
         ("Domain", DomainError::VARIANTS),
         ("Port", PortError::VARIANTS),
+        ("Cron", CronError::VARIANTS),
         ("Engine", EngineError::VARIANTS),
         ("Proxy", ProxyError::VARIANTS),
         ("Certificate", CertificateError::VARIANTS),
