@@ -13,6 +13,7 @@ mod certs;
 mod checks;
 mod completions;
 mod config;
+mod cron;
 mod deploys;
 mod domains;
 mod edge;
@@ -32,8 +33,10 @@ mod manual;
 mod operations;
 mod pauses;
 mod plan;
+mod ports;
 mod processes;
 mod properties;
+mod proxy;
 mod redirects;
 mod releases;
 mod remote;
@@ -128,6 +131,8 @@ enum Command {
     #[command(flatten)]
     Checks(checks::Command),
     #[command(flatten)]
+    Cron(cron::Command),
+    #[command(flatten)]
     Domains(domains::Command),
     #[command(flatten)]
     Pauses(pauses::Command),
@@ -136,7 +141,11 @@ enum Command {
     #[command(flatten)]
     Redirects(redirects::Command),
     #[command(flatten)]
+    Ports(ports::Command),
+    #[command(flatten)]
     Maintenance(maintenance::Command),
+    #[command(flatten)]
+    Proxy(proxy::Command),
     #[command(flatten)]
     Deploys(deploys::Command),
     #[command(flatten)]
@@ -179,11 +188,14 @@ impl Command {
             Command::Config(it) => it.access(),
             Command::Ps(it) => it.access(),
             Command::Checks(it) => it.access(),
+            Command::Cron(it) => it.access(),
             Command::Domains(it) => it.access(),
             Command::Pauses(it) => it.access(),
             Command::Certs(it) => it.access(),
             Command::Redirects(it) => it.access(),
+            Command::Ports(it) => it.access(),
             Command::Maintenance(it) => it.access(),
+            Command::Proxy(it) => it.access(),
             Command::Deploys(it) => it.access(),
             Command::Operations(it) => it.access(),
             Command::Releases(it) => it.access(),
@@ -208,6 +220,7 @@ impl Command {
             Command::SshKeys(it) => it.exchange(),
             Command::Server(it) => it.exchange(),
             Command::Certs(it) => it.exchange(),
+            Command::Proxy(it) => it.exchange(),
             _ => Exchange::Nothing,
         }
     }
@@ -219,18 +232,21 @@ impl Command {
             Command::Config(it) => it.run(context, ui).await,
             Command::Ps(it) => it.run(context, ui).await,
             Command::Checks(it) => it.run(context, ui).await,
+            Command::Cron(it) => it.run(context, ui).await,
             Command::Domains(it) => it.run(context, ui).await,
             Command::Pauses(it) => it.run(context, ui).await,
             Command::Certs(it) => it.run(context, ui).await,
             Command::Redirects(it) => it.run(context, ui).await,
+            Command::Ports(it) => it.run(context, ui).await,
             Command::Maintenance(it) => it.run(context, ui).await,
+            Command::Proxy(it) => it.run(context, ui).await,
             Command::Deploys(it) => it.run(context, ui).await,
             Command::Operations(it) => it.run(context, ui).await,
             Command::Releases(it) => it.run(context, ui).await,
             Command::Logs(it) => it.run(context, ui).await,
             Command::Runs(it) => it.run(context, ui).await,
             Command::SshKeys(it) => it.run(context, ui).await,
-            Command::Settings(it) => it.run(context, ui),
+            Command::Settings(it) => it.run(context, ui).await,
             Command::Secrets(it) => it.run(context, ui),
             Command::Jobs(it) => it.run(context, ui),
             Command::Server(it) => it.run(context, ui).await,

@@ -7,11 +7,13 @@
 mod access;
 mod advice;
 mod certificate;
+mod cron;
 mod deploy;
 mod domain;
 mod engine;
 mod host;
 mod kind;
+mod port;
 mod proxy;
 mod push;
 mod source;
@@ -26,11 +28,13 @@ use std::{error::Error as StdError, io};
 pub use access::AccessError;
 use advice::Advice;
 pub use certificate::CertificateError;
+pub use cron::CronError;
 pub use deploy::{DeployError, LikelyCause, NeverHealthy};
 pub use domain::DomainError;
 pub use engine::EngineError;
 pub use host::HostError;
 pub use kind::Kind;
+pub use port::PortError;
 pub use proxy::ProxyError;
 pub use push::PushError;
 pub use source::SourceError;
@@ -76,6 +80,12 @@ pub enum Error {
     /// A name that was to lead to an app.
     #[error(transparent)]
     Domain(#[from] DomainError),
+    /// A port of this machine that was to lead to an app.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// A command of an app that runs by time.
+    #[error(transparent)]
+    Cron(#[from] CronError),
     /// The container engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -178,6 +188,8 @@ impl Error {
             Error::Source(error) => error.advice(),
             Error::Deploy(error) => error.advice(),
             Error::Domain(error) => error.advice(),
+            Error::Port(error) => error.advice(),
+            Error::Cron(error) => error.advice(),
             Error::Engine(error) => error.advice(),
             Error::Proxy(error) => error.advice(),
             Error::Certificate(error) => error.advice(),

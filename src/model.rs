@@ -11,6 +11,7 @@ mod check;
 mod command_line;
 mod config;
 mod containment;
+mod cron;
 mod deployment;
 mod domain;
 mod edit;
@@ -28,12 +29,14 @@ mod mask;
 mod names;
 mod network;
 mod operation;
+mod port;
 mod process;
 mod process_settings;
 pub mod property;
 mod redirect;
 mod release;
 mod resolution;
+mod rules;
 mod run;
 mod scheduler;
 mod status;
@@ -51,6 +54,10 @@ pub use config::{
     size_of,
 };
 pub use containment::{Capability, Containment};
+pub use cron::{
+    CronCommand, CronName, CronSchedule, CronSpec, CronTimes, Interrupted, MOST_CRONS, Missed, Overlap, Turn, ZoneName,
+    counted, cron_jitter, cron_timeout,
+};
 pub use deployment::{DeployState, Deployment, DeploymentKind, Phase, Stop};
 pub use domain::{Domain, Place, ServerNames, TypedDomain};
 pub use edit::Edit;
@@ -68,12 +75,16 @@ pub(crate) use names::words;
 pub use names::{BranchName, CommitId, KeyName};
 pub use network::Network;
 pub use operation::{Operation, OperationKind, OperationState};
+pub use port::{PortChoice, PortMapping, PortScheme, ProxyProtocol, open_ports, port_ranges};
 pub use process::{ProcessSpec, ProcessType, Which};
 pub use process_settings::{ProcessSettings, RestartPolicy, RunSettings};
 pub use property::{Effect, Noun, Override, Property, PropertyChange, PropertyRow, Scope};
 pub use redirect::{RedirectCode, circle_of_redirects};
 pub use release::{ImageId, Release, ReleaseStatus, ReleaseVersion, check_containers, formation, process_types};
 pub use resolution::{Answer, DnsRecord, Finding, Judged, LookedUp, OwnAddresses, is_public, is_public_name, judge};
+pub use rules::{
+    HeaderRule, Hsts, PathPrefix, PathTarget, WebUser, header_rules, network_lines, networks, trusted_proxies,
+};
 pub use run::{Run, RunEnd, RunKind, RunState, TypedProgram, line_with_words, program_of};
 pub use scheduler::Scheduler;
 pub use status::{Condition, Status, app_status};

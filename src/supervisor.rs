@@ -1,6 +1,7 @@
 //! The daemon: one loop over a closed set of ticks, beside the doors it opens. Everything it does is idempotent and
 //! written down first, so that it may die at any moment.
 
+mod crons;
 mod frozen;
 mod health;
 mod jobs;
@@ -131,6 +132,7 @@ async fn run(instance: Arc<Instance>, lock: lock::Lock, new_instance: bool) -> R
     let ssh_address = doors.address();
     let doors = tokio::spawn(doors.run(stopped.clone()));
     let proxy = tokio::spawn(proxy::supervise(Arc::clone(&instance), stopped.clone()));
+    let inner = tokio::spawn(proxy::supervise_inner(Arc::clone(&instance), stopped.clone()));
     info!(
         "paas {} serves {}: ssh on {ssh_address}, apps at {}",
         env!("CARGO_PKG_VERSION"),
@@ -151,6 +153,7 @@ async fn run(instance: Arc<Instance>, lock: lock::Lock, new_instance: bool) -> R
     let ended = async {
         drop(doors.await);
         drop(edge.await);
+        drop(inner.await);
         proxy.await
     };
     match tokio::time::timeout(STOP_TIMEOUT, ended).await {

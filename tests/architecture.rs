@@ -113,6 +113,7 @@ const LAYERS: [&[&str]; 10] = [
         "disk",
         "dns",
         "clock",
+        "tcp",
         "ui",
         "public_key",
         "work",

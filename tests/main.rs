@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test may panic, and say why")]
 
+mod browser;
 mod chance;
 mod harness;
 mod load;
@@ -26,6 +27,7 @@ mod commit;
 mod completions;
 mod config;
 mod crashes;
+mod cron;
 mod databases;
 mod domains;
 mod events;
@@ -48,8 +50,10 @@ mod logs;
 mod operations;
 mod outages;
 mod plan;
+mod ports;
 mod properties;
 mod prose;
+mod proxy;
 mod push;
 mod queue;
 mod readme;

@@ -85,6 +85,16 @@ pub(super) fn redirect_names() -> Vec<CompletionCandidate> {
     candidates(ops::redirects::all)
 }
 
+/// The ports that lead to its apps.
+pub(super) fn port_mappings() -> Vec<CompletionCandidate> {
+    candidates(ops::ports::all)
+}
+
+/// The names of crons, of all apps.
+pub(super) fn cron_names() -> Vec<CompletionCandidate> {
+    candidates(ops::crons::names)
+}
+
 /// Its global domains.
 pub(super) fn global_names() -> Vec<CompletionCandidate> {
     candidates(ops::domains::all_global)

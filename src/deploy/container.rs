@@ -2,6 +2,7 @@
 //! start, stop or remove one.
 
 use std::{
+    collections::BTreeSet,
     net::{Ipv4Addr, SocketAddrV4},
     time::Duration,
 };
@@ -12,7 +13,7 @@ use crate::{
     engine::{Attached, ContainerSpec, Engine, Labels, Streams},
     error::EngineError,
     instance::Instance,
-    model::{ConfigMap, EnvKey, ProcessType, Release, RestartPolicy, Run, RunSettings},
+    model::{AppName, ConfigMap, DeployId, EnvKey, PortScheme, ProcessType, Release, RestartPolicy, Run, RunSettings},
     proxy,
     store::{Container, ContainerState},
 };
@@ -39,7 +40,18 @@ pub(super) struct Program<'a> {
 
 /// The name of a container in the engine.
 pub(super) fn name(deploy: &ActiveDeploy<'_>, process: &ProcessType, position: u32) -> String {
-    format!("paas-{}-{}-{}-{process}-{position}", deploy.instance.id, deploy.app.name, deploy.id)
+    name_of(&deploy.instance.id, &deploy.app.name, deploy.id, process, position)
+}
+
+/// The same of one that no deployment in this process makes.
+pub(super) fn name_of(
+    instance: &str,
+    app: &AppName,
+    deployment: DeployId,
+    process: &ProcessType,
+    position: u32,
+) -> String {
+    format!("paas-{instance}-{app}-{deployment}-{process}-{position}")
 }
 
 /// What a container is made from.
@@ -194,9 +206,15 @@ pub(super) async fn set_restart(engine: &Engine, container: &Container, restart:
 /// whatever happens to the engine.
 pub(super) async fn stop(instance: &Instance, engine: &Engine, container: &Container) -> Result<()> {
     engine.set_restart(&container.name, RestartPolicy::No).await?;
-    if container.process.is_web() {
-        drain(instance, container).await;
+    let ports = Ports::of(instance, container).await?;
+    if !ports.http.is_empty() || !ports.relayed.is_empty() {
+        drain(instance, container, &ports).await;
     }
+    engine.stop_container(&container.name, stop_timeout(container)).await
+}
+
+/// Ends a container that answers no requests. It is still there then.
+pub(super) async fn end(engine: &Engine, container: &Container) -> Result<()> {
     engine.stop_container(&container.name, stop_timeout(container)).await
 }
 
@@ -258,18 +276,60 @@ pub(super) fn stop_timeout(container: &Container) -> Duration {
     Duration::from_secs(container.stop_timeout.into())
 }
 
-/// Waits until the proxy has nothing in flight to a container, but not for ever.
-async fn drain(instance: &Instance, container: &Container) {
+/// The ports of a container that something comes in at from outside.
+struct Ports {
+    /// Those that the proxy sends requests to.
+    http: BTreeSet<u16>,
+    /// Those to which connections are relayed.
+    relayed: BTreeSet<u16>,
+}
+
+impl Ports {
+    async fn of(instance: &Instance, container: &Container) -> Result<Ports> {
+        let app_id = container.app_id;
+        let stored = instance.reading(move |tables| tables.ports(Some(app_id))).await?;
+        let mut ports = Ports { http: BTreeSet::new(), relayed: BTreeSet::new() };
+        if container.process.is_web() {
+            ports.http.insert(container.port);
+        }
+        for stored in stored.iter().filter(|stored| stored.process == container.process) {
+            let of_scheme = match stored.mapping.scheme {
+                PortScheme::Tcp => &mut ports.relayed,
+                PortScheme::Http | PortScheme::Https => &mut ports.http,
+            };
+            of_scheme.insert(stored.mapping.container);
+        }
+        Ok(ports)
+    }
+}
+
+/// Waits until nothing is in flight to a container by the proxy, and no connection is relayed to it, but not for ever.
+async fn drain(instance: &Instance, container: &Container, ports: &Ports) {
     let retired_at = container.retired_at.unwrap_or_else(clock::now);
+    if !ports.relayed.is_empty() {
+        // From then on the relay takes no new connection there.
+        proxy::tell(instance).await;
+    }
     tokio::time::sleep(REFRESH.saturating_sub(clock::since(retired_at))).await;
     let mut idle = 0;
     while idle < IDLE_TIMES && clock::since(retired_at) < drain_timeout(container) {
-        let upstream = SocketAddrV4::new(container.address, container.port);
-        match proxy::in_flight(instance, upstream).await {
-            Ok(Some(0)) => idle += 1,
-            // Without a count there is only the time to go by.
-            Ok(_) | Err(_) => idle = 0,
-        }
+        // Without a count there is only the time to go by.
+        let is_idle = !is_busy(instance, container, ports).await.unwrap_or(true);
+        idle = if is_idle { idle + 1 } else { 0 };
         tokio::time::sleep(DRAIN_POLL_INTERVAL).await;
     }
+}
+
+/// Whether something is in flight to a container, or nobody can tell.
+async fn is_busy(instance: &Instance, container: &Container, ports: &Ports) -> Result<bool> {
+    for port in &ports.http {
+        if proxy::in_flight(instance, SocketAddrV4::new(container.address, *port)).await? != Some(0) {
+            return Ok(true);
+        }
+    }
+    if ports.relayed.is_empty() {
+        return Ok(false);
+    }
+    let shares_port = !ports.http.is_disjoint(&ports.relayed);
+    Ok(proxy::relayed(instance, container.address, ports.relayed.clone(), shares_port).await? > 0)
 }

@@ -93,6 +93,29 @@ impl Scheduler {
         }
     }
 
+    /// Starts a container that runs a command once and has its row, and returns it as it is then.
+    pub(super) async fn run_once(
+        self,
+        instance: &Instance,
+        engine: &Engine,
+        container: Container,
+        program: &Program<'_>,
+    ) -> Result<Container> {
+        match self {
+            Scheduler::Local => {
+                let spec = container::spec(instance, &container, program)?;
+                container::start(instance, engine, container, spec).await
+            }
+        }
+    }
+
+    /// Ends a container that runs a command once. It is still there then, with what it printed.
+    pub(super) async fn end(self, engine: &Engine, container: &Container) -> Result<()> {
+        match self {
+            Scheduler::Local => container::end(engine, container).await,
+        }
+    }
+
     /// Ends a container that no longer serves, once it has answered what it was asked, and removes it. Its last lines
     /// are kept. Its row is the caller's.
     pub(super) async fn retire(self, instance: &Instance, engine: &Engine, container: &Container) -> Result<()> {

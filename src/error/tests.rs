@@ -21,8 +21,8 @@ macro_rules! variants {
 }
 
 variants! {
-    Error: NotFound Exists Invalid Usage Access Push Source Deploy Domain Engine Proxy Certificate Store Host Bug Interrupted Told Silent Exited;
-    Thing: App Key Fingerprint ConfigVariable Release Deploy Operation ProcessType Domain Redirect GlobalDomain Container Certificate Run Buildpack;
+    Error: NotFound Exists Invalid Usage Access Push Source Deploy Domain Port Cron Engine Proxy Certificate Store Host Bug Interrupted Told Silent Exited;
+    Thing: App Key Fingerprint ConfigVariable Release Deploy Operation ProcessType Domain Redirect Port Cron CronRun ProxyPath ProxyUser GlobalDomain Container Certificate Run Buildpack;
     UsageError: Command Settings NotConfirmed KeyMalformed KeyPrivate;
     AccessError: Unknown Lacks OnlyHere;
     PushError: WrongBranch Refused NoApp;
@@ -30,9 +30,11 @@ variants! {
         BuildpackFolder;
     DeployError: Build AppExited ReleaseCommand Script VariablesMissing Explained NeverHealthy Busy ChangedMeanwhile AppLocked Stopped Died NoWayBack NoFormerRelease
         NotRunning ChecksFailed NotCancelable NotStarted NeverDeployed TooManyRuns RunLost NothingDeployed;
+    CronError: Failed NotRun UnderWay OfSource TooMany NoDaemon;
     DomainError: Taken IsDefault OfServer BelowGlobal NameTaken NoUrl Circle NotHere;
+    PortError: Taken InUse OfServer NotAllowed Twice TooMany NoTls OfProxy;
     EngineError: Unavailable Lost NoSpace Failed SubnetTaken AddressTaken Unsupported ImagePull;
-    ProxyError: Unavailable Refused;
+    ProxyError: Unavailable Refused Rules Snippet;
     CertificateError: File KeyEncrypted KeyMismatch Expired NotYetValid OutOfOrder Weak NamesNoHost;
     StoreError: Failed TooNew NotOurs Missing NotWhole Sealed NoKey;
     HostError: DiskFull RootDenied HostKey InTheWay FormerInstance InstanceThere WouldOverwrite NoInstance AlreadyServing Listen ProgramMissing Program Io;
@@ -48,6 +50,8 @@ fn samples() -> Vec<Error> {
     samples.extend(of_source().map(Error::from));
     samples.extend(of_deploys().map(Error::from));
     samples.extend(of_domains().map(Error::from));
+    samples.extend(of_ports().map(Error::from));
+    samples.extend(of_crons().map(Error::from));
     samples.extend(of_engine().map(Error::from));
     samples.extend(of_proxy().map(Error::from));
     samples.extend(of_certificates().map(Error::from));
@@ -92,6 +96,11 @@ fn missing_and_there() -> Vec<Error> {
         (Thing::ProcessType { app: app(), known }, "clock"),
         (Thing::Domain(app()), "example.com"),
         (Thing::Redirect(app()), "old.example"),
+        (Thing::Cron(app()), "nightly"),
+        (Thing::CronRun(app()), "17"),
+        (Thing::ProxyPath(app()), "/api"),
+        (Thing::ProxyUser(app()), "ann"),
+        (Thing::Port(app()), "tcp:5432"),
         (Thing::GlobalDomain, "apps.example.com"),
         (Thing::Container { app: app(), known: "web.1".to_owned() }, "web.2"),
         (Thing::Certificate(Some(app())), "7"),
@@ -104,6 +113,18 @@ fn missing_and_there() -> Vec<Error> {
     let missing = things.map(|(thing, name)| Error::NotFound(thing, name.to_owned()));
     let there = there.map(|(thing, name)| Error::Exists(thing, name.to_owned()));
     missing.into_iter().chain(there).collect()
+}
+
+fn of_crons() -> [CronError; 6] {
+    let name = "nightly".to_owned();
+    [
+        CronError::Failed { app: app(), name: name.clone(), run: 17, outcome: "exit code 3, after 1.2 s".into() },
+        CronError::NotRun { app: app(), name: name.clone(), run: 17, outcome: "run 16 was still under way".into() },
+        CronError::UnderWay { app: app(), name: name.clone(), run: 16 },
+        CronError::OfSource { app: app(), name },
+        CronError::TooMany { app: app() },
+        CronError::NoDaemon,
+    ]
 }
 
 fn of_domains() -> [DomainError; 9] {
@@ -119,6 +140,21 @@ fn of_domains() -> [DomainError; 9] {
         DomainError::NoUrl { app: app(), why: "is reached at no name" },
         DomainError::Circle { from: "a.example".into(), to: "b.example".into() },
         DomainError::NotHere { failed: 1, total: 2 },
+    ]
+}
+
+fn of_ports() -> [PortError; 9] {
+    let mapping = |text: &str| text.parse().unwrap();
+    [
+        PortError::Taken { port: 5432, owner: Some("shop".parse().unwrap()) },
+        PortError::Taken { port: 5432, owner: None },
+        PortError::InUse { port: 5432, holder: "postgres (process 812)".into() },
+        PortError::OfServer { port: 2222, setting: "ssh_listen" },
+        PortError::NotAllowed { port: 22, allowed: "1024-32767".into() },
+        PortError::Twice { one: mapping("tcp:5432:1"), other: mapping("tcp:5432:2") },
+        PortError::TooMany { most: 200 },
+        PortError::NoTls { mapping: mapping("https:8443:3000") },
+        PortError::OfProxy { mapping: mapping("http:80:3000"), app: app() },
     ]
 }
 
@@ -245,12 +281,14 @@ fn of_engine() -> [EngineError; 8] {
     ]
 }
 
-fn of_proxy() -> [ProxyError; 3] {
+fn of_proxy() -> [ProxyError; 5] {
     let reason = || "/r/caddy.sock: connection refused".to_owned();
     [
         ProxyError::Unavailable { reason: reason(), caddyfile: None },
         ProxyError::Unavailable { reason: reason(), caddyfile: Some("/r/Caddyfile".into()) },
         ProxyError::Refused { reason: "line 3: unknown directive".into() },
+        ProxyError::Rules { reason: "it ended at once (exit status: 1): unknown field".into() },
+        ProxyError::Snippet { reason: "line 3: unknown directive".into() },
     ]
 }
 
@@ -356,6 +394,8 @@ fn path_of(error: &Error) -> Vec<&'static str> {
         Error::Source(error) => Some(error.variant()),
         Error::Deploy(error) => Some(error.variant()),
         Error::Domain(error) => Some(error.variant()),
+        Error::Port(error) => Some(error.variant()),
+        Error::Cron(error) => Some(error.variant()),
         Error::Engine(error) => Some(error.variant()),
         Error::Proxy(error) => Some(error.variant()),
         Error::Certificate(error) => Some(error.variant()),
@@ -383,6 +423,8 @@ fn each_variant_has_a_sample() {
         ("Source", SourceError::VARIANTS),
         ("Deploy", DeployError::VARIANTS),
         ("Domain", DomainError::VARIANTS),
+        ("Port", PortError::VARIANTS),
+        ("Cron", CronError::VARIANTS),
         ("Engine", EngineError::VARIANTS),
         ("Proxy", ProxyError::VARIANTS),
         ("Certificate", CertificateError::VARIANTS),

@@ -29,6 +29,16 @@ pub enum Thing {
     Domain(AppName),
     /// A redirect of an app.
     Redirect(AppName),
+    /// A cron of an app.
+    Cron(AppName),
+    /// A run of an app's crons, by its number.
+    CronRun(AppName),
+    /// A path of an app that leads elsewhere.
+    ProxyPath(AppName),
+    /// A user who may see an app by a password.
+    ProxyUser(AppName),
+    /// A port of an app.
+    Port(AppName),
     /// A global domain.
     GlobalDomain,
     /// A live container of an app.
@@ -63,6 +73,11 @@ impl Thing {
             Thing::ProcessType { .. } => "process type",
             Thing::Domain(_) => "domain",
             Thing::Redirect(_) => "redirect from",
+            Thing::Cron(_) => "cron named",
+            Thing::CronRun(_) => "cron run",
+            Thing::ProxyPath(_) => "path",
+            Thing::ProxyUser(_) => "user",
+            Thing::Port(_) => "port",
             Thing::GlobalDomain => "global domain",
             Thing::Container { .. } => "live container",
             Thing::Certificate(_) => "certificate",
@@ -83,6 +98,10 @@ impl Thing {
             Thing::ProcessType { known, .. } => format!("process types: {known}"),
             Thing::Domain(app) => format!("`paas domains:report {app}` lists its domains"),
             Thing::Redirect(app) => format!("`paas redirects:list {app}` lists its redirects"),
+            Thing::Cron(app) => format!("`paas cron:list {app}` lists its crons"),
+            Thing::CronRun(app) => format!("`paas cron:history {app}` lists the runs"),
+            Thing::ProxyPath(app) | Thing::ProxyUser(app) => format!("`paas proxy:report {app}` lists what there is"),
+            Thing::Port(app) => format!("`paas ports:list {app}` lists its ports"),
             Thing::GlobalDomain => "`paas domains:report --global` lists them".into(),
             Thing::Container { known, .. } => format!("live containers: {known}"),
             Thing::Certificate(Some(app)) => format!("`paas certs:report {app}` lists its certificates"),
@@ -100,6 +119,11 @@ impl Thing {
             | Thing::Release(app)
             | Thing::Domain(app)
             | Thing::Redirect(app)
+            | Thing::Cron(app)
+            | Thing::CronRun(app)
+            | Thing::ProxyPath(app)
+            | Thing::ProxyUser(app)
+            | Thing::Port(app)
             | Thing::ProcessType { app, .. }
             | Thing::Container { app, .. } => Some(app),
             Thing::Certificate(app) | Thing::Run(app) => app.as_ref(),

@@ -63,7 +63,12 @@ impl Show for AppList {
 pub async fn list(context: &Context<'_>) -> Result<AppList> {
     let settings = &context.instance.settings;
     let (apps, containers, with_web, names) = context.instance.read(|tables| {
-        let with_web: HashSet<AppName> = tables.fallbacks()?.into_iter().map(|route| route.app).collect();
+        let mut with_web: HashSet<AppName> = tables.fallbacks()?.into_iter().map(|route| route.app).collect();
+        for stored in tables.ports(None)? {
+            if with_web.contains(&stored.app) && tables.speaks_no_http(stored.app_id)? {
+                with_web.remove(&stored.app);
+            }
+        }
         Ok((tables.apps()?, tables.containers()?, with_web, tables.all_names(None, &settings.domain)?))
     })?;
     let urls: HashMap<&AppName, String> =
@@ -184,13 +189,13 @@ pub const IMAGE_COMMAND: &str = "(the image's own command)";
 /// [`Error::NotFound`].
 pub async fn info(context: &Context<'_>, name: &AppName) -> Result<AppInfo> {
     let settings = &context.instance.settings;
-    let (app, release, containers, standing, names) = context.instance.read(|tables| {
+    let (app, release, containers, has_url, names) = context.instance.read(|tables| {
         let app = tables.app(name)?;
         let names = tables.all_names(Some(app.id), &settings.domain)?;
-        let standing = tables.standing(name)?;
+        let has_url = tables.standing(name)? != Some(Standing::WithoutWeb) && !tables.speaks_no_http(app.id)?;
         let release = tables.current_release(app.id)?;
         let containers = tables.containers_of_app(app.id)?;
-        Ok((app, release, containers, standing, names))
+        Ok((app, release, containers, has_url, names))
     })?;
     let url = names.first().and_then(|names| names.main()).map(|name| settings.url_of(name.as_str()));
     let docker = Seen::containers(context.instance, Some(name)).await;
@@ -200,7 +205,7 @@ pub async fn info(context: &Context<'_>, name: &AppName) -> Result<AppInfo> {
         processes.filter(|spec| spec.process == container.process).find_map(|spec| spec.command.clone())
     };
     Ok(AppInfo {
-        app: summary(&app, app_status(app.state, health.0, health.1), url, standing != Some(Standing::WithoutWeb)),
+        app: summary(&app, app_status(app.state, health.0, health.1), url, has_url),
         deploy_branch: app.deploy_branch.clone(),
         lock: LockInfo::of(&app),
         commit: release.as_ref().and_then(|release| release.commit).map(|commit| commit.to_string()),
@@ -444,7 +449,8 @@ pub async fn remove_unused(context: &Context<'_>, name: &AppName) -> Result<bool
         let Some(app) = tables.find_app(name)?.filter(|app| app.state == AppState::New) else { return Ok(false) };
         let is_set_up = tables.properties(Some(app.id))?.iter().any(|row| row.set.scope != Scope::Global);
         let has_names = !tables.domains(Some(app.id))?.is_empty() || !tables.redirects(Some(app.id))?.is_empty();
-        let is_set_up = is_set_up || has_names || !tables.maintenance(Some(app.id))?.is_empty();
+        let is_set_up = is_set_up || has_names || !tables.ports(Some(app.id))?.is_empty();
+        let is_set_up = is_set_up || !tables.maintenance(Some(app.id))?.is_empty();
         if is_set_up || !tables.deployments(app.id, 1)?.is_empty() || !tables.config(app.id)?.is_empty() {
             return Ok(false);
         }

@@ -174,6 +174,11 @@ impl Paths {
         self.caddy().join("admin.sock")
     }
 
+    /// The directory of the Caddys behind the first.
+    pub fn inner_caddys(&self) -> PathBuf {
+        self.caddy().join("inner")
+    }
+
     /// What Caddy keeps besides, certificates among it.
     pub fn caddy_storage(&self) -> [PathBuf; 3] {
         ["storage", "data", "config"].map(|name| self.caddy().join(name))

@@ -27,6 +27,8 @@ words! {
         Suspended = "suspended",
         /// Of a former release: it gets no new request and is on its way out.
         Draining = "draining",
+        /// Runs a command once, and is no part of what serves.
+        Once = "once",
     }
 }
 
@@ -180,7 +182,7 @@ impl Tables<'_> {
     pub fn switch_containers(&self, app_id: AppId, deployment_id: DeployId, kept: &[ContainerId]) -> Result<()> {
         for container in self.containers_of_app(app_id)? {
             let stays = container.deployment_id == deployment_id || kept.contains(&container.id);
-            if !stays && container.state != ContainerState::Draining {
+            if !stays && !matches!(container.state, ContainerState::Draining | ContainerState::Once) {
                 self.execute(
                     "UPDATE containers SET state = 'draining', retired_at = ?2 WHERE id = ?1",
                     params![container.id, clock::now()],
@@ -241,10 +243,11 @@ impl Tables<'_> {
         self.execute("UPDATE containers SET ended = ?2 WHERE id = ?1", params![id, ended]).map(drop)
     }
 
-    /// Sends all containers of an app on their way out.
+    /// Sends all containers of an app on their way out, but for those that run a command once.
     pub fn retire_containers(&self, app_id: AppId) -> Result<()> {
         self.execute(
-            "UPDATE containers SET state = 'draining', retired_at = ?2 WHERE app_id = ?1 AND state <> 'draining'",
+            "UPDATE containers SET state = 'draining', retired_at = ?2 WHERE app_id = ?1
+                 AND state NOT IN ('draining', 'once')",
             params![app_id, clock::now()],
         )
         .map(drop)
