@@ -98,6 +98,7 @@ fn a_cron_runs_now_with_the_config_and_its_output_and_exit_code_are_on_record() 
     assert!(limit["output"].as_str().unwrap().lines().any(|line| line == (64 << 20).to_string()), "{limit}");
     wait_until_clean(&server, "blog");
 
+    assert_eq!(server.json(&["apps:list"])[0]["status"], "live");
     // Those of the file are those of the release that serves: of the next, and after a rollback of the one before.
     let names = || {
         let list = server.json(&["cron:list", "blog"]);

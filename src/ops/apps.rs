@@ -62,9 +62,10 @@ impl Show for AppList {
 /// [`Error::Store`].
 pub async fn list(context: &Context<'_>) -> Result<AppList> {
     let settings = &context.instance.settings;
-    let (apps, containers, with_web, names) = context.instance.read(|tables| {
+    let (apps, containers, with_web, names, with_crons) = context.instance.read(|tables| {
         let with_web: HashSet<AppName> = tables.fallbacks()?.into_iter().map(|route| route.app).collect();
-        Ok((tables.apps()?, tables.containers()?, with_web, tables.all_names(None, &settings.domain)?))
+        let names = tables.all_names(None, &settings.domain)?;
+        Ok((tables.apps()?, tables.containers()?, with_web, names, tables.apps_with_crons()?))
     })?;
     let urls: HashMap<&AppName, String> =
         names.iter().filter_map(|names| Some((&names.app, settings.url_of(names.main()?.as_str())))).collect();
@@ -78,7 +79,8 @@ pub async fn list(context: &Context<'_>) -> Result<AppList> {
         seen.map(|app| {
             let (all, healthy) = docker.health(of_app.get(&app.id).into_iter().flatten().copied());
             let url = urls.get(&app.name).cloned();
-            summary(app, app_status(app.state, all, healthy), url, with_web.contains(&app.name))
+            let status = app_status(app.state, all, healthy, with_crons.contains(&app.id));
+            summary(app, status, url, with_web.contains(&app.name))
         })
         .collect(),
     ))
@@ -184,13 +186,14 @@ pub const IMAGE_COMMAND: &str = "(the image's own command)";
 /// [`Error::NotFound`].
 pub async fn info(context: &Context<'_>, name: &AppName) -> Result<AppInfo> {
     let settings = &context.instance.settings;
-    let (app, release, containers, standing, names) = context.instance.read(|tables| {
+    let (app, release, containers, standing, names, has_crons) = context.instance.read(|tables| {
         let app = tables.app(name)?;
         let names = tables.all_names(Some(app.id), &settings.domain)?;
         let standing = tables.standing(name)?;
         let release = tables.current_release(app.id)?;
         let containers = tables.containers_of_app(app.id)?;
-        Ok((app, release, containers, standing, names))
+        let has_crons = tables.apps_with_crons()?.contains(&app.id);
+        Ok((app, release, containers, standing, names, has_crons))
     })?;
     let url = names.first().and_then(|names| names.main()).map(|name| settings.url_of(name.as_str()));
     let docker = Seen::containers(context.instance, Some(name)).await;
@@ -199,8 +202,9 @@ pub async fn info(context: &Context<'_>, name: &AppName) -> Result<AppInfo> {
         let processes = release.iter().flat_map(|release| &release.processes);
         processes.filter(|spec| spec.process == container.process).find_map(|spec| spec.command.clone())
     };
+    let status = app_status(app.state, health.0, health.1, has_crons);
     Ok(AppInfo {
-        app: summary(&app, app_status(app.state, health.0, health.1), url, standing != Some(Standing::WithoutWeb)),
+        app: summary(&app, status, url, standing != Some(Standing::WithoutWeb)),
         deploy_branch: app.deploy_branch.clone(),
         lock: LockInfo::of(&app),
         commit: release.as_ref().and_then(|release| release.commit).map(|commit| commit.to_string()),
