@@ -256,7 +256,7 @@ async fn content(instance: &Instance, variant: Variant) -> Result<Content> {
         // Caddy would take a Caddyfile as a whole or not at all: a port that somebody else has is to cost no other.
         let taken = crate::instance::on_pool(move || taken_ports(&settings)).await?;
         for at in content.ports.iter().filter(|at| taken.contains(&at.port)) {
-            tracing::warn!("the proxy does not listen on port {}: another program has it", at.port);
+            tracing::debug!("the proxy does not listen on port {}: another program has it", at.port);
         }
         content.ports.retain(|at| !taken.contains(&at.port));
     }

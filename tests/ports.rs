@@ -549,12 +549,18 @@ fn a_port_of_https_has_the_certificates_of_the_app_and_a_taken_one_stops_no_othe
     // Caddy starts with what it can have.
     server.stop_daemon();
     kill(&caddy(&server));
-    let other = TcpListener::bind(("127.0.0.1", second)).unwrap();
+    let mut other = None;
+    server.wait_for("the port", PATIENCE, || {
+        other = TcpListener::bind(("127.0.0.1", second)).ok();
+        other.is_some()
+    });
     server.start_daemon();
     server.wait_for("Caddy", PATIENCE, || server.try_get("blog.localhost", "/").is_ok());
     let report = server.json(&["ports:report", "blog"]);
     let of_port = |port: u16| report["ports"].as_array().unwrap().iter().find(|it| it["host"] == port).unwrap().clone();
     assert_eq!(of_port(first)["listening"], true, "{report}");
     assert!(of_port(second)["taken_by"].is_string(), "{report}");
+    // It has the rest when it can.
     drop(other);
+    server.wait_for("the port that was taken", PATIENCE, || listening(&server, "blog"));
 }
