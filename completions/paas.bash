@@ -62,6 +62,12 @@ certs:set
 redirects:list
 redirects:add
 redirects:remove
+ports:list
+ports:add
+ports:set
+ports:remove
+ports:clear
+ports:report
 maintenance:on
 maintenance:off
 maintenance:report
@@ -91,6 +97,12 @@ releases:list
 releases:info
 releases:rollback
 logs
+run
+run:detached
+run:list
+run:logs
+run:stop
+enter
 ssh-keys:add
 ssh-keys:list
 ssh-keys:remove

@@ -33,6 +33,7 @@ mod manual;
 mod operations;
 mod pauses;
 mod plan;
+mod ports;
 mod processes;
 mod properties;
 mod proxy;
@@ -40,6 +41,7 @@ mod redirects;
 mod releases;
 mod remote;
 mod render;
+mod runs;
 mod secrets;
 mod serve;
 mod server;
@@ -139,6 +141,8 @@ enum Command {
     #[command(flatten)]
     Redirects(redirects::Command),
     #[command(flatten)]
+    Ports(ports::Command),
+    #[command(flatten)]
     Maintenance(maintenance::Command),
     #[command(flatten)]
     Proxy(proxy::Command),
@@ -150,6 +154,8 @@ enum Command {
     Releases(releases::Command),
     #[command(name = "logs")]
     Logs(logs::Logs),
+    #[command(flatten)]
+    Runs(runs::Command),
     #[command(flatten)]
     SshKeys(ssh_keys::Command),
     #[command(flatten)]
@@ -187,12 +193,14 @@ impl Command {
             Command::Pauses(it) => it.access(),
             Command::Certs(it) => it.access(),
             Command::Redirects(it) => it.access(),
+            Command::Ports(it) => it.access(),
             Command::Maintenance(it) => it.access(),
             Command::Proxy(it) => it.access(),
             Command::Deploys(it) => it.access(),
             Command::Operations(it) => it.access(),
             Command::Releases(it) => it.access(),
             Command::Logs(it) => it.access(),
+            Command::Runs(it) => it.access(),
             Command::SshKeys(it) => it.access(),
             Command::Settings(it) => it.access(),
             Command::Secrets(it) => it.access(),
@@ -229,14 +237,16 @@ impl Command {
             Command::Pauses(it) => it.run(context, ui).await,
             Command::Certs(it) => it.run(context, ui).await,
             Command::Redirects(it) => it.run(context, ui).await,
+            Command::Ports(it) => it.run(context, ui).await,
             Command::Maintenance(it) => it.run(context, ui).await,
             Command::Proxy(it) => it.run(context, ui).await,
             Command::Deploys(it) => it.run(context, ui).await,
             Command::Operations(it) => it.run(context, ui).await,
             Command::Releases(it) => it.run(context, ui).await,
             Command::Logs(it) => it.run(context, ui).await,
+            Command::Runs(it) => it.run(context, ui).await,
             Command::SshKeys(it) => it.run(context, ui).await,
-            Command::Settings(it) => it.run(context, ui),
+            Command::Settings(it) => it.run(context, ui).await,
             Command::Secrets(it) => it.run(context, ui),
             Command::Jobs(it) => it.run(context, ui),
             Command::Server(it) => it.run(context, ui).await,
@@ -553,13 +563,13 @@ fn finish(result: Result<()>, ui: Ui) -> u8 {
 
 /// Says what went wrong, unless it was said or is only an exit code.
 fn fail(error: &Error, ui: Ui) -> u8 {
-    let is_silent = matches!(error, Error::Silent(_));
+    let is_silent = matches!(error, Error::Silent(_) | Error::Exited(_));
     // What a deploy's log has said, it has said to people only.
     let was_said = error.is_told() && ui.talks();
     if !is_silent && !was_said {
         ui.error(error);
     }
-    error.kind().exit_code()
+    error.exit_code()
 }
 
 #[cfg(test)]

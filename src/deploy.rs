@@ -20,6 +20,7 @@ mod recover;
 mod release;
 mod retire;
 mod rollout;
+mod runs;
 mod scheduler;
 mod source;
 mod tasks;
@@ -38,6 +39,7 @@ use release::Changes;
 pub use release::DEFAULT_PORT;
 pub use retire::{apps_to_retire, retire_app};
 use rollout::Reuse;
+pub use runs::{RunProgram, finish_run, make_entry, secrets_of_run, signal_run, start_run, stop_run};
 use tasks::{After, Tasks};
 
 use serde::{Deserialize, Serialize};

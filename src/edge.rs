@@ -6,10 +6,11 @@
 //! and what came meanwhile waits in them.
 //!
 //! It answers from a table in memory, always at once: Caddy holds a lock while it asks. Three threads: one for DNS, one for
-//! HTTP, and one that reads the table anew.
+//! HTTP, and one that reads the table anew; and where ports lead to apps, some that relay their connections.
 
 mod process;
 mod reader;
+mod relay;
 mod sockets;
 
 use std::{
@@ -26,6 +27,7 @@ use std::{
 pub use process::{Keeper, run, supervise, warn_of_port};
 use reader::{Become, Nudges};
 pub use reader::{Reader, Shared};
+use relay::Relay;
 use sockets::Sockets;
 use tokio::sync::watch;
 
@@ -41,6 +43,7 @@ pub struct Edge {
     stop_http: watch::Sender<bool>,
     address: SocketAddr,
     sockets: Sockets,
+    relay: Arc<Relay>,
     orders: mpsc::Receiver<Become>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -62,13 +65,15 @@ impl Edge {
         sockets.dns.set_read_timeout(Some(reader::LOOK)).map_err(Error::io(set_up()))?;
         sockets.http.set_nonblocking(true).map_err(Error::io(set_up()))?;
         let nudges = Nudges::listen(settings.paths.nudge_socket())?;
-        let reader = Arc::new(Reader::new(settings)?);
+        let (sockets, ports) = sockets.without_ports();
+        let reader = Arc::new(Reader::new(settings, ports)?);
+        let relay = Arc::clone(reader.relay());
         let stop = Arc::new(AtomicBool::new(false));
         let (stop_http, http_stops) = watch::channel(false);
         let (order, orders) = mpsc::channel();
 
         let copy = || sockets.try_clone().map_err(Error::io(set_up()));
-        let Sockets { dns, http: listener } = copy()?;
+        let Sockets { dns, http: listener, .. } = copy()?;
         let dns = {
             let (shared, stop) = (reader.shared().clone(), Arc::clone(&stop));
             spawn("edge-dns", move || proxy::answer_all(&dns, || shared.table(), &stop))?
@@ -82,7 +87,7 @@ impl Edge {
             spawn("edge-table", move || reader::watch(nudges, &reader, &sockets, &order, &stop))?
         };
         let address = proxy::reachable(settings.resolver_listen);
-        Ok(Edge { stop, stop_http, address, sockets, orders, threads: vec![dns, http, table] })
+        Ok(Edge { stop, stop_http, address, sockets, relay, orders, threads: vec![dns, http, table] })
     }
 
     /// Whether it still does its work; where not, a bug ended one of its threads, and it is to be started anew.
@@ -95,12 +100,15 @@ impl Edge {
         self.orders.recv_timeout(patience).ok()
     }
 
-    /// Ends it, but for its sockets: what comes waits in them until somebody answers on them.
+    /// Ends it, but for its sockets, and for the connections that it relays: what else comes waits in the sockets until
+    /// somebody answers on them.
     ///
     /// # Errors
     /// [`Error::Host`].
-    fn give_up_sockets(self) -> Result<Sockets> {
-        self.sockets.try_clone().map_err(Error::io("hand over the edge's sockets"))
+    fn give_up(self) -> Result<(Sockets, Arc<Relay>)> {
+        let sockets = self.sockets.try_clone().map_err(Error::io("hand over the edge's sockets"))?;
+        let ports = self.relay.stop();
+        Ok((Sockets { ports, ..sockets }, Arc::clone(&self.relay)))
     }
 }
 

@@ -13,6 +13,7 @@ mod domain;
 mod engine;
 mod host;
 mod kind;
+mod port;
 mod proxy;
 mod push;
 mod source;
@@ -33,6 +34,7 @@ pub use domain::DomainError;
 pub use engine::EngineError;
 pub use host::HostError;
 pub use kind::Kind;
+pub use port::PortError;
 pub use proxy::ProxyError;
 pub use push::PushError;
 pub use source::SourceError;
@@ -78,6 +80,9 @@ pub enum Error {
     /// A name that was to lead to an app.
     #[error(transparent)]
     Domain(#[from] DomainError),
+    /// A port of this machine that was to lead to an app.
+    #[error(transparent)]
+    Port(#[from] PortError),
     /// A command of an app that runs by time.
     #[error(transparent)]
     Cron(#[from] CronError),
@@ -108,6 +113,9 @@ pub enum Error {
     /// A command whose answer is only its exit code (`apps:exists`): nothing is printed.
     #[error("")]
     Silent(Kind),
+    /// The program of a container ended with this exit code, which is ours, too: nothing is printed.
+    #[error("")]
+    Exited(u8),
 }
 
 impl From<property::Refused> for Error {
@@ -180,6 +188,7 @@ impl Error {
             Error::Source(error) => error.advice(),
             Error::Deploy(error) => error.advice(),
             Error::Domain(error) => error.advice(),
+            Error::Port(error) => error.advice(),
             Error::Cron(error) => error.advice(),
             Error::Engine(error) => error.advice(),
             Error::Proxy(error) => error.advice(),
@@ -190,12 +199,21 @@ impl Error {
             Error::Interrupted => Advice::without_hint(Kind::Interrupted),
             Error::Told(error) => error.advice(),
             Error::Silent(kind) => Advice::without_hint(*kind),
+            Error::Exited(_) => Advice::without_hint(Kind::App),
         }
     }
 
     /// Which kind of failure this is.
     pub fn kind(&self) -> Kind {
         self.advice().kind
+    }
+
+    /// The exit code of a process that fails with it.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Error::Exited(code) => *code,
+            other => other.kind().exit_code(),
+        }
     }
 
     /// What to type or do next, if there is something.
@@ -254,7 +272,7 @@ impl Error {
 
     /// Whether there is nothing more to print: the user has seen it, or only the exit code counts.
     pub fn is_told(&self) -> bool {
-        matches!(self, Error::Told(_) | Error::Silent(_))
+        matches!(self, Error::Told(_) | Error::Silent(_) | Error::Exited(_))
     }
 
     /// Whether a full disk is the cause: there may be no room for a row or a log either.

@@ -230,6 +230,18 @@ pub fn replace(command: Command, input: impl Into<Stdio>) -> Error {
     Error::Host(HostError::ProgramMissing { program: command.get_program().to_string_lossy().into_owned(), source })
 }
 
+/// Starts another program that lives on by itself, with this standard input, and with our own standard output and error.
+///
+/// # Errors
+/// `HostError::ProgramMissing`.
+pub fn start(command: Command, input: impl Into<Stdio>) -> Result<()> {
+    let mut command = command.into_std();
+    command.stdin(input);
+    let started = command.spawn().map(drop);
+    let program = || command.get_program().to_string_lossy().into_owned();
+    started.map_err(|source| HostError::ProgramMissing { program: program(), source }.into())
+}
+
 /// Runs a command to its end with our own standard streams.
 ///
 /// # Errors

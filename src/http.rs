@@ -86,14 +86,18 @@ async fn show(State(edge): State<Answering>, request: Request) -> Response {
     let headers = request.headers();
     let host = host(headers);
     let is_plain = headers.get("x-forwarded-proto").is_none_or(|proto| proto == "http");
+    let port = port(headers);
     match table.lead(&host) {
         None => Page::unknown(&host).into_response_for(headers),
         Some(Lead::Redirect(redirect)) => {
             let to = redirect.to.as_str();
             redirected(&table, redirect.code.number(), to, !is_plain || table.is_secure(to), request.uri())
         }
-        Some(Lead::App(_)) if is_plain && table.is_redirected_to_https(&host) => {
+        Some(Lead::App(_)) if is_plain && port.is_none() && table.is_redirected_to_https(&host) => {
             redirected(&table, 308, &host, true, request.uri())
+        }
+        Some(Lead::App(entry)) if port.is_some_and(|port| table.upstreams_at(entry.id, port).is_none()) => {
+            Page::unknown(&host).into_response_for(headers)
         }
         Some(Lead::App(entry)) => {
             let entry = Arc::clone(entry);
@@ -106,7 +110,7 @@ async fn show(State(edge): State<Answering>, request: Request) -> Response {
 /// What is answered at a host of an app.
 async fn of_app(edge: &Answering, host: &str, mut entry: Arc<AppEntry>, request: Request) -> Response {
     let headers = request.headers().clone();
-    let client = client(&headers);
+    let client = client(&headers, &edge.reader.shared().table());
     let path = request.uri().path().to_owned();
     let is_kept_out = |entry: &AppEntry| {
         let is_let_in = |stored: &StoredMaintenance| {
@@ -127,16 +131,46 @@ async fn of_app(edge: &Answering, host: &str, mut entry: Arc<AppEntry>, request:
     match &entry.maintenance {
         _ if !entry.enabled => Page::disabled(&entry.name).into_response_for(&headers),
         Some(stored) if is_kept_out(&entry) => page::of_maintenance(&entry.name, &stored.maintenance, &headers),
-        // Whoever comes here though the app serves came a moment before it did, or is let in.
-        _ if !entry.upstreams.is_empty() => forward::forward(entry.ways(), request).await,
-        _ => Page::of_app(&entry.name, entry.standing).into_response_for(&headers),
+        _ => {
+            let table = edge.reader.shared().table();
+            let ways = match port(&headers) {
+                Some(port) if entry.rules.is_some() => match table.ways_at(&entry, port) {
+                    Some(ways) if ways.is_empty() => return Page::ruled(&entry.name).into_response_for(&headers),
+                    ways => ways.unwrap_or_default(),
+                },
+                Some(port) => table.ways_at(&entry, port).unwrap_or_default(),
+                None => entry.ways().to_vec(),
+            };
+            match &ways[..] {
+                [] => Page::of_app(&entry.name, entry.standing).into_response_for(&headers),
+                // Whoever comes here though the app serves came a moment before it did, or is let in.
+                ways => forward::forward(ways, request).await,
+            }
+        }
     }
 }
 
-/// The address that Caddy says a request came from: the last of those that it passes on is its own word.
-fn client(headers: &HeaderMap) -> Option<IpAddr> {
-    let said = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
-    said.rsplit(',').next()?.trim().parse().ok()
+/// The port that Caddy says a request came in at, where it is not one of its own two. Somebody who says so himself gets what
+/// he would get at that port.
+fn port(headers: &HeaderMap) -> Option<u16> {
+    headers.get("x-paas-port")?.to_str().ok()?.parse().ok()
+}
+
+/// The address that a request came from. Caddy passes on whom it has it from as the last one; what is before that is the word of
+/// that one, which counts only of a proxy that is trusted.
+fn client(headers: &HeaderMap, table: &Table) -> Option<IpAddr> {
+    let all = headers.get_all("x-forwarded-for");
+    let said: Vec<&str> =
+        all.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).map(str::trim).collect();
+    let mut from = None;
+    for word in said.iter().rev() {
+        let address = word.parse().ok()?;
+        from = Some(address);
+        if !table.trusts(address) {
+            break;
+        }
+    }
+    from
 }
 
 /// The same path and query at a host.

@@ -7,7 +7,7 @@
 //! - [`sweep`]: what is kept of what grows. [`proxy`]: Caddy, and what it is told. [`edge`]: the process that tells it.
 //!   [`acme`]: certificates from an authority. [`buildpack`]: what a repository is and how
 //!   it is built; [`tree`]: its files.
-//! - [`engine`]: Docker. [`cgroup`]: caps on builds. [`firewall`]: what containers do not reach. [`store`]: SQLite. [`git`], [`exec`], [`files`], [`secrets`], [`certificate`], [`lock`], [`settings`], [`disk`], [`dns`], [`clock`]: one
+//! - [`engine`]: Docker. [`cgroup`]: caps on builds. [`firewall`]: what containers do not reach. [`store`]: SQLite. [`git`], [`exec`], [`files`], [`secrets`], [`certificate`], [`lock`], [`settings`], [`disk`], [`dns`], [`tcp`], [`clock`]: one
 //!   concern each. [`work`]: work whose length a stranger decides. [`ui`]: all that is printed.
 //! - [`model`]: pure types and rules. [`error`]: what can fail, with kinds and hints.
 //!
@@ -47,6 +47,7 @@ mod ssh;
 mod store;
 mod supervisor;
 mod sweep;
+mod tcp;
 mod tree;
 mod ui;
 mod work;

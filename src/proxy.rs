@@ -13,12 +13,14 @@ mod dns;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod inner;
+mod relayed;
 mod table;
 #[cfg(test)]
 mod tests;
+mod trusted;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
     io::{self, BufRead, Read},
     net::SocketAddrV4,
     path::PathBuf,
@@ -27,10 +29,12 @@ use std::{
 
 pub use admin::check_socket_path;
 pub use caddy::{check_ports, check_program, supervise, version as caddy_version, watch_end_of};
-pub use caddyfile::reachable;
+pub use caddyfile::{http_ports, reachable};
 pub use dns::{answer_all, edge_answers};
 pub use inner::{adapted, enforce, is_enabled, shown as inner_configuration, supervise as supervise_inner};
+pub use relayed::relayed;
 pub use table::{AppEntry, Lead, Table};
+pub use trusted::{read as trusted_proxies, tells_them_apart};
 
 use self::{
     admin::Admin,
@@ -44,6 +48,7 @@ use crate::{
     lock::Lock,
     model::AppName,
     settings::{Paths, ProxyMode, Settings},
+    tcp,
 };
 
 /// How long a Caddy that is being restarted is waited for.
@@ -132,6 +137,11 @@ pub async fn publish(instance: &Instance, app: &AppName) -> Result<Published> {
         restore(instance).await?;
     }
     Ok(Published::Dynamic)
+}
+
+/// The sockets of the Caddy that runs with our Caddyfile.
+pub fn sockets_of_caddy(settings: &Settings) -> HashSet<u64> {
+    caddy::running(settings).map(tcp::inodes_of).unwrap_or_default()
 }
 
 /// How many requests Caddy is passing to a container now, streams included; nothing where that cannot be told,
@@ -239,7 +249,26 @@ async fn apply(instance: &Instance, variant: Option<Variant>) -> Result<()> {
 /// What a Caddyfile is to hold.
 async fn content(instance: &Instance, variant: Variant) -> Result<Content> {
     let settings = instance.settings.clone();
-    instance.reading(move |tables| Content::read(tables, &settings, variant == Variant::Static)).await
+    let read = instance.reading(move |tables| Content::read(tables, &settings, variant == Variant::Static));
+    let mut content = read.await?;
+    if !content.ports.is_empty() {
+        let settings = instance.settings.clone();
+        // Caddy would take a Caddyfile as a whole or not at all: a port that somebody else has is to cost no other.
+        let taken = crate::instance::on_pool(move || taken_ports(&settings)).await?;
+        for at in content.ports.iter().filter(|at| taken.contains(&at.port)) {
+            tracing::debug!("the proxy does not listen on port {}: another program has it", at.port);
+        }
+        content.ports.retain(|at| !taken.contains(&at.port));
+    }
+    Ok(content)
+}
+
+/// The ports on which others than Caddy listen.
+fn taken_ports(settings: &Settings) -> HashSet<u16> {
+    let of_caddy = sockets_of_caddy(settings);
+    let mut sockets = tcp::sockets();
+    sockets.retain(|socket| socket.state == tcp::State::Listens && !of_caddy.contains(&socket.inode));
+    sockets.iter().map(|socket| socket.local.port()).collect()
 }
 
 /// Writes the Caddyfile while no Caddy runs, checked by the program itself.

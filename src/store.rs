@@ -19,11 +19,13 @@ mod maintenance;
 mod migrate;
 mod operations;
 mod pauses;
+mod ports;
 mod properties;
 mod redirects;
 mod releases;
 mod routes;
 mod rules;
+mod runs;
 mod secrets;
 
 use std::path::{Path, PathBuf};
@@ -40,10 +42,12 @@ pub use jobs::JobRun;
 pub use keys::StoredKey;
 pub use maintenance::{Maintenance, StoredMaintenance};
 pub use operations::NewOperation;
+pub use ports::{OpenPort, StoredPort};
 pub use redirects::StoredRedirect;
 pub use releases::NewRelease;
 pub use routes::{Fallback, Route, Standing};
 pub use rules::{AppRules, InnerProxy, InnerState, PathRule};
+pub use runs::NewRun;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior};
 
 use crate::{

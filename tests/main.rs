@@ -50,6 +50,7 @@ mod logs;
 mod operations;
 mod outages;
 mod plan;
+mod ports;
 mod properties;
 mod prose;
 mod proxy;
@@ -60,6 +61,8 @@ mod reboots;
 mod releases;
 mod roles;
 mod routing;
+#[path = "run.rs"]
+mod runs;
 mod scaling;
 mod secrets;
 mod serve;

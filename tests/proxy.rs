@@ -391,3 +391,74 @@ fn its_death_takes_only_its_hosts_and_it_is_back_at_once() {
     server.wait_for("the former one to end", PATIENCE, || inner_caddys(&server).iter().all(|id| !before.contains(id)));
     assert_eq!(inner_caddys(&server).len(), 1);
 }
+
+#[test]
+fn a_trusted_proxy_says_who_a_client_is_and_nobody_else_does() {
+    let server = site(&[]);
+    let mirror = mirror();
+    server.paas(&["proxy:path-add", "blog", "/mirror", &format!("127.0.0.1:{mirror}"), "--strip"]).expect_success();
+    let list = server.directory.path().join("proxies");
+    std::fs::write(&list, "# the load balancer\n127.0.0.3 # and its neighbour\n").unwrap();
+    let trusted = format!("trusted_proxies=127.0.0.2/32,@{}", list.display());
+    server.paas(&["settings:set", &trusted]).says("Caddy has loaded its Caddyfile anew");
+    let from = |address: &str, path: &str, client: &str| {
+        let client = format!("X-Forwarded-For: {client}");
+        let more =
+            ["--interface", address, "-H", &client, "-H", "X-Forwarded-Proto: https", "-H", "X-Request-Id: bad id"];
+        ask(&server, path, &more)
+    };
+    for proxy in ["127.0.0.2", "127.0.0.3"] {
+        let seen = from(proxy, "/mirror", "203.0.113.9");
+        assert!(seen.contains(&format!("x-forwarded-for: 203.0.113.9, {proxy}\r\n")), "{seen}");
+        assert!(seen.contains("x-forwarded-proto: https\r\n"), "{seen}");
+        assert!(!seen.contains("bad id"), "{seen}");
+    }
+    let spoofed = from("127.0.0.1", "/mirror", "203.0.113.9");
+    assert!(spoofed.contains("x-forwarded-for: 127.0.0.1\r\n"), "{spoofed}");
+    assert!(spoofed.contains("x-forwarded-proto: http\r\n"), "{spoofed}");
+
+    // The client is the last one that no trusted proxy is.
+    server.paas(&["maintenance:on", "blog", "--allow", "203.0.113.9"]).expect_success();
+    for (address, client, expected) in [
+        ("127.0.0.2", "203.0.113.9", 200),
+        ("127.0.0.2", "198.51.100.1, 203.0.113.9, 127.0.0.3", 200),
+        ("127.0.0.2", "203.0.113.9, 198.51.100.1", 503),
+        ("127.0.0.1", "203.0.113.9", 503),
+    ] {
+        server.wait_for(&format!("{expected} for {client} by {address}"), PATIENCE, || {
+            status(&from(address, "/", client)) == expected
+        });
+    }
+    server.paas(&["maintenance:off", "blog"]).expect_success();
+
+    // A request has a name, on the way in and on the way out.
+    let seen = ask(&server, "/mirror", &["-H", "X-Request-Id: a-good-name.1"]);
+    assert_eq!(seen.matches("x-request-id: a-good-name.1\r\n").count(), 2, "{seen}");
+    let seen = ask(&server, "/mirror", &[]);
+    let names: Vec<&str> = seen.lines().filter_map(|line| line.strip_prefix("x-request-id: ")).collect();
+    assert!(names.len() == 2 && names[0] == names[1] && names[0].len() == 36, "{seen}");
+
+    // What this Caddy cannot do is refused with the one that can.
+    let version = run(command("caddy").arg("version")).expect_success().stdout;
+    let numbers: Vec<u32> =
+        version.trim_start_matches('v').split('.').take(2).map(|part| part.parse().unwrap()).collect();
+    let allowed = set(&server, &["allow=203.0.113.0/24"]);
+    if numbers < vec![2, 8] {
+        assert!(allowed.expect_code(2).talk().contains("2.8"));
+    } else {
+        allowed.expect_success();
+        for (address, client, expected) in [
+            ("127.0.0.2", "203.0.113.9", 200),
+            ("127.0.0.2", "203.0.113.9, 198.51.100.1", 403),
+            ("127.0.0.1", "203.0.113.9", 403),
+        ] {
+            assert_eq!(status(&from(address, "/", client)), expected, "{client} by {address}");
+        }
+    }
+    server.paas(&["settings:set", "trusted_proxies=203.0.113.0/33"]).expect_code(2);
+    server.paas(&["settings:set", "trusted_proxies=@/nonexistent/list"]).expect_code(2);
+    server.paas(&["settings:unset", "trusted_proxies"]).expect_success();
+    assert!(
+        from("127.0.0.2", "/mirror", "203.0.113.9").contains("x-forwarded-for: 127.0.0.2\r\n") || numbers >= vec![2, 8]
+    );
+}

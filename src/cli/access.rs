@@ -34,7 +34,8 @@ const OPTIONS: [(&str, &[&str]); 4] = [
 ];
 
 /// Commands whose arguments depend on each other, with words that they take.
-const EXAMPLES: [(&str, &[&str]); 18] = [
+const EXAMPLES: [(&str, &[&str]); 19] = [
+    ("run:stop", &["blog", "1"]),
     ("certs:add", &["blog"]),
     ("certs:set", &["blog", "acme=off"]),
     ("certs:report", &["blog"]),
@@ -56,7 +57,9 @@ const EXAMPLES: [(&str, &[&str]); 18] = [
 ];
 
 /// A value that each argument takes, by the name that help shows.
-const VALUES: [(&str, &str); 25] = [
+const VALUES: [(&str, &str); 27] = [
+    ("SCHEME:HOST:CONTAINER", "tcp:5432:5432"),
+    ("PORT", "5432"),
     ("CRON", "nightly"),
     ("SCHEDULE", "@daily"),
     ("COMMAND", "true"),

@@ -85,6 +85,11 @@ pub(super) fn redirect_names() -> Vec<CompletionCandidate> {
     candidates(ops::redirects::all)
 }
 
+/// The ports that lead to its apps.
+pub(super) fn port_mappings() -> Vec<CompletionCandidate> {
+    candidates(ops::ports::all)
+}
+
 /// The names of crons, of all apps.
 pub(super) fn cron_names() -> Vec<CompletionCandidate> {
     candidates(ops::crons::names)

@@ -91,7 +91,10 @@ impl Command {
     pub(super) async fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
         match self {
             Command::Report(it) => it.run(context, ui),
-            Command::Set(it) => it.setter.run(context, ui, Noun::Proxy, None).await,
+            Command::Set(it) => {
+                proxy::check_addresses(context, &it.setter.words()?).await?;
+                it.setter.run(context, ui, Noun::Proxy, None).await
+            }
             Command::Enable(it) => changed(ui, &proxy::enable(context, &it.app.app, true).await?),
             Command::Disable(it) => changed(ui, &proxy::enable(context, &it.app.app, false).await?),
             Command::AuthAdd(it) => it.run(context, ui).await,
@@ -221,7 +224,7 @@ pub(super) struct AuthRemove {
     user: WebUser,
 }
 
-/// Have the requests for a path of an app go to another app, or to an address
+/// Send the requests for a path elsewhere: to an app or an address
 ///
 /// `paas proxy:path-add shop /blog blog --strip` sends `/blog/a` of the app shop to the app blog as `/a`. The longest path
 /// that takes a request in decides. Passwords, allowed addresses and headers of the app hold for its paths, too; those of
@@ -241,7 +244,7 @@ pub(super) struct PathAdd {
     strip: bool,
 }
 
-/// Have the requests for a path of an app go to the app itself again
+/// Send the requests for a path to the app itself again
 #[derive(Debug, Args)]
 pub(super) struct PathRemove {
     #[command(flatten)]
@@ -301,9 +304,9 @@ pub(super) struct ShowConfig {
     app: OptionalApp,
 }
 
-/// Say what would answer a URL, and why: which app, rule, release, container and certificate
+/// Say what would answer a URL, and why
 ///
-/// Nothing is asked. It is said by the same table that requests are answered by.
+/// Which app, rule, release, container and certificate. Nothing is asked. It is said by the same table that requests are answered by.
 #[derive(Debug, Args)]
 pub(super) struct Test {
     /// The URL, such as https://blog.example.com/path

@@ -31,14 +31,14 @@ impl Command {
         }
     }
 
-    pub(super) fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
+    pub(super) async fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
         match self {
             Command::List(List {}) => ui.show(&settings::list(context)?),
             Command::Set(it) => {
                 let (name, value) = it.pair()?;
-                show(ui, &settings::set(context, name, Some(value))?)
+                show(ui, &settings::set(context, name, Some(value)).await?)
             }
-            Command::Unset(it) => show(ui, &settings::set(context, &it.name, None)?),
+            Command::Unset(it) => show(ui, &settings::set(context, &it.name, None).await?),
         }
     }
 }
@@ -89,6 +89,9 @@ fn show(ui: Ui, changed: &Changed) -> Result<()> {
         Outcome::Unchanged => "nothing to change: this value is already set",
         Outcome::Saved | Outcome::Deployed => "saved",
     });
+    if changed.reloads {
+        ui.talk("Caddy has loaded its Caddyfile anew: requests that were under way may have been lost");
+    }
     if let Some(source) = &changed.hidden_by {
         ui.talk(&format!("note: {} is also given by the {source}, which wins", changed.name));
     }

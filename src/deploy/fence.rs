@@ -29,11 +29,13 @@ pub async fn fence(instance: &Instance, engine: &Engine) -> Result<Rules> {
             Some(Value::Text(text)) => property::ports(&text).unwrap_or_default(),
             _ => BTreeSet::new(),
         };
-        Ok((is_on, ports, tables.uncontained_addresses()?))
+        let relayed: Vec<u16> = tables.ports(None)?.iter().map(|stored| stored.mapping.host).collect();
+        Ok((is_on, ports, relayed, tables.uncontained_addresses()?))
     });
-    let (is_on, ports, uncontained) = read.await?;
+    let (is_on, ports, relayed, uncontained) = read.await?;
     let settings = &instance.settings;
-    let doors = BTreeSet::from([settings.proxy_http_port, settings.proxy_https_port, settings.ssh_listen.port()]);
+    let mut doors = BTreeSet::from([settings.proxy_http_port, settings.proxy_https_port, settings.ssh_listen.port()]);
+    doors.extend(relayed);
     let mut rules = Rules { instance: instance.id.clone(), fences: Vec::new(), ports, doors };
     if is_on {
         let fence = |bridge: Bridge, exempt| Fence { bridge: bridge.name, gateway: bridge.gateway, exempt };

@@ -102,7 +102,7 @@ pub async fn start(instance: &Instance, engine: &Engine, what: &OneOff) -> Resul
     let (id, name) = (row.id, row.name.clone());
     let made = async {
         let config = instance.secrets.unseal_config(&sealed)?;
-        let arguments = Some(model::shell_arguments(&what.command));
+        let arguments = Some(model::shell_arguments(&what.command).to_vec());
         let program = Program { release: &release, config: &config, run: &run, arguments, restart: RestartPolicy::No };
         Scheduler::Local.run_once(instance, engine, row, &program).await
     };

@@ -11,8 +11,8 @@ use crate::{
     error::{DeployError, Thing},
     model::{
         self, CheckMode, CommitId, ConfigMap, CronSpec, DeployState, Edit, EnvKey, ImageCheck, ImageId, Override,
-        Probe, ProcessSpec, ProcessType, PropertyChange, Release, ReleaseStatus, ReleaseVersion, Right, Scope,
-        property,
+        PortMapping, PortScheme, Probe, ProcessSpec, ProcessType, PropertyChange, Release, ReleaseStatus,
+        ReleaseVersion, Right, Scope, property,
     },
     store::NewRelease,
 };
@@ -243,9 +243,21 @@ fn write(
     hide(deploy, &config, overrides);
     model::check_environment(&config, from.processes.iter().filter_map(|spec| spec.command.as_deref()).max())?;
     deploy.enter(DeployState::Releasing)?;
-    let processes: Vec<ProcessSpec> =
+    let mut processes: Vec<ProcessSpec> =
         from.processes.iter().map(|spec| spec.with_overrides(overrides)).collect::<Result<_, model::Invalid>>()?;
     let port = model::port_of(&config)?.or(from.declared_port).unwrap_or(DEFAULT_PORT);
+    let ports = deploy.instance.read(|tables| tables.ports(Some(deploy.app.id)))?;
+    for stored in ports.iter().rev() {
+        let PortMapping { scheme, container, .. } = stored.mapping;
+        for spec in processes.iter_mut().filter(|spec| spec.process == stored.process) {
+            match spec.process.is_web() {
+                true if container == port && scheme == PortScheme::Tcp => spec.check_connections(None, overrides),
+                // What answers HTTP beside it is asked over HTTP.
+                true => {}
+                false => spec.check_connections(Some(container), overrides),
+            }
+        }
+    }
     let release = deploy.instance.write(|tables| {
         let new = NewRelease {
             image: &from.image,

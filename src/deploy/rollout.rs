@@ -18,7 +18,7 @@ use crate::{
         Release, ReleaseId, Scope, property,
     },
     proxy,
-    store::{Container, ContainerState, NewContainer, Standing},
+    store::{Container, ContainerState, NewContainer, Standing, StoredPort},
 };
 
 /// Which containers that serve may go on serving.
@@ -211,18 +211,37 @@ pub(super) async fn switch(deploy: &ActiveDeploy<'_>, healthy: Healthy) -> Resul
 pub(super) fn announce(deploy: &ActiveDeploy<'_>, live: &Deployed) {
     let (app, log) = (&deploy.app.name, &deploy.log);
     let took = model::seconds(deploy.started.elapsed());
+    let (speaks_no_http, addresses) = addresses(deploy).unwrap_or_default();
     match url(deploy) {
+        // What speaks no HTTP has no page to look at.
+        _ if speaks_no_http => {}
         Ok(Ok(url)) => log.section(&url),
         Ok(Err(why)) => log.section(&why),
         // What cannot be read is no reason to doubt the usual.
         Err(_) => log.section(&deploy.instance.settings.app_url(app)),
     }
+    addresses.iter().for_each(|address| log.section(address));
     let settings = &deploy.instance.settings;
-    if let Ok(Some(why)) = deploy.instance.read(|tables| acme::why_none(tables, settings, &deploy.app)) {
+    if !speaks_no_http
+        && let Ok(Some(why)) = deploy.instance.read(|tables| acme::why_none(tables, settings, &deploy.app))
+    {
         log.warn(&why);
     }
     log.detail(&format!("{app} {} is live, deployed in {took}", live.release));
     log.flush();
+}
+
+/// Whether the app speaks no HTTP; and where it is reached at ports of its own, as `tcp://HOST:PORT`.
+fn addresses(deploy: &ActiveDeploy<'_>) -> Result<(bool, Vec<String>)> {
+    let (app, settings) = (&deploy.app, &deploy.instance.settings);
+    let (speaks_no_http, ports, names) = deploy.instance.read(|tables| {
+        let names = tables.all_names(Some(app.id), &settings.domain)?;
+        Ok((tables.speaks_no_http(app.id)?, tables.ports(Some(app.id))?, names))
+    })?;
+    let main = names.first().and_then(|names| names.main()).map(ToString::to_string);
+    let host = main.unwrap_or_else(|| settings.domain.to_string());
+    let address = |stored: &StoredPort| format!("{}://{host}:{}", stored.mapping.scheme, stored.mapping.host);
+    Ok((speaks_no_http, ports.iter().map(address).collect()))
 }
 
 /// The URL of the app; or why nothing of it answers at one, and what to type.

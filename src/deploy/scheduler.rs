@@ -42,7 +42,7 @@ impl Scheduler {
                         release,
                         config,
                         run: &process.run,
-                        arguments: process.arguments(),
+                        arguments: process.arguments().map(Vec::from),
                         restart: RestartPolicy::No,
                     };
                     let spec = container::spec(deploy.instance, &container, &program)?;

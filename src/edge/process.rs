@@ -2,14 +2,16 @@
 //! version, process id and mark: what tells whether it is of the same binary and settings as the daemon.
 
 use std::{
+    collections::BTreeSet,
     hash::{DefaultHasher, Hash, Hasher},
+    net::TcpListener,
     os::{
         fd::OwnedFd,
         unix::{fs::MetadataExt, net::UnixDatagram},
     },
     path::Path,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::sys::signal::Signal;
@@ -18,6 +20,7 @@ use tokio::{io::unix::AsyncFd, process::Child, sync::watch, time::sleep};
 use super::{
     Edge,
     reader::Become,
+    relay,
     sockets::{PORT_TAKEN, Sockets},
 };
 use crate::{
@@ -26,9 +29,10 @@ use crate::{
     exec,
     instance::{Instance, on_pool},
     lock::{self, Holder, Lock},
-    model::Actor,
+    model::{Actor, PortScheme},
     proxy,
     settings::{Paths, Settings},
+    store::StoredPort,
 };
 
 /// How often the daemon looks whether it runs.
@@ -43,6 +47,10 @@ const FOLLOW: Duration = Duration::from_secs(5);
 const BECOME: Duration = Duration::from_secs(2);
 /// How often it looks whether its threads are well.
 const WELL: Duration = Duration::from_millis(500);
+/// How long an edge lives on for the connections that it relays, when another one has taken its place.
+const LINGER: Duration = Duration::from_secs(24 * 3600);
+/// How often the edge is asked for sockets of ports that it does not have.
+const PORTS_AGAIN: Duration = Duration::from_secs(2);
 /// The mark of one that was told none.
 const UNMARKED: &str = "-";
 
@@ -53,6 +61,7 @@ const UNMARKED: &str = "-";
 /// # Errors
 /// `HostError::Listen` where an address is taken; [`Error::Host`]; [`Error::Store`]; [`Error::Bug`] where it ended by itself.
 pub fn run(settings: &Settings, adopt: bool, mark: Option<&str>) -> Result<()> {
+    relay::allow_files()?;
     // One that adopts answers first: questions may be waiting, each with Caddy's lock held.
     let adopted = if adopt { Some(Edge::start_on(settings, of_these_settings(settings)?)?) } else { None };
     let Some(lock) = take_lock(settings, mark.unwrap_or(UNMARKED))? else { return Ok(()) };
@@ -60,6 +69,7 @@ pub fn run(settings: &Settings, adopt: bool, mark: Option<&str>) -> Result<()> {
         Some(edge) => edge,
         None => Edge::start_on(settings, Sockets::bind(settings)?)?,
     };
+    let mut former = Vec::new();
     loop {
         let Some(Become { binary, mark }) = edge.ordered_to_become(WELL) else {
             if edge.is_running() {
@@ -69,12 +79,25 @@ pub fn run(settings: &Settings, adopt: bool, mark: Option<&str>) -> Result<()> {
             drop(lock);
             return Err(Error::bug("a thread of the edge ended"));
         };
-        let sockets = edge.give_up_sockets()?;
+        let (sockets, relay) = edge.give_up()?;
         let mut command = exec::command(binary);
         command.args(["edge", "--adopt"]).envs(settings.child_environment());
         command.args(mark.map(|mark| format!("--mark={mark}")));
         let input = sockets.to_input().map_err(Error::io("hand over the edge's sockets"))?;
-        let error = exec::replace(command, input);
+        let error = if relay.connections() == 0 {
+            exec::replace(command, input)
+        } else {
+            // In the same process they would be cut.
+            match exec::start(command, input) {
+                Ok(()) => {
+                    drop((lock, sockets));
+                    relay.wait_for_end(LINGER);
+                    return Ok(());
+                }
+                Err(error) => error,
+            }
+        };
+        former.push(relay);
         // Nothing is lost but the upgrade.
         tracing::error!("the edge stays what it is: {}", error.one_line());
         edge = Edge::start_on(settings, sockets)?;
@@ -83,14 +106,14 @@ pub fn run(settings: &Settings, adopt: bool, mark: Option<&str>) -> Result<()> {
 
 /// The sockets that come over the standard input, unless the settings name other addresses by now.
 fn of_these_settings(settings: &Settings) -> Result<Sockets> {
-    let Sockets { dns, http } = Sockets::from_input(settings)?;
+    let Sockets { dns, http, ports } = Sockets::from_input(settings)?;
     if dns.local_addr().is_ok_and(|is| is == settings.resolver_listen)
         && http.local_addr().is_ok_and(|is| is == settings.http_listen)
     {
-        return Ok(Sockets { dns, http });
+        return Ok(Sockets { dns, http, ports });
     }
     drop((dns, http));
-    Sockets::bind(settings)
+    Ok(Sockets { ports, ..Sockets::bind(settings)? })
 }
 
 /// Waits for the edge's lock; none where another one runs, and goes on running.
@@ -126,8 +149,10 @@ pub struct Keeper {
     sockets: Option<Sockets>,
     /// One that this daemon started.
     child: Option<Child>,
-    /// One that a former daemon started: its end is noticed as that of a child is.
-    adopted: Option<AsyncFd<OwnedFd>>,
+    /// One that a former daemon started, by its process id: its end is noticed as that of a child is.
+    adopted: Option<(i32, AsyncFd<OwnedFd>)>,
+    /// Which ports led to apps when the edge was last asked for their sockets, and when that was.
+    asked: Option<(BTreeSet<u16>, Instant)>,
 }
 
 impl Keeper {
@@ -137,7 +162,7 @@ impl Keeper {
     /// `HostError::Listen` where an address is taken; `HostError::ProgramMissing`; [`Error::Host`].
     pub async fn start(instance: Arc<Instance>) -> Result<Keeper> {
         let mark = mark_of(&instance.settings)?;
-        let mut keeper = Keeper { instance, mark, sockets: None, child: None, adopted: None };
+        let mut keeper = Keeper { instance, mark, sockets: None, child: None, adopted: None, asked: None };
         keeper.look().await?;
         let deadline = clock::instant() + FOLLOW + PORT_TAKEN;
         while !proxy::edge_answers(&keeper.instance.settings).await {
@@ -196,8 +221,8 @@ impl Keeper {
 
     /// Holds the sockets of an edge that runs, and watches for its end.
     async fn adopt(&mut self, id: i32) -> Result<()> {
-        if self.adopted.is_none() {
-            self.adopted = proxy::watch_end_of(id);
+        if self.adopted.as_ref().is_none_or(|(adopted, _)| *adopted != id) {
+            self.adopted = proxy::watch_end_of(id).map(|process| (id, process));
         }
         if self.sockets.is_none() {
             let nudge_socket = self.instance.settings.paths.nudge_socket();
@@ -233,11 +258,38 @@ impl Keeper {
         Ok(None)
     }
 
+    /// Holds the sockets of the ports that lead to apps, as those of the edge itself: asks for those that it does not have.
+    async fn hold_ports(&mut self) -> Result<()> {
+        let ports = self.instance.reading(|tables| tables.ports(None)).await?;
+        let is_relayed = |stored: &&StoredPort| stored.mapping.scheme == PortScheme::Tcp;
+        let wanted: BTreeSet<u16> = ports.iter().filter(is_relayed).map(|stored| stored.mapping.host).collect();
+        let Some(sockets) = &mut self.sockets else { return Ok(()) };
+        // The edge has closed those that lead nowhere, and may have opened another one since.
+        let is_held = |listener: &TcpListener| {
+            relay::port_of(listener).is_some_and(|port| wanted.contains(&port)) && relay::listens(listener)
+        };
+        sockets.ports.retain(is_held);
+        let is_new = |(asked, at): &(BTreeSet<u16>, Instant)| *asked != wanted || at.elapsed() > PORTS_AGAIN;
+        if sockets.ports.len() == wanted.len() || !self.asked.as_ref().is_none_or(is_new) {
+            return Ok(());
+        }
+        self.asked = Some((wanted.clone(), clock::instant()));
+        let nudge_socket = self.instance.settings.paths.nudge_socket();
+        match on_pool(move || Sockets::of_running(&nudge_socket)).await? {
+            Ok(of_edge) => {
+                sockets.ports = of_edge.ports;
+                sockets.ports.retain(|listener| relay::port_of(listener).is_some_and(|port| wanted.contains(&port)));
+            }
+            Err(error) => tracing::warn!("the edge keeps the sockets of ports to itself: {error}"),
+        }
+        Ok(())
+    }
+
     /// Returns when the edge that runs has ended; never where there is none.
     async fn ended(&mut self) {
         match (&mut self.child, &self.adopted) {
             (Some(child), _) => drop(child.wait().await),
-            (None, Some(adopted)) => {
+            (None, Some((_, adopted))) => {
                 drop(adopted.readable().await);
                 self.adopted = None;
             }
@@ -264,6 +316,9 @@ pub async fn supervise(mut keeper: Keeper, mut stop: watch::Receiver<bool>) -> R
         if let Err(error) = keeper.look().await {
             tracing::error!("cannot start the edge: {}", error.one_line());
             sleep(LOOK).await;
+        }
+        if let Err(error) = keeper.hold_ports().await {
+            tracing::warn!("the sockets of ports are the edge's alone: {}", error.one_line());
         }
         rounds += 1;
         if rounds % ASK_EVERY == 0 {

@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsStr,
+    net::TcpListener,
     os::{
         fd::OwnedFd,
         unix::{
@@ -19,7 +20,10 @@ use std::{
     time::Duration,
 };
 
-use super::sockets::{self, HAND_OVER, Sockets};
+use super::{
+    relay::Relay,
+    sockets::{self, HAND_OVER, Sockets},
+};
 use crate::{
     Error, Result, clock, files,
     proxy::{Table, check_socket_path},
@@ -42,7 +46,8 @@ const ORDER_MAX: usize = 4200;
 pub struct Shared(Arc<RwLock<Arc<Table>>>);
 
 impl Shared {
-    fn new(table: Table) -> Shared {
+    /// Shares a table.
+    pub(super) fn new(table: Table) -> Shared {
         Shared(Arc::new(RwLock::new(Arc::new(table))))
     }
 
@@ -51,36 +56,45 @@ impl Shared {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn set(&self, table: Table) {
+    /// Exchanges it.
+    pub(super) fn set(&self, table: Table) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
     }
 }
 
-/// Reads the table.
+/// Reads the table, and has the relay follow it.
 #[derive(Debug)]
 pub struct Reader {
     settings: Settings,
     secrets: Secrets,
     shared: Shared,
+    relay: Arc<Relay>,
     database: Mutex<Database>,
 }
 
 impl Reader {
-    /// Reads it for the first time.
+    /// Reads it for the first time. `ports`: sockets of ports that lead to apps, which listen already.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub(super) fn new(settings: &Settings) -> Result<Reader> {
+    pub(super) fn new(settings: &Settings, ports: Vec<TcpListener>) -> Result<Reader> {
         let secrets = Secrets::at(&settings.paths.secret_key());
         let mut database = Database::new(settings.paths.database());
         let table = database.read(settings, &secrets, None)?;
         let (shared, database) = (Shared::new(table), Mutex::new(database));
-        Ok(Reader { settings: settings.clone(), secrets, shared, database })
+        let relay = Arc::new(Relay::new(shared.clone()));
+        relay.follow(&shared.table(), ports);
+        Ok(Reader { settings: settings.clone(), secrets, shared, relay, database })
     }
 
     /// The table that is answered from.
     pub fn shared(&self) -> &Shared {
         &self.shared
+    }
+
+    /// What relays connections to ports.
+    pub(super) fn relay(&self) -> &Arc<Relay> {
+        &self.relay
     }
 
     /// Reads the table anew. When this returns, what was committed before it was called is answered.
@@ -91,6 +105,7 @@ impl Reader {
         let mut database = self.database.lock().unwrap_or_else(PoisonError::into_inner);
         let table = database.read(&self.settings, &self.secrets, Some(&self.shared.table()))?;
         self.shared.set(table);
+        self.relay.follow(&self.shared.table(), Vec::new());
         Ok(())
     }
 
@@ -146,7 +161,7 @@ pub(super) fn watch(
                     let _ = order.send(Become::parse(rest));
                     return;
                 }
-                Some((&HAND_OVER, _)) => hand_over(sockets, received),
+                Some((&HAND_OVER, _)) => hand_over(sockets, reader.relay(), received),
                 // Those that came meanwhile are served by the same reading.
                 _ => nudged = true,
             }
@@ -155,6 +170,7 @@ pub(super) fn watch(
         let _ = nudges.socket.set_nonblocking(false);
         nudges.listen_again();
         if !nudged && !reader.has_changed() {
+            reader.relay().try_again();
             continue;
         }
         match reader.read() {
@@ -170,9 +186,10 @@ pub(super) fn watch(
     }
 }
 
-fn hand_over(sockets: &Sockets, to: Vec<OwnedFd>) {
+fn hand_over(sockets: &Sockets, relay: &Relay, to: Vec<OwnedFd>) {
     for to in to {
-        if let Err(error) = sockets.send(to) {
+        let all = sockets.try_clone().and_then(|sockets| Ok(Sockets { ports: relay.listeners()?, ..sockets }));
+        if let Err(error) = all.and_then(|sockets| sockets.send(to)) {
             tracing::warn!("the edge's sockets are not handed over: {error}");
         }
     }

@@ -27,8 +27,8 @@ const PORT_AGAIN: Duration = Duration::from_millis(100);
 const HAND_OUT: Duration = Duration::from_secs(1);
 /// What a datagram to the nudge socket begins with that asks for the sockets, to be sent to the socket that comes with it.
 pub(super) const HAND_OVER: u8 = b's';
-/// How many sockets there are.
-const COUNT: usize = 2;
+/// How many sockets there are at most: two, and those of the ports that lead to apps (`ops::ports::MOST`).
+const MOST: usize = 250;
 
 /// The sockets that the edge answers on.
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub(crate) struct Sockets {
     pub dns: UdpSocket,
     /// Where all else is answered.
     pub http: TcpListener,
+    /// The ports that lead to apps.
+    pub ports: Vec<TcpListener>,
 }
 
 impl Sockets {
@@ -49,7 +51,7 @@ impl Sockets {
             let address = format!("udp/{}", settings.resolver_listen);
             HostError::Listen { address, what: "the edge's names", setting: "PAAS_RESOLVER_LISTEN", source }
         })?;
-        Ok(Sockets { dns, http: bind_http(settings)? })
+        Ok(Sockets { dns, http: bind_http(settings)?, ports: Vec::new() })
     }
 
     /// Takes over the sockets that are sent over the standard input; from the resolver of 0.1.0, which is the standard
@@ -64,7 +66,13 @@ impl Sockets {
         if family == AddressFamily::UNIX {
             return Sockets::receive(&input).map_err(take_over());
         }
-        Ok(Sockets { dns: UdpSocket::from(input), http: bind_http(settings)? })
+        Ok(Sockets { dns: UdpSocket::from(input), http: bind_http(settings)?, ports: Vec::new() })
+    }
+
+    /// These without the ports that lead to apps, and the latter.
+    pub fn without_ports(self) -> (Sockets, Vec<TcpListener>) {
+        let Sockets { dns, http, ports } = self;
+        (Sockets { dns, http, ports: Vec::new() }, ports)
     }
 
     /// The same sockets once more.
@@ -72,7 +80,8 @@ impl Sockets {
     /// # Errors
     /// An I/O error.
     pub fn try_clone(&self) -> io::Result<Sockets> {
-        Ok(Sockets { dns: self.dns.try_clone()?, http: self.http.try_clone()? })
+        let ports = self.ports.iter().map(TcpListener::try_clone).collect::<io::Result<_>>()?;
+        Ok(Sockets { dns: self.dns.try_clone()?, http: self.http.try_clone()?, ports })
     }
 
     /// A socket from which another process receives these: to be its standard input.
@@ -104,13 +113,18 @@ impl Sockets {
     /// # Errors
     /// An I/O error.
     pub fn send(&self, to: impl AsFd) -> io::Result<()> {
-        send(to, HAND_OVER, &[self.dns.as_fd(), self.http.as_fd()])
+        let ports = self.ports.iter().map(AsFd::as_fd);
+        let all: Vec<BorrowedFd<'_>> = [self.dns.as_fd(), self.http.as_fd()].into_iter().chain(ports).collect();
+        send(to, HAND_OVER, &all)
     }
 
     fn receive(from: impl AsFd) -> io::Result<Sockets> {
         let (_, sockets) = receive(from, &mut [0; 1])?;
-        let [dns, http] = <[OwnedFd; COUNT]>::try_from(sockets).map_err(|_| io::ErrorKind::InvalidData)?;
-        Ok(Sockets { dns: dns.into(), http: http.into() })
+        let mut sockets = sockets.into_iter();
+        let (Some(dns), Some(http)) = (sockets.next(), sockets.next()) else {
+            return Err(io::ErrorKind::InvalidData.into());
+        };
+        Ok(Sockets { dns: dns.into(), http: http.into(), ports: sockets.map(TcpListener::from).collect() })
     }
 }
 
@@ -138,7 +152,7 @@ fn patiently<T>(bind: impl Fn() -> io::Result<T>) -> io::Result<T> {
 
 /// Sends a byte with sockets (unix(7), `SCM_RIGHTS`).
 fn send(to: impl AsFd, byte: u8, sockets: &[BorrowedFd<'_>]) -> io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(COUNT))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut rights = SendAncillaryBuffer::new(&mut space);
     rights.push(SendAncillaryMessage::ScmRights(sockets));
     rustix::net::sendmsg(to, &[IoSlice::new(&[byte])], &mut rights, SendFlags::empty())?;
@@ -150,7 +164,7 @@ fn send(to: impl AsFd, byte: u8, sockets: &[BorrowedFd<'_>]) -> io::Result<()> {
 /// # Errors
 /// An I/O error.
 pub(super) fn receive(from: impl AsFd, bytes: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(COUNT))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut rights = RecvAncillaryBuffer::new(&mut space);
     let received = rustix::net::recvmsg(from, &mut [IoSliceMut::new(bytes)], &mut rights, RecvFlags::CMSG_CLOEXEC)?;
     let mut sockets = Vec::new();

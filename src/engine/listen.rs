@@ -6,6 +6,8 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
+use crate::tcp::parse_address;
+
 /// The state `LISTEN` in `/proc/PID/net/tcp`.
 const LISTEN: &str = "0A";
 /// Where the engine's name server listens in every container of a network of one's own.
@@ -56,20 +58,6 @@ fn sockets(table: &str) -> impl Iterator<Item = (IpAddr, u16)> {
         let _remote = words.next()?;
         (words.next()? == LISTEN).then_some((parse_address(address)?, u16::from_str_radix(port, 16).ok()?))
     })
-}
-
-/// Reads an address: words of eight hexadecimal digits, one for IPv4 and four for IPv6, each in the byte order of the
-/// machine. An address of IPv4 that is written as one of IPv6 is what it is.
-fn parse_address(text: &str) -> Option<IpAddr> {
-    let mut bytes = Vec::new();
-    for start in (0..text.len()).step_by(8) {
-        bytes.extend(u32::from_str_radix(text.get(start..start + 8)?, 16).ok()?.to_ne_bytes());
-    }
-    if let Ok(bytes) = <[u8; 4]>::try_from(bytes.as_slice()) {
-        return Some(IpAddr::V4(bytes.into()));
-    }
-    let bytes = <[u8; 16]>::try_from(bytes.as_slice()).ok()?;
-    Some(IpAddr::V6(bytes.into()).to_canonical())
 }
 
 impl Listening {

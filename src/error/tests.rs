@@ -21,17 +21,18 @@ macro_rules! variants {
 }
 
 variants! {
-    Error: NotFound Exists Invalid Usage Access Push Source Deploy Domain Cron Engine Proxy Certificate Store Host Bug Interrupted Told Silent;
-    Thing: App Key Fingerprint ConfigVariable Release Deploy Operation ProcessType Domain Redirect Cron CronRun ProxyPath ProxyUser GlobalDomain Container Certificate Buildpack;
+    Error: NotFound Exists Invalid Usage Access Push Source Deploy Domain Port Cron Engine Proxy Certificate Store Host Bug Interrupted Told Silent Exited;
+    Thing: App Key Fingerprint ConfigVariable Release Deploy Operation ProcessType Domain Redirect Port Cron CronRun ProxyPath ProxyUser GlobalDomain Container Certificate Run Buildpack;
     UsageError: Command Settings NotConfirmed KeyMalformed KeyPrivate;
     AccessError: Unknown Lacks OnlyHere;
     PushError: WrongBranch Refused NoApp;
     SourceError: Unreadable Submodule Limit File NothingDetected Unbuildable NothingToRun SeveralApps Buildpack
         BuildpackFolder;
     DeployError: Build AppExited ReleaseCommand Script VariablesMissing Explained NeverHealthy Busy ChangedMeanwhile AppLocked Stopped Died NoWayBack NoFormerRelease
-        NotRunning ChecksFailed NotCancelable NotStarted NeverDeployed NothingDeployed;
+        NotRunning ChecksFailed NotCancelable NotStarted NeverDeployed TooManyRuns RunLost NothingDeployed;
     CronError: Failed NotRun UnderWay OfSource TooMany NoDaemon;
     DomainError: Taken IsDefault OfServer BelowGlobal NameTaken NoUrl Circle NotHere;
+    PortError: Taken InUse OfServer NotAllowed Twice TooMany NoTls OfProxy;
     EngineError: Unavailable Lost NoSpace Failed SubnetTaken AddressTaken Unsupported ImagePull;
     ProxyError: Unavailable Refused Rules Snippet;
     CertificateError: File KeyEncrypted KeyMismatch Expired NotYetValid OutOfOrder Weak NamesNoHost;
@@ -49,6 +50,7 @@ fn samples() -> Vec<Error> {
     samples.extend(of_source().map(Error::from));
     samples.extend(of_deploys().map(Error::from));
     samples.extend(of_domains().map(Error::from));
+    samples.extend(of_ports().map(Error::from));
     samples.extend(of_crons().map(Error::from));
     samples.extend(of_engine().map(Error::from));
     samples.extend(of_proxy().map(Error::from));
@@ -59,6 +61,7 @@ fn samples() -> Vec<Error> {
     samples.push(Error::Interrupted);
     samples.push(Error::from(DeployError::Died).told());
     samples.push(Error::Silent(Kind::NotFound));
+    samples.push(Error::Exited(3));
     samples
 }
 
@@ -97,10 +100,13 @@ fn missing_and_there() -> Vec<Error> {
         (Thing::CronRun(app()), "17"),
         (Thing::ProxyPath(app()), "/api"),
         (Thing::ProxyUser(app()), "ann"),
+        (Thing::Port(app()), "tcp:5432"),
         (Thing::GlobalDomain, "apps.example.com"),
         (Thing::Container { app: app(), known: "web.1".to_owned() }, "web.2"),
         (Thing::Certificate(Some(app())), "7"),
         (Thing::Certificate(None), "of the server"),
+        (Thing::Run(None), "run.7"),
+        (Thing::Run(Some(app())), "run.7"),
         (Thing::Buildpack { known: "go, static".to_owned() }, "cobol"),
     ];
     let there = [(Thing::App, "blog"), (Thing::Key, "laptop"), (Thing::Fingerprint, "SHA256:abc, named laptop")];
@@ -134,6 +140,21 @@ fn of_domains() -> [DomainError; 9] {
         DomainError::NoUrl { app: app(), why: "is reached at no name" },
         DomainError::Circle { from: "a.example".into(), to: "b.example".into() },
         DomainError::NotHere { failed: 1, total: 2 },
+    ]
+}
+
+fn of_ports() -> [PortError; 9] {
+    let mapping = |text: &str| text.parse().unwrap();
+    [
+        PortError::Taken { port: 5432, owner: Some("shop".parse().unwrap()) },
+        PortError::Taken { port: 5432, owner: None },
+        PortError::InUse { port: 5432, holder: "postgres (process 812)".into() },
+        PortError::OfServer { port: 2222, setting: "ssh_listen" },
+        PortError::NotAllowed { port: 22, allowed: "1024-32767".into() },
+        PortError::Twice { one: mapping("tcp:5432:1"), other: mapping("tcp:5432:2") },
+        PortError::TooMany { most: 200 },
+        PortError::NoTls { mapping: mapping("https:8443:3000") },
+        PortError::OfProxy { mapping: mapping("http:80:3000"), app: app() },
     ]
 }
 
@@ -189,7 +210,7 @@ fn of_source() -> [SourceError; 11] {
     ]
 }
 
-fn of_deploys() -> [DeployError; 24] {
+fn of_deploys() -> [DeployError; 26] {
     let build = |is_killed, likely| DeployError::Build { message: "[2/3] RUN x failed".into(), is_killed, likely };
     let exited = |code| DeployError::AppExited {
         container: "web.1".into(),
@@ -240,6 +261,8 @@ fn of_deploys() -> [DeployError; 24] {
         DeployError::NotCancelable { id: OperationId(12), state: "succeeded".into() },
         DeployError::NotStarted { reason: "blog is locked by local:root".into() },
         DeployError::NeverDeployed { app: app() },
+        DeployError::TooManyRuns { running: 20, most: 20 },
+        DeployError::RunLost { run: "run.7".to_owned(), why: "is lost: its container went away" },
         DeployError::NothingDeployed,
     ]
 }
@@ -371,13 +394,19 @@ fn path_of(error: &Error) -> Vec<&'static str> {
         Error::Source(error) => Some(error.variant()),
         Error::Deploy(error) => Some(error.variant()),
         Error::Domain(error) => Some(error.variant()),
+        Error::Port(error) => Some(error.variant()),
         Error::Cron(error) => Some(error.variant()),
         Error::Engine(error) => Some(error.variant()),
         Error::Proxy(error) => Some(error.variant()),
         Error::Certificate(error) => Some(error.variant()),
         Error::Store(error) => Some(error.variant()),
         Error::Host(error) => Some(error.variant()),
-        Error::Invalid(_) | Error::Bug(_) | Error::Interrupted | Error::Told(_) | Error::Silent(_) => None,
+        Error::Invalid(_)
+        | Error::Bug(_)
+        | Error::Interrupted
+        | Error::Told(_)
+        | Error::Silent(_)
+        | Error::Exited(_) => None,
     };
     [error.variant()].into_iter().chain(inner).collect()
 }
@@ -394,6 +423,7 @@ fn each_variant_has_a_sample() {
         ("Source", SourceError::VARIANTS),
         ("Deploy", DeployError::VARIANTS),
         ("Domain", DomainError::VARIANTS),
+        ("Port", PortError::VARIANTS),
         ("Cron", CronError::VARIANTS),
         ("Engine", EngineError::VARIANTS),
         ("Proxy", ProxyError::VARIANTS),

@@ -37,6 +37,8 @@ pub enum Thing {
     ProxyPath(AppName),
     /// A user who may see an app by a password.
     ProxyUser(AppName),
+    /// A port of an app.
+    Port(AppName),
     /// A global domain.
     GlobalDomain,
     /// A live container of an app.
@@ -48,6 +50,8 @@ pub enum Thing {
     },
     /// A certificate of an app, or of the server, by its number.
     Certificate(Option<AppName>),
+    /// A run, of an app where that is known.
+    Run(Option<AppName>),
     /// A buildpack.
     Buildpack {
         /// The buildpacks there are.
@@ -73,9 +77,11 @@ impl Thing {
             Thing::CronRun(_) => "cron run",
             Thing::ProxyPath(_) => "path",
             Thing::ProxyUser(_) => "user",
+            Thing::Port(_) => "port",
             Thing::GlobalDomain => "global domain",
             Thing::Container { .. } => "live container",
             Thing::Certificate(_) => "certificate",
+            Thing::Run(_) => "run",
             Thing::Buildpack { .. } => "buildpack",
         }
     }
@@ -95,10 +101,13 @@ impl Thing {
             Thing::Cron(app) => format!("`paas cron:list {app}` lists its crons"),
             Thing::CronRun(app) => format!("`paas cron:history {app}` lists the runs"),
             Thing::ProxyPath(app) | Thing::ProxyUser(app) => format!("`paas proxy:report {app}` lists what there is"),
+            Thing::Port(app) => format!("`paas ports:list {app}` lists its ports"),
             Thing::GlobalDomain => "`paas domains:report --global` lists them".into(),
             Thing::Container { known, .. } => format!("live containers: {known}"),
             Thing::Certificate(Some(app)) => format!("`paas certs:report {app}` lists its certificates"),
             Thing::Certificate(None) => "`paas certs:report --global` lists those of the server".into(),
+            Thing::Run(Some(app)) => format!("`paas run:list {app}` lists its runs"),
+            Thing::Run(None) => "`paas run:list APP` lists the runs of an app".into(),
             Thing::Buildpack { known } => format!("buildpacks: {known}"),
         }
     }
@@ -114,9 +123,10 @@ impl Thing {
             | Thing::CronRun(app)
             | Thing::ProxyPath(app)
             | Thing::ProxyUser(app)
+            | Thing::Port(app)
             | Thing::ProcessType { app, .. }
             | Thing::Container { app, .. } => Some(app),
-            Thing::Certificate(app) => app.as_ref(),
+            Thing::Certificate(app) | Thing::Run(app) => app.as_ref(),
             Thing::App
             | Thing::Key
             | Thing::Fingerprint

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Result;
 use super::{
-    ImageCheck, Invalid, Override, ProcessSettings, RunSettings,
+    ImageCheck, Invalid, Override, Probe, ProcessSettings, RunSettings,
     command_line::shell_arguments,
     names::{checked_string, digits, is_dns_label},
 };
@@ -126,6 +126,16 @@ impl ProcessSpec {
             image.fill(&mut run.check, &settings);
         }
         Ok(ProcessSpec { run, ..self.clone() })
+    }
+
+    /// Has it checked by a connection to a port that is relayed, unless it was said how it is checked, or its image says it.
+    /// `port`: none for that of the web process.
+    pub fn check_connections(&mut self, port: Option<u16>, overrides: &[Override]) {
+        let told = ProcessSettings::of_overrides(overrides, &self.process);
+        let is_of_image = matches!(self.run.check.probe, Probe::Image(_));
+        if !is_of_image && !told.over(&self.declared).say_what_is_asked() {
+            self.run.check.probe = Probe::Tcp { port };
+        }
     }
 
     /// The same for people and for tables that anybody may read: values that may be secret are masked.

@@ -1,6 +1,6 @@
 //! Rules of the proxy for one app: what is done with its requests and answers on their way.
 
-use std::{fmt, net::SocketAddr, str::FromStr};
+use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 
 use super::{AppName, Hostname, Invalid, Network, Result};
 
@@ -12,6 +12,8 @@ const LONGEST_PREFIX: usize = 500;
 const LONGEST_USER: usize = 100;
 /// The most networks of a list.
 const MOST_NETWORKS: usize = 500;
+/// The most files of networks.
+const MOST_FILES: usize = 10;
 
 /// What is done with a header.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,6 +105,44 @@ pub fn networks(text: &str) -> std::result::Result<Vec<Network>, String> {
     let all: Vec<Network> = text
         .split(',')
         .map(|word| word.trim().parse::<Network>().map_err(|error| format!("{:?}: {}", word.trim(), error.rule)))
+        .collect::<std::result::Result<_, _>>()?;
+    if all.len() > MOST_NETWORKS {
+        return Err(format!("{} networks are too many: {MOST_NETWORKS} are the most", all.len()));
+    }
+    Ok(all)
+}
+
+/// Reads what speaks for other clients: `none`, networks, and files with a network in each line, as `@/path`.
+///
+/// # Errors
+/// The rule that it breaks.
+pub fn trusted_proxies(text: &str) -> std::result::Result<(Vec<Network>, Vec<PathBuf>), String> {
+    let (mut listed, mut files) = (Vec::new(), Vec::new());
+    if text == "none" {
+        return Ok((listed, files));
+    }
+    for word in text.split(',').map(str::trim) {
+        match word.strip_prefix('@') {
+            Some(path) if path.starts_with('/') && !path.contains('\0') => files.push(PathBuf::from(path)),
+            Some(path) => return Err(format!("{path:?} is not the whole path of a file")),
+            None => listed.push(word.parse::<Network>().map_err(|error| format!("{word:?}: {}", error.rule))?),
+        }
+    }
+    if listed.len() > MOST_NETWORKS || files.len() > MOST_FILES {
+        return Err(format!("{MOST_NETWORKS} networks and {MOST_FILES} files are the most"));
+    }
+    Ok((listed, files))
+}
+
+/// Reads a file of networks: one in each line, and comments after `#`.
+///
+/// # Errors
+/// The line that is none.
+pub fn network_lines(text: &str) -> std::result::Result<Vec<Network>, String> {
+    let words =
+        text.lines().map(|line| line.split('#').next().unwrap_or_default().trim()).filter(|word| !word.is_empty());
+    let all: Vec<Network> = words
+        .map(|word| word.parse::<Network>().map_err(|_| format!("{word:?} is no network")))
         .collect::<std::result::Result<_, _>>()?;
     if all.len() > MOST_NETWORKS {
         return Err(format!("{} networks are too many: {MOST_NETWORKS} are the most", all.len()));
@@ -393,6 +433,14 @@ mod tests {
         for bad in ["", "a:b", "a b", "a\n", "\u{e9}", "{x}", &"a".repeat(101)] {
             assert!(bad.parse::<WebUser>().is_err(), "{bad:?}");
         }
+        let (listed, files) = trusted_proxies("10.0.0.0/8, @/etc/proxies,::1").unwrap();
+        assert_eq!((listed.len(), files), (2, vec![PathBuf::from("/etc/proxies")]));
+        assert_eq!(trusted_proxies("none"), Ok((Vec::new(), Vec::new())));
+        for bad in ["", "x", "@", "@x", "@/a\0", "none,::1"] {
+            assert!(trusted_proxies(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(network_lines("# all\n10.0.0.0/8 # own\n\n::1\n").unwrap().len(), 2);
+        assert!(network_lines("10.0.0.0/8 ::1").is_err());
         assert_eq!(networks("10.0.0.0/8, 203.0.113.7").unwrap().len(), 2);
         for bad in ["", "x", "10.0.0.0/8,", &vec!["10.0.0.1"; 501].join(",")] {
             assert!(networks(bad).is_err(), "{bad:?}");

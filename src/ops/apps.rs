@@ -16,7 +16,7 @@ use crate::{
     instance::Instance,
     model::{
         App, AppId, AppLock, AppName, AppState, BranchName, Change, DeployId, DeployState, Phase, ReleaseVersion,
-        Right, Scheduler, Scope, Status, Subject, app_status,
+        Right, RunEnd, Scheduler, Scope, Status, Subject, app_status,
     },
     proxy,
     store::{Container, Standing},
@@ -63,7 +63,12 @@ impl Show for AppList {
 pub async fn list(context: &Context<'_>) -> Result<AppList> {
     let settings = &context.instance.settings;
     let (apps, containers, with_web, names, with_crons) = context.instance.read(|tables| {
-        let with_web: HashSet<AppName> = tables.fallbacks()?.into_iter().map(|route| route.app).collect();
+        let mut with_web: HashSet<AppName> = tables.fallbacks()?.into_iter().map(|route| route.app).collect();
+        for stored in tables.ports(None)? {
+            if with_web.contains(&stored.app) && tables.speaks_no_http(stored.app_id)? {
+                with_web.remove(&stored.app);
+            }
+        }
         let names = tables.all_names(None, &settings.domain)?;
         Ok((tables.apps()?, tables.containers()?, with_web, names, tables.apps_with_crons()?))
     })?;
@@ -186,14 +191,14 @@ pub const IMAGE_COMMAND: &str = "(the image's own command)";
 /// [`Error::NotFound`].
 pub async fn info(context: &Context<'_>, name: &AppName) -> Result<AppInfo> {
     let settings = &context.instance.settings;
-    let (app, release, containers, standing, names, has_crons) = context.instance.read(|tables| {
+    let (app, release, containers, has_url, names, has_crons) = context.instance.read(|tables| {
         let app = tables.app(name)?;
         let names = tables.all_names(Some(app.id), &settings.domain)?;
-        let standing = tables.standing(name)?;
+        let has_url = tables.standing(name)? != Some(Standing::WithoutWeb) && !tables.speaks_no_http(app.id)?;
         let release = tables.current_release(app.id)?;
         let containers = tables.containers_of_app(app.id)?;
         let has_crons = tables.apps_with_crons()?.contains(&app.id);
-        Ok((app, release, containers, standing, names, has_crons))
+        Ok((app, release, containers, has_url, names, has_crons))
     })?;
     let url = names.first().and_then(|names| names.main()).map(|name| settings.url_of(name.as_str()));
     let docker = Seen::containers(context.instance, Some(name)).await;
@@ -204,7 +209,7 @@ pub async fn info(context: &Context<'_>, name: &AppName) -> Result<AppInfo> {
     };
     let status = app_status(app.state, health.0, health.1, has_crons);
     Ok(AppInfo {
-        app: summary(&app, status, url, standing != Some(Standing::WithoutWeb)),
+        app: summary(&app, status, url, has_url),
         deploy_branch: app.deploy_branch.clone(),
         lock: LockInfo::of(&app),
         commit: release.as_ref().and_then(|release| release.commit).map(|commit| commit.to_string()),
@@ -318,6 +323,12 @@ pub(super) async fn destroy(active: &Active<'_>, name: &AppName) -> Result<Destr
     for container in instance.read(|tables| tables.containers_of_app(app.id))? {
         Scheduler::Local.remove(&engine, &container.name).await?;
         instance.write(|tables| tables.remove_container(container.id))?;
+    }
+    for run in instance.read(|tables| tables.unfinished_runs(Some(app.id)))? {
+        if run.has_container() {
+            Scheduler::Local.remove(&engine, &run.container).await?;
+        }
+        instance.write(|tables| tables.end_run(run.id, None, Some(RunEnd::AppGone)))?;
     }
     for image in engine.images(&instance.id).await?.iter().filter(|image| image.app.as_ref() == Some(name)) {
         engine.remove_image_of(image).await?;
@@ -442,7 +453,8 @@ pub async fn remove_unused(context: &Context<'_>, name: &AppName) -> Result<bool
         let Some(app) = tables.find_app(name)?.filter(|app| app.state == AppState::New) else { return Ok(false) };
         let is_set_up = tables.properties(Some(app.id))?.iter().any(|row| row.set.scope != Scope::Global);
         let has_names = !tables.domains(Some(app.id))?.is_empty() || !tables.redirects(Some(app.id))?.is_empty();
-        let is_set_up = is_set_up || has_names || !tables.maintenance(Some(app.id))?.is_empty();
+        let is_set_up = is_set_up || has_names || !tables.ports(Some(app.id))?.is_empty();
+        let is_set_up = is_set_up || !tables.maintenance(Some(app.id))?.is_empty();
         if is_set_up || !tables.deployments(app.id, 1)?.is_empty() || !tables.config(app.id)?.is_empty() {
             return Ok(false);
         }

@@ -82,7 +82,7 @@ impl Show for ProxyReport {
         ];
         for line in &self.properties.0 {
             let lines: Vec<String> = line.effective.lines().map(str::to_owned).collect();
-            facts.push((line.name, lines_or_dash(lines.into_iter())));
+            facts.push((line.name, lines_or_dash(lines)));
         }
         facts.push(("rules in force", if self.ruled { "yes" } else { "none" }.to_owned()));
         Text::facts(facts)
@@ -204,6 +204,64 @@ async fn change(
     })?;
     let outcome = if changed { Outcome::Saved } else { Outcome::Unchanged };
     Ok(RulesChanged { app: app.clone(), outcome, in_force: proxy::enforce(context.instance).await? })
+}
+
+/// Refuses to trust other proxies where the Caddy of this machine could then not tell who a client is, and that is asked of it.
+///
+/// # Errors
+/// [`Error::Usage`] with the version that can; [`Error::Store`].
+pub async fn check_trusted(context: &Context<'_>, wanted: Option<&str>) -> Result<()> {
+    let (networks, lists) = wanted.and_then(|text| model::trusted_proxies(text).ok()).unwrap_or_default();
+    for path in &lists {
+        let text = std::fs::read_to_string(path).map_err(|error| error.to_string());
+        text.and_then(|text| model::network_lines(&text)).map_err(|reason| {
+            Error::usage(
+                format!("{} is no list of proxies: {reason}", path.display()),
+                "write a network in each line, such as 203.0.113.0/24, and let the user of `paas serve` read the file",
+            )
+        })?;
+    }
+    if networks.is_empty() && lists.is_empty() {
+        return Ok(());
+    }
+    let by_address = context.instance.read(|tables| tables.all_rules())?.into_iter().find(|rules| {
+        let set = |property: &'static Property| property::nearest(&rules.properties, property, None).is_some();
+        set(&property::PROXY_ALLOW) || set(&property::PROXY_DENY)
+    });
+    match by_address {
+        Some(rules) => refuse_old_caddy(context, &format!("allow and deny of {}", rules.name)).await,
+        None => Ok(()),
+    }
+}
+
+/// Refuses rules about addresses that the Caddy of this machine could not keep.
+///
+/// # Errors
+/// [`Error::Usage`] with the version that can.
+pub async fn check_addresses(context: &Context<'_>, words: &[String]) -> Result<()> {
+    let changes = property::parse_words(Noun::Proxy, words)?;
+    let is_set =
+        |property: &'static Property| changes.iter().any(|(found, value)| *found == property && value.is_some());
+    let settings = &context.instance.settings;
+    if (is_set(&property::PROXY_ALLOW) || is_set(&property::PROXY_DENY))
+        && !context.instance.read(|tables| proxy::trusted_proxies(tables, settings))?.is_empty()
+    {
+        return refuse_old_caddy(context, "allow and deny").await;
+    }
+    Ok(())
+}
+
+async fn refuse_old_caddy(context: &Context<'_>, what: &str) -> Result<()> {
+    let version = proxy::caddy_version(&context.instance.settings).await?;
+    if proxy::tells_them_apart(&version) {
+        return Ok(());
+    }
+    Err(Error::usage(
+        format!(
+            "{what} cannot be kept behind trusted_proxies by Caddy {version}: it cannot tell what a client says of itself from what they say"
+        ),
+        "install Caddy 2.8 or newer, or do without one of both",
+    ))
 }
 
 /// Has requests passed to an app, or not.

@@ -202,7 +202,7 @@ pub async fn supervise(instance: Arc<Instance>, mut stop: watch::Receiver<bool>)
 }
 
 /// The process id of the Caddy that runs with our Caddyfile, whether it can be talked to or not.
-fn running(settings: &Settings) -> Option<i32> {
+pub(super) fn running(settings: &Settings) -> Option<i32> {
     process_with(&settings.paths.caddyfile())
 }
 

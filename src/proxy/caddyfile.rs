@@ -9,17 +9,22 @@
 //! address and a port.
 
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4},
     path::Path,
 };
 
 use serde::Serialize;
 
-use super::inner;
+use super::{inner, trusted};
 use crate::{
     Error, Result,
     error::UsageError,
-    model::{AppName, Domain},
+    instance::value_of,
+    model::{
+        AppName, Domain, Network, PortScheme, open_ports,
+        property::{self, Value},
+    },
     settings::{Settings, Tls},
     store::{Fallback, Tables},
 };
@@ -65,6 +70,55 @@ pub struct Content {
     pub hosts: Vec<(Domain, AppName)>,
     /// What keeps strangers from the edge's answers that are Caddy's alone.
     pub token: String,
+    /// Other proxies, whose word is taken for who a client is.
+    pub trusted: Vec<Network>,
+    /// The ports of HTTP and HTTPS beside the proxy's own.
+    pub ports: Vec<HttpPort>,
+}
+
+/// A port of HTTP or HTTPS beside the proxy's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpPort {
+    /// What is spoken there.
+    pub scheme: PortScheme,
+    /// The port.
+    pub port: u16,
+    /// The apps that have it, with where their requests go.
+    pub fallbacks: Vec<Fallback>,
+}
+
+/// The ports of HTTP and HTTPS beside the proxy's own: those of apps, and those that are open beforehand.
+///
+/// # Errors
+/// [`Error::Store`].
+pub fn http_ports(tables: &Tables<'_>, settings: &Settings) -> Result<Vec<HttpPort>> {
+    let mut ports: BTreeMap<u16, HttpPort> = BTreeMap::new();
+    let new = |scheme, port| HttpPort { scheme, port, fallbacks: Vec::new() };
+    if let Some(Value::Text(text)) = value_of(settings, tables, &property::HTTP_PORTS, None)? {
+        let open = open_ports(&text).unwrap_or_default();
+        ports.extend(open.into_iter().map(|port| (port, new(PortScheme::Http, port))));
+    }
+    for open in tables.open_ports()? {
+        let mapping = open.port.mapping;
+        match mapping.scheme {
+            // One that is an app's over TCP was so before it was to be open to HTTP.
+            PortScheme::Tcp => drop(ports.remove(&mapping.host)),
+            PortScheme::Https if settings.tls == Tls::Off => {}
+            scheme => {
+                let at = ports.entry(mapping.host).or_insert_with(|| new(scheme, mapping.host));
+                at.scheme = scheme;
+                let upstreams: Vec<SocketAddrV4> =
+                    open.containers.iter().map(|address| SocketAddrV4::new(*address, mapping.container)).collect();
+                if !upstreams.is_empty() {
+                    at.fallbacks.push(Fallback { app: open.port.app, healthy: upstreams.len(), upstreams });
+                }
+            }
+        }
+    }
+    for own in [settings.proxy_http_port, settings.proxy_https_port] {
+        ports.remove(&own);
+    }
+    Ok(ports.into_values().collect())
 }
 
 impl Content {
@@ -87,7 +141,15 @@ impl Content {
         });
         let mut hosts = tables.hosts(&settings.domain)?;
         hosts.retain(|(_, app)| fallbacks.binary_search_by(|fallback| fallback.app.cmp(app)).is_ok());
-        Ok(Content { fallbacks, hosts, token: tables.edge_token()? })
+        let mut ports = http_ports(tables, settings)?;
+        for port in &mut ports {
+            port.fallbacks.retain(|fallback| {
+                let id = apps.get(&fallback.app);
+                id.is_some_and(|id| !addresses.contains_key(id) && disabled.get(id).copied().unwrap_or(disabled_all))
+            });
+        }
+        let (token, trusted) = (tables.edge_token()?, trusted::read(tables, settings)?);
+        Ok(Content { fallbacks, hosts, token, trusted, ports })
     }
 }
 
@@ -106,31 +168,56 @@ pub fn render(settings: &Settings, content: &Content, variant: Variant) -> Resul
         key: String,
         upstreams: Vec<SocketAddrV4>,
     }
-    #[derive(Serialize)]
+    #[derive(Clone, Serialize)]
     struct HostLine<'a> {
         key: String,
         app: &'a AppName,
     }
-    let map: Vec<Line> = content
-        .fallbacks
-        .iter()
-        .map(|fallback| Line { key: key(fallback.app.as_str()), upstreams: slots(fallback) })
-        .collect();
+    #[derive(Serialize)]
+    struct Site<'a> {
+        scheme: &'a str,
+        /// What it is called in Caddy's questions to the edge.
+        name: String,
+        /// The port, where it is not the proxy's own.
+        port: Option<u16>,
+        map: Vec<Line>,
+        hosts: Vec<HostLine<'a>>,
+    }
+    let map = |fallbacks: &[Fallback]| -> Vec<Line> {
+        fallbacks.iter().map(|fallback| Line { key: key(fallback.app.as_str()), upstreams: slots(fallback) }).collect()
+    };
     // In the order of the database: exact names, then those one label below, then all others.
-    let hosts: Vec<HostLine<'_>> = content
-        .hosts
-        .iter()
-        .map(|(domain, app)| {
-            let key = match domain {
-                Domain::Exact(name) => key(name.as_str()),
-                Domain::Below(name) => format!("~^[^.]+[.]{}$", name.as_str().replace('.', "[.]")),
-                Domain::Any => "~.".to_owned(),
-            };
-            HostLine { key, app }
-        })
-        .collect();
+    let mut hosts: Vec<HostLine<'_>> = Vec::new();
+    for (domain, app) in &content.hosts {
+        let key = match domain {
+            Domain::Exact(name) => key(name.as_str()),
+            Domain::Below(name) => format!("~^[^.]+[.]{}$", name.as_str().replace('.', "[.]")),
+            Domain::Any => "~.".to_owned(),
+        };
+        hosts.push(HostLine { key, app });
+    }
+    let of_port = |at: &HttpPort| {
+        let has = |line: &&HostLine<'_>| at.fallbacks.iter().any(|fallback| fallback.app == *line.app);
+        Site {
+            scheme: at.scheme.as_str(),
+            name: format!("{}-{}", at.scheme, at.port),
+            port: Some(at.port),
+            map: map(&at.fallbacks),
+            hosts: hosts.iter().filter(has).cloned().collect(),
+        }
+    };
+    let of_proxy = |scheme: &'static str| Site {
+        scheme,
+        name: scheme.to_owned(),
+        port: None,
+        map: map(&content.fallbacks),
+        hosts: hosts.clone(),
+    };
     let slots: Vec<String> = (1..=SLOTS).map(|slot| format!("{{{FALLBACK}{slot}}}")).collect();
     let https = settings.tls != Tls::Off;
+    let mut sites: Vec<Site<'_>> = https.then(|| of_proxy("https")).into_iter().collect();
+    sites.push(of_proxy("http"));
+    sites.extend(content.ports.iter().map(of_port));
     let caddy = settings.paths.caddy();
     let mut context = tera::Context::new();
     context.insert("variant", variant.as_str());
@@ -141,14 +228,13 @@ pub fn render(settings: &Settings, content: &Content, variant: Variant) -> Resul
     context.insert("http_port", &settings.proxy_http_port);
     context.insert("https_port", &settings.proxy_https_port);
     context.insert("https", &https);
-    context.insert("schemes", if https { &["https", "http"][..] } else { &["http"][..] });
+    context.insert("sites", &sites);
     context.insert("token", &content.token);
+    context.insert("trusted", &content.trusted.iter().map(Network::to_string).collect::<Vec<_>>());
     context.insert("host_pattern", HOST_PATTERN);
     context.insert("slots", &slots);
     context.insert("page", &reachable(settings.http_listen).to_string());
     context.insert("edge", &reachable(settings.resolver_listen).to_string());
-    context.insert("map", &map);
-    context.insert("hosts", &hosts);
     tera::Tera::one_off(TEMPLATE, &context, false).map_err(Error::bug)
 }
 
@@ -232,6 +318,8 @@ mod tests {
             fallbacks: apps.iter().map(fallback).collect(),
             hosts: apps.iter().map(host).collect(),
             token: "0a1b".to_owned(),
+            trusted: Vec::new(),
+            ports: Vec::new(),
         }
     }
 
@@ -261,6 +349,11 @@ mod tests {
         }
 
         http:// {
+        	map {http.request.header.X-Request-Id} {request_id} {
+        		~^[A-Za-z0-9._-]{8,128}$ ${0}
+        		default {http.request.uuid}
+        	}
+        	header X-Request-Id {request_id}
         	@name {
         		header_regexp name Host (?i)^([a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:[.][a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*)[.]?(?::[0-9]*)?$
         		vars_regexp {http.request.host} ^.{1,241}$
@@ -288,6 +381,8 @@ mod tests {
         			}
         			header_up -Forwarded
         			header_up -X-Real-IP
+        			header_up X-Request-Id {request_id}
+        			header_down -X-Request-Id
         			lb_try_duration 5s
         			lb_try_interval 50ms
         			transport http {
@@ -349,6 +444,11 @@ mod tests {
         		on_demand
         		get_certificate http http://127.0.0.1:8080/-/certificate/0a1b
         	}
+        	map {http.request.header.X-Request-Id} {request_id} {
+        		~^[A-Za-z0-9._-]{8,128}$ ${0}
+        		default {http.request.uuid}
+        	}
+        	header X-Request-Id {request_id}
         	@name {
         		header_regexp name Host (?i)^([a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:[.][a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*)[.]?(?::[0-9]*)?$
         		vars_regexp {http.request.host} ^.{1,241}$
@@ -369,6 +469,8 @@ mod tests {
         			}
         			header_up -Forwarded
         			header_up -X-Real-IP
+        			header_up X-Request-Id {request_id}
+        			header_down -X-Request-Id
         			lb_try_duration 5s
         			lb_try_interval 50ms
         			transport http {
@@ -405,6 +507,11 @@ mod tests {
         	handle @challenge {
         		reverse_proxy 127.0.0.1:25080
         	}
+        	map {http.request.header.X-Request-Id} {request_id} {
+        		~^[A-Za-z0-9._-]{8,128}$ ${0}
+        		default {http.request.uuid}
+        	}
+        	header X-Request-Id {request_id}
         	@name {
         		header_regexp name Host (?i)^([a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:[.][a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*)[.]?(?::[0-9]*)?$
         		vars_regexp {http.request.host} ^.{1,241}$
@@ -425,6 +532,8 @@ mod tests {
         			}
         			header_up -Forwarded
         			header_up -X-Real-IP
+        			header_up X-Request-Id {request_id}
+        			header_down -X-Request-Id
         			lb_try_duration 5s
         			lb_try_interval 50ms
         			transport http {
@@ -444,6 +553,31 @@ mod tests {
         	}
         }
         "##);
+    }
+
+    #[test]
+    fn a_port_of_http_is_a_site_and_which_apps_have_it_is_no_structure() {
+        let settings = settings("");
+        let mut content = content(&[("blog", &["10.213.0.7:5000"]), ("shop", &["10.213.0.8:5000"])]);
+        let without = render(&settings, &content, Variant::Dynamic).unwrap();
+        content.ports.push(HttpPort { scheme: PortScheme::Http, port: 8081, fallbacks: Vec::new() });
+        let open = render(&settings, &content, Variant::Dynamic).unwrap();
+        assert_ne!(structure(&without), structure(&open));
+        content.ports[0].fallbacks.push(Fallback {
+            app: "shop".parse().unwrap(),
+            upstreams: vec!["10.213.0.8:3000".parse().unwrap()],
+            healthy: 1,
+        });
+        let text = render(&settings, &content, Variant::Dynamic).unwrap();
+        assert_eq!(structure(&text), structure(&open));
+        let site = text.split("http://:8081 {").nth(1).unwrap();
+        assert!(site.contains("{re.name.1}.http-8081.paas.") && site.contains("header_up X-Paas-Port 8081"), "{site}");
+        assert!(site.contains("shop 10.213.0.8:3000") && !site.contains("blog"), "{site}");
+
+        content.ports[0].scheme = PortScheme::Https;
+        let text = render(&settings, &content, Variant::Static).unwrap();
+        let site = text.split("https://:8081 {").nth(1).unwrap();
+        assert!(site.contains("get_certificate http") && !site.contains("handle @certificate"), "{site}");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! leads to, with the container's port and, because an SRV target must be a name, a name that spells the address:
 //! `10-213-0-7.paas.`. A host that leads nowhere, or where the edge itself has something to say, has the edge's page
 //! instead (`page.paas.`): an empty answer would make Caddy fall back to an address that may be another app's by now.
+//! `HOST.http-8080.paas.` is the same for a port of HTTP beside the proxy's own (`ports:add`).
 //! `web.APP.paas.` is the same by the app's name: for our own questions, and for the Caddyfile of 0.1.0.
 
 use std::{
@@ -79,8 +80,8 @@ pub(super) fn upstream_name(upstream: SocketAddrV4) -> String {
 
 /// What a name asks for.
 enum Asked {
-    /// `HOST.https.paas.`: where the requests for a host go, in lower case.
-    Host(String, Scheme),
+    /// `HOST.https.paas.`: where the requests for a host go, in lower case; `HOST.http-8080.paas.`: at that port.
+    Host(String, Scheme, Option<u16>),
     /// `web.APP.paas.`: where an app's requests go. No app: none can have that name.
     Web(Option<AppName>),
     /// `10-213-0-7.paas.`: the address it spells.
@@ -97,11 +98,9 @@ impl Asked {
             name.iter().map(|label| std::str::from_utf8(label).ok().map(str::to_ascii_lowercase)).collect();
         let labels = labels.unwrap_or_default();
         match labels.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-            [ref host @ .., scheme, "paas"] if !host.is_empty() && scheme == Scheme::Https.label() => {
-                Asked::Host(host.join("."), Scheme::Https)
-            }
-            [ref host @ .., scheme, "paas"] if !host.is_empty() && scheme == Scheme::Http.label() => {
-                Asked::Host(host.join("."), Scheme::Http)
+            [ref host @ .., site, "paas"] if !host.is_empty() && Scheme::of_site(site).is_some() => {
+                let (scheme, port) = Scheme::of_site(site).unwrap_or((Scheme::Http, None));
+                Asked::Host(host.join("."), scheme, port)
             }
             ["web", app, "paas"] => Asked::Web(app.parse().ok()),
             ["page", "paas"] => Asked::Page,
@@ -216,7 +215,7 @@ fn records(query: &Query, table: &Table) -> Option<Vec<Record>> {
             let upstreams = app.and_then(|app| table.app(&app)).map_or(&[][..], |entry| &entry.upstreams);
             to(if upstreams.is_empty() { Target::Edge } else { Target::Upstreams(upstreams) })
         }
-        Asked::Host(name, scheme) => to(table.target(&name, scheme)),
+        Asked::Host(name, scheme, port) => to(table.target(&name, scheme, port)),
     })
 }
 
@@ -307,6 +306,26 @@ mod tests {
         assert_eq!(asked(&table, "shop.example.https.paas.", RecordType::A), "NoError 127.0.0.1");
         assert_eq!(asked(&table, "page.paas.", RecordType::A), "NoError 127.0.0.1");
         assert_eq!(asked(&table, "page.paas.", RecordType::AAAA), "NoError");
+    }
+
+    #[test]
+    fn at_another_port_an_app_is_where_that_port_leads() {
+        let table = table(&[("blog", &["10.213.0.7:5000"]), ("shop", &["10.213.0.8:5000"])]);
+        let blog = table.app(&"blog".parse().unwrap()).unwrap().id;
+        let table = table.with_http_port(blog, 8080, vec!["10.213.0.7:3000".parse().unwrap()]);
+        let table = table.with_http_port(blog, 8081, Vec::new());
+        let srv = |name: &str| asked(&table, name, RecordType::SRV);
+        for name in ["blog.example.http-8080.paas.", "BLOG.Example.HTTPS-8080.paas."] {
+            assert_eq!(srv(name), "NoError 0 0 3000 10-213-0-7.paas.", "{name}");
+        }
+        assert_eq!(srv("blog.example.http.paas."), "NoError 0 0 5000 10-213-0-7.paas.");
+        let page = "NoError 0 0 25080 page.paas.";
+        for name in ["blog.example.http-8081.paas.", "blog.example.http-9.paas.", "shop.example.http-8080.paas."] {
+            assert_eq!(srv(name), page, "{name}");
+        }
+        for name in ["blog.example.http-0.paas.", "blog.example.http-x.paas.", "blog.example.http-65536.paas."] {
+            assert_eq!(srv(name), "NXDomain", "{name}");
+        }
     }
 
     #[test]

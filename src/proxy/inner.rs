@@ -21,14 +21,14 @@ use super::{
     admin::Admin,
     caddy::{self, process_with},
     caddyfile::reachable,
-    tell,
+    tell, trusted,
 };
 use crate::{
     Error, Result, clock,
     error::ProxyError,
     exec, files,
     instance::Instance,
-    model::AppId,
+    model::{AppId, Network},
     settings::Settings,
     store::{InnerProxy, InnerState, Tables},
 };
@@ -88,7 +88,8 @@ pub async fn enforce(instance: &Instance) -> Result<bool> {
                 let wanted = wanted(tables)?;
                 let serving = tables.serving_inner_proxy()?;
                 let directory = settings.paths.inner_caddys();
-                let digest = config::digest(&wanted, &around(&settings, &directory, &version))?;
+                let trusted = trusted::read(tables, &settings)?;
+                let digest = config::digest(&wanted, &around(&settings, &directory, &version, &trusted))?;
                 Ok(if wanted.is_empty() { serving.is_none() } else { serving.is_some_and(|it| it.digest == digest) })
             })
             .await?;
@@ -124,7 +125,8 @@ pub async fn shown(instance: &Instance, app: Option<AppId>) -> Result<String> {
             let serving = tables.serving_inner_proxy()?;
             let (id, port) = serving.map_or((0, 0), |serving| (serving.id, serving.port));
             let directory = settings.paths.inner_caddys();
-            config::render(&wanted, &around(&settings, &directory, &version), id, port)
+            let trusted = trusted::read(tables, &settings)?;
+            config::render(&wanted, &around(&settings, &directory, &version, &trusted), id, port)
         })
         .await
 }
@@ -179,8 +181,8 @@ fn wanted(tables: &Tables<'_>) -> Result<Vec<Rules>> {
     Ok(tables.all_rules()?.into_iter().filter_map(Rules::of).collect())
 }
 
-fn around<'a>(settings: &Settings, directory: &'a Path, version: &'a str) -> Surroundings<'a> {
-    Surroundings { edge: reachable(settings.resolver_listen), directory, version }
+fn around<'a>(settings: &Settings, directory: &'a Path, version: &'a str, trusted: &'a [Network]) -> Surroundings<'a> {
+    Surroundings { edge: reachable(settings.resolver_listen), directory, version, trusted }
 }
 
 fn admin(settings: &Settings, id: i64) -> Result<Admin> {
@@ -240,8 +242,11 @@ impl Keeper {
             None => self.version.insert(caddy::version(settings).await?).clone(),
         };
         let directory = settings.paths.inner_caddys();
-        let (wanted, all) = instance.reading(|tables| Ok((wanted(tables)?, tables.inner_proxies()?))).await?;
-        let digest = config::digest(&wanted, &around(settings, &directory, &version))?;
+        let copy = settings.clone();
+        let read =
+            move |tables: &Tables<'_>| Ok((wanted(tables)?, tables.inner_proxies()?, trusted::read(tables, &copy)?));
+        let (wanted, all, trusted) = instance.reading(read).await?;
+        let digest = config::digest(&wanted, &around(settings, &directory, &version, &trusted))?;
         let serving = all.iter().find(|inner| inner.state == InnerState::Serving);
         let is_well = match serving {
             Some(inner) if !wanted.is_empty() => inner.digest == digest && admin(settings, inner.id)?.listens().await,
@@ -254,7 +259,7 @@ impl Keeper {
         } else if !is_well && self.failed.is_none_or(|(at, pause)| at.elapsed() >= pause) {
             // Another program may have come since.
             let version = self.version.insert(caddy::version(settings).await?).clone();
-            match self.start(instance, &wanted, &version).await {
+            match self.start(instance, &wanted, &trusted, &version).await {
                 Ok(()) => {
                     self.failed = None;
                     self.said.clear();
@@ -275,11 +280,17 @@ impl Keeper {
     }
 
     /// Starts one, and has requests go to it.
-    async fn start(&mut self, instance: &Arc<Instance>, wanted: &[Rules], version: &str) -> Result<()> {
+    async fn start(
+        &mut self,
+        instance: &Arc<Instance>,
+        wanted: &[Rules],
+        trusted: &[Network],
+        version: &str,
+    ) -> Result<()> {
         let settings = &instance.settings;
         let directory = settings.paths.inner_caddys();
         files::make_private_directory(&directory)?;
-        let around = around(settings, &directory, version);
+        let around = around(settings, &directory, version, trusted);
         let (digest, apps) = (config::digest(wanted, &around)?, config::apps(wanted));
         let port = free_port()?;
         let id = instance.writing(move |tables| tables.add_inner_proxy(port, &digest, &apps)).await?;

@@ -2,21 +2,21 @@
 //! page. Made of the database in one reading, never changed once made.
 
 use std::{
-    collections::HashMap,
-    net::{SocketAddr, SocketAddrV4},
+    collections::{BTreeMap, HashMap},
+    net::{IpAddr, SocketAddr, SocketAddrV4},
     sync::Arc,
 };
 
 use super::{
     caddyfile::reachable,
     certificates::{Bundle, Certificates},
-    inner,
+    inner, trusted,
 };
 use crate::{
     Result, clock,
-    model::{AppId, AppName, Domain, Hostname, RedirectCode},
+    model::{AppId, AppName, Domain, Hostname, Network, PortScheme, RedirectCode},
     settings::{Settings, Tls},
-    store::{Route, Standing, StoredMaintenance, StoredRedirect, Tables},
+    store::{OpenPort, Route, Standing, StoredMaintenance, StoredRedirect, Tables},
 };
 
 /// By which of Caddy's two sites a request came.
@@ -35,6 +35,15 @@ impl Scheme {
             Scheme::Http => "http",
             Scheme::Https => "https",
         }
+    }
+
+    /// The label of a site of Caddy's, `http` or `http-8080`: the port where it is not the proxy's own.
+    pub(super) fn of_site(label: &str) -> Option<(Scheme, Option<u16>)> {
+        let (scheme, port) = match label.split_once('-') {
+            Some((scheme, port)) => (scheme, Some(port.parse().ok().filter(|port| *port > 0)?)),
+            None => (label, None),
+        };
+        [Scheme::Http, Scheme::Https].into_iter().find(|known| known.label() == scheme).map(|scheme| (scheme, port))
     }
 }
 
@@ -126,9 +135,14 @@ pub struct Table {
     exact: HashMap<String, Lead>,
     below: HashMap<String, Lead>,
     any: Option<Lead>,
+    /// Those over TCP.
+    ports: BTreeMap<u16, OpenPort>,
+    /// Those of HTTP beside the proxy's own, and where the requests for an app go there.
+    http_ports: HashMap<(AppId, u16), Vec<SocketAddrV4>>,
     certificates: Certificates,
     challenges: HashMap<String, String>,
     token: String,
+    trusted: Vec<Network>,
 }
 
 impl Table {
@@ -145,10 +159,22 @@ impl Table {
             exact: HashMap::new(),
             below: HashMap::new(),
             any: None,
+            ports: BTreeMap::new(),
+            http_ports: HashMap::new(),
             certificates: Certificates::read(tables, settings, former.map(|former| &former.certificates))?,
             challenges: tables.acme_challenges()?.into_iter().collect(),
             token: tables.edge_token()?,
+            trusted: trusted::read(tables, settings)?,
         };
+        for open in tables.open_ports()? {
+            let mapping = open.port.mapping;
+            if mapping.scheme == PortScheme::Tcp {
+                table.ports.insert(mapping.host, open);
+            } else {
+                let upstreams = open.containers.iter().map(|ip| SocketAddrV4::new(*ip, mapping.container)).collect();
+                table.http_ports.insert((open.port.app_id, mapping.host), upstreams);
+            }
+        }
         for (domain, app) in tables.hosts(&settings.domain)? {
             if let Some(entry) = table.apps.get(&app).map(Arc::clone) {
                 table.add(domain, Lead::App(entry));
@@ -178,6 +204,11 @@ impl Table {
         self.token.len() == token.len() && differences == 0
     }
 
+    /// Whether an address is that of a proxy whose word is taken for who a client is.
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(address))
+    }
+
     /// The port of plain HTTP.
     pub fn http_port(&self) -> u16 {
         self.http_port
@@ -186,6 +217,17 @@ impl Table {
     /// The port of HTTPS, where there is any.
     pub fn https_port(&self) -> Option<u16> {
         self.https_port
+    }
+
+    /// The ports of this machine that are relayed, and where their connections go.
+    pub fn ports(&self) -> &BTreeMap<u16, OpenPort> {
+        &self.ports
+    }
+
+    /// Where the requests for an app go that come in at a port of HTTP beside the proxy's own; none where it does not have that
+    /// port.
+    pub fn upstreams_at(&self, app: AppId, port: u16) -> Option<&[SocketAddrV4]> {
+        self.http_ports.get(&(app, port)).map(Vec::as_slice)
     }
 
     /// Where the edge's own pages are.
@@ -232,10 +274,31 @@ impl Table {
         self.challenges.get(token).map(String::as_str)
     }
 
-    /// Where the requests for a host go.
-    pub(super) fn target(&self, host: &str, scheme: Scheme) -> Target<'_> {
-        match self.lead(host) {
-            Some(Lead::App(entry)) => {
+    /// Where the requests of an app go that came in at a port that is not one of the proxy's own two; none if it does not
+    /// have that port. The rules of an app are for its own port: at others, they are never passed by.
+    pub fn ways_at(&self, entry: &'_ AppEntry, port: u16) -> Option<Vec<SocketAddrV4>> {
+        let upstreams = self.upstreams_at(entry.id, port)?;
+        Some(match &entry.rules {
+            None => upstreams.to_vec(),
+            Some(rules) if upstreams == entry.upstreams => vec![*rules],
+            Some(_) => Vec::new(),
+        })
+    }
+
+    /// Where the requests for a host go. `port`: none for the proxy's own.
+    pub(super) fn target(&self, host: &str, scheme: Scheme, port: Option<u16>) -> Target<'_> {
+        match (self.lead(host), port) {
+            (Some(Lead::App(entry)), Some(port)) => match self.upstreams_at(entry.id, port) {
+                Some(upstreams @ [_, ..]) if entry.enabled && entry.maintenance.is_none() && !entry.is_paused() => {
+                    match entry.rules {
+                        None => Target::Upstreams(upstreams),
+                        Some(_) if upstreams == entry.upstreams => Target::Upstreams(entry.ways()),
+                        Some(_) => Target::Edge,
+                    }
+                }
+                _ => Target::Edge,
+            },
+            (Some(Lead::App(entry)), None) => {
                 let is_here =
                     entry.upstreams.is_empty() || !entry.enabled || entry.maintenance.is_some() || entry.is_paused();
                 if is_here || (scheme == Scheme::Http && self.is_redirected_to_https(host)) {
@@ -244,8 +307,22 @@ impl Table {
                     Target::Upstreams(entry.ways())
                 }
             }
-            Some(Lead::Redirect(_)) | None => Target::Edge,
+            (Some(Lead::Redirect(_)) | None, _) => Target::Edge,
         }
+    }
+
+    /// The same with these ports.
+    #[cfg(test)]
+    pub fn with_ports(mut self, ports: Vec<OpenPort>) -> Table {
+        self.ports = ports.into_iter().map(|open| (open.port.mapping.host, open)).collect();
+        self
+    }
+
+    /// The same with an app's port of HTTP.
+    #[cfg(test)]
+    pub fn with_http_port(mut self, app: AppId, port: u16, upstreams: Vec<SocketAddrV4>) -> Table {
+        self.http_ports.insert((app, port), upstreams);
+        self
     }
 
     /// A table of these alone.
@@ -259,9 +336,12 @@ impl Table {
             exact: HashMap::new(),
             below: HashMap::new(),
             any: None,
+            ports: BTreeMap::new(),
+            http_ports: HashMap::new(),
             certificates: Certificates::default(),
             challenges: HashMap::new(),
             token: "token".to_owned(),
+            trusted: Vec::new(),
         };
         for (number, (domain, name, upstreams)) in (1..).zip(hosts) {
             let standing = if upstreams.is_empty() { Standing::Unhealthy } else { Standing::Serving };

@@ -9,7 +9,8 @@ use super::ContainerState;
 use crate::model::{
     Actor, AppId, AppName, AppState, BranchName, CertificateKind, CommitId, ContainerId, CronName, DeployState,
     DeploymentKind, Door, EnvKey, ImageId, JobName, JobState, KeyName, OperationId, OperationKind, OperationState,
-    Outcome, ProcessType, ReleaseId, ReleaseStatus, ReleaseVersion, RestartPolicy, Role, Trouble,
+    Outcome, PortScheme, ProcessType, ProxyProtocol, ReleaseId, ReleaseStatus, ReleaseVersion, RestartPolicy, Role,
+    RunEnd, RunId, RunKind, RunState, Trouble,
 };
 
 /// Keeps a newtype as what it is made of.
@@ -29,7 +30,7 @@ macro_rules! as_its_content {
     )*};
 }
 
-as_its_content! { AppId ReleaseId ContainerId OperationId ReleaseVersion ImageId }
+as_its_content! { AppId ReleaseId ContainerId OperationId RunId ReleaseVersion ImageId }
 
 /// Keeps a type as the text that it is shown as and parsed from.
 macro_rules! as_its_text {
@@ -50,5 +51,5 @@ macro_rules! as_its_text {
 
 as_its_text! {
     Actor AppName AppState BranchName CertificateKind CommitId ContainerState CronName DeployState DeploymentKind Door EnvKey JobName JobState
-    KeyName OperationKind OperationState Outcome ProcessType ReleaseStatus Role RestartPolicy Trouble
+    KeyName OperationKind OperationState Outcome PortScheme ProcessType ProxyProtocol ReleaseStatus Role RestartPolicy RunEnd RunKind RunState Trouble
 }

@@ -152,7 +152,10 @@ impl Tables<'_> {
     /// The addresses of the containers of releases that were made before containers were contained.
     pub fn uncontained_addresses(&self) -> Result<BTreeSet<Ipv4Addr>> {
         let rows = self.all(
-            "SELECT containers.address FROM containers JOIN releases ON releases.id = containers.release_id
+            "SELECT users.address FROM (
+                 SELECT address, release_id FROM containers
+                 UNION ALL SELECT address, release_id FROM runs WHERE address IS NOT NULL
+             ) AS users JOIN releases ON releases.id = users.release_id
              WHERE releases.processes NOT LIKE '%\"containment\":{%'",
             [],
             |row| row.get::<_, String>("address")?.parse::<Ipv4Addr>().map_err(corrupt),
@@ -270,13 +273,16 @@ impl Tables<'_> {
         self.execute("DELETE FROM containers WHERE id = ?1", [id]).map(drop)
     }
 
-    fn next_address(&self, subnet: Subnet) -> Result<Ipv4Addr> {
+    pub(super) fn next_address(&self, subnet: Subnet) -> Result<Ipv4Addr> {
         let rested = clock::now() - ADDRESS_REST_MS;
         self.execute("DELETE FROM released_addresses WHERE released_at < ?1", [rested])?;
         let taken: HashSet<String> = self
-            .all("SELECT address FROM containers UNION SELECT address FROM released_addresses", [], |row| {
-                row.get("address")
-            })?
+            .all(
+                "SELECT address FROM containers UNION SELECT address FROM released_addresses
+                  UNION SELECT address FROM runs WHERE address IS NOT NULL",
+                [],
+                |row| row.get("address"),
+            )?
             .into_iter()
             .collect();
         let start: u32 = self.meta("next_address")?.and_then(|text| text.parse().ok()).unwrap_or(0);

@@ -190,7 +190,9 @@ impl Tables<'_> {
              SELECT image FROM releases
              WHERE app_id = ?1
                    AND (status = 'pending' OR id IN (SELECT release_id FROM containers)
-                        OR id IN (SELECT current_release_id FROM apps))",
+                        OR id IN (SELECT current_release_id FROM apps))
+             UNION
+             SELECT image FROM runs WHERE app_id = ?1 AND state <> 'ended'",
             params![app_id, keep as i64],
             |row| row.get("image"),
         )
@@ -203,6 +205,7 @@ impl Tables<'_> {
             "SELECT id, image FROM releases
              WHERE app_id = ?1 AND status <> 'pending'
                    AND id NOT IN (SELECT release_id FROM containers)
+                   AND id NOT IN (SELECT release_id FROM runs WHERE state <> 'ended')
                    AND id IS NOT (SELECT current_release_id FROM apps WHERE id = ?1)
                    AND id NOT IN (SELECT id FROM releases WHERE app_id = ?1 ORDER BY version DESC LIMIT ?2)",
             params![app_id, keep as i64],

@@ -1,7 +1,7 @@
 //! Every property there is: a row each.
 
 use super::{Default, Effect, Noun, Property, Scopes, Value};
-use crate::model::{Capability, Right, containment, rules, value};
+use crate::model::{Capability, Right, containment, open_ports, port_ranges, rules, value};
 
 /// How many bytes of an answer are looked through for the text of a check.
 pub const CHECKED_BODY: usize = 1 << 20;
@@ -82,6 +82,22 @@ properties! {
         default: Default::Is("1000"),
         about: "how many operations of an app, such as deploys, stay listed",
         parse: |text| value::number(text, 1..=1_000_000),
+        ..OF_APP
+    };
+    /// Runs.
+    KEEP_RUNS = Property {
+        name: "keep.runs",
+        default: Default::Is("100"),
+        about: "how many runs of an app (`run`, `enter`) stay listed, with what the detached ones printed",
+        parse: |text| value::number(text, 1..=100_000),
+        ..OF_APP
+    };
+    /// How long a run may take.
+    RUN_TIME_LIMIT = Property {
+        name: "run-time-limit",
+        default: Default::Is("24h"),
+        about: "how long a run (`run`, `run:detached`, `enter`) may take before it is ended, such as 90s, 30m or 2d",
+        parse: value::run_time,
         ..OF_APP
     };
     /// Logs of deploys.
@@ -429,6 +445,14 @@ properties! {
         parse: |text| value::number(text, 1..=16),
         ..OF_SERVER
     };
+    /// Runs at a time.
+    RUN_CONCURRENCY = Property {
+        name: "run_concurrency",
+        default: Default::Is("20"),
+        about: "how many runs (`run`, `run:detached`, `enter`) may be at work at a time, of all apps: 1 to 1000",
+        parse: |text| value::number(text, 1..=1000),
+        ..OF_SERVER
+    };
     /// Memory of builds.
     BUILD_MEMORY_MB = Property {
         name: "build_memory_mb",
@@ -565,6 +589,24 @@ properties! {
         parse: |text| super::ports(text).map(|_| Value::Text(text.to_owned())),
         ..OF_SERVER
     };
+    /// Ports of the machine that may be an app's.
+    TCP_PORTS = Property {
+        name: "tcp_ports",
+        default: Default::Is("1024-32767"),
+        about: "which ports of this machine may lead to an app, such as 5432,8000-8100; or none",
+        parse: |text| port_ranges(text).map(|_| Value::Text(text.to_owned())),
+        ..OF_SERVER
+    };
+    /// Ports that are open to HTTP beforehand.
+    HTTP_PORTS = Property {
+        name: "http_ports",
+        default: Default::Is("none"),
+        about: "ports at which the proxy takes HTTP before an app has them, so that it need not be reloaded for one, such as \
+                8000-8010; or none",
+        parse: |text| open_ports(text).map(|_| Value::Text(text.to_owned())),
+        effect: Effect::Route,
+        ..OF_SERVER
+    };
     /// Process types of a source.
     MAX_PROCESS_TYPES = Property {
         name: "max_process_types",
@@ -643,6 +685,16 @@ properties! {
         default: Default::Depends("those of its network interfaces"),
         about: "the addresses at which the internet reaches this server, if these are others, such as 203.0.113.7,2001:db8::7",
         parse: |text| super::addresses(text).map(|_| Value::Text(text.to_owned())),
+        ..OF_SERVER
+    };
+    /// Who speaks for clients.
+    TRUSTED_PROXIES = Property {
+        name: "trusted_proxies",
+        default: Default::Is("none"),
+        about: "other proxies in front, whose word is taken for who a client is: networks, and files of them as @/path; a \
+                change reloads Caddy once",
+        parse: |text| rules::trusted_proxies(text).map(|_| Value::Text(text.to_owned())),
+        effect: Effect::Route,
         ..OF_SERVER
     };
     /// Who is asked about domains.

@@ -13,6 +13,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::super::trusted::tells_them_apart;
 use crate::{
     Error, Result,
     model::{
@@ -119,6 +120,8 @@ pub struct Surroundings<'a> {
     pub directory: &'a Path,
     /// The version of the program, such as `2.6.2`.
     pub version: &'a str,
+    /// Other proxies in front of the first Caddy.
+    pub trusted: &'a [Network],
 }
 
 impl Surroundings<'_> {
@@ -128,6 +131,13 @@ impl Surroundings<'_> {
         let mut parts = self.version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
         let mut part = || parts.next().unwrap_or(0);
         (part(), part(), part()) >= (2, 6, 3)
+    }
+}
+
+impl Surroundings<'_> {
+    /// Whether it can be told who a client is.
+    fn tells_clients_apart(&self) -> bool {
+        self.trusted.is_empty() || tells_them_apart(self.version)
     }
 }
 
@@ -198,7 +208,12 @@ fn server(rules: &Rules, around: &Surroundings<'_>, port: u16) -> Result<Value> 
         }] }] },
     });
     if around.knows_clients() {
-        server["trusted_proxies"] = json!({ "source": "static", "ranges": ["127.0.0.0/8"] });
+        let others = around.trusted.iter().map(Network::to_string);
+        let ranges: Vec<String> = std::iter::once("127.0.0.0/8".to_owned()).chain(others).collect();
+        server["trusted_proxies"] = json!({ "source": "static", "ranges": ranges });
+        if tells_them_apart(around.version) {
+            server["trusted_proxies_strict"] = json!(1);
+        }
     }
     Ok(server)
 }
@@ -227,6 +242,10 @@ fn routes(rules: &Rules, around: &Surroundings<'_>) -> Result<Vec<Value>> {
             "match": [{ "header": { "X-Forwarded-Proto": ["https"] } }],
             "handle": [{ "handler": "headers", "response": set }],
         }));
+    }
+    // Nobody gets in because it cannot be told who they are; this is refused when it is set, too.
+    if !(rules.deny.is_empty() && rules.allow.is_empty() || around.tells_clients_apart()) {
+        routes.push(json!({ "handle": refuse(403) }));
     }
     if !rules.deny.is_empty() {
         routes.push(json!({ "match": [from(&rules.deny)], "handle": refuse(403) }));
@@ -331,9 +350,10 @@ fn canonical(name: &str) -> String {
         .join("-")
 }
 
-/// A text that Caddy takes as it is: a brace would begin one of its placeholders.
+/// A text that Caddy takes as it is: a brace would begin one of its placeholders. It looks for escapes only where there is an
+/// opening one.
 fn literal(text: &str) -> String {
-    text.replace('{', "\\{")
+    if text.contains('{') { text.replace('{', "\\{").replace('}', "\\}") } else { text.to_owned() }
 }
 
 /// Passes requests on.
@@ -398,6 +418,7 @@ mod tests {
             edge: "127.0.0.1:25353".parse().unwrap(),
             directory: Path::new("/var/lib/paas/caddy/inner"),
             version,
+            trusted: &[],
         }
     }
 
@@ -447,7 +468,7 @@ mod tests {
         {"handle":[{"handler":"authentication","providers":{"http_basic":{"accounts":[{"password":"JDJiJDA1JHg=","username":"ann"}],"hash":{"algorithm":"bcrypt"},"hash_cache":{},"realm":"blog"}}}]}
         {"handle":[{"handler":"error","status_code":"413"}],"match":[{"expression":"{http.request.header.Content-Length} != '' && int({http.request.header.Content-Length}) > 2097152"}]}
         {"handle":[{"handler":"request_body","max_size":2097152}]}
-        {"handle":[{"handler":"headers","request":{"add":{},"delete":[],"set":{"X-A":["\\{env.HOME}"]}}}]}
+        {"handle":[{"handler":"headers","request":{"add":{},"delete":[],"set":{"X-A":["\\{env.HOME\\}"]}}}]}
         {"handle":[{"encodings":{"gzip":{},"zstd":{}},"handler":"encode","match":{"headers":{"Content-Type":["application/javascript*","application/json*","application/ld+json*","application/manifest+json*","application/rss+xml*","application/wasm*","application/xhtml+xml*","application/xml*","image/svg+xml*","text/css*","text/html*","text/plain*"]}},"minimum_length":512,"prefer":["zstd","gzip"]}]}
         {"handle":[{"body":"{http.request.body}","handler":"vars"}],"match":[{"header_regexp":{"Content-Length":{"pattern":"^[1-9][0-9]{0,4}$"}}}]}
         {"handle":[{"handler":"subroute","routes":[{"handle":[]}]}]}
@@ -456,6 +477,11 @@ mod tests {
         "##);
         let modern = render(&all, &around("2.11.7"), 7, 4000).unwrap();
         assert!(modern.contains("client_ip") && !modern.contains("\"forwarded\""), "{modern}");
+        let trusted: [Network; 1] = ["198.51.100.0/24".parse().unwrap()];
+        let behind = |version| render(&all, &Surroundings { trusted: &trusted, ..around(version) }, 7, 4000).unwrap();
+        assert!(behind("2.11.7").contains("trusted_proxies_strict") && behind("2.11.7").contains("198.51.100.0/24"));
+        let refused = routes(&all[0], &Surroundings { trusted: &trusted, ..around("2.6.2") }).unwrap();
+        assert!(refused.contains(&json!({ "handle": [{ "handler": "error", "status_code": "403" }] })), "{refused:?}");
         assert_eq!(digest(&all, &around("2.6.2")).unwrap().len(), 64);
         assert_ne!(digest(&all, &around("2.6.2")).unwrap(), digest(&[], &around("2.6.2")).unwrap());
     }
