@@ -188,7 +188,7 @@ impl CronSchedule {
     /// The first time after `after` at which it is due, in milliseconds since 1970; nothing if none comes in thirteen
     /// years. `zone`: where its hours are.
     pub fn next_after(&self, zone: &impl TimeZone, after: i64) -> Option<i64> {
-        let after = after.clamp(0, LATEST);
+        let after = Some(after.max(0)).filter(|after| *after <= LATEST)?;
         let local = DateTime::<Utc>::from_timestamp_millis(after)?.with_timezone(zone).naive_local();
         // A clock that was set back shows these hours once more.
         let start = local - MOST_SET_BACK;
@@ -329,6 +329,9 @@ mod tests {
         for until in [noon, noon + 1, noon + 23 * 3_600_000] {
             assert_eq!(schedule("0 12 * * *").last_until(&Tz::UTC, until), Some(noon));
         }
+        // A clock that shows what no calendar has is due for nothing.
+        assert_eq!(schedule("* * * * *").next_after(&Tz::UTC, i64::MAX), None);
+        assert_eq!(schedule("* * * * *").next_after(&Tz::UTC, i64::MIN), Some(60_000));
         assert_eq!(schedule("0 0 29 2 *").last_until(&Tz::UTC, noon), Some(at("2024-02-29T00:00:00Z")));
     }
 
