@@ -13,6 +13,7 @@ mod certs;
 mod checks;
 mod completions;
 mod config;
+mod cron;
 mod deploys;
 mod domains;
 mod edge;
@@ -35,10 +36,12 @@ mod plan;
 mod ports;
 mod processes;
 mod properties;
+mod proxy;
 mod redirects;
 mod releases;
 mod remote;
 mod render;
+mod runs;
 mod secrets;
 mod serve;
 mod server;
@@ -128,6 +131,8 @@ enum Command {
     #[command(flatten)]
     Checks(checks::Command),
     #[command(flatten)]
+    Cron(cron::Command),
+    #[command(flatten)]
     Domains(domains::Command),
     #[command(flatten)]
     Pauses(pauses::Command),
@@ -140,6 +145,8 @@ enum Command {
     #[command(flatten)]
     Maintenance(maintenance::Command),
     #[command(flatten)]
+    Proxy(proxy::Command),
+    #[command(flatten)]
     Deploys(deploys::Command),
     #[command(flatten)]
     Operations(operations::Command),
@@ -147,6 +154,8 @@ enum Command {
     Releases(releases::Command),
     #[command(name = "logs")]
     Logs(logs::Logs),
+    #[command(flatten)]
+    Runs(runs::Command),
     #[command(flatten)]
     SshKeys(ssh_keys::Command),
     #[command(flatten)]
@@ -179,16 +188,19 @@ impl Command {
             Command::Config(it) => it.access(),
             Command::Ps(it) => it.access(),
             Command::Checks(it) => it.access(),
+            Command::Cron(it) => it.access(),
             Command::Domains(it) => it.access(),
             Command::Pauses(it) => it.access(),
             Command::Certs(it) => it.access(),
             Command::Redirects(it) => it.access(),
             Command::Ports(it) => it.access(),
             Command::Maintenance(it) => it.access(),
+            Command::Proxy(it) => it.access(),
             Command::Deploys(it) => it.access(),
             Command::Operations(it) => it.access(),
             Command::Releases(it) => it.access(),
             Command::Logs(it) => it.access(),
+            Command::Runs(it) => it.access(),
             Command::SshKeys(it) => it.access(),
             Command::Settings(it) => it.access(),
             Command::Secrets(it) => it.access(),
@@ -208,6 +220,7 @@ impl Command {
             Command::SshKeys(it) => it.exchange(),
             Command::Server(it) => it.exchange(),
             Command::Certs(it) => it.exchange(),
+            Command::Proxy(it) => it.exchange(),
             _ => Exchange::Nothing,
         }
     }
@@ -219,16 +232,19 @@ impl Command {
             Command::Config(it) => it.run(context, ui).await,
             Command::Ps(it) => it.run(context, ui).await,
             Command::Checks(it) => it.run(context, ui).await,
+            Command::Cron(it) => it.run(context, ui).await,
             Command::Domains(it) => it.run(context, ui).await,
             Command::Pauses(it) => it.run(context, ui).await,
             Command::Certs(it) => it.run(context, ui).await,
             Command::Redirects(it) => it.run(context, ui).await,
             Command::Ports(it) => it.run(context, ui).await,
             Command::Maintenance(it) => it.run(context, ui).await,
+            Command::Proxy(it) => it.run(context, ui).await,
             Command::Deploys(it) => it.run(context, ui).await,
             Command::Operations(it) => it.run(context, ui).await,
             Command::Releases(it) => it.run(context, ui).await,
             Command::Logs(it) => it.run(context, ui).await,
+            Command::Runs(it) => it.run(context, ui).await,
             Command::SshKeys(it) => it.run(context, ui).await,
             Command::Settings(it) => it.run(context, ui).await,
             Command::Secrets(it) => it.run(context, ui),
@@ -547,13 +563,13 @@ fn finish(result: Result<()>, ui: Ui) -> u8 {
 
 /// Says what went wrong, unless it was said or is only an exit code.
 fn fail(error: &Error, ui: Ui) -> u8 {
-    let is_silent = matches!(error, Error::Silent(_));
+    let is_silent = matches!(error, Error::Silent(_) | Error::Exited(_));
     // What a deploy's log has said, it has said to people only.
     let was_said = error.is_told() && ui.talks();
     if !is_silent && !was_said {
         ui.error(error);
     }
-    error.kind().exit_code()
+    error.exit_code()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The container engine: specs as plain values, made by pure functions, and the adapter that sends them. The only
 //! module that knows bollard.
 
+mod attach;
 mod build;
 mod caps;
 mod facts;
@@ -23,6 +24,7 @@ use std::{
     time::Duration,
 };
 
+pub use attach::{Attached, Chunk, ExecStatus, Input, Output};
 use bollard::{
     Docker,
     exec::StartExecResults,
@@ -39,7 +41,7 @@ pub use image_config::ImageFacts;
 pub use images::Image;
 pub use listen::Listening;
 pub use log::LogLine;
-pub use spec::{ContainerSpec, Labels};
+pub use spec::{ContainerSpec, Labels, Streams};
 pub use usage::Usage;
 
 use crate::{
@@ -59,6 +61,8 @@ const CGROUPS: &str = "/sys/fs/cgroup";
 #[derive(Clone, Debug)]
 pub struct Engine {
     docker: Docker,
+    /// Where it is reached, as in `DOCKER_HOST`.
+    address: String,
 }
 
 /// How a container is.
@@ -139,7 +143,7 @@ impl Engine {
         };
         let docker = Docker::connect_with_host(settings.docker_address()).map_err(unavailable)?;
         let docker = docker.negotiate_version().await.map_err(unavailable)?;
-        Ok(Engine { docker })
+        Ok(Engine { docker, address: settings.docker_address().to_owned() })
     }
 
     /// Connects for a look at how containers are, which is the same in all API versions: to settle on one takes an engine
@@ -162,7 +166,7 @@ impl Engine {
             }
             request
         });
-        Ok(Engine { docker })
+        Ok(Engine { docker, address: settings.docker_address().to_owned() })
     }
 
     /// Where the engine keeps its data, on its own host.
@@ -261,6 +265,11 @@ impl Engine {
     /// # Errors
     /// `EngineError::AddressTaken` where another container has its address; it is made then. [`Error::Engine`].
     pub async fn start_new(&self, spec: &ContainerSpec) -> Result<()> {
+        self.make(spec).await?;
+        self.start_made(spec).await
+    }
+
+    async fn make(&self, spec: &ContainerSpec) -> Result<()> {
         let options = query::CreateContainerOptions { name: Some(spec.name.clone()), ..Default::default() };
         let mut body = spec.body();
         // Else the labels of its image would hold, which say what the repository likes.
@@ -268,7 +277,11 @@ impl Engine {
         self.docker
             .create_container(Some(options), body)
             .await
-            .map_err(failed(format!("make the container {}", spec.name)))?;
+            .map_err(failed(format!("make the container {}", spec.name)))
+            .map(drop)
+    }
+
+    async fn start_made(&self, spec: &ContainerSpec) -> Result<()> {
         match self.docker.start_container(&spec.name, None::<query::StartContainerOptions>).await {
             // It publishes no port, so it is none on the host that is meant.
             Err(error) if error.to_string().contains("Address already in use") => {

@@ -7,6 +7,7 @@
 mod access;
 mod advice;
 mod certificate;
+mod cron;
 mod deploy;
 mod domain;
 mod engine;
@@ -27,6 +28,7 @@ use std::{error::Error as StdError, io};
 pub use access::AccessError;
 use advice::Advice;
 pub use certificate::CertificateError;
+pub use cron::CronError;
 pub use deploy::{DeployError, LikelyCause, NeverHealthy};
 pub use domain::DomainError;
 pub use engine::EngineError;
@@ -81,6 +83,9 @@ pub enum Error {
     /// A port of this machine that was to lead to an app.
     #[error(transparent)]
     Port(#[from] PortError),
+    /// A command of an app that runs by time.
+    #[error(transparent)]
+    Cron(#[from] CronError),
     /// The container engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -108,6 +113,9 @@ pub enum Error {
     /// A command whose answer is only its exit code (`apps:exists`): nothing is printed.
     #[error("")]
     Silent(Kind),
+    /// The program of a container ended with this exit code, which is ours, too: nothing is printed.
+    #[error("")]
+    Exited(u8),
 }
 
 impl From<property::Refused> for Error {
@@ -181,6 +189,7 @@ impl Error {
             Error::Deploy(error) => error.advice(),
             Error::Domain(error) => error.advice(),
             Error::Port(error) => error.advice(),
+            Error::Cron(error) => error.advice(),
             Error::Engine(error) => error.advice(),
             Error::Proxy(error) => error.advice(),
             Error::Certificate(error) => error.advice(),
@@ -190,12 +199,21 @@ impl Error {
             Error::Interrupted => Advice::without_hint(Kind::Interrupted),
             Error::Told(error) => error.advice(),
             Error::Silent(kind) => Advice::without_hint(*kind),
+            Error::Exited(_) => Advice::without_hint(Kind::App),
         }
     }
 
     /// Which kind of failure this is.
     pub fn kind(&self) -> Kind {
         self.advice().kind
+    }
+
+    /// The exit code of a process that fails with it.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Error::Exited(code) => *code,
+            other => other.kind().exit_code(),
+        }
     }
 
     /// What to type or do next, if there is something.
@@ -254,7 +272,7 @@ impl Error {
 
     /// Whether there is nothing more to print: the user has seen it, or only the exit code counts.
     pub fn is_told(&self) -> bool {
-        matches!(self, Error::Told(_) | Error::Silent(_))
+        matches!(self, Error::Told(_) | Error::Silent(_) | Error::Exited(_))
     }
 
     /// Whether a full disk is the cause: there may be no room for a row or a log either.

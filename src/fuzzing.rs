@@ -11,7 +11,7 @@ pub use crate::{
     cli::fuzzing::{command_line, session},
     engine::fuzzing::output,
     git::fuzzing::git,
-    model::fuzzing::{env_file, mask},
+    model::fuzzing::{cron, env_file, mask},
     proxy::fuzzing::dns,
     ssh::fuzzing::ssh,
 };

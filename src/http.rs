@@ -110,7 +110,7 @@ async fn show(State(edge): State<Answering>, request: Request) -> Response {
 /// What is answered at a host of an app.
 async fn of_app(edge: &Answering, host: &str, mut entry: Arc<AppEntry>, request: Request) -> Response {
     let headers = request.headers().clone();
-    let client = client(&headers);
+    let client = client(&headers, &edge.reader.shared().table());
     let path = request.uri().path().to_owned();
     let is_kept_out = |entry: &AppEntry| {
         let is_let_in = |stored: &StoredMaintenance| {
@@ -120,7 +120,7 @@ async fn of_app(edge: &Answering, host: &str, mut entry: Arc<AppEntry>, request:
         };
         entry.maintenance.as_ref().is_some_and(|stored| !is_let_in(stored))
     };
-    if entry.is_paused() && !is_kept_out(&entry) {
+    if entry.enabled && entry.is_paused() && !is_kept_out(&entry) {
         entry = match edge.pauses.hold(edge.reader.shared(), entry.id, host).await {
             Held::GoesOn(entry) => entry,
             Held::Gone => return Page::unknown(host).into_response_for(&headers),
@@ -129,17 +129,22 @@ async fn of_app(edge: &Answering, host: &str, mut entry: Arc<AppEntry>, request:
         };
     }
     match &entry.maintenance {
+        _ if !entry.enabled => Page::disabled(&entry.name).into_response_for(&headers),
         Some(stored) if is_kept_out(&entry) => page::of_maintenance(&entry.name, &stored.maintenance, &headers),
         _ => {
             let table = edge.reader.shared().table();
-            let upstreams = match port(&headers) {
-                Some(port) => table.upstreams_at(entry.id, port).unwrap_or_default(),
-                None => &entry.upstreams,
+            let ways = match port(&headers) {
+                Some(port) if entry.rules.is_some() => match table.ways_at(&entry, port) {
+                    Some(ways) if ways.is_empty() => return Page::ruled(&entry.name).into_response_for(&headers),
+                    ways => ways.unwrap_or_default(),
+                },
+                Some(port) => table.ways_at(&entry, port).unwrap_or_default(),
+                None => entry.ways().to_vec(),
             };
-            match upstreams {
+            match &ways[..] {
                 [] => Page::of_app(&entry.name, entry.standing).into_response_for(&headers),
                 // Whoever comes here though the app serves came a moment before it did, or is let in.
-                upstreams => forward::forward(upstreams, request).await,
+                ways => forward::forward(ways, request).await,
             }
         }
     }
@@ -151,10 +156,21 @@ fn port(headers: &HeaderMap) -> Option<u16> {
     headers.get("x-paas-port")?.to_str().ok()?.parse().ok()
 }
 
-/// The address that Caddy says a request came from: the last of those that it passes on is its own word.
-fn client(headers: &HeaderMap) -> Option<IpAddr> {
-    let said = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
-    said.rsplit(',').next()?.trim().parse().ok()
+/// The address that a request came from. Caddy passes on whom it has it from as the last one; what is before that is the word of
+/// that one, which counts only of a proxy that is trusted.
+fn client(headers: &HeaderMap, table: &Table) -> Option<IpAddr> {
+    let all = headers.get_all("x-forwarded-for");
+    let said: Vec<&str> =
+        all.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).map(str::trim).collect();
+    let mut from = None;
+    for word in said.iter().rev() {
+        let address = word.parse().ok()?;
+        from = Some(address);
+        if !table.trusts(address) {
+            break;
+        }
+    }
+    from
 }
 
 /// The same path and query at a host.

@@ -11,6 +11,7 @@ mod check;
 mod command_line;
 mod config;
 mod containment;
+mod cron;
 mod deployment;
 mod domain;
 mod edit;
@@ -35,6 +36,8 @@ pub mod property;
 mod redirect;
 mod release;
 mod resolution;
+mod rules;
+mod run;
 mod scheduler;
 mod status;
 mod value;
@@ -51,6 +54,10 @@ pub use config::{
     size_of,
 };
 pub use containment::{Capability, Containment};
+pub use cron::{
+    CronCommand, CronName, CronSchedule, CronSpec, CronTimes, Interrupted, MOST_CRONS, Missed, Overlap, Turn, ZoneName,
+    counted, cron_jitter, cron_timeout,
+};
 pub use deployment::{DeployState, Deployment, DeploymentKind, Phase, Stop};
 pub use domain::{Domain, Place, ServerNames, TypedDomain};
 pub use edit::Edit;
@@ -58,7 +65,7 @@ pub use env_file::{parse_env_file, write_env_file};
 pub use event::{Change, Event, EventFilter, Outcome, Subject};
 pub use format::{Age, bytes, seconds};
 pub use host::{Hostname, Subnet};
-pub use ids::{AppId, ContainerId, DeployId, OperationId, ReleaseId};
+pub use ids::{AppId, ContainerId, DeployId, OperationId, ReleaseId, RunId};
 pub use invalid::Invalid;
 pub(crate) use invalid::Result;
 pub use job::{JobName, JobState};
@@ -75,5 +82,9 @@ pub use property::{Effect, Noun, Override, Property, PropertyChange, PropertyRow
 pub use redirect::{RedirectCode, circle_of_redirects};
 pub use release::{ImageId, Release, ReleaseStatus, ReleaseVersion, check_containers, formation, process_types};
 pub use resolution::{Answer, DnsRecord, Finding, Judged, LookedUp, OwnAddresses, is_public, is_public_name, judge};
+pub use rules::{
+    HeaderRule, Hsts, PathPrefix, PathTarget, WebUser, header_rules, network_lines, networks, trusted_proxies,
+};
+pub use run::{Run, RunEnd, RunKind, RunState, TypedProgram, line_with_words, program_of};
 pub use scheduler::Scheduler;
 pub use status::{Condition, Status, app_status};

@@ -12,10 +12,12 @@ mod certificates;
 mod dns;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod inner;
 mod relayed;
 mod table;
 #[cfg(test)]
 mod tests;
+mod trusted;
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -29,8 +31,10 @@ pub use admin::check_socket_path;
 pub use caddy::{check_ports, check_program, supervise, version as caddy_version, watch_end_of};
 pub use caddyfile::{http_ports, reachable};
 pub use dns::{answer_all, edge_answers};
+pub use inner::{adapted, enforce, is_enabled, shown as inner_configuration, supervise as supervise_inner};
 pub use relayed::relayed;
 pub use table::{AppEntry, Lead, Table};
+pub use trusted::{read as trusted_proxies, tells_them_apart};
 
 use self::{
     admin::Admin,
@@ -155,7 +159,7 @@ pub async fn in_flight(instance: &Instance, upstream: SocketAddrV4) -> Result<Op
     let name = dns::upstream_name(upstream);
     // Newer Caddys list an upstream twice.
     let counts = upstreams.iter().filter(|upstream| upstream.address == name).map(|upstream| upstream.num_requests);
-    Ok(Some(counts.max().unwrap_or(0)))
+    Ok(Some(counts.max().unwrap_or(0) + inner::in_flight(instance, &name).await?))
 }
 
 /// Tells the edge that the database changed. Where no edge listens, nothing happens; where the nudge is lost, it finds out
@@ -281,6 +285,16 @@ async fn write_checked_by_program(instance: &Instance, text: &str) -> Result<()>
         }
         Err(error) => Err(error),
     }
+}
+
+/// The Caddyfile as it was loaded last, without what nobody may see.
+///
+/// # Errors
+/// [`Error::Store`], [`Error::Host`].
+pub fn caddyfile_without_secrets(instance: &Instance) -> Result<String> {
+    let text = files::read_ours(&instance.settings.paths.caddyfile_loaded())?.unwrap_or_default();
+    let token = instance.read(|tables| tables.edge_token())?;
+    Ok(text.replace(&token, crate::model::MASK))
 }
 
 /// The variant that Caddy loaded last, if any was.

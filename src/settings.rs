@@ -552,6 +552,11 @@ impl Session {
     }
 }
 
+/// The kind of our terminal, by its name in the terminal database: `TERM`.
+pub fn terminal_kind() -> Option<String> {
+    variable("TERM").filter(|kind| !kind.is_empty())
+}
+
 /// The app that the user works on, where they said so: `PAAS_APP`.
 pub fn app_variable() -> Option<String> {
     variable("PAAS_APP")

@@ -7,6 +7,7 @@ mod backup;
 mod certificates;
 mod columns;
 mod containers;
+mod crons;
 mod deployments;
 mod domains;
 mod events;
@@ -23,6 +24,8 @@ mod properties;
 mod redirects;
 mod releases;
 mod routes;
+mod rules;
+mod runs;
 mod secrets;
 
 use std::path::{Path, PathBuf};
@@ -31,6 +34,7 @@ pub use acme::{AcmeAccount, AcmeName};
 pub use backup::{restore, save_to};
 pub use certificates::{NewCertificate, Rank, StoredCertificate, serving};
 pub use containers::{Container, ContainerState, NewContainer};
+pub use crons::{CronEnd, CronRun, StoredCron};
 pub use deployments::NewDeployment;
 pub use domains::{AllNames, NamesOfApp, StoredDomain};
 pub use events::NewEvent;
@@ -42,6 +46,8 @@ pub use ports::{OpenPort, StoredPort};
 pub use redirects::StoredRedirect;
 pub use releases::NewRelease;
 pub use routes::{Fallback, Route, Standing};
+pub use rules::{AppRules, InnerProxy, InnerState, PathRule};
+pub use runs::NewRun;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior};
 
 use crate::{

@@ -1,10 +1,12 @@
 //! The daemon: one loop over a closed set of ticks, beside the doors it opens. Everything it does is idempotent and
 //! written down first, so that it may die at any moment.
 
+mod crons;
 mod frozen;
 mod health;
 mod jobs;
 mod reconcile;
+mod runs;
 
 use std::{
     collections::HashSet,
@@ -39,6 +41,8 @@ const RETIRE_EVERY: Duration = Duration::from_millis(250);
 const RECOVER_EVERY: Duration = Duration::from_secs(2);
 /// How often the database is compared with the engine, beside the engine's own events.
 const RECONCILE_EVERY: Duration = Duration::from_secs(10);
+/// How often runs that are not over are looked at.
+const RUNS_EVERY: Duration = Duration::from_secs(1);
 /// How often containers whose check is due are looked for.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
 /// How often it is looked whether other containers are to be kept from the machine.
@@ -128,6 +132,7 @@ async fn run(instance: Arc<Instance>, lock: lock::Lock, new_instance: bool) -> R
     let ssh_address = doors.address();
     let doors = tokio::spawn(doors.run(stopped.clone()));
     let proxy = tokio::spawn(proxy::supervise(Arc::clone(&instance), stopped.clone()));
+    let inner = tokio::spawn(proxy::supervise_inner(Arc::clone(&instance), stopped.clone()));
     info!(
         "paas {} serves {}: ssh on {ssh_address}, apps at {}",
         env!("CARGO_PKG_VERSION"),
@@ -148,6 +153,7 @@ async fn run(instance: Arc<Instance>, lock: lock::Lock, new_instance: bool) -> R
     let ended = async {
         drop(doors.await);
         drop(edge.await);
+        drop(inner.await);
         proxy.await
     };
     match tokio::time::timeout(STOP_TIMEOUT, ended).await {
@@ -238,6 +244,7 @@ async fn supervise(instance: Arc<Instance>) {
     let retiring = Retiring::default();
     let checking = health::Checking::default();
     let reviving = reconcile::Reviving::default();
+    let watching = runs::Watching::default();
     loop {
         let engine = match Engine::connect(&instance.settings).await {
             Ok(engine) => engine,
@@ -252,6 +259,7 @@ async fn supervise(instance: Arc<Instance>) {
             // Beside the loop, whose steps may have to wait for others: a container that serves is checked all the same.
             () = check(&instance, &engine, &checking) => {}
             () = fence(&instance, &engine) => {}
+            () = watch_runs(&instance, &engine, &watching) => {}
         }
         tokio::time::sleep(ENGINE_RETRY).await;
     }
@@ -302,6 +310,17 @@ async fn check(instance: &Arc<Instance>, engine: &Engine, checking: &health::Che
     loop {
         check.tick().await;
         if let Err(error) = checking.begin(instance, engine).await {
+            warn!("{}", error.one_line());
+        }
+    }
+}
+
+/// Looks at the runs that are not over, for ever.
+async fn watch_runs(instance: &Arc<Instance>, engine: &Engine, watching: &runs::Watching) {
+    let mut look = tokio::time::interval(RUNS_EVERY);
+    loop {
+        look.tick().await;
+        if let Err(error) = watching.begin(instance, engine).await {
             warn!("{}", error.one_line());
         }
     }

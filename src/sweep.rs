@@ -16,7 +16,7 @@ use crate::{
     engine::{Engine, Image},
     files::{self, entries},
     instance::{Instance, maybe_number_of, number_of, on_pool},
-    model::{self, AppName, DeployId, ImageId, Scheduler, property},
+    model::{self, AppName, DeployId, ImageId, RunId, Scheduler, property},
     settings::{Paths, Settings},
     store::{Store, Tables},
 };
@@ -53,6 +53,8 @@ pub struct Files {
     pub deploy_logs: Freed,
     /// The older lines of containers that are gone.
     pub former_logs: Freed,
+    /// What old detached runs printed.
+    pub run_logs: Freed,
     /// Files that a killed push, deploy or daemon left behind.
     pub temporary_files: Freed,
 }
@@ -79,6 +81,8 @@ pub struct Rows {
     pub operations: u64,
     /// Old events.
     pub events: u64,
+    /// Old runs.
+    pub runs: u64,
 }
 
 /// Sweeps after a deploy, which is over: what fails here is done by the next one.
@@ -120,6 +124,7 @@ struct KeptFiles {
     app: AppName,
     deploy_logs: u64,
     former_log: u64,
+    runs: HashSet<RunId>,
 }
 
 /// Removes files below ROOT beyond those that are kept, what was killed left behind, and a key that a rotation which was
@@ -137,7 +142,10 @@ pub async fn old_files(instance: &Instance) -> Result<Files> {
         let kept = tables.apps()?.into_iter().map(|app| {
             let number = |property| number_of(&settings, tables, property, Some(app.id));
             let (deploy_logs, former_log) = (number(&property::KEEP_DEPLOY_LOGS)?, number(&property::KEEP_FORMER_LOG)?);
-            Ok(KeptFiles { app: app.name, deploy_logs, former_log })
+            let keep = u32::try_from(number(&property::KEEP_RUNS)?).unwrap_or(u32::MAX);
+            let runs = tables.runs(app.id, keep)?.into_iter().chain(tables.unfinished_runs(Some(app.id))?);
+            let runs = runs.map(|run| run.id).collect();
+            Ok(KeptFiles { app: app.name, deploy_logs, former_log, runs })
         });
         Ok((kept.collect::<Result<Vec<_>>>()?, unfinished))
     });
@@ -150,7 +158,8 @@ fn remove_files(paths: &Paths, kept: &[KeptFiles], unfinished: &HashSet<DeployId
     files::keep_all_private(paths.root());
     let mut deploy_logs = Freed::default();
     let mut former_logs = Freed::default();
-    for KeptFiles { app, deploy_logs: keep, former_log } in kept {
+    let mut run_logs = Freed::default();
+    for KeptFiles { app, deploy_logs: keep, former_log, runs } in kept {
         let mut logs: Vec<(DeployId, PathBuf)> = entries(&paths.deploy_logs(app))?
             .into_iter()
             .filter_map(|path| Some((path.file_stem()?.to_str()?.parse().ok()?, path)))
@@ -159,6 +168,12 @@ fn remove_files(paths: &Paths, kept: &[KeptFiles], unfinished: &HashSet<DeployId
         for (id, path) in logs.into_iter().skip(*keep as usize) {
             if !unfinished.contains(&id) {
                 remove(&path, &mut deploy_logs)?;
+            }
+        }
+        for path in entries(&paths.run_logs(app))? {
+            let id = path.file_stem().and_then(|name| name.to_str()?.parse::<RunId>().ok());
+            if id.is_none_or(|id| !runs.contains(&id)) {
+                remove(&path, &mut run_logs)?;
             }
         }
         let former = paths.former_logs(app);
@@ -174,7 +189,7 @@ fn remove_files(paths: &Paths, kept: &[KeptFiles], unfinished: &HashSet<DeployId
             remove(&path, &mut temporary_files)?;
         }
     }
-    Ok(Files { deploy_logs, former_logs, temporary_files })
+    Ok(Files { deploy_logs, former_logs, run_logs, temporary_files })
 }
 
 /// Cuts a file of lines to the newer half of a bound, where it is larger than that. Returns whether it was.
@@ -210,6 +225,7 @@ pub async fn rows(instance: &Instance) -> Result<Rows> {
             let number = |property| number_of(&settings, tables, property, Some(app.id));
             removed.releases += tables.prune_releases(app.id, number(&property::KEEP_RELEASES)?, &kept_images)?;
             removed.operations += tables.prune_operations(Some(app.id), number(&property::KEEP_OPERATIONS)?)?;
+            removed.runs += tables.prune_runs(app.id, number(&property::KEEP_RUNS)?)?;
         }
         let keep = number_of(&settings, tables, &property::KEEP_OPERATIONS, None)?;
         removed.operations += tables.prune_operations(None, keep)?;
@@ -227,8 +243,11 @@ pub async fn rows(instance: &Instance) -> Result<Rows> {
 pub async fn engine(instance: &Instance, engine: &Engine, build_cache: bool) -> Result<InEngine> {
     // The engine first: a container that is made after this has its row already.
     let listed = engine.list(&instance.id).await?;
-    let known: HashSet<String> =
-        instance.read(|tables| tables.containers())?.into_iter().map(|container| container.name).collect();
+    let known = instance.read(|tables| {
+        let mut known: HashSet<String> = tables.containers()?.into_iter().map(|container| container.name).collect();
+        known.extend(tables.unfinished_runs(None)?.into_iter().map(|run| run.container));
+        Ok(known)
+    })?;
     let before = engine.usage(&instance.id).await?;
     let mut containers = Freed::default();
     for stray in listed.iter().filter(|name| !known.contains(*name)) {

@@ -3,6 +3,7 @@
 mod deploy_log;
 pub mod escapes;
 mod secret;
+pub mod streams;
 mod table;
 
 use std::{

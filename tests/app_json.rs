@@ -94,10 +94,10 @@ fn scripts_run_around_a_deploy() {
         },
         "postdeploy": "echo seeding $MODE",
     });
-    let app_json = json!({"env": {"MODE": "a-secret-value"}, "scripts": scripts, "cron": [{"command": "x"}]});
+    let app_json = json!({"env": {"MODE": "a-secret-value"}, "scripts": scripts, "cron": [{"command": "x", "schedule": "@yearly"}]});
     let repository = repository(&server, &app_json);
     let pushed = repository.push().expect_success();
-    let talk = pushed.says("app.json asks for 1 cron job, which does not run").talk();
+    let talk = pushed.says("Crons: x (@yearly)").talk();
     let steps = [
         "Building",
         "Running scripts.dokku.predeploy of app.json",

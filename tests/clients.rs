@@ -9,6 +9,7 @@ use std::{
 };
 
 use crate::{
+    browser::Browser,
     harness::{Server, command, docker, run},
     untouched::wait_until_over,
 };
@@ -167,4 +168,66 @@ fn openssl_and_curl_agree_on_names_certificates_and_protocols() {
         let ran = run(&mut curl).expect_success();
         assert_eq!(ran.stdout, format!("{version} 200 1\n{version} 200 0\n"), "{ran}");
     }
+}
+
+/// The option by which Chromium takes the certificate that is served for a name now, and no other of its kind.
+fn trusts(server: &Server, name: &str) -> String {
+    let port = server.port(4);
+    let script = format!(
+        "openssl s_client -connect 127.0.0.1:{port} -servername {name} </dev/null 2>/dev/null | openssl x509 -pubkey -noout \
+         | openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | base64"
+    );
+    let hash = run(command("sh").args(["-c", &script])).expect_success().stdout;
+    format!("--ignore-certificate-errors-spki-list={}", hash.trim())
+}
+
+#[test]
+fn a_browser_sees_what_is_said_of_the_names_by_http_2_and_by_http_3() {
+    let server = Server::start_with(&[("PAAS_DOMAIN", "apps.example"), ("PAAS_TLS", "internal")]);
+    server.repository("dockerfile", "blog").push().expect_success();
+    wait_until_over(&server, "blog");
+    let (http, https) = (server.port(3), server.port(4));
+    let url = format!("https://{HOST}:{https}/");
+    let status = format!("fetch('{url}').then((answer) => answer.status, () => 0)");
+    let trust = trusts(&server, HOST);
+    for (protocol, option) in [("h2", "--disable-quic"), ("h3", &*format!("--origin-to-force-quic-on={HOST}:{https}"))]
+    {
+        let mut browser = Browser::start(&[trust.clone(), option.to_owned()]);
+        let arrives = |browser: &mut Browser, url: &str| {
+            browser.open(url).unwrap_or_else(|error| panic!("{url} by {protocol}: {error}"));
+        };
+        let sees = |browser: &mut Browser, expected: u16| {
+            server.wait_for(&format!("{expected} by {protocol}"), PATIENCE, || browser.evaluate(&status) == expected);
+        };
+        arrives(&mut browser, &url);
+        assert_eq!(browser.evaluate("performance.getEntriesByType('navigation')[0].nextHopProtocol"), protocol);
+
+        server.paas(&["maintenance:on", "blog", "--message", "Back at <noon>"]).expect_success();
+        sees(&mut browser, 503);
+        arrives(&mut browser, &url);
+        let page = browser.evaluate("document.body.innerText");
+        assert!(page.as_str().is_some_and(|page| page.contains("Back at <noon>")), "{protocol}: {page}");
+        server.paas(&["maintenance:off", "blog"]).expect_success();
+        sees(&mut browser, 200);
+
+        server.paas(&["pause", "blog", "--for", "1s"]).expect_success();
+        sees(&mut browser, 200);
+        server.paas(&["resume", "blog"]).expect_success();
+        server.paas(&["ps:restart", "blog"]).expect_success();
+        wait_until_over(&server, "blog");
+        sees(&mut browser, 200);
+
+        // From another name, in plain HTTP, to where the app is.
+        server.paas(&["redirects:add", "blog", "old.example", HOST]).expect_success();
+        server.wait_for("the redirect", PATIENCE, || {
+            arrives(&mut browser, &format!("http://old.example:{http}/path?and=query"));
+            browser.evaluate("location.href") == format!("{url}path?and=query")
+        });
+        server.paas(&["redirects:remove", "blog", "old.example"]).expect_success();
+    }
+
+    // The next handshake has another certificate, which nobody trusts.
+    server.paas(&["certs:generate", "blog"]).expect_success();
+    let mut browser = Browser::start(&[trust]);
+    assert_eq!(browser.open(&url), Err("net::ERR_CERT_AUTHORITY_INVALID".to_owned()));
 }

@@ -57,8 +57,18 @@ fn every_document_has_the_same_names_for_the_same_things() {
     server.paas(&["apps:lock", "shop", "--message", "audit"]).expect_success();
     let (mut keys, mut documents) = (0, 0);
     for row in access_table().unwrap() {
-        // The log of a deploy is text, whoever reads it, that of an app a document a line, and a copy of the database is one.
-        let texts = ["logs", "deploys:output", "deploys:follow", "operations:follow", "backup-db"];
+        // The log of a deploy is text, whoever reads it, what a program prints is its own, that of an app a document a line, and a copy of the database is one.
+        let texts = [
+            "logs",
+            "run",
+            "run:detached",
+            "run:logs",
+            "enter",
+            "deploys:output",
+            "deploys:follow",
+            "operations:follow",
+            "backup-db",
+        ];
         let is_text = texts.contains(&row.command.as_str());
         let reads = matches!(row.right, Some(Right::See | Right::Reveal)) || row.right == Some(Right::Administer);
         if is_text || !reads {

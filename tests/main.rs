@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test may panic, and say why")]
 
+mod browser;
 mod chance;
 mod harness;
 mod load;
@@ -26,6 +27,7 @@ mod commit;
 mod completions;
 mod config;
 mod crashes;
+mod cron;
 mod databases;
 mod domains;
 mod events;
@@ -51,6 +53,7 @@ mod plan;
 mod ports;
 mod properties;
 mod prose;
+mod proxy;
 mod push;
 mod queue;
 mod readme;
@@ -58,6 +61,8 @@ mod reboots;
 mod releases;
 mod roles;
 mod routing;
+#[path = "run.rs"]
+mod runs;
 mod scaling;
 mod secrets;
 mod serve;

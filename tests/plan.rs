@@ -76,11 +76,10 @@ fn a_plan_needs_no_server() {
 
     # .paas/Dockerfile
     FROM node:22-slim
-    RUN install -d -o 1000 -g 1000 /app
     ENV NODE_ENV=production HOME=/app PATH=/app/node_modules/.bin:node_modules/.bin:$PATH CI=true NPM_CONFIG_UPDATE_NOTIFIER=false NPM_CONFIG_LOGS_MAX=0
     ENV NPM_CONFIG_CACHE=/tmp/cache
-    WORKDIR /app
     USER 1000:1000
+    WORKDIR /app
     COPY --chown=1000:1000 ["package-lock.json", "package.json", "./"]
     RUN --mount=type=cache,id=paas-npm,target=/tmp/cache,uid=1000,gid=1000 \
         npm ci --omit=dev --no-audit --no-fund

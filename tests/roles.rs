@@ -11,14 +11,21 @@ use paas::{AccessRow, Right, Role, access_table};
 use crate::harness::{Ran, Server, command, run, run_with_input};
 
 /// Tables that only people change, and the rights that let them: one of them must be what the command asks for.
-const CHANGED_BY_PEOPLE: [(&str, &[Right]); 10] = [
+const CHANGED_BY_PEOPLE: [(&str, &[Right]); 17] = [
     ("apps", &[Right::Deploy, Right::Change, Right::Own, Right::Create]),
     ("secrets", &[Right::Change, Right::Own, Right::Deploy, Right::Administer]),
     ("properties", &[Right::Change, Right::Own, Right::Deploy, Right::Administer]),
+    ("runs", &[Right::Reveal, Right::Deploy, Right::Own]),
     ("formation", &[Right::Change, Right::Own]),
     ("domains", &[Right::Change, Right::Own]),
     ("redirects", &[Right::Change, Right::Own]),
     ("maintenance", &[Right::Change, Right::Own]),
+    ("ports", &[Right::Change, Right::Own]),
+    ("crons", &[Right::Change, Right::Own]),
+    ("cron_switches", &[Right::Change, Right::Own]),
+    ("proxy_users", &[Right::Change, Right::Own]),
+    ("proxy_paths", &[Right::Change, Right::Own]),
+    ("proxy_snippets", &[Right::Administer, Right::Own]),
     ("global_domains", &[Right::Administer]),
     ("ssh_keys", &[Right::Administer]),
     ("key_grants", &[Right::Administer, Right::Create, Right::Own]),

@@ -8,7 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use crate::harness::{Ran, Server, command, run};
@@ -313,6 +313,41 @@ pub fn echo(socket: &mut Client, message: &str) -> String {
     let mut text = vec![0; head[1].into()];
     socket.0.read_exact(&mut text).unwrap();
     String::from_utf8(text).unwrap()
+}
+
+/// A stream of numbered events that is never opened again (`GET /events` of `tests/apps/under-load`).
+pub struct Events {
+    client: Client,
+    last: u64,
+}
+
+impl Events {
+    pub fn open(server: &Server, host: &str) -> Events {
+        let mut client = Client::new(server);
+        client.write(format!("GET /events HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).unwrap();
+        let head = client.head().unwrap();
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        Events { client, last: 0 }
+    }
+
+    /// Reads on until there is an event that the app sent after the call.
+    pub fn goes_on(&mut self) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        loop {
+            let mut line = String::new();
+            let length = self.client.0.read_line(&mut line).unwrap();
+            assert_ne!(length, 0, "the stream ended after event {}", self.last);
+            let Some((number, sent)) = line.trim_end().strip_prefix("data: ").and_then(|event| event.split_once(' '))
+            else {
+                continue;
+            };
+            self.last += 1;
+            assert_eq!(number, self.last.to_string(), "an event is missing");
+            if sent.parse::<u128>().unwrap() > now.as_millis() {
+                return;
+            }
+        }
+    }
 }
 
 /// What changes when Caddy is loaded anew: its configuration has the apps' addresses in it, and so has our record of

@@ -24,14 +24,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const ESCAPE: &str = "\u{1b}[";
 
 /// A program on a terminal, and who sits at it.
-struct Typist {
+pub struct Typist {
     master: File,
     shown: Arc<Mutex<Vec<u8>>>,
-    program: Child,
+    pub program: Child,
 }
 
 impl Typist {
-    fn new(mut command: Command) -> Typist {
+    pub fn new(mut command: Command) -> Typist {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let master = openpt(flags).unwrap();
         unlockpt(&master).unwrap();
@@ -53,27 +53,34 @@ impl Typist {
         Typist { master, shown, program }
     }
 
-    fn over_ssh(server: &Server, words: &[&str]) -> Typist {
+    pub fn over_ssh(server: &Server, words: &[&str]) -> Typist {
         let mut ssh = server.command("ssh");
         ssh.args(ssh_options(&server.key())).args(["-p", &server.port(0).to_string(), "-t", "paas@127.0.0.1"]);
         ssh.args(words);
         Typist::new(ssh)
     }
 
-    fn types(&mut self, text: &str) {
+    pub fn types(&mut self, text: &str) {
         self.master.write_all(text.as_bytes()).unwrap();
     }
 
-    fn screen(&self) -> String {
+    /// Gives the terminal another size, and says so to its program, as a window does.
+    pub fn resize(&mut self, rows: u16, columns: u16) {
+        tcsetwinsize(&self.master, Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+        let id = self.program.id().to_string();
+        run(Command::new("kill").args(["-WINCH", &id])).expect_success();
+    }
+
+    pub fn screen(&self) -> String {
         String::from_utf8_lossy(&self.shown.lock().unwrap()).into_owned()
     }
 
-    fn sees(&self, server: &Server, text: &str) {
+    pub fn sees(&self, server: &Server, text: &str) {
         server.wait_for(&format!("{text:?} on the screen"), PATIENCE, || self.screen().contains(text));
     }
 
     /// The exit code, and all that was shown.
-    fn finish(mut self) -> (Option<i32>, String) {
+    pub fn finish(mut self) -> (Option<i32>, String) {
         let code = self.program.wait().unwrap().code();
         // The last of the output is still on its way to the screen.
         std::thread::sleep(Duration::from_millis(300));

@@ -14,7 +14,7 @@ use crate::{
     pebble::Pebble,
     processes::edge,
     processes::kill,
-    routing::{Client, ask_caddy, echo},
+    routing::{Client, Events, ask_caddy, echo},
     untouched::wait_until_over,
 };
 
@@ -192,6 +192,7 @@ fn what_is_said_of_the_names_of_one_app_costs_no_other_a_request() {
     server.paas(&["certs:set", "shop", "https-redirect=off"]).expect_success();
     server.wait_for("plain HTTP", PATIENCE, || server.get("shop", "/").status == 200);
     let mut socket = Client::web_socket(server, "shop.localhost");
+    let mut events = Events::open(server, "shop.localhost");
     for _ in 0..2 {
         for line in [
             "domains:add blog a.example *.b.example",
@@ -210,9 +211,47 @@ fn what_is_said_of_the_names_of_one_app_costs_no_other_a_request() {
         ] {
             server.paas(&line.split(' ').collect::<Vec<_>>()).expect_success();
             assert_eq!(echo(&mut socket, line), line);
+            events.goes_on();
         }
         loaded.some_more();
     }
+    loaded.expect_nothing_lost();
+}
+
+#[test]
+fn rules_of_the_proxy_cost_no_request_of_their_app_or_of_another() {
+    let kinds = [Kind::KeepAlive, Kind::NewConnection, Kind::Post, Kind::Slow, Kind::Http2];
+    let mut loaded = Loaded::start(&[("PAAS_TLS", "internal")], &[], &kinds);
+    let server = &loaded.server;
+    server.paas(&["apps:create", "blog"]).expect_success();
+    server.paas(&["certs:set", "shop", "https-redirect=off"]).expect_success();
+    server.wait_for("plain HTTP", PATIENCE, || server.get("shop", "/").status == 200);
+    // One to the app itself, and one through the rules of each time.
+    let mut sockets = vec![Client::web_socket(server, "shop.localhost")];
+    let mut events = Events::open(server, "shop.localhost");
+    for line in [
+        "proxy:set shop response-headers=X-Rule:1",
+        "proxy:set shop body-size=50m read-timeout=60s compression=on",
+        "proxy:set blog hsts=on",
+        "proxy:path-add shop /other blog --strip",
+        "proxy:set shop deny=203.0.113.0/24",
+        "proxy:auth-add blog ann --generate",
+        "proxy:path-remove shop /other",
+        "proxy:set shop compression= body-size= read-timeout= deny=",
+        "proxy:set shop response-headers=",
+        "proxy:set shop response-headers=X-Rule:2",
+    ] {
+        server.paas(&line.split(' ').collect::<Vec<_>>()).expect_success();
+        sockets.push(Client::web_socket(server, "shop.localhost"));
+        for socket in &mut sockets {
+            assert_eq!(echo(socket, line), line);
+        }
+        events.goes_on();
+        loaded.some_more();
+    }
+    // A deploy drains through them, too.
+    loaded.push();
+    loaded.settle();
     loaded.expect_nothing_lost();
 }
 
@@ -224,7 +263,7 @@ fn certificates_that_are_obtained_cost_no_request() {
     server.paas(&["certs:set", "--global", "https-redirect=off"]).expect_success();
     let kinds = [Kind::KeepAlive, Kind::NewConnection, Kind::Post];
     let loaded = Loaded::on(server, "apps.example.com", &[], &kinds);
-    for number in 1..=5 {
+    for number in 1..=20 {
         let app = format!("app-{number}");
         loaded.server.paas(&["apps:create", &app]).expect_success();
         loaded.server.paas(&["certs:renew", &app]).expect_success();

@@ -1,9 +1,9 @@
-//! `app.json`: Heroku's `env`, `formation` and `scripts`, Dokku's `healthchecks` and `scripts.dokku`
+//! `app.json`: Heroku's `env`, `formation` and `scripts`, Dokku's `cron`, `healthchecks` and `scripts.dokku`
 //! (<https://devcenter.heroku.com/articles/app-json-schema>,
 //! <https://dokku.com/docs/appendices/file-formats/app-json/>). What else these two read in it is named, because users
 //! would look for the effect. Other tools also have a file of this name: their keys are passed over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -11,7 +11,10 @@ use serde_json::{Map, Value};
 use super::{did_you_mean, document::refused, paas_toml::Declared, procfile::process_type};
 use crate::{
     Result,
-    model::{EnvKey, Invalid, ProcessSettings, ProcessType, Property, check_variable, property},
+    model::{
+        CronCommand, CronName, CronSpec, EnvKey, Invalid, MOST_CRONS, Overlap, ProcessSettings, ProcessType, Property,
+        check_variable, property,
+    },
 };
 
 /// The file's name.
@@ -24,7 +27,17 @@ struct Document {
     healthchecks: BTreeMap<String, Vec<HealthCheck>>,
     env: BTreeMap<String, Value>,
     scripts: Value,
-    cron: Value,
+    cron: Vec<Cron>,
+}
+
+/// A cron in Dokku's words.
+#[derive(Deserialize)]
+struct Cron {
+    command: String,
+    schedule: String,
+    concurrency_policy: Option<String>,
+    #[serde(default)]
+    maintenance: bool,
 }
 
 #[derive(Default, Deserialize)]
@@ -69,6 +82,8 @@ pub(super) struct AppJson {
     pub variables: Vec<Variable>,
     /// The commands that run around a deploy.
     pub scripts: Scripts,
+    /// The commands that run by time.
+    pub crons: Vec<CronSpec>,
     /// What of it has no effect, in sentences.
     pub warnings: Vec<String>,
 }
@@ -138,6 +153,8 @@ const OF_CHECKS: [&str; 14] = [
     "listening",
     "uptime",
 ];
+/// What is read of a cron.
+const OF_CRONS: [&str; 4] = ["command", "schedule", "concurrency_policy", "maintenance"];
 /// What is read of a variable.
 const OF_VARIABLES: [&str; 5] = ["description", "value", "required", "generator", "sync"];
 
@@ -147,8 +164,8 @@ const OF_VARIABLES: [&str; 5] = ["description", "value", "required", "generator"
 /// `SourceError::File` if a key that is read has an invalid value.
 pub(super) fn parse(text: &str) -> Result<AppJson> {
     let malformed = |error: serde_json::Error| {
-        let hint = "paas reads `env`, `formation`, `healthchecks` and `scripts` from it: write them as for Heroku or \
-                    Dokku, or remove them";
+        let hint = "paas reads `cron`, `env`, `formation`, `healthchecks` and `scripts` from it: write them as for Heroku \
+                    or Dokku, or remove them";
         refused(APP_JSON, Some(error.line()).filter(|line| *line > 0), error.to_string(), hint)
     };
     let document: Document = serde_json::from_str(text).map_err(malformed)?;
@@ -184,19 +201,13 @@ pub(super) fn parse(text: &str) -> Result<AppJson> {
     }
     let variables = document.env.into_iter().map(|(name, value)| variable(&name, &value)).collect::<Result<_>>()?;
     let scripts = scripts(&document.scripts)?;
+    let crons = crons(document.cron)?;
     let mut warnings = Vec::new();
-    if let Some(jobs) = document.cron.as_array().filter(|jobs| !jobs.is_empty()) {
-        let jobs = match jobs.len() {
-            1 => "1 cron job, which does".to_owned(),
-            several => format!("{several} cron jobs, which do"),
-        };
-        warnings.push(format!("app.json asks for {jobs} not run: paas has no cron yet"));
-    }
     let idle = without_effect(&whole);
     if !idle.is_empty() {
         warnings.push(format!("app.json: paas does nothing about {}", idle.join(", ")));
     }
-    Ok(AppJson { processes, variables, scripts, warnings })
+    Ok(AppJson { processes, variables, scripts, crons, warnings })
 }
 
 /// The place of the check that counts. The startup check proves a new container; one that only runs after the deploy is
@@ -250,6 +261,31 @@ fn variable(name: &str, value: &Value) -> Result<Variable> {
     Ok(variable)
 }
 
+/// Reads `cron`. An entry has no name in Dokku's format, so it gets one of its command.
+fn crons(entries: Vec<Cron>) -> Result<Vec<CronSpec>> {
+    let mut taken = BTreeSet::new();
+    let mut crons = Vec::new();
+    for (place, entry) in entries.into_iter().enumerate() {
+        let refused = |error: Invalid| {
+            let hint = "write `{\"command\": \"COMMAND\", \"schedule\": \"30 4 * * *\"}`";
+            refused(APP_JSON, None, format!("cron[{place}]: {error}"), hint)
+        };
+        let command: CronCommand = entry.command.parse().map_err(refused)?;
+        let name = CronName::of_command(command.as_str(), &taken);
+        taken.insert(name.clone());
+        let mut spec = CronSpec::new(name, entry.schedule.parse().map_err(refused)?, command);
+        if let Some(policy) = entry.concurrency_policy {
+            spec.overlap = policy.parse::<Overlap>().map_err(refused)?;
+        }
+        spec.suspended = entry.maintenance;
+        crons.push(spec);
+    }
+    if crons.len() > MOST_CRONS {
+        return Err(refused(APP_JSON, None, format!("it has more than {MOST_CRONS} crons"), "remove some"));
+    }
+    Ok(crons)
+}
+
 fn scripts(scripts: &Value) -> Result<Scripts> {
     let script = |path: &str| match scripts.pointer(path) {
         None | Some(Value::Null) => Ok(None),
@@ -301,8 +337,11 @@ fn without_effect(whole: &Map<String, Value>) -> Vec<String> {
                     }
                 }
             }
-            // A warning of its own.
-            "cron" => {}
+            "cron" => {
+                for (place, cron) in value.as_array().into_iter().flatten().enumerate() {
+                    idle.extend(others(cron, 0, &OF_CRONS).map(|key| format!("cron[{place}].{key}")));
+                }
+            }
             _ if DESCRIPTIVE.contains(&key.as_str()) => {}
             _ if is_ours || did_you_mean(key, KEYS).is_some() => idle.push(key.clone()),
             _ => {}
@@ -409,6 +448,12 @@ mod tests {
             r#"{"env": {"PAAS_APP": "x"}}"#,
             r#"{"env": {"PORT": "x"}}"#,
             r#"{"scripts": {"dokku": {"predeploy": ["x"]}}}"#,
+            r#"{"cron": {"command": "x", "schedule": "@daily"}}"#,
+            r#"{"cron": [{"command": "x"}]}"#,
+            r#"{"cron": [{"schedule": "@daily"}]}"#,
+            r#"{"cron": [{"command": "x", "schedule": "@reboot"}]}"#,
+            r#"{"cron": [{"command": " ", "schedule": "@daily"}]}"#,
+            r#"{"cron": [{"command": "x", "schedule": "@daily", "concurrency_policy": "maybe"}]}"#,
         ] {
             assert!(parse(text).is_err(), "{text}");
         }
@@ -446,25 +491,40 @@ mod tests {
     }
 
     #[test]
+    fn crons_of_dokku_get_names_of_their_commands() -> Result<()> {
+        let crons = parse(
+            r#"{"cron": [
+                {"command": "node cleanup.js", "schedule": "@daily"},
+                {"command": "node cleanup.js", "schedule": "0 9 * * 1", "concurrency_policy": "allow", "maintenance": true}
+            ]}"#,
+        )?
+        .crons;
+        let told: Vec<String> = crons
+            .iter()
+            .map(|it| format!("{} {} {} {} {}", it.name, it.schedule, it.command, it.overlap, it.suspended))
+            .collect();
+        insta::assert_snapshot!(told.join("\n"), @"
+        node-cleanup-js @daily node cleanup.js forbid false
+        node-cleanup-js-2 0 9 * * 1 node cleanup.js allow true
+        ");
+        Ok(())
+    }
+
+    #[test]
     fn what_has_no_effect_is_named() -> Result<()> {
         let warnings = |text: &str| Ok::<_, crate::Error>(parse(text)?.warnings.join("\n"));
         insta::assert_snapshot!(warnings(
             r#"{
                 "name": "x", "keywords": ["y"], "addons": ["postgres"], "stack": "heroku-24", "own": 1,
-                "cron": [{"command": "a", "schedule": "@daily"}, {"command": "b", "schedule": "@daily"}],
+                "cron": [{"command": "a", "schedule": "@daily"}, {"command": "b", "schedule": "@daily", "task": 1}],
                 "env": {"A": {"value": "x", "secret": true}, "B": {"generator": "echo 5"}},
                 "formation": {"web": {"quantity": 1, "size": "standard-1x"}, "worker": {"max_parallel": 2}},
                 "scripts": {"test": "x", "postdeploy": "y", "dokku": {"predeploy": "z", "other": "w"}},
                 "healthchecks": {"web": [{"type": "liveness", "path": "/a"}, {"path": "/b", "warn": true}]}
             }"#
         )?, @r"
-        app.json asks for 2 cron jobs, which do not run: paas has no cron yet
-        app.json: paas does nothing about addons, env.A.secret, formation.web.size, formation.worker.max_parallel, healthchecks.web[0], healthchecks.web[1].warn, own, scripts.test, scripts.dokku.other, stack, env.B.generator
+        app.json: paas does nothing about addons, cron[1].task, env.A.secret, formation.web.size, formation.worker.max_parallel, healthchecks.web[0], healthchecks.web[1].warn, own, scripts.test, scripts.dokku.other, stack, env.B.generator
         ");
-        assert_eq!(
-            warnings(r#"{"cron": [{"command": "a"}]}"#)?,
-            "app.json asks for 1 cron job, which does not run: paas has no cron yet"
-        );
         // Another tool's file of the same name, and what is almost a key of this one.
         assert_eq!(warnings(r#"{"expo": {"name": "x"}, "displayName": "x"}"#)?, "");
         assert_eq!(warnings(r#"{"formatoin": {}}"#)?, "app.json: paas does nothing about formatoin");

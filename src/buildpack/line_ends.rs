@@ -126,7 +126,7 @@ struct Run {
 pub(super) struct Commands<'a> {
     pub processes: &'a [ProcessSpec],
     /// The commands that run once, with their names.
-    pub tasks: Vec<(&'static str, &'a str)>,
+    pub tasks: Vec<(&'a str, &'a str)>,
     pub dockerfile: &'a str,
     /// Whether the Dockerfile is the repository's own.
     pub is_own: bool,

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{
     Error, Result,
-    model::{EnvKey, Invalid, Noun, ProcessSettings, ProcessType, Property, Right, property},
+    model::{
+        CronCommand, CronName, CronSchedule, CronSpec, EnvKey, Interrupted, Invalid, MOST_CRONS, Missed, Noun, Overlap,
+        ProcessSettings, ProcessType, Property, Right, ZoneName, cron_jitter, cron_timeout, property,
+    },
 };
 
 /// The file's name.
@@ -29,6 +32,8 @@ pub(super) struct PaasToml {
     pub port: Option<u16>,
     /// How the web process is checked.
     pub checks: ProcessSettings,
+    /// The commands that run by time.
+    pub crons: Vec<CronSpec>,
     /// The path of the Procfile, if a setting of the app names one: not of this file, but read along with it.
     pub procfile: Option<String>,
 }
@@ -109,6 +114,23 @@ struct Document {
     port: Option<Spanned<i64>>,
     #[serde(default)]
     checks: BTreeMap<Spanned<String>, toml::Value>,
+    #[serde(default)]
+    cron: Vec<Spanned<Cron>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Cron {
+    name: Option<String>,
+    schedule: String,
+    command: String,
+    timezone: Option<String>,
+    overlap: Option<String>,
+    timeout: Option<toml::Value>,
+    jitter: Option<toml::Value>,
+    missed: Option<String>,
+    interrupted: Option<String>,
+    suspended: Option<bool>,
 }
 
 #[derive(Default, Deserialize)]
@@ -145,6 +167,7 @@ pub(super) fn parse(text: &str) -> Result<PaasToml> {
         let words: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
         let hint = match words.split_first() {
             Some((unknown, known)) if message.starts_with("unknown") => known_words(unknown, known),
+            _ if message.contains("expected a sequence") => "a cron begins with `[[cron]]`, in two brackets".to_owned(),
             _ => "docs/reference.md describes the file; check it on your machine with `paas plan`".to_owned(),
         };
         let line = error.span().map(|span| line_of(text, span.start));
@@ -177,8 +200,25 @@ pub(super) fn parse(text: &str) -> Result<PaasToml> {
         },
     };
 
+    let mut crons: Vec<CronSpec> = Vec::new();
+    let named = document.cron.iter().filter_map(|cron| cron.get_ref().name.as_ref()?.parse().ok());
+    let mut taken: BTreeSet<CronName> = named.collect();
+    for entry in document.cron {
+        let offset = entry.span().start;
+        let spec = cron(entry.into_inner(), &mut taken).map_err(|(message, hint)| refused(offset, message, &hint))?;
+        if crons.iter().any(|other| other.name == spec.name) {
+            let message = format!("there are two crons named {}", spec.name);
+            return Err(refused(offset, message, "give each a name of its own"));
+        }
+        if crons.len() == MOST_CRONS {
+            return Err(refused(offset, format!("there are more than {MOST_CRONS} crons"), "remove some"));
+        }
+        crons.push(spec);
+    }
+
     let variables = variables(text, document.variables)?;
-    Ok(PaasToml { build: build_section(text, document.build)?, variables, processes, port, checks, procfile: None })
+    let build = build_section(text, document.build)?;
+    Ok(PaasToml { build, variables, processes, port, checks, crons, procfile: None })
 }
 
 /// An error in this file, at a byte of it.
@@ -311,6 +351,48 @@ fn variables(text: &str, table: BTreeMap<Spanned<String>, Spanned<toml::Value>>)
         variables.insert(key, value);
     }
     Ok(variables)
+}
+
+/// Reads an entry of `[[cron]]`. The error is a message and a hint.
+fn cron(entry: Cron, taken: &mut BTreeSet<CronName>) -> Result<CronSpec, (String, String)> {
+    let invalid = |error: Invalid| (error.to_string(), "docs/guide/cron.md describes crons".to_owned());
+    let command: CronCommand = entry.command.parse().map_err(invalid)?;
+    let name = match entry.name {
+        Some(name) => name.parse().map_err(invalid)?,
+        None => CronName::of_command(command.as_str(), taken),
+    };
+    taken.insert(name.clone());
+    let schedule: CronSchedule = entry.schedule.parse().map_err(invalid)?;
+    let mut spec = CronSpec::new(name, schedule, command);
+    let time = |key: &str, value: &toml::Value, read: fn(&str) -> Result<u32, String>| {
+        let text = match value {
+            toml::Value::String(text) => text.clone(),
+            toml::Value::Integer(number) => number.to_string(),
+            other => return Err((format!("{key} is {}", article(other)), format!("write `{key} = \"10m\"`"))),
+        };
+        read(&text)
+            .map_err(|rule| (format!("{text:?} is not a valid {key}: {rule}"), format!("write `{key} = \"10m\"`")))
+    };
+    if let Some(zone) = entry.timezone {
+        spec.timezone = Some(zone.parse::<ZoneName>().map_err(invalid)?);
+    }
+    if let Some(word) = entry.overlap {
+        spec.overlap = word.parse::<Overlap>().map_err(invalid)?;
+    }
+    if let Some(value) = entry.timeout {
+        spec.timeout_seconds = time("timeout", &value, cron_timeout)?;
+    }
+    if let Some(value) = entry.jitter {
+        spec.jitter_seconds = time("jitter", &value, cron_jitter)?;
+    }
+    if let Some(word) = entry.missed {
+        spec.missed = word.parse::<Missed>().map_err(invalid)?;
+    }
+    if let Some(word) = entry.interrupted {
+        spec.interrupted = word.parse::<Interrupted>().map_err(invalid)?;
+    }
+    spec.suspended = entry.suspended.unwrap_or(false);
+    Ok(spec)
 }
 
 /// Reads the value of a process type: its command, or a table.
@@ -469,6 +551,93 @@ interval = 30
     }
 
     #[test]
+    fn a_cron_needs_a_schedule_and_a_command_and_the_rest_has_defaults() -> Result<()> {
+        let crons = parse(
+            r#"
+[[cron]]
+schedule = "@daily"
+command = "node cleanup.js"
+[[cron]]
+name = "node-cleanup-js"
+schedule = "*/5 8-17 * * mon-fri"
+command = "node cleanup.js --all"
+timezone = "Europe/Berlin"
+overlap = "replace"
+timeout = "90m"
+jitter = 30
+missed = "run-once"
+interrupted = "repeat"
+suspended = true
+"#,
+        )?
+        .crons;
+        let said: Vec<String> = crons.iter().map(|cron| serde_json::to_string(cron).unwrap()).collect();
+        insta::assert_snapshot!(said.join("\n"), @r#"
+        {"name":"node-cleanup-js-2","schedule":"@daily","command":"node cleanup.js","overlap":"forbid","timeout_seconds":86400,"jitter_seconds":0,"missed":"skip","interrupted":"leave","suspended":false}
+        {"name":"node-cleanup-js","schedule":"*/5 8-17 * * mon-fri","command":"node cleanup.js --all","timezone":"Europe/Berlin","overlap":"replace","timeout_seconds":5400,"jitter_seconds":30,"missed":"run-once","interrupted":"repeat","suspended":true}
+        "#);
+        Ok(())
+    }
+
+    #[test]
+    fn mistakes_of_crons_are_named_with_line_and_remedy() {
+        let cron = |rest: &str| format!("port = 1\n[[cron]]\nschedule = \"@daily\"\ncommand = \"x\"\n{rest}");
+        let mut said = String::new();
+        for text in [
+            "[cron]\nschedule = \"@daily\"".to_owned(),
+            "[[cron]]\nschedule = \"@daily\"".to_owned(),
+            "[[cron]]\ncommand = \"x\"".to_owned(),
+            "[[cron]]\nschedule = \"@reboot\"\ncommand = \"x\"".to_owned(),
+            "[[cron]]\nschedule = \"@daily\"\ncommand = \" \"".to_owned(),
+            cron("timezon = \"UTC\""),
+            cron("timezone = \"Mars/Olympus\""),
+            cron("name = \"A b\""),
+            cron("overlap = \"sometimes\""),
+            cron("timeout = \"0s\""),
+            cron("timeout = true"),
+            cron("jitter = \"2h\""),
+            cron("missed = \"twice\""),
+            cron("interrupted = 3"),
+            cron("name = \"a\"\n[[cron]]\nname = \"a\"\nschedule = \"@daily\"\ncommand = \"x\""),
+        ] {
+            let error = parse(&text).unwrap_err();
+            said.push_str(&format!("{error}\n  {}\n", error.hint().unwrap()));
+        }
+        insta::assert_snapshot!(said, @r#"
+        paas.toml, line 1: invalid type: map, expected a sequence
+          a cron begins with `[[cron]]`, in two brackets
+        paas.toml, line 1: missing field `command`
+          docs/reference.md describes the file; check it on your machine with `paas plan`
+        paas.toml, line 1: missing field `schedule`
+          docs/reference.md describes the file; check it on your machine with `paas plan`
+        paas.toml, line 1: "@reboot" is not a valid schedule: a container has no boot: let a process of the app do what is to be done at its start
+          docs/guide/cron.md describes crons
+        paas.toml, line 1: " " is not a valid command: it is empty
+          docs/guide/cron.md describes crons
+        paas.toml, line 5: unknown field `timezon`, expected one of `name`, `schedule`, `command`, `timezone`, `overlap`, `timeout`, `jitter`, `missed`, `interrupted`, `suspended`
+          did you mean `timezone`?
+        paas.toml, line 2: "Mars/Olympus" is not a valid time zone: it is a name of the IANA list, such as Europe/Berlin or UTC
+          docs/guide/cron.md describes crons
+        paas.toml, line 2: "A b" is not a valid name of a cron: it takes 1 to 32 lower-case letters, digits and dashes, and begins and ends with no dash
+          docs/guide/cron.md describes crons
+        paas.toml, line 2: "sometimes" is not a valid overlap: it is one of allow, forbid, replace
+          docs/guide/cron.md describes crons
+        paas.toml, line 2: "0s" is not a valid timeout: it is a time from 1s to 7d, such as 90s, 10m or 2h
+          write `timeout = "10m"`
+        paas.toml, line 2: timeout is a boolean
+          write `timeout = "10m"`
+        paas.toml, line 2: "2h" is not a valid jitter: it is a time up to 1h, such as 30s or 5m
+          write `jitter = "10m"`
+        paas.toml, line 2: "twice" is not a valid missed: it is one of skip, run-once
+          docs/guide/cron.md describes crons
+        paas.toml, line 5: invalid type: integer `3`, expected a string
+          docs/reference.md describes the file; check it on your machine with `paas plan`
+        paas.toml, line 6: there are two crons named a
+          give each a name of its own
+        "#);
+    }
+
+    #[test]
     fn mistakes_are_named_with_line_and_remedy() {
         let mut said = String::new();
         for text in [
@@ -497,7 +666,7 @@ interval = 30
             said.push_str(&format!("{error}\n  {}\n", error.hint().unwrap()));
         }
         insta::assert_snapshot!(said, @r#"
-        paas.toml, line 2: unknown field `biuld`, expected one of `build`, `variables`, `processes`, `port`, `checks`
+        paas.toml, line 2: unknown field `biuld`, expected one of `build`, `variables`, `processes`, `port`, `checks`, `cron`
           did you mean `build`?
         paas.toml, line 2: unknown field `buildpak`, expected one of `directory`, `buildpack`, `dockerfile`, `versions`, `tools`, `install`, `build`, `packages`, `variables`, `images`, `static`, `lfs`, `program`
           did you mean `buildpack`?

@@ -27,7 +27,7 @@ use super::{
 use crate::{
     Error, Result,
     error::SourceError,
-    model::{EnvKey, Invalid, ProcessSpec, ProcessType, property},
+    model::{CronSpec, EnvKey, Invalid, MOST_CRONS, ProcessSpec, ProcessType, property},
     tree::{Added, DockerIgnore, Tree},
 };
 
@@ -69,6 +69,9 @@ pub struct BuildPlan {
     pub release_command: Option<String>,
     /// The commands that run once around a deploy, from `app.json`.
     pub scripts: Scripts,
+    /// The commands that run by time, from `paas.toml` and `app.json`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub crons: Vec<CronSpec>,
     /// The variables that `app.json` describes.
     pub variables: Vec<Variable>,
     /// The file that says how many containers a process type has.
@@ -163,13 +166,20 @@ impl BuildPlan {
         }));
         lines.extend(self.packages.describe());
         let names: Vec<&str> = self.processes.iter().map(|spec| spec.process.as_str()).collect();
-        lines.push(format!("Processes: {}, from {}", names.join(", "), self.processes_source));
+        lines.push(match names.as_slice() {
+            [] => "Processes: none, only crons".to_owned(),
+            names => format!("Processes: {}, from {}", names.join(", "), self.processes_source),
+        });
         if self.release_command.is_some() {
             lines.push("Release command: runs before the new release starts".to_owned());
         }
         let names: Vec<&str> = self.scripts.named().into_iter().map(|(name, _)| name).collect();
         if !names.is_empty() {
             lines.push(format!("Scripts of app.json: {}", names.join(", ")));
+        }
+        if !self.crons.is_empty() {
+            let crons = self.crons.iter().map(|cron| format!("{} ({})", cron.name, cron.schedule));
+            lines.push(format!("Crons: {}", crons.collect::<Vec<_>>().join(", ")));
         }
         lines.extend(self.describe_variables().map(|text| format!("Variables of app.json: {text}")));
         if let (Some(port), Some(source)) = (self.port, &self.port_source) {
@@ -330,7 +340,10 @@ fn plan_with<'a>(
         sources: process_sources,
         port: own_port,
         is_guess,
-    } = processes(&scope, buildpack, paas_toml, (&procfile, procfile_path), &app_json.processes)?;
+    } = {
+        let has_crons = !paas_toml.crons.is_empty() || !app_json.crons.is_empty();
+        processes(&scope, buildpack, paas_toml, (&procfile, procfile_path), &app_json.processes, has_crons)?
+    };
 
     let is_whole = scope.within.is_some() || manifest.dockerfile.is_some() && !part.memberships.is_empty();
     let context = match part.directory {
@@ -404,8 +417,14 @@ fn plan_with<'a>(
             ProcessSpec::new(process, command, declared.quantity, declared.settings)
         })
         .collect::<Result<Vec<_>, Invalid>>()?;
-    let AppJson { variables, scripts, warnings: of_app_json, .. } = app_json;
-    warnings.extend(of_app_json);
+    let AppJson { variables, scripts, crons: of_app_json, warnings: more_warnings, .. } = app_json;
+    warnings.extend(more_warnings);
+    let mut crons = paas_toml.crons.clone();
+    crons.extend(of_app_json.into_iter().filter(|cron| !paas_toml.crons.iter().any(|own| own.name == cron.name)));
+    if crons.len() > MOST_CRONS {
+        let message = format!("{PAAS_TOML} and {APP_JSON} have more than {MOST_CRONS} crons together");
+        return Err(refused(PAAS_TOML, None, message, "remove some".to_owned()));
+    }
     // What a server's own setting says is its deploys' to know.
     let usual: usize = property::MAX_PROCESS_TYPES.default.words().parse().unwrap_or(usize::MAX);
     if processes.len() > usual {
@@ -419,7 +438,11 @@ fn plan_with<'a>(
             &ignore,
             &line_ends::Commands {
                 processes: &processes,
-                tasks: release.into_iter().chain(scripts.named()).collect(),
+                tasks: release
+                    .into_iter()
+                    .chain(scripts.named())
+                    .chain(crons.iter().map(|cron| (cron.name.as_str(), cron.command.as_str())))
+                    .collect(),
                 dockerfile: &dockerfile,
                 is_own: manifest.dockerfile.is_some(),
             },
@@ -452,6 +475,7 @@ fn plan_with<'a>(
         process_sources,
         release_command,
         scripts,
+        crons,
         variables,
         quantities_from,
         flawed_scripts,

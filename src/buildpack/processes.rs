@@ -47,13 +47,15 @@ pub(super) struct Processes {
     pub is_guess: bool,
 }
 
-/// The processes, by name: `paas.toml` before `Procfile`. If neither names a process, the buildpack's own.
+/// The processes, by name: `paas.toml` before `Procfile`. If neither names a process, the buildpack's own. What has crons
+/// may do without any.
 pub(super) fn processes(
     scope: &Scope<'_>,
     buildpack: &Buildpack,
     paas_toml: &PaasToml,
     (procfile, procfile_path): (&BTreeMap<ProcessType, String>, &str),
     app_json: &BTreeMap<ProcessType, Declared>,
+    has_crons: bool,
 ) -> Result<Processes> {
     let of_app_json = app_json.iter().filter_map(|(process, own)| Some((process.clone(), own.command.clone()?)));
     let mut declared: BTreeMap<ProcessType, String> = of_app_json.collect();
@@ -110,7 +112,9 @@ pub(super) fn processes(
             }
         }
     }
-    if commands.is_empty() {
+    if commands.is_empty() && has_crons {
+        sources.push("the crons alone".to_owned());
+    } else if commands.is_empty() {
         let candidates = candidates(scope)?;
         if let Some((_, choose)) = candidates.first().filter(|_| candidates.len() > 1) {
             let names: Vec<&str> = candidates.iter().map(|(name, _)| name.as_str()).collect();

@@ -34,12 +34,15 @@ const OPTIONS: [(&str, &[&str]); 4] = [
 ];
 
 /// Commands whose arguments depend on each other, with words that they take.
-const EXAMPLES: [(&str, &[&str]); 16] = [
+const EXAMPLES: [(&str, &[&str]); 19] = [
+    ("run:stop", &["blog", "1"]),
     ("certs:add", &["blog"]),
     ("certs:set", &["blog", "acme=off"]),
     ("certs:report", &["blog"]),
     ("certs:show", &["blog"]),
     ("certs:remove", &["blog"]),
+    ("proxy:report", &["blog"]),
+    ("proxy:set", &["blog", "compression=on"]),
     ("redirects:add", &["blog", "old.example", "example.com"]),
     ("config:set", &["blog", "A=1"]),
     ("apps:set", &["blog", "deploy-branch=main"]),
@@ -54,9 +57,12 @@ const EXAMPLES: [(&str, &[&str]); 16] = [
 ];
 
 /// A value that each argument takes, by the name that help shows.
-const VALUES: [(&str, &str); 20] = [
+const VALUES: [(&str, &str); 27] = [
     ("SCHEME:HOST:CONTAINER", "tcp:5432:5432"),
     ("PORT", "5432"),
+    ("CRON", "nightly"),
+    ("SCHEDULE", "@daily"),
+    ("COMMAND", "true"),
     ("FROM-HOST", "old.example"),
     ("DOMAIN", "example.com"),
     ("ID", "1"),
@@ -75,6 +81,10 @@ const VALUES: [(&str, &str); 20] = [
     ("vN", "v1"),
     ("FILE", "-"),
     ("DIR", "."),
+    ("USER", "ann"),
+    ("PATH", "/api"),
+    ("APP|ADDRESS", "shop"),
+    ("URL", "https://blog.example.com/"),
 ];
 
 /// Every command that is shown, and what it needs.

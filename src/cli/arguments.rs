@@ -102,10 +102,17 @@ pub(super) fn words(tree: &Command, arguments: &[OsString]) -> Option<Words> {
             command = Some((index, tree.find_subcommand(word)?));
         } else {
             positionals.push((index, word.to_owned()));
+            // What follows the first word is a program's, but for the app's name before it: no option of ours.
+            only_words |= command.is_some_and(|(_, command)| runs_words(command));
         }
         index += 1;
     }
     Some(Words { command: command?.0, app, positionals })
+}
+
+/// Whether the words of a command are those of a program.
+fn runs_words(command: &Command) -> bool {
+    command.get_positionals().any(clap::Arg::is_trailing_var_arg_set)
 }
 
 /// Puts the app that is known into a command line that leaves it out, so that clap reads it as on a server.
@@ -171,6 +178,16 @@ mod tests {
             ("paas deploys:info", "paas deploys:info blog"),
             ("paas deploys:info 12", "paas deploys:info 12"),
             ("paas --config x logs", "paas --config x logs blog"),
+            // A program's words are its own.
+            ("paas run ls", "paas run blog ls"),
+            ("paas run blog ls", "paas run blog ls"),
+            ("paas run -e A=1 ls --app=x", "paas run blog -e A=1 ls --app=x"),
+            ("paas run ls --app x", "paas run blog ls --app x"),
+            ("paas run blog ls --app x", "paas run blog ls --app x"),
+            ("paas --app shop run ls -l", "paas --app shop run shop ls -l"),
+            ("paas enter", "paas enter blog"),
+            ("paas enter worker.1 ls -l", "paas enter blog worker.1 ls -l"),
+            ("paas run:stop 7", "paas run:stop blog 7"),
             // What makes or destroys an app, or is about none, is left as it is.
             ("paas apps:create shop", "paas apps:create shop"),
             ("paas apps:destroy", "paas apps:destroy"),

@@ -90,6 +90,11 @@ pub(super) fn port_mappings() -> Vec<CompletionCandidate> {
     candidates(ops::ports::all)
 }
 
+/// The names of crons, of all apps.
+pub(super) fn cron_names() -> Vec<CompletionCandidate> {
+    candidates(ops::crons::names)
+}
+
 /// Its global domains.
 pub(super) fn global_names() -> Vec<CompletionCandidate> {
     candidates(ops::domains::all_global)

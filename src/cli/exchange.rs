@@ -49,6 +49,10 @@ impl Exchange<'_> {
     /// [`Error::Usage`] for a file that cannot be read.
     pub(super) fn send(self, arguments: &mut Vec<OsString>, global: &Global) -> Result<Option<File>> {
         match self {
+            Exchange::Input(Wanted { input: Input::Stdin, secret: true, prompt, .. }) if io::stdin().is_terminal() => {
+                let typed = global.ui().ask_secret(prompt)?;
+                files::in_memory("secret", typed.as_bytes()).map(Some)
+            }
             Exchange::Input(wanted) => wanted.input.send(arguments),
             Exchange::Values(set) => {
                 let Some((words, input)) = set.packed(global.ui())? else { return Ok(None) };
@@ -120,6 +124,8 @@ pub(super) struct Wanted<'a> {
     pub(super) bounds: Bounds,
     /// What to say if it is to be typed on a terminal.
     pub(super) prompt: &'static str,
+    /// Whether it is a line that is not to be seen there.
+    pub(super) secret: bool,
 }
 
 impl Wanted<'_> {
@@ -130,6 +136,7 @@ impl Wanted<'_> {
     fn read(self, door: Door, arguments: &[OsString], ui: Ui) -> Result<()> {
         let bytes = match self.input {
             Input::Bytes(_) => return Ok(()),
+            Input::Stdin if self.secret && io::stdin().is_terminal() => ui.ask_secret(self.prompt)?.into_bytes(),
             Input::Stdin => self.bounds.read_stdin(self.prompt, ui)?,
             // The client's path means nothing on this machine, and this machine's files are not the client's to read.
             Input::File(path) if door != Door::Local => {

@@ -83,6 +83,14 @@ impl Setter {
         self.target.access(right_to_set(noun, &self.words))
     }
 
+    /// The words after the app.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for what is no app.
+    pub(super) fn words(&self) -> Result<Vec<String>> {
+        Ok(self.target.split(&self.words)?.1)
+    }
+
     /// Sets the properties of a noun.
     pub(super) async fn run(
         self,

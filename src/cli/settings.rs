@@ -89,6 +89,9 @@ fn show(ui: Ui, changed: &Changed) -> Result<()> {
         Outcome::Unchanged => "nothing to change: this value is already set",
         Outcome::Saved | Outcome::Deployed => "saved",
     });
+    if changed.reloads {
+        ui.talk("Caddy has loaded its Caddyfile anew: requests that were under way may have been lost");
+    }
     if let Some(source) = &changed.hidden_by {
         ui.talk(&format!("note: {} is also given by the {source}, which wins", changed.name));
     }

@@ -42,6 +42,7 @@ impl Command {
                     hint: "give the one line of a public key file, e.g. `paas ssh-keys:add laptop ~/.ssh/id_ed25519.pub`",
                 },
                 prompt: "Paste the public key, then press Ctrl-D on a line of its own:",
+                secret: false,
             }),
             Command::List(_) | Command::Remove(_) => Exchange::Nothing,
         }

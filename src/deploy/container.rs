@@ -1,15 +1,19 @@
 //! One container on this machine: its name, what it is made from, its start, its end. The only file that has the engine
 //! start, stop or remove one.
 
-use std::{collections::BTreeSet, net::SocketAddrV4, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::{Ipv4Addr, SocketAddrV4},
+    time::Duration,
+};
 
 use super::deployment::ActiveDeploy;
 use crate::{
     Error, Result, clock,
-    engine::{ContainerSpec, Engine, Labels},
+    engine::{Attached, ContainerSpec, Engine, Labels, Streams},
     error::EngineError,
     instance::Instance,
-    model::{ConfigMap, PortScheme, ProcessType, Release, RestartPolicy, RunSettings},
+    model::{AppName, ConfigMap, DeployId, EnvKey, PortScheme, ProcessType, Release, RestartPolicy, Run, RunSettings},
     proxy,
     store::{Container, ContainerState},
 };
@@ -29,14 +33,25 @@ pub(super) struct Program<'a> {
     pub config: &'a ConfigMap,
     pub run: &'a RunSettings,
     /// The arguments that start its command; none: the image's own command.
-    pub arguments: Option<[String; 3]>,
+    pub arguments: Option<Vec<String>>,
     /// Whether the engine starts it again when it ends. What is new is not: that comes with the switch.
     pub restart: RestartPolicy,
 }
 
 /// The name of a container in the engine.
 pub(super) fn name(deploy: &ActiveDeploy<'_>, process: &ProcessType, position: u32) -> String {
-    format!("paas-{}-{}-{}-{process}-{position}", deploy.instance.id, deploy.app.name, deploy.id)
+    name_of(&deploy.instance.id, &deploy.app.name, deploy.id, process, position)
+}
+
+/// The same of one that no deployment in this process makes.
+pub(super) fn name_of(
+    instance: &str,
+    app: &AppName,
+    deployment: DeployId,
+    process: &ProcessType,
+    position: u32,
+) -> String {
+    format!("paas-{instance}-{app}-{deployment}-{process}-{position}")
 }
 
 /// What a container is made from.
@@ -44,6 +59,50 @@ pub(super) fn name(deploy: &ActiveDeploy<'_>, process: &ProcessType, position: u
 /// # Errors
 /// [`Error::Invalid`] for what the release says and cannot be.
 pub(super) fn spec(instance: &Instance, container: &Container, program: &Program<'_>) -> Result<ContainerSpec> {
+    let labels = Labels {
+        instance: instance.id.clone(),
+        app: container.app.clone(),
+        release: Some(program.release.version),
+        deployment: Some(container.deployment_id),
+        process: Some((container.process.clone(), container.position)),
+    };
+    spec_with(labels, &container.name, container.address, &container.label(), program)
+}
+
+/// What a run's container is made from. `given`: variables beside the config, which win.
+///
+/// # Errors
+/// As [`spec`].
+pub(super) fn run_spec(
+    instance: &Instance,
+    run: &Run,
+    program: &Program<'_>,
+    given: &[(EnvKey, String)],
+) -> Result<ContainerSpec> {
+    let process: ProcessType = "run".parse()?;
+    let labels = Labels {
+        instance: instance.id.clone(),
+        app: run.app.clone(),
+        release: Some(run.release),
+        deployment: None,
+        process: Some((process, u32::try_from(run.id.0).map_err(Error::bug)?)),
+    };
+    let address = run.address.ok_or_else(|| Error::bug(format!("{} has no address", run.label())))?;
+    let mut spec = spec_with(labels, &run.container, address, &run.label(), program)?;
+    spec.environment.retain(|(key, _)| !given.iter().any(|(given, _)| given.as_str() == key));
+    spec.environment.extend(given.iter().map(|(key, value)| (key.to_string(), value.clone())));
+    spec.attached = (!run.is_detached()).then_some(Streams { tty: run.tty });
+    spec.keeps_log = run.keeps_output();
+    Ok(spec)
+}
+
+fn spec_with(
+    labels: Labels,
+    name: &str,
+    address: Ipv4Addr,
+    label: &str,
+    program: &Program<'_>,
+) -> Result<ContainerSpec> {
     let Program { release, config, run, arguments, restart } = program;
     let commit = release.rev_variables(config)?;
     let mut environment: Vec<(String, String)> =
@@ -51,26 +110,22 @@ pub(super) fn spec(instance: &Instance, container: &Container, program: &Program
     environment.retain(|(key, _)| key != "PORT");
     environment.extend(commit.into_iter().map(|(key, value)| (key.to_string(), value)));
     environment.push(("PORT".to_owned(), release.port.to_string()));
-    environment.push(("PAAS_APP".to_owned(), container.app.to_string()));
+    environment.push(("PAAS_APP".to_owned(), labels.app.to_string()));
     environment.push(("PAAS_RELEASE".to_owned(), release.version.to_string()));
-    environment.push(("PAAS_PROCESS".to_owned(), container.label()));
+    environment.push(("PAAS_PROCESS".to_owned(), label.to_owned()));
     Ok(ContainerSpec {
-        name: container.name.clone(),
-        labels: Labels {
-            instance: instance.id.clone(),
-            app: container.app.clone(),
-            release: Some(release.version),
-            deployment: container.deployment_id,
-            process: Some((container.process.clone(), container.position)),
-        },
+        name: name.to_owned(),
+        labels,
         image: release.image.clone(),
         arguments: arguments.clone(),
         environment,
-        address: container.address,
+        address,
         restart: *restart,
         memory_mib: run.memory_mib,
         cpu_millis: run.cpu_millis,
         containment: run.containment.clone(),
+        attached: None,
+        keeps_log: true,
     })
 }
 
@@ -92,6 +147,43 @@ pub(super) async fn start(
         spec.address = container.address;
     }
     Err(Error::Engine(EngineError::AddressTaken { address: container.address }))
+}
+
+/// Makes and starts a run's container, as [`start`], and attaches to it if the run is not detached.
+pub(super) async fn start_run(
+    instance: &Instance,
+    engine: &Engine,
+    run: &Run,
+    mut spec: ContainerSpec,
+) -> Result<Option<Attached>> {
+    let (id, subnet) = (run.id, instance.settings.subnet);
+    for _ in 0..ADDRESSES_TRIED {
+        let started = match run.is_detached() {
+            true => engine.start_new(&spec).await.map(|()| None),
+            false => engine.start_attached(&spec, run.tty).await.map(Some),
+        };
+        match started {
+            Err(Error::Engine(EngineError::AddressTaken { .. })) => engine.destroy(&spec.name).await?,
+            other => return other,
+        }
+        let moved = instance.writing(move |tables| tables.move_run(id, subnet)).await?;
+        spec.address = moved.address.unwrap_or(spec.address);
+    }
+    Err(Error::Engine(EngineError::AddressTaken { address: spec.address }))
+}
+
+/// Sends a run's program a signal, by its name.
+pub(super) async fn signal_run(engine: &Engine, run: &Run, signal: &str) -> Result<()> {
+    engine.signal_container(&run.container, signal).await
+}
+
+/// Has a run's container end: by SIGTERM, and SIGKILL if it takes longer than it may. An interactive shell, which takes no
+/// SIGTERM, is told that its terminal is gone.
+pub(super) async fn stop_run(engine: &Engine, run: &Run) -> Result<()> {
+    if run.tty {
+        engine.signal_container(&run.container, "SIGHUP").await?;
+    }
+    engine.stop_container(&run.container, Duration::from_secs(run.stop_timeout.into())).await
 }
 
 /// Starts a container that ended. An engine that was killed may have lost that it was to be started again whenever it ends.
@@ -118,6 +210,11 @@ pub(super) async fn stop(instance: &Instance, engine: &Engine, container: &Conta
     if !ports.http.is_empty() || !ports.relayed.is_empty() {
         drain(instance, container, &ports).await;
     }
+    engine.stop_container(&container.name, stop_timeout(container)).await
+}
+
+/// Ends a container that answers no requests. It is still there then.
+pub(super) async fn end(engine: &Engine, container: &Container) -> Result<()> {
     engine.stop_container(&container.name, stop_timeout(container)).await
 }
 
@@ -156,7 +253,7 @@ pub(super) async fn remake(instance: &Instance, engine: &Engine, container: &Con
         release: &release,
         config: &config,
         run: &process.run,
-        arguments: process.arguments(),
+        arguments: process.arguments().map(Vec::from),
         restart: container.restart,
     };
     let spec = spec(instance, container, &program)?;

@@ -98,7 +98,7 @@ impl<'a> ActiveDeploy<'a> {
             instance: self.instance.id.clone(),
             app: self.app.name.clone(),
             release: None,
-            deployment: self.id,
+            deployment: Some(self.id),
             process: None,
         }
     }

@@ -12,16 +12,18 @@ use crate::{
 ///
 /// # Errors
 /// `DeployError::ChangedMeanwhile`; [`Error::Invalid`] for a value that cannot be; [`Error::NotFound`] for the removal of a variable that is not set, or
-/// a process type that the release that serves does not have.
+/// a process type that neither the release that serves nor a cron of the app has.
 pub fn edited(instance: &Instance, app: &App, edit: &Edit) -> Result<(ConfigMap, Vec<Override>)> {
-    let (overrides, current) =
-        instance.read(|tables| Ok((tables.overrides(app.id)?, tables.current_release(app.id)?)))?;
+    let (overrides, current, crons) = instance.read(|tables| {
+        let crons = tables.crons(Some(app.id))?.into_iter().map(|cron| cron.spec.name.process()).collect::<Vec<_>>();
+        Ok((tables.overrides(app.id)?, tables.current_release(app.id)?, crons))
+    })?;
     if edit.saw.as_ref().is_some_and(|saw| *saw != edit.seen(&overrides)) {
         let what = "another command set the same properties".to_owned();
         return Err(DeployError::ChangedMeanwhile { app: app.name.clone(), what }.into());
     }
     let config = edited_config(&instance.config(app.id)?, app, &edit.config)?;
-    Ok((config, edited_overrides(overrides, app, current.as_ref(), &edit.properties)?))
+    Ok((config, edited_overrides(overrides, app, (current.as_ref(), &crons), &edit.properties)?))
 }
 
 fn edited_config(before: &ConfigMap, app: &App, edits: &[(EnvKey, Option<String>)]) -> Result<ConfigMap> {
@@ -49,12 +51,13 @@ fn edited_config(before: &ConfigMap, app: &App, edits: &[(EnvKey, Option<String>
 fn edited_overrides(
     before: Vec<Override>,
     app: &App,
-    current: Option<&Release>,
+    (current, crons): (Option<&Release>, &[ProcessType]),
     changes: &[PropertyChange],
 ) -> Result<Vec<Override>> {
     for change in changes.iter().filter(|change| change.value.is_some()) {
         if let (Some(process), Some(current)) = (change.scope.process(), current)
             && process.as_str() != ProcessType::RELEASE
+            && !crons.contains(process)
         {
             current.require(&app.name, process)?;
         }

@@ -10,9 +10,9 @@ use crate::{
     Error, Result, clock,
     error::{DeployError, Thing},
     model::{
-        self, CheckMode, CommitId, ConfigMap, DeployState, Edit, EnvKey, ImageCheck, ImageId, Override, PortMapping,
-        PortScheme, Probe, ProcessSpec, ProcessType, PropertyChange, Release, ReleaseStatus, ReleaseVersion, Right,
-        Scope, property,
+        self, CheckMode, CommitId, ConfigMap, CronSpec, DeployState, Edit, EnvKey, ImageCheck, ImageId, Override,
+        PortMapping, PortScheme, Probe, ProcessSpec, ProcessType, PropertyChange, Release, ReleaseStatus,
+        ReleaseVersion, Right, Scope, property,
     },
     store::NewRelease,
 };
@@ -68,7 +68,7 @@ pub(super) fn cut(
     let commands = processes.iter().filter_map(|spec| spec.command.as_deref()).chain(release_command.as_deref());
     let command = commands.max_by_key(|command| command.len());
     model::check_environment(&config, facts.environment.iter().map(String::as_str).chain(command))?;
-    let from = From { image, processes, declared_port: plan.port, commit: Some(commit) };
+    let from = From { image, processes, crons: plan.crons, declared_port: plan.port, commit: Some(commit) };
     let prepared = write(deploy, &from, config, &overrides, reason)?;
     deploy.log.step(&format!("Releasing {}", prepared.release.version));
     for spec in &prepared.release.processes {
@@ -215,6 +215,7 @@ fn pending_config(deploy: &ActiveDeploy<'_>) -> Result<(ConfigMap, Vec<Override>
 struct From {
     image: ImageId,
     processes: Vec<ProcessSpec>,
+    crons: Vec<CronSpec>,
     declared_port: Option<u16>,
     commit: Option<CommitId>,
 }
@@ -224,6 +225,7 @@ impl From {
         From {
             image: release.image.clone(),
             processes: release.processes.clone(),
+            crons: release.crons.clone(),
             declared_port: release.declared_port,
             commit: release.commit,
         }
@@ -261,6 +263,7 @@ fn write(
             image: &from.image,
             sealed_config: &deploy.instance.secrets.seal_config(tables, &config)?,
             processes: &processes,
+            crons: &from.crons,
             overrides,
             port,
             declared_port: from.declared_port,

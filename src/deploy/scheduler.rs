@@ -42,7 +42,7 @@ impl Scheduler {
                         release,
                         config,
                         run: &process.run,
-                        arguments: process.arguments(),
+                        arguments: process.arguments().map(Vec::from),
                         restart: RestartPolicy::No,
                     };
                     let spec = container::spec(deploy.instance, &container, &program)?;
@@ -90,6 +90,29 @@ impl Scheduler {
     pub(super) async fn resume(self, instance: &Instance, engine: &Engine, container: &Container) -> Result<()> {
         match self {
             Scheduler::Local => container::resume(instance, engine, container).await,
+        }
+    }
+
+    /// Starts a container that runs a command once and has its row, and returns it as it is then.
+    pub(super) async fn run_once(
+        self,
+        instance: &Instance,
+        engine: &Engine,
+        container: Container,
+        program: &Program<'_>,
+    ) -> Result<Container> {
+        match self {
+            Scheduler::Local => {
+                let spec = container::spec(instance, &container, program)?;
+                container::start(instance, engine, container, spec).await
+            }
+        }
+    }
+
+    /// Ends a container that runs a command once. It is still there then, with what it printed.
+    pub(super) async fn end(self, engine: &Engine, container: &Container) -> Result<()> {
+        match self {
+            Scheduler::Local => container::end(engine, container).await,
         }
     }
 

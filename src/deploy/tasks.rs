@@ -106,7 +106,7 @@ pub(super) async fn predeploy(deploy: &ActiveDeploy<'_>, mut prepared: Prepared,
         release: &prepared.release,
         config: &prepared.config,
         run: &run,
-        arguments: Some(arguments),
+        arguments: Some(Vec::from(arguments)),
         restart: RestartPolicy::No,
     };
     let mut spec = container::spec(instance, &row, &program(model::shell_arguments(IDLE)))?;
@@ -200,7 +200,7 @@ async fn run(
     let begun = clock::instant();
     let (row, run) = row(deploy, release).await?;
     let (id, name) = (row.id, row.name.clone());
-    let arguments = Some(model::shell_arguments(command));
+    let arguments = Some(model::shell_arguments(command).to_vec());
     let program = Program { release, config, run: &run, arguments, restart: RestartPolicy::No };
     let running = run_in(deploy, row, &program);
     let ended = match limit {

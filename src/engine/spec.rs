@@ -41,8 +41,8 @@ pub struct Labels {
     pub app: AppName,
     /// The release; none for an image, which is built before its release is cut.
     pub release: Option<ReleaseVersion>,
-    /// The deployment.
-    pub deployment: DeployId,
+    /// The deployment; none for a run.
+    pub deployment: Option<DeployId>,
     /// The process type and position; none for an image.
     pub process: Option<(ProcessType, u32)>,
 }
@@ -52,8 +52,10 @@ impl Labels {
         let mut map = HashMap::from([
             (INSTANCE_LABEL.to_owned(), self.instance.clone()),
             (APP_LABEL.to_owned(), self.app.to_string()),
-            (DEPLOYMENT_LABEL.to_owned(), self.deployment.to_string()),
         ]);
+        if let Some(deployment) = self.deployment {
+            map.insert(DEPLOYMENT_LABEL.to_owned(), deployment.to_string());
+        }
         if let Some(release) = self.release {
             map.insert("paas.release".to_owned(), release.to_string());
         }
@@ -80,6 +82,13 @@ pub(super) fn restart_policy(policy: RestartPolicy) -> EnginePolicy {
     EnginePolicy { name: Some(name), maximum_retry_count: times.map(i64::from) }
 }
 
+/// What a program that somebody is attached to has in place of files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Streams {
+    /// Whether that is a terminal; else it is three pipes.
+    pub tty: bool,
+}
+
 /// A container to be made.
 #[derive(Clone, Debug)]
 pub struct ContainerSpec {
@@ -90,7 +99,7 @@ pub struct ContainerSpec {
     /// What it runs.
     pub image: ImageId,
     /// The arguments that start its command; none: the image's own command.
-    pub arguments: Option<[String; 3]>,
+    pub arguments: Option<Vec<String>>,
     /// Its environment, in clear.
     pub environment: Vec<(String, String)>,
     /// Its address in the instance's network.
@@ -103,6 +112,10 @@ pub struct ContainerSpec {
     pub cpu_millis: Option<u32>,
     /// What keeps it apart from others; none: what Docker does by itself.
     pub containment: Option<Containment>,
+    /// How somebody is attached to its program; none: nobody is.
+    pub attached: Option<Streams>,
+    /// Whether the engine keeps what it prints.
+    pub keeps_log: bool,
 }
 
 impl ContainerSpec {
@@ -117,9 +130,15 @@ impl ContainerSpec {
             hostname,
             // An entry point of the image would get the words of a process command as its arguments.
             entrypoint: self.arguments.as_ref().map(|_| Vec::new()),
-            cmd: self.arguments.clone().map(Vec::from),
+            cmd: self.arguments.clone(),
             env: Some(self.environment.iter().map(|(key, value)| format!("{key}={value}")).collect()),
             labels: Some(self.labels.to_map()),
+            tty: self.attached.map(|streams| streams.tty),
+            open_stdin: self.attached.map(|_| true),
+            stdin_once: self.attached.map(|_| true),
+            attach_stdin: self.attached.map(|_| true),
+            attach_stdout: self.attached.map(|_| true),
+            attach_stderr: self.attached.map(|_| true),
             host_config: Some(HostConfig {
                 init: Some(true),
                 network_mode: Some(network_name(&self.labels.instance)),
@@ -128,13 +147,7 @@ impl ContainerSpec {
                 memory: self.memory_mib.map(memory_bytes),
                 memory_swap: self.memory_mib.map(memory_bytes),
                 nano_cpus: self.cpu_millis.map(|millis| i64::from(millis) * 1_000_000),
-                log_config: Some(HostConfigLogConfig {
-                    typ: Some("json-file".to_owned()),
-                    config: Some(HashMap::from([
-                        ("max-size".to_owned(), "10m".to_owned()),
-                        ("max-file".to_owned(), LOG_FILES.to_string()),
-                    ])),
-                }),
+                log_config: Some(log_config(self.keeps_log)),
                 cap_drop: dropped.filter(|dropped: &Vec<String>| !dropped.is_empty()),
                 pids_limit: Some(i64::from(contained.map_or(PIDS_LIMIT, |contained| contained.pids))),
                 readonly_rootfs: read_only.then_some(true),
@@ -147,6 +160,19 @@ impl ContainerSpec {
             }),
             ..ContainerCreateBody::default()
         }
+    }
+}
+
+fn log_config(keeps: bool) -> HostConfigLogConfig {
+    if !keeps {
+        return HostConfigLogConfig { typ: Some("none".to_owned()), config: None };
+    }
+    HostConfigLogConfig {
+        typ: Some("json-file".to_owned()),
+        config: Some(HashMap::from([
+            ("max-size".to_owned(), "10m".to_owned()),
+            ("max-file".to_owned(), LOG_FILES.to_string()),
+        ])),
     }
 }
 
@@ -170,17 +196,19 @@ mod tests {
                 instance: "0".to_owned(),
                 app: "blog".parse()?,
                 release: Some(ReleaseVersion(3)),
-                deployment: crate::model::OperationId(1),
+                deployment: Some(crate::model::OperationId(1)),
                 process: Some((ProcessType::web(), 1)),
             },
             image: ImageId("sha256:0".to_owned()),
-            arguments: Some(shell_arguments("node server.js; $(x)")),
+            arguments: Some(shell_arguments("node server.js; $(x)").to_vec()),
             environment: vec![("PORT".to_owned(), "5000".to_owned())],
             address: Ipv4Addr::new(10, 213, 0, 2),
             restart: RestartPolicy::No,
             memory_mib: Some(512),
             cpu_millis: Some(1500),
             containment: Some(Containment { capabilities: vec![Capability::Setfcap], pids: 100, read_only: true }),
+            attached: None,
+            keeps_log: true,
         };
         let body = serde_json::to_string_pretty(&body_sorted(&spec)).map_err(crate::Error::bug)?;
         insta::assert_snapshot!(body, @r#"

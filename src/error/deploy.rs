@@ -151,6 +151,22 @@ pub enum DeployError {
         /// The app.
         app: AppName,
     },
+    /// As many programs run as may at a time.
+    #[error("{running} runs are at work, and {most} are the most")]
+    TooManyRuns {
+        /// How many are at work.
+        running: u64,
+        /// How many may be.
+        most: u64,
+    },
+    /// A run whose exit code nobody knows.
+    #[error("{run} {why}")]
+    RunLost {
+        /// The run.
+        run: String,
+        /// What became of it.
+        why: &'static str,
+    },
     /// No app was ever deployed.
     #[error("nothing was deployed yet")]
     NothingDeployed,
@@ -273,6 +289,14 @@ impl DeployError {
             }
             DeployError::NeverDeployed { .. } => {
                 Advice::new(Kind::NotFound, "`git push paas main` in the app's repository deploys it")
+            }
+            DeployError::TooManyRuns { .. } => Advice::new(
+                Kind::Busy,
+                "`paas run:list APP` shows those of an app, and `paas run:stop APP RUN` ends one; \
+                 `paas settings:set run_concurrency=NUMBER` allows more",
+            ),
+            DeployError::RunLost { .. } => {
+                Advice::new(Kind::Unavailable, "the machine or Docker may have gone down: run it again")
             }
             DeployError::NothingDeployed => {
                 Advice::new(Kind::NotFound, "`git push paas main` in the repository of an app deploys it")

@@ -19,6 +19,18 @@ pub enum ProxyError {
         /// What Caddy says.
         reason: String,
     },
+    /// No Caddy starts with the rules of apps.
+    #[error("the rules are saved, but no Caddy starts with them, and those of before stay in force: {reason}")]
+    Rules {
+        /// What it says.
+        reason: String,
+    },
+    /// A text in Caddy's own words is none.
+    #[error("Caddy does not take this snippet: {reason}")]
+    Snippet {
+        /// What it says.
+        reason: String,
+    },
 }
 
 impl ProxyError {
@@ -37,6 +49,16 @@ impl ProxyError {
                 "`paas serve` starts Caddy and keeps it running: check that it runs, with `systemctl status paas`",
             )
             .short("Caddy does not answer"),
+            ProxyError::Rules { .. } => Advice::new(
+                Kind::Unavailable,
+                "take the last change back (`paas proxy:snippet-clear APP` if it was a snippet); `paas proxy:show-config APP` \
+                 shows what Caddy is told",
+            ),
+            ProxyError::Snippet { .. } => Advice::new(
+                Kind::Usage,
+                "give directives of one site, such as `respond /health 200`, without a host and braces around them; nothing \
+                 has changed",
+            ),
             ProxyError::Refused { .. } => {
                 Advice::new(Kind::Unavailable, "this is a bug of paas: please report the message above")
             }

@@ -21,19 +21,20 @@ macro_rules! variants {
 }
 
 variants! {
-    Error: NotFound Exists Invalid Usage Access Push Source Deploy Domain Port Engine Proxy Certificate Store Host Bug Interrupted Told Silent;
-    Thing: App Key Fingerprint ConfigVariable Release Deploy Operation ProcessType Domain Redirect Port GlobalDomain Container Certificate Buildpack;
+    Error: NotFound Exists Invalid Usage Access Push Source Deploy Domain Port Cron Engine Proxy Certificate Store Host Bug Interrupted Told Silent Exited;
+    Thing: App Key Fingerprint ConfigVariable Release Deploy Operation ProcessType Domain Redirect Port Cron CronRun ProxyPath ProxyUser GlobalDomain Container Certificate Run Buildpack;
     UsageError: Command Settings NotConfirmed KeyMalformed KeyPrivate;
     AccessError: Unknown Lacks OnlyHere;
     PushError: WrongBranch Refused NoApp;
     SourceError: Unreadable Submodule Limit File NothingDetected Unbuildable NothingToRun SeveralApps Buildpack
         BuildpackFolder;
     DeployError: Build AppExited ReleaseCommand Script VariablesMissing Explained NeverHealthy Busy ChangedMeanwhile AppLocked Stopped Died NoWayBack NoFormerRelease
-        NotRunning ChecksFailed NotCancelable NotStarted NeverDeployed NothingDeployed;
+        NotRunning ChecksFailed NotCancelable NotStarted NeverDeployed TooManyRuns RunLost NothingDeployed;
+    CronError: Failed NotRun UnderWay OfSource TooMany NoDaemon;
     DomainError: Taken IsDefault OfServer BelowGlobal NameTaken NoUrl Circle NotHere;
     PortError: Taken InUse OfServer NotAllowed Twice TooMany NoTls OfProxy;
     EngineError: Unavailable Lost NoSpace Failed SubnetTaken AddressTaken Unsupported ImagePull;
-    ProxyError: Unavailable Refused;
+    ProxyError: Unavailable Refused Rules Snippet;
     CertificateError: File KeyEncrypted KeyMismatch Expired NotYetValid OutOfOrder Weak NamesNoHost;
     StoreError: Failed TooNew NotOurs Missing NotWhole Sealed NoKey;
     HostError: DiskFull RootDenied HostKey InTheWay FormerInstance InstanceThere WouldOverwrite NoInstance AlreadyServing Listen ProgramMissing Program Io;
@@ -50,6 +51,7 @@ fn samples() -> Vec<Error> {
     samples.extend(of_deploys().map(Error::from));
     samples.extend(of_domains().map(Error::from));
     samples.extend(of_ports().map(Error::from));
+    samples.extend(of_crons().map(Error::from));
     samples.extend(of_engine().map(Error::from));
     samples.extend(of_proxy().map(Error::from));
     samples.extend(of_certificates().map(Error::from));
@@ -59,6 +61,7 @@ fn samples() -> Vec<Error> {
     samples.push(Error::Interrupted);
     samples.push(Error::from(DeployError::Died).told());
     samples.push(Error::Silent(Kind::NotFound));
+    samples.push(Error::Exited(3));
     samples
 }
 
@@ -93,17 +96,35 @@ fn missing_and_there() -> Vec<Error> {
         (Thing::ProcessType { app: app(), known }, "clock"),
         (Thing::Domain(app()), "example.com"),
         (Thing::Redirect(app()), "old.example"),
+        (Thing::Cron(app()), "nightly"),
+        (Thing::CronRun(app()), "17"),
+        (Thing::ProxyPath(app()), "/api"),
+        (Thing::ProxyUser(app()), "ann"),
         (Thing::Port(app()), "tcp:5432"),
         (Thing::GlobalDomain, "apps.example.com"),
         (Thing::Container { app: app(), known: "web.1".to_owned() }, "web.2"),
         (Thing::Certificate(Some(app())), "7"),
         (Thing::Certificate(None), "of the server"),
+        (Thing::Run(None), "run.7"),
+        (Thing::Run(Some(app())), "run.7"),
         (Thing::Buildpack { known: "go, static".to_owned() }, "cobol"),
     ];
     let there = [(Thing::App, "blog"), (Thing::Key, "laptop"), (Thing::Fingerprint, "SHA256:abc, named laptop")];
     let missing = things.map(|(thing, name)| Error::NotFound(thing, name.to_owned()));
     let there = there.map(|(thing, name)| Error::Exists(thing, name.to_owned()));
     missing.into_iter().chain(there).collect()
+}
+
+fn of_crons() -> [CronError; 6] {
+    let name = "nightly".to_owned();
+    [
+        CronError::Failed { app: app(), name: name.clone(), run: 17, outcome: "exit code 3, after 1.2 s".into() },
+        CronError::NotRun { app: app(), name: name.clone(), run: 17, outcome: "run 16 was still under way".into() },
+        CronError::UnderWay { app: app(), name: name.clone(), run: 16 },
+        CronError::OfSource { app: app(), name },
+        CronError::TooMany { app: app() },
+        CronError::NoDaemon,
+    ]
 }
 
 fn of_domains() -> [DomainError; 9] {
@@ -189,7 +210,7 @@ fn of_source() -> [SourceError; 11] {
     ]
 }
 
-fn of_deploys() -> [DeployError; 24] {
+fn of_deploys() -> [DeployError; 26] {
     let build = |is_killed, likely| DeployError::Build { message: "[2/3] RUN x failed".into(), is_killed, likely };
     let exited = |code| DeployError::AppExited {
         container: "web.1".into(),
@@ -240,6 +261,8 @@ fn of_deploys() -> [DeployError; 24] {
         DeployError::NotCancelable { id: OperationId(12), state: "succeeded".into() },
         DeployError::NotStarted { reason: "blog is locked by local:root".into() },
         DeployError::NeverDeployed { app: app() },
+        DeployError::TooManyRuns { running: 20, most: 20 },
+        DeployError::RunLost { run: "run.7".to_owned(), why: "is lost: its container went away" },
         DeployError::NothingDeployed,
     ]
 }
@@ -258,12 +281,14 @@ fn of_engine() -> [EngineError; 8] {
     ]
 }
 
-fn of_proxy() -> [ProxyError; 3] {
+fn of_proxy() -> [ProxyError; 5] {
     let reason = || "/r/caddy.sock: connection refused".to_owned();
     [
         ProxyError::Unavailable { reason: reason(), caddyfile: None },
         ProxyError::Unavailable { reason: reason(), caddyfile: Some("/r/Caddyfile".into()) },
         ProxyError::Refused { reason: "line 3: unknown directive".into() },
+        ProxyError::Rules { reason: "it ended at once (exit status: 1): unknown field".into() },
+        ProxyError::Snippet { reason: "line 3: unknown directive".into() },
     ]
 }
 
@@ -370,12 +395,18 @@ fn path_of(error: &Error) -> Vec<&'static str> {
         Error::Deploy(error) => Some(error.variant()),
         Error::Domain(error) => Some(error.variant()),
         Error::Port(error) => Some(error.variant()),
+        Error::Cron(error) => Some(error.variant()),
         Error::Engine(error) => Some(error.variant()),
         Error::Proxy(error) => Some(error.variant()),
         Error::Certificate(error) => Some(error.variant()),
         Error::Store(error) => Some(error.variant()),
         Error::Host(error) => Some(error.variant()),
-        Error::Invalid(_) | Error::Bug(_) | Error::Interrupted | Error::Told(_) | Error::Silent(_) => None,
+        Error::Invalid(_)
+        | Error::Bug(_)
+        | Error::Interrupted
+        | Error::Told(_)
+        | Error::Silent(_)
+        | Error::Exited(_) => None,
     };
     [error.variant()].into_iter().chain(inner).collect()
 }
@@ -393,6 +424,7 @@ fn each_variant_has_a_sample() {
         ("Deploy", DeployError::VARIANTS),
         ("Domain", DomainError::VARIANTS),
         ("Port", PortError::VARIANTS),
+        ("Cron", CronError::VARIANTS),
         ("Engine", EngineError::VARIANTS),
         ("Proxy", ProxyError::VARIANTS),
         ("Certificate", CertificateError::VARIANTS),

@@ -29,6 +29,14 @@ pub enum Thing {
     Domain(AppName),
     /// A redirect of an app.
     Redirect(AppName),
+    /// A cron of an app.
+    Cron(AppName),
+    /// A run of an app's crons, by its number.
+    CronRun(AppName),
+    /// A path of an app that leads elsewhere.
+    ProxyPath(AppName),
+    /// A user who may see an app by a password.
+    ProxyUser(AppName),
     /// A port of an app.
     Port(AppName),
     /// A global domain.
@@ -42,6 +50,8 @@ pub enum Thing {
     },
     /// A certificate of an app, or of the server, by its number.
     Certificate(Option<AppName>),
+    /// A run, of an app where that is known.
+    Run(Option<AppName>),
     /// A buildpack.
     Buildpack {
         /// The buildpacks there are.
@@ -63,10 +73,15 @@ impl Thing {
             Thing::ProcessType { .. } => "process type",
             Thing::Domain(_) => "domain",
             Thing::Redirect(_) => "redirect from",
+            Thing::Cron(_) => "cron named",
+            Thing::CronRun(_) => "cron run",
+            Thing::ProxyPath(_) => "path",
+            Thing::ProxyUser(_) => "user",
             Thing::Port(_) => "port",
             Thing::GlobalDomain => "global domain",
             Thing::Container { .. } => "live container",
             Thing::Certificate(_) => "certificate",
+            Thing::Run(_) => "run",
             Thing::Buildpack { .. } => "buildpack",
         }
     }
@@ -83,11 +98,16 @@ impl Thing {
             Thing::ProcessType { known, .. } => format!("process types: {known}"),
             Thing::Domain(app) => format!("`paas domains:report {app}` lists its domains"),
             Thing::Redirect(app) => format!("`paas redirects:list {app}` lists its redirects"),
+            Thing::Cron(app) => format!("`paas cron:list {app}` lists its crons"),
+            Thing::CronRun(app) => format!("`paas cron:history {app}` lists the runs"),
+            Thing::ProxyPath(app) | Thing::ProxyUser(app) => format!("`paas proxy:report {app}` lists what there is"),
             Thing::Port(app) => format!("`paas ports:list {app}` lists its ports"),
             Thing::GlobalDomain => "`paas domains:report --global` lists them".into(),
             Thing::Container { known, .. } => format!("live containers: {known}"),
             Thing::Certificate(Some(app)) => format!("`paas certs:report {app}` lists its certificates"),
             Thing::Certificate(None) => "`paas certs:report --global` lists those of the server".into(),
+            Thing::Run(Some(app)) => format!("`paas run:list {app}` lists its runs"),
+            Thing::Run(None) => "`paas run:list APP` lists the runs of an app".into(),
             Thing::Buildpack { known } => format!("buildpacks: {known}"),
         }
     }
@@ -99,10 +119,14 @@ impl Thing {
             | Thing::Release(app)
             | Thing::Domain(app)
             | Thing::Redirect(app)
+            | Thing::Cron(app)
+            | Thing::CronRun(app)
+            | Thing::ProxyPath(app)
+            | Thing::ProxyUser(app)
             | Thing::Port(app)
             | Thing::ProcessType { app, .. }
             | Thing::Container { app, .. } => Some(app),
-            Thing::Certificate(app) => app.as_ref(),
+            Thing::Certificate(app) | Thing::Run(app) => app.as_ref(),
             Thing::App
             | Thing::Key
             | Thing::Fingerprint

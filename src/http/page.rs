@@ -54,6 +54,19 @@ impl Page {
         Page { status: StatusCode::GATEWAY_TIMEOUT, title, text: "It did not resume in time. Try again soon.".into() }
     }
 
+    /// The proxy passes nothing to an app.
+    pub(super) fn disabled(app: &AppName) -> Page {
+        let title = format!("{app} is not served");
+        Page { status: StatusCode::SERVICE_UNAVAILABLE, title, text: "Its proxy was disabled on purpose.".into() }
+    }
+
+    /// An app has rules of the proxy, which do not know the port of the container that it has here.
+    pub(super) fn ruled(app: &AppName) -> Page {
+        let title = format!("{app} is not served at this port");
+        let text = "It has rules of the proxy, which are for the port of its web process only.".into();
+        Page { status: StatusCode::SERVICE_UNAVAILABLE, title, text }
+    }
+
     /// As many requests are held as may be.
     pub(super) fn too_many_held(app: &AppName) -> Page {
         let title = format!("{app} is paused");

@@ -1,6 +1,11 @@
-//! What may hold secrets, for the fuzz targets.
+//! What may hold secrets, and when something is due, for the fuzz targets.
 
-use super::{MaskedStream, Masker, parse_env_file, write_env_file};
+use chrono::{TimeZone, Utc};
+
+use super::{
+    AppId, CronName, CronSchedule, CronSpec, CronTimes, MaskedStream, Masker, Turn, ZoneName, cron_jitter,
+    cron_timeout, parse_env_file, write_env_file,
+};
 
 /// An env file: what is read of it is written so that it reads the same, and what is wrong is on one of its lines.
 pub fn env_file(bytes: &[u8]) {
@@ -36,4 +41,43 @@ pub fn mask(text: &str) {
     let mut told: Vec<u8> = pieces.iter().flat_map(|piece| stream.push(piece.as_bytes())).collect();
     told.extend(stream.finish());
     assert_eq!(String::from_utf8(told).as_deref(), Ok(&*masked));
+}
+
+/// A schedule, and on lines after it a time zone, a time, a jitter and a name: what is taken is written back as it was read,
+/// and its times come one after the other, with none between them.
+pub fn cron(text: &str) {
+    let mut lines = text.split('\n');
+    let mut line = || lines.next().unwrap_or_default();
+    let schedule = line();
+    let (zone, time, jitter, name) = (line(), line(), line(), line());
+    let _ = cron_timeout(jitter);
+    let _ = name.parse::<CronName>();
+    let Ok(schedule) = schedule.parse::<CronSchedule>() else { return };
+    let shown = schedule.to_string();
+    assert!(!shown.contains(char::is_control), "{shown:?}");
+    assert_eq!(shown.parse::<CronSchedule>().as_ref(), Ok(&schedule));
+    let Ok(command) = "true".parse() else { return };
+    let mut spec = CronSpec::new(CronName::of_command(name, &std::collections::BTreeSet::new()), schedule, command);
+    spec.timezone = zone.parse::<ZoneName>().ok();
+    spec.jitter_seconds = cron_jitter(jitter).unwrap_or(0);
+    let start: i64 = time.parse().unwrap_or(1_774_742_400_000);
+    let mut at = start;
+    for _ in 0..3 {
+        let Some(next) = next(&spec, &Utc, at) else { break };
+        // What is before 1970 is as that.
+        assert!(next > at || at < 0, "{next} is not after {at}");
+        let between = at.max(0) + (next - at.max(0)) / 2;
+        assert_eq!(self::next(&spec, &Utc, between).filter(|_| between < next), Some(next).filter(|_| between < next));
+        at = next;
+    }
+    let times = CronTimes { waiting: Some(at.saturating_sub(1)), last: Some(start) };
+    for now in [start, at, at.saturating_add(86_400_000)] {
+        if let Turn::Begin { due, .. } = spec.turn(&Utc, AppId(1), times, now) {
+            assert!(due <= now, "{due} is not yet due at {now}");
+        }
+    }
+}
+
+fn next(spec: &CronSpec, server: &impl TimeZone, after: i64) -> Option<i64> {
+    spec.next_after(server, AppId(1), after)
 }

@@ -20,6 +20,8 @@ words! {
         Certificates = "certificates",
         /// Forgets old runs of jobs.
         ForgetJobs = "forget-jobs",
+        /// Runs a command of an app: there is one for each cron.
+        Cron = "cron",
     }
 }
 
@@ -34,8 +36,12 @@ words! {
         Done = "done",
         /// Over, with an error.
         Failed = "failed",
-        /// Cut short by the end of the daemon.
+        /// Cut short by the end of the daemon, or of the machine.
         Interrupted = "interrupted",
+        /// Its time has passed without a run.
+        Missed = "missed",
+        /// Left out, because the run before it was under way.
+        Skipped = "skipped",
     }
 }
 
@@ -116,15 +122,16 @@ fn last_day_of(zone: &impl TimeZone, time: NaiveTime, at: i64) -> NaiveDate {
 }
 
 impl JobName {
-    /// When it is due.
-    pub fn schedule(self) -> Schedule {
-        match self {
+    /// When it is due; nothing for crons, of which each says so itself.
+    pub fn schedule(self) -> Option<Schedule> {
+        Some(match self {
             JobName::PruneImages => Schedule::Every(Duration::from_secs(6 * 3600)),
             JobName::RemoveFiles => Schedule::Every(Duration::from_secs(24 * 3600)),
             JobName::Checkpoint => Schedule::Every(Duration::from_secs(5 * 60)),
             JobName::Certificates => Schedule::Every(Duration::from_secs(6 * 3600)),
             JobName::ForgetJobs => Schedule::DailyAt { hour: 3, minute: 30 },
-        }
+            JobName::Cron => return None,
+        })
     }
 
     /// How often it is begun for one due time: more than once is for jobs that can be repeated and whose next time is far
@@ -132,7 +139,11 @@ impl JobName {
     pub fn attempts(self) -> u32 {
         match self {
             JobName::RemoveFiles => 3,
-            JobName::PruneImages | JobName::Checkpoint | JobName::Certificates | JobName::ForgetJobs => 1,
+            JobName::PruneImages
+            | JobName::Checkpoint
+            | JobName::Certificates
+            | JobName::ForgetJobs
+            | JobName::Cron => 1,
         }
     }
 }

@@ -28,6 +28,8 @@ pub enum Noun {
     Certs,
     /// `checks:set`, and `[checks]` of `paas.toml`.
     Checks,
+    /// `proxy:set`.
+    Proxy,
     /// `ps:set`, and `[processes.TYPE]` of `paas.toml`.
     Ps,
     /// `settings:set`.
@@ -36,7 +38,7 @@ pub enum Noun {
 
 impl Noun {
     /// All of them.
-    pub const ALL: [Noun; 5] = [Noun::Apps, Noun::Certs, Noun::Checks, Noun::Ps, Noun::Server];
+    pub const ALL: [Noun; 6] = [Noun::Apps, Noun::Certs, Noun::Checks, Noun::Proxy, Noun::Ps, Noun::Server];
 
     /// The word for it, as stored.
     pub fn as_str(self) -> &'static str {
@@ -44,6 +46,7 @@ impl Noun {
             Noun::Apps => "apps",
             Noun::Certs => "certs",
             Noun::Checks => "checks",
+            Noun::Proxy => "proxy",
             Noun::Ps => "ps",
             Noun::Server => "server",
         }
@@ -53,7 +56,7 @@ impl Noun {
     pub fn usual_process(self) -> Option<ProcessType> {
         match self {
             Noun::Checks => Some(ProcessType::web()),
-            Noun::Apps | Noun::Certs | Noun::Ps | Noun::Server => None,
+            Noun::Apps | Noun::Certs | Noun::Proxy | Noun::Ps | Noun::Server => None,
         }
     }
 

@@ -3,8 +3,8 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Actor, CommitId, ConfigMap, EnvKey, Invalid, Override, ProcessSettings, ProcessSpec, ProcessType, ReleaseId,
-    Result, config,
+    Actor, CommitId, ConfigMap, CronSpec, EnvKey, Invalid, Override, ProcessSettings, ProcessSpec, ProcessType,
+    ReleaseId, Result, config,
     names::{digits, words},
 };
 
@@ -66,6 +66,8 @@ pub struct Release {
     pub image: ImageId,
     /// The process types it has.
     pub processes: Vec<ProcessSpec>,
+    /// The commands of its source that run by time.
+    pub crons: Vec<CronSpec>,
     /// What the server was told about how they run, when it was cut.
     pub overrides: Vec<Override>,
     /// The port its web process listens on.

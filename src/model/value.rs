@@ -12,6 +12,9 @@ use super::{BranchName, RestartPolicy, config, names::digits, property::Value};
 /// The longest time a property can say, in seconds.
 const LONGEST: u64 = 3600;
 
+/// The longest time of a run, in seconds: 30 days.
+const LONGEST_RUN: u64 = 30 * 86_400;
+
 /// The longest path of a check, in bytes: what the usual servers take of the first line of a request.
 const LONGEST_PATH: usize = 8000;
 
@@ -143,6 +146,14 @@ pub(super) fn seconds(text: &str, shortest: u64) -> Result<Value, String> {
 pub fn duration(text: &str, shortest: u64) -> Result<Duration, String> {
     let seconds = parse_seconds(text).filter(|seconds| (shortest..=LONGEST).contains(seconds));
     seconds.map(Duration::from_secs).ok_or_else(|| format!("it is a time from {shortest}s to 1h, such as 90s or 2m"))
+}
+
+/// How long a run may take, in seconds: a time as any other, or of days.
+pub(super) fn run_time(text: &str) -> Result<Value, String> {
+    let days = text.strip_suffix('d').and_then(digits::<u64>);
+    let seconds = days.map_or_else(|| parse_seconds(text), |days| days.checked_mul(86_400));
+    let seconds = seconds.filter(|seconds| (1..=LONGEST_RUN).contains(seconds));
+    seconds.map(Value::Number).ok_or_else(|| "it is a time from 1s to 30d, such as 90s, 30m, 24h or 2d".to_owned())
 }
 
 /// An amount of memory for a container, in MiB.

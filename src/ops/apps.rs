@@ -16,7 +16,7 @@ use crate::{
     instance::Instance,
     model::{
         App, AppId, AppLock, AppName, AppState, BranchName, Change, DeployId, DeployState, Phase, ReleaseVersion,
-        Right, Scheduler, Scope, Status, Subject, app_status,
+        Right, RunEnd, Scheduler, Scope, Status, Subject, app_status,
     },
     proxy,
     store::{Container, Standing},
@@ -319,6 +319,12 @@ pub(super) async fn destroy(active: &Active<'_>, name: &AppName) -> Result<Destr
     for container in instance.read(|tables| tables.containers_of_app(app.id))? {
         Scheduler::Local.remove(&engine, &container.name).await?;
         instance.write(|tables| tables.remove_container(container.id))?;
+    }
+    for run in instance.read(|tables| tables.unfinished_runs(Some(app.id)))? {
+        if run.has_container() {
+            Scheduler::Local.remove(&engine, &run.container).await?;
+        }
+        instance.write(|tables| tables.end_run(run.id, None, Some(RunEnd::AppGone)))?;
     }
     for image in engine.images(&instance.id).await?.iter().filter(|image| image.app.as_ref() == Some(name)) {
         engine.remove_image_of(image).await?;

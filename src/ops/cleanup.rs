@@ -30,12 +30,13 @@ pub struct Cleaned {
 
 impl Show for Cleaned {
     fn text(&self) -> Text {
-        let Rows { releases, operations, events } = self.rows;
+        let Rows { releases, operations, events, runs } = self.rows;
         let mut facts = vec![
             ("deploy logs", self.files.deploy_logs.words()),
             ("former logs", self.files.former_logs.words()),
+            ("run logs", self.files.run_logs.words()),
             ("temporary files", self.files.temporary_files.words()),
-            ("rows", format!("{releases} releases, {operations} operations, {events} events removed")),
+            ("rows", format!("{releases} releases, {operations} operations, {events} events, {runs} runs removed")),
         ];
         if let Some(in_engine) = self.in_engine {
             facts.push(("images", in_engine.images.words()));

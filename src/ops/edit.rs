@@ -103,7 +103,7 @@ pub async fn apply(
         tables.change_properties(Some(found.id), &edit.properties, context.actor())
     })?;
     if effect == Effect::Route {
-        proxy::publish(instance, app).await?;
+        proxy::enforce(instance).await?;
     }
     Ok(Edited { effect, ..Edited::of(Some(app), Outcome::Saved) })
 }

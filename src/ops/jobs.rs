@@ -60,7 +60,7 @@ impl Show for JobList {
 pub fn list(context: &Context<'_>) -> Result<JobList> {
     context.instance.read(|tables| {
         let mut jobs = Vec::new();
-        for name in JobName::ALL {
+        for name in JobName::ALL.into_iter().filter(|name| name.schedule().is_some()) {
             let (waiting, last) = tables.job_runs(name, "")?;
             jobs.push(JobInfo {
                 job: name,

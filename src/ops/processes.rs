@@ -401,6 +401,7 @@ pub(super) fn container_status(container: &Container, running: Option<&Running>)
         (ContainerState::Candidate, _) => Status::of(Condition::Starting),
         (ContainerState::Suspended, _) => stopped("it makes way for a deploy"),
         (ContainerState::Draining, _) => stopped("draining"),
+        (ContainerState::Once, _) => Status::of(Condition::Live).because("runs a command once"),
     };
     Status { since_at: running.and_then(|running| running.started_at).map(clock::rfc3339), ..status }
 }

@@ -81,7 +81,10 @@ pub async fn set(context: &Context<'_>, request: &Request, log: &DeployLog) -> R
 /// A change for people: without the value, where that is secret.
 fn words_of(change: &PropertyChange) -> String {
     match &change.value {
-        Some(value) if !change.property.secret => format!("{}={value}", change.property.name),
+        // One line, whatever the value is.
+        Some(value) if !change.property.secret => {
+            format!("{}={}", change.property.name, value.lines().collect::<Vec<_>>().join(" | "))
+        }
         Some(_) => change.property.name.to_owned(),
         None => format!("{}=", change.property.name),
     }
@@ -92,6 +95,7 @@ fn action(noun: Noun) -> &'static str {
         Noun::Apps => "apps:set",
         Noun::Certs => "certs:set",
         Noun::Checks => "checks:set",
+        Noun::Proxy => "proxy:set",
         Noun::Ps => "ps:set",
         Noun::Server => "settings:set",
     }
@@ -102,6 +106,7 @@ fn words_for(noun: Noun) -> &'static str {
         Noun::Apps => "app",
         Noun::Certs => "certificates",
         Noun::Checks => "checks",
+        Noun::Proxy => "proxy",
         Noun::Ps => "processes",
         Noun::Server => "server",
     }

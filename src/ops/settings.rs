@@ -87,6 +87,8 @@ pub struct Changed {
     pub outcome: Outcome,
     /// What wins over the database, where the setting is given elsewhere too.
     pub hidden_by: Option<String>,
+    /// Whether Caddy loaded its Caddyfile anew for it.
+    pub reloads: bool,
 }
 
 impl Show for Changed {
@@ -128,20 +130,23 @@ pub async fn set(context: &Context<'_>, name: &str, value: Option<&str>) -> Resu
     if let Some(value) = value {
         property.value(value)?;
     }
+    let is_of_proxy = property.effect == Effect::Route;
+    if is_of_proxy {
+        super::proxy::check_trusted(context, value).await?;
+    }
     let action = if value.is_some() { "settings:set" } else { "settings:unset" };
     let event = Change::new(action, Subject::Setting(setting.name.to_owned())).with(value.unwrap_or_default());
     let change = PropertyChange { scope: Scope::Global, property, value: value.map(str::to_owned) };
     let outcome = properties::set_for_all(context, &[change], &event)?.outcome;
-    if property.effect == Effect::Route {
+    let reloads = is_of_proxy && outcome == Outcome::Saved;
+    if reloads {
         match proxy::sync(instance).await {
             // It starts with what is set then.
             Ok(()) | Err(Error::Proxy(ProxyError::Unavailable { .. })) => {}
             Err(error) => return Err(error),
         }
+        proxy::enforce(instance).await?;
     }
-    Ok(Changed {
-        name: setting.name,
-        outcome,
-        hidden_by: instance.settings.given(setting.name).map(|given| given.source.to_string()),
-    })
+    let hidden_by = instance.settings.given(setting.name).map(|given| given.source.to_string());
+    Ok(Changed { name: setting.name, outcome, hidden_by, reloads })
 }

@@ -48,7 +48,14 @@ impl Admin {
     /// # Errors
     /// `UsageError::Settings` where the root directory's path is too long to have a socket below it.
     pub fn new(paths: &Paths) -> Result<Admin> {
-        let socket = paths.caddy_admin();
+        Admin::at(paths.caddy_admin())
+    }
+
+    /// That of any Caddy, by its socket.
+    ///
+    /// # Errors
+    /// `UsageError::Settings` where the path is too long for a socket.
+    pub fn at(socket: PathBuf) -> Result<Admin> {
         check_socket_path(&socket)?;
         Ok(Admin { socket })
     }

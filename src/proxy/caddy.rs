@@ -203,8 +203,12 @@ pub async fn supervise(instance: Arc<Instance>, mut stop: watch::Receiver<bool>)
 
 /// The process id of the Caddy that runs with our Caddyfile, whether it can be talked to or not.
 pub(super) fn running(settings: &Settings) -> Option<i32> {
-    let caddyfile = settings.paths.caddyfile();
-    let wanted = [OsStr::new("run"), OsStr::new("--config"), caddyfile.as_os_str()];
+    process_with(&settings.paths.caddyfile())
+}
+
+/// The process id of the Caddy that runs with a configuration.
+pub(super) fn process_with(config: &Path) -> Option<i32> {
+    let wanted = [OsStr::new("run"), OsStr::new("--config"), config.as_os_str()];
     let is_ours = |arguments: &[u8]| {
         let arguments: Vec<&[u8]> = arguments.split(|byte| *byte == 0).skip(1).collect();
         arguments.len() >= wanted.len() && arguments.iter().zip(wanted).all(|(is, wanted)| *is == wanted.as_bytes())
@@ -227,7 +231,7 @@ pub fn watch_end_of(id: i32) -> Option<AsyncFd<OwnedFd>> {
 }
 
 /// Ends a Caddy: it answers what it was asked, for a while.
-async fn end(id: i32, mut child: Option<&mut Child>) {
+pub(super) async fn end(id: i32, mut child: Option<&mut Child>) {
     use nix::sys::signal::{Signal, kill};
     let id = nix::unistd::Pid::from_raw(id);
     let deadline = clock::instant() + END;

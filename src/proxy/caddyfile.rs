@@ -16,12 +16,13 @@ use std::{
 
 use serde::Serialize;
 
+use super::{inner, trusted};
 use crate::{
     Error, Result,
     error::UsageError,
     instance::value_of,
     model::{
-        AppName, Domain, PortScheme, open_ports,
+        AppName, Domain, Network, PortScheme, open_ports,
         property::{self, Value},
     },
     settings::{Settings, Tls},
@@ -69,6 +70,8 @@ pub struct Content {
     pub hosts: Vec<(Domain, AppName)>,
     /// What keeps strangers from the edge's answers that are Caddy's alone.
     pub token: String,
+    /// Other proxies, whose word is taken for who a client is.
+    pub trusted: Vec<Network>,
     /// The ports of HTTP and HTTPS beside the proxy's own.
     pub ports: Vec<HttpPort>,
 }
@@ -126,9 +129,27 @@ impl Content {
     pub fn read(tables: &Tables<'_>, settings: &Settings, well: bool) -> Result<Content> {
         let mut fallbacks = tables.fallbacks()?;
         fallbacks.retain(|fallback| !well || fallback.healthy > 0);
+        // Nobody gets around the rules of an app, or around what was turned off, because the edge is away.
+        let (addresses, apps) = (inner::addresses(tables)?, tables.app_ids()?);
+        let (disabled_all, disabled) = tables.proxy_switches()?;
+        fallbacks.retain_mut(|fallback| {
+            let Some(id) = apps.get(&fallback.app) else { return false };
+            if let Some(address) = addresses.get(id) {
+                (fallback.upstreams, fallback.healthy) = (vec![*address], fallback.healthy.min(1));
+            }
+            disabled.get(id).copied().unwrap_or(disabled_all)
+        });
         let mut hosts = tables.hosts(&settings.domain)?;
         hosts.retain(|(_, app)| fallbacks.binary_search_by(|fallback| fallback.app.cmp(app)).is_ok());
-        Ok(Content { fallbacks, hosts, token: tables.edge_token()?, ports: http_ports(tables, settings)? })
+        let mut ports = http_ports(tables, settings)?;
+        for port in &mut ports {
+            port.fallbacks.retain(|fallback| {
+                let id = apps.get(&fallback.app);
+                id.is_some_and(|id| !addresses.contains_key(id) && disabled.get(id).copied().unwrap_or(disabled_all))
+            });
+        }
+        let (token, trusted) = (tables.edge_token()?, trusted::read(tables, settings)?);
+        Ok(Content { fallbacks, hosts, token, trusted, ports })
     }
 }
 
@@ -209,6 +230,7 @@ pub fn render(settings: &Settings, content: &Content, variant: Variant) -> Resul
     context.insert("https", &https);
     context.insert("sites", &sites);
     context.insert("token", &content.token);
+    context.insert("trusted", &content.trusted.iter().map(Network::to_string).collect::<Vec<_>>());
     context.insert("host_pattern", HOST_PATTERN);
     context.insert("slots", &slots);
     context.insert("page", &reachable(settings.http_listen).to_string());
@@ -296,6 +318,7 @@ mod tests {
             fallbacks: apps.iter().map(fallback).collect(),
             hosts: apps.iter().map(host).collect(),
             token: "0a1b".to_owned(),
+            trusted: Vec::new(),
             ports: Vec::new(),
         }
     }
@@ -326,6 +349,11 @@ mod tests {
         }
 
         http:// {
+        	map {http.request.header.X-Request-Id} {request_id} {
+        		~^[A-Za-z0-9._-]{8,128}$ ${0}
+        		default {http.request.uuid}
+        	}
+        	header X-Request-Id {request_id}
         	@name {
         		header_regexp name Host (?i)^([a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:[.][a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*)[.]?(?::[0-9]*)?$
         		vars_regexp {http.request.host} ^.{1,241}$
@@ -353,6 +381,8 @@ mod tests {
         			}
         			header_up -Forwarded
         			header_up -X-Real-IP
+        			header_up X-Request-Id {request_id}
+        			header_down -X-Request-Id
         			lb_try_duration 5s
         			lb_try_interval 50ms
         			transport http {
@@ -414,6 +444,11 @@ mod tests {
         		on_demand
         		get_certificate http http://127.0.0.1:8080/-/certificate/0a1b
         	}
+        	map {http.request.header.X-Request-Id} {request_id} {
+        		~^[A-Za-z0-9._-]{8,128}$ ${0}
+        		default {http.request.uuid}
+        	}
+        	header X-Request-Id {request_id}
         	@name {
         		header_regexp name Host (?i)^([a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:[.][a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*)[.]?(?::[0-9]*)?$
         		vars_regexp {http.request.host} ^.{1,241}$
@@ -434,6 +469,8 @@ mod tests {
         			}
         			header_up -Forwarded
         			header_up -X-Real-IP
+        			header_up X-Request-Id {request_id}
+        			header_down -X-Request-Id
         			lb_try_duration 5s
         			lb_try_interval 50ms
         			transport http {
@@ -470,6 +507,11 @@ mod tests {
         	handle @challenge {
         		reverse_proxy 127.0.0.1:25080
         	}
+        	map {http.request.header.X-Request-Id} {request_id} {
+        		~^[A-Za-z0-9._-]{8,128}$ ${0}
+        		default {http.request.uuid}
+        	}
+        	header X-Request-Id {request_id}
         	@name {
         		header_regexp name Host (?i)^([a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:[.][a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*)[.]?(?::[0-9]*)?$
         		vars_regexp {http.request.host} ^.{1,241}$
@@ -490,6 +532,8 @@ mod tests {
         			}
         			header_up -Forwarded
         			header_up -X-Real-IP
+        			header_up X-Request-Id {request_id}
+        			header_down -X-Request-Id
         			lb_try_duration 5s
         			lb_try_interval 50ms
         			transport http {

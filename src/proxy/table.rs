@@ -3,17 +3,18 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    net::{SocketAddr, SocketAddrV4},
+    net::{IpAddr, SocketAddr, SocketAddrV4},
     sync::Arc,
 };
 
 use super::{
     caddyfile::reachable,
     certificates::{Bundle, Certificates},
+    inner, trusted,
 };
 use crate::{
     Result, clock,
-    model::{AppId, AppName, Domain, Hostname, PortScheme, RedirectCode},
+    model::{AppId, AppName, Domain, Hostname, Network, PortScheme, RedirectCode},
     settings::{Settings, Tls},
     store::{OpenPort, Route, Standing, StoredMaintenance, StoredRedirect, Tables},
 };
@@ -63,9 +64,21 @@ pub struct AppEntry {
     pub maintenance: Option<StoredMaintenance>,
     /// Until when its requests are held, in milliseconds since 1970.
     pub paused_until: Option<i64>,
+    /// Whether requests are passed to it at all.
+    pub enabled: bool,
+    /// The Caddy behind the first that has its rules.
+    pub rules: Option<SocketAddrV4>,
 }
 
 impl AppEntry {
+    /// Where its requests go: to its containers, or through its rules. Nowhere if none of its containers is healthy.
+    pub fn ways(&self) -> &[SocketAddrV4] {
+        match &self.rules {
+            Some(rules) if !self.upstreams.is_empty() => std::slice::from_ref(rules),
+            _ => &self.upstreams,
+        }
+    }
+
     /// Whether its requests are held now.
     pub fn is_paused(&self) -> bool {
         self.paused_until.is_some_and(|until| clock::now() < until)
@@ -94,7 +107,7 @@ pub enum Lead {
 
 impl Lead {
     /// The app whose name it is.
-    fn app(&self) -> AppId {
+    pub fn app(&self) -> AppId {
         match self {
             Lead::App(entry) => entry.id,
             Lead::Redirect(redirect) => redirect.app,
@@ -129,6 +142,7 @@ pub struct Table {
     certificates: Certificates,
     challenges: HashMap<String, String>,
     token: String,
+    trusted: Vec<Network>,
 }
 
 impl Table {
@@ -150,6 +164,7 @@ impl Table {
             certificates: Certificates::read(tables, settings, former.map(|former| &former.certificates))?,
             challenges: tables.acme_challenges()?.into_iter().collect(),
             token: tables.edge_token()?,
+            trusted: trusted::read(tables, settings)?,
         };
         for open in tables.open_ports()? {
             let mapping = open.port.mapping;
@@ -187,6 +202,11 @@ impl Table {
     pub fn has_token(&self, token: &str) -> bool {
         let differences = self.token.bytes().zip(token.bytes()).fold(0, |all, (is, said)| all | (is ^ said));
         self.token.len() == token.len() && differences == 0
+    }
+
+    /// Whether an address is that of a proxy whose word is taken for who a client is.
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(address))
     }
 
     /// The port of plain HTTP.
@@ -254,21 +274,37 @@ impl Table {
         self.challenges.get(token).map(String::as_str)
     }
 
+    /// Where the requests of an app go that came in at a port that is not one of the proxy's own two; none if it does not
+    /// have that port. The rules of an app are for its own port: at others, they are never passed by.
+    pub fn ways_at(&self, entry: &'_ AppEntry, port: u16) -> Option<Vec<SocketAddrV4>> {
+        let upstreams = self.upstreams_at(entry.id, port)?;
+        Some(match &entry.rules {
+            None => upstreams.to_vec(),
+            Some(rules) if upstreams == entry.upstreams => vec![*rules],
+            Some(_) => Vec::new(),
+        })
+    }
+
     /// Where the requests for a host go. `port`: none for the proxy's own.
     pub(super) fn target(&self, host: &str, scheme: Scheme, port: Option<u16>) -> Target<'_> {
         match (self.lead(host), port) {
             (Some(Lead::App(entry)), Some(port)) => match self.upstreams_at(entry.id, port) {
-                Some(upstreams @ [_, ..]) if entry.maintenance.is_none() && !entry.is_paused() => {
-                    Target::Upstreams(upstreams)
+                Some(upstreams @ [_, ..]) if entry.enabled && entry.maintenance.is_none() && !entry.is_paused() => {
+                    match entry.rules {
+                        None => Target::Upstreams(upstreams),
+                        Some(_) if upstreams == entry.upstreams => Target::Upstreams(entry.ways()),
+                        Some(_) => Target::Edge,
+                    }
                 }
                 _ => Target::Edge,
             },
             (Some(Lead::App(entry)), None) => {
-                let is_here = entry.upstreams.is_empty() || entry.maintenance.is_some() || entry.is_paused();
+                let is_here =
+                    entry.upstreams.is_empty() || !entry.enabled || entry.maintenance.is_some() || entry.is_paused();
                 if is_here || (scheme == Scheme::Http && self.is_redirected_to_https(host)) {
                     Target::Edge
                 } else {
-                    Target::Upstreams(&entry.upstreams)
+                    Target::Upstreams(entry.ways())
                 }
             }
             (Some(Lead::Redirect(_)) | None, _) => Target::Edge,
@@ -305,6 +341,7 @@ impl Table {
             certificates: Certificates::default(),
             challenges: HashMap::new(),
             token: "token".to_owned(),
+            trusted: Vec::new(),
         };
         for (number, (domain, name, upstreams)) in (1..).zip(hosts) {
             let standing = if upstreams.is_empty() { Standing::Unhealthy } else { Standing::Serving };
@@ -316,6 +353,8 @@ impl Table {
                 https_redirect: true,
                 maintenance: None,
                 paused_until: None,
+                enabled: true,
+                rules: None,
             });
             let entry = Arc::clone(table.apps.entry(name).or_insert(entry));
             table.add(domain, Lead::App(entry));
@@ -332,6 +371,8 @@ fn apps(tables: &Tables<'_>) -> Result<HashMap<AppName, Arc<AppEntry>>> {
         tables.maintenance(None)?.into_iter().map(|stored| (stored.app.clone(), stored)).collect();
     let pauses: HashMap<AppId, i64> = tables.pauses()?.into_iter().map(|pause| (pause.app, pause.until)).collect();
     let (redirect_all, redirects) = tables.https_redirects()?;
+    let (enabled_all, enabled) = tables.proxy_switches()?;
+    let rules = inner::addresses(tables)?;
     let entry = |(id, name, standing): (AppId, AppName, Standing)| {
         let entry = AppEntry {
             id,
@@ -340,6 +381,8 @@ fn apps(tables: &Tables<'_>) -> Result<HashMap<AppName, Arc<AppEntry>>> {
             https_redirect: redirects.get(&id).copied().unwrap_or(redirect_all),
             maintenance: maintained.remove(&name),
             paused_until: pauses.get(&id).copied(),
+            enabled: enabled.get(&id).copied().unwrap_or(enabled_all),
+            rules: rules.get(&id).copied(),
             name: name.clone(),
         };
         (name, Arc::new(entry))

@@ -84,6 +84,7 @@ impl Rig {
                         image: &ImageId("sha256:0".to_owned()),
                         sealed_config: b"",
                         processes: &[],
+                        crons: &[],
                         overrides: &[],
                         port,
                         declared_port: None,

@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use crate::model::{AppId, AppName, DeployId, OperationId};
+use crate::model::{AppId, AppName, DeployId, OperationId, RunId};
 
 /// Where an instance keeps everything, all below its root directory.
 #[derive(Clone, Debug)]
@@ -94,6 +94,21 @@ impl Paths {
         self.root.join("locks").join(format!("{app_id}.lock"))
     }
 
+    /// The file in which every process that somebody sits at, and that runs a program for them, has locked a byte.
+    pub fn runs_lock(&self) -> PathBuf {
+        self.root.join("locks/runs.lock")
+    }
+
+    /// What an app's detached runs printed.
+    pub fn run_logs(&self, app: &AppName) -> PathBuf {
+        self.app(app).join("runs")
+    }
+
+    /// What a detached run printed.
+    pub fn run_log(&self, app: &AppName, id: RunId) -> PathBuf {
+        self.run_logs(app).join(format!("{id}.log"))
+    }
+
     /// The file in which every process that runs a deployment, or waits in line with one, has locked a byte.
     pub fn deployments_lock(&self) -> PathBuf {
         self.root.join("locks/deployments.lock")
@@ -157,6 +172,11 @@ impl Paths {
     /// Caddy's admin socket.
     pub fn caddy_admin(&self) -> PathBuf {
         self.caddy().join("admin.sock")
+    }
+
+    /// The directory of the Caddys behind the first.
+    pub fn inner_caddys(&self) -> PathBuf {
+        self.caddy().join("inner")
     }
 
     /// What Caddy keeps besides, certificates among it.

@@ -60,6 +60,7 @@ impl Tables<'_> {
         self.execute("UPDATE apps SET current_release_id = NULL WHERE id = ?1", [id])?;
         // The operation that does this outlives it.
         self.execute("DELETE FROM operations WHERE app_id = ?1 AND kind <> 'destroy'", [id])?;
+        self.forget_crons(id)?;
         self.execute("DELETE FROM apps WHERE id = ?1", [id]).map(drop)
     }
 

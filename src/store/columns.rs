@@ -7,9 +7,10 @@ use rusqlite::{
 
 use super::ContainerState;
 use crate::model::{
-    Actor, AppId, AppName, AppState, BranchName, CertificateKind, CommitId, ContainerId, DeployState, DeploymentKind,
-    Door, EnvKey, ImageId, JobName, JobState, KeyName, OperationId, OperationKind, OperationState, Outcome, PortScheme,
-    ProcessType, ProxyProtocol, ReleaseId, ReleaseStatus, ReleaseVersion, RestartPolicy, Role, Trouble,
+    Actor, AppId, AppName, AppState, BranchName, CertificateKind, CommitId, ContainerId, CronName, DeployState,
+    DeploymentKind, Door, EnvKey, ImageId, JobName, JobState, KeyName, OperationId, OperationKind, OperationState,
+    Outcome, PortScheme, ProcessType, ProxyProtocol, ReleaseId, ReleaseStatus, ReleaseVersion, RestartPolicy, Role,
+    RunEnd, RunId, RunKind, RunState, Trouble,
 };
 
 /// Keeps a newtype as what it is made of.
@@ -29,7 +30,7 @@ macro_rules! as_its_content {
     )*};
 }
 
-as_its_content! { AppId ReleaseId ContainerId OperationId ReleaseVersion ImageId }
+as_its_content! { AppId ReleaseId ContainerId OperationId RunId ReleaseVersion ImageId }
 
 /// Keeps a type as the text that it is shown as and parsed from.
 macro_rules! as_its_text {
@@ -49,6 +50,6 @@ macro_rules! as_its_text {
 }
 
 as_its_text! {
-    Actor AppName AppState BranchName CertificateKind CommitId ContainerState DeployState DeploymentKind Door EnvKey JobName JobState
-    KeyName OperationKind OperationState Outcome PortScheme ProcessType ProxyProtocol ReleaseStatus Role RestartPolicy Trouble
+    Actor AppName AppState BranchName CertificateKind CommitId ContainerState CronName DeployState DeploymentKind Door EnvKey JobName JobState
+    KeyName OperationKind OperationState Outcome PortScheme ProcessType ProxyProtocol ReleaseStatus Role RestartPolicy RunEnd RunKind RunState Trouble
 }

@@ -27,6 +27,8 @@ words! {
         Suspended = "suspended",
         /// Of a former release: it gets no new request and is on its way out.
         Draining = "draining",
+        /// Runs a command once, and is no part of what serves.
+        Once = "once",
     }
 }
 
@@ -150,7 +152,10 @@ impl Tables<'_> {
     /// The addresses of the containers of releases that were made before containers were contained.
     pub fn uncontained_addresses(&self) -> Result<BTreeSet<Ipv4Addr>> {
         let rows = self.all(
-            "SELECT containers.address FROM containers JOIN releases ON releases.id = containers.release_id
+            "SELECT users.address FROM (
+                 SELECT address, release_id FROM containers
+                 UNION ALL SELECT address, release_id FROM runs WHERE address IS NOT NULL
+             ) AS users JOIN releases ON releases.id = users.release_id
              WHERE releases.processes NOT LIKE '%\"containment\":{%'",
             [],
             |row| row.get::<_, String>("address")?.parse::<Ipv4Addr>().map_err(corrupt),
@@ -177,7 +182,7 @@ impl Tables<'_> {
     pub fn switch_containers(&self, app_id: AppId, deployment_id: DeployId, kept: &[ContainerId]) -> Result<()> {
         for container in self.containers_of_app(app_id)? {
             let stays = container.deployment_id == deployment_id || kept.contains(&container.id);
-            if !stays && container.state != ContainerState::Draining {
+            if !stays && !matches!(container.state, ContainerState::Draining | ContainerState::Once) {
                 self.execute(
                     "UPDATE containers SET state = 'draining', retired_at = ?2 WHERE id = ?1",
                     params![container.id, clock::now()],
@@ -238,10 +243,11 @@ impl Tables<'_> {
         self.execute("UPDATE containers SET ended = ?2 WHERE id = ?1", params![id, ended]).map(drop)
     }
 
-    /// Sends all containers of an app on their way out.
+    /// Sends all containers of an app on their way out, but for those that run a command once.
     pub fn retire_containers(&self, app_id: AppId) -> Result<()> {
         self.execute(
-            "UPDATE containers SET state = 'draining', retired_at = ?2 WHERE app_id = ?1 AND state <> 'draining'",
+            "UPDATE containers SET state = 'draining', retired_at = ?2 WHERE app_id = ?1
+                 AND state NOT IN ('draining', 'once')",
             params![app_id, clock::now()],
         )
         .map(drop)
@@ -267,13 +273,16 @@ impl Tables<'_> {
         self.execute("DELETE FROM containers WHERE id = ?1", [id]).map(drop)
     }
 
-    fn next_address(&self, subnet: Subnet) -> Result<Ipv4Addr> {
+    pub(super) fn next_address(&self, subnet: Subnet) -> Result<Ipv4Addr> {
         let rested = clock::now() - ADDRESS_REST_MS;
         self.execute("DELETE FROM released_addresses WHERE released_at < ?1", [rested])?;
         let taken: HashSet<String> = self
-            .all("SELECT address FROM containers UNION SELECT address FROM released_addresses", [], |row| {
-                row.get("address")
-            })?
+            .all(
+                "SELECT address FROM containers UNION SELECT address FROM released_addresses
+                  UNION SELECT address FROM runs WHERE address IS NOT NULL",
+                [],
+                |row| row.get("address"),
+            )?
             .into_iter()
             .collect();
         let start: u32 = self.meta("next_address")?.and_then(|text| text.parse().ok()).unwrap_or(0);

@@ -126,6 +126,12 @@ impl Tables<'_> {
         )
     }
 
+    /// The deployment that cut a release, if it is not forgotten.
+    pub fn deployment_of_release(&self, id: ReleaseId) -> Result<Option<DeployId>> {
+        // Restarts of the release come later, and may yet be undone.
+        self.one("SELECT min(id) AS id FROM deployments WHERE release_id = ?1", [id], |row| row.get("id"))
+    }
+
     /// An app's newest deployments, newest first.
     pub fn deployments(&self, app_id: AppId, limit: u32) -> Result<Vec<Deployment>> {
         self.all(

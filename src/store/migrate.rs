@@ -7,7 +7,7 @@ use super::{INSTANCE, TABLES, WRITTEN_BY, backup, database};
 use crate::{Error, Result, clock, error::StoreError, files};
 
 /// The migrations, in order: number N brings the database to `user_version` N. Never change one that was released.
-const MIGRATIONS: [&str; 14] = [
+const MIGRATIONS: [&str; 17] = [
     include_str!("migrations/001_first.sql"),
     include_str!("migrations/002_callers.sql"),
     include_str!("migrations/003_operations.sql"),
@@ -22,6 +22,9 @@ const MIGRATIONS: [&str; 14] = [
     include_str!("migrations/012_maintenance.sql"),
     include_str!("migrations/013_pauses.sql"),
     include_str!("migrations/014_ports.sql"),
+    include_str!("migrations/015_runs.sql"),
+    include_str!("migrations/016_cron.sql"),
+    include_str!("migrations/017_rules.sql"),
 ];
 
 /// How many databases of before a migration are kept.

@@ -7,7 +7,9 @@ use super::{Tables, corrupt};
 use crate::{
     Error, Result, clock,
     error::DeployError,
-    model::{Actor, App, AppId, CommitId, ImageId, Override, ProcessSpec, Release, ReleaseId, ReleaseVersion},
+    model::{
+        Actor, App, AppId, CommitId, CronSpec, ImageId, Override, ProcessSpec, Release, ReleaseId, ReleaseVersion,
+    },
 };
 
 /// What a release is cut from.
@@ -19,6 +21,8 @@ pub struct NewRelease<'a> {
     pub sealed_config: &'a [u8],
     /// Its process types.
     pub processes: &'a [ProcessSpec],
+    /// Its commands that run by time.
+    pub crons: &'a [CronSpec],
     /// What the server was told about how they run.
     pub overrides: &'a [Override],
     /// The port its web process listens on.
@@ -34,7 +38,7 @@ pub struct NewRelease<'a> {
 }
 
 const COLUMNS: &str = "id, version, image, processes, port, commit_id, reason, created_at, overrides, \
-                       declared_port, actor, status, sealed_run";
+                       declared_port, actor, status, sealed_run, crons";
 
 /// How a release runs, as its row keeps it.
 struct Kept {
@@ -59,9 +63,9 @@ impl Tables<'_> {
         let id = ReleaseId(self.insert(
             "INSERT INTO releases
                  (app_id, version, status, image, sealed_config, processes, overrides, port, declared_port, commit_id,
-                  reason, actor, created_at, sealed_run)
+                  reason, actor, created_at, sealed_run, crons)
              VALUES (?1, (SELECT last_version FROM apps WHERE id = ?1), 'pending', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10,
-                     ?11, ?12)",
+                     ?11, ?12, ?13)",
             params![
                 app_id,
                 new.image,
@@ -75,6 +79,7 @@ impl Tables<'_> {
                 new.actor,
                 clock::now(),
                 how.sealed,
+                serde_json::to_string(new.crons).map_err(Error::bug)?,
             ],
         )?);
         self.release(id)
@@ -185,7 +190,9 @@ impl Tables<'_> {
              SELECT image FROM releases
              WHERE app_id = ?1
                    AND (status = 'pending' OR id IN (SELECT release_id FROM containers)
-                        OR id IN (SELECT current_release_id FROM apps))",
+                        OR id IN (SELECT current_release_id FROM apps))
+             UNION
+             SELECT image FROM runs WHERE app_id = ?1 AND state <> 'ended'",
             params![app_id, keep as i64],
             |row| row.get("image"),
         )
@@ -198,6 +205,7 @@ impl Tables<'_> {
             "SELECT id, image FROM releases
              WHERE app_id = ?1 AND status <> 'pending'
                    AND id NOT IN (SELECT release_id FROM containers)
+                   AND id NOT IN (SELECT release_id FROM runs WHERE state <> 'ended')
                    AND id IS NOT (SELECT current_release_id FROM apps WHERE id = ?1)
                    AND id NOT IN (SELECT id FROM releases WHERE app_id = ?1 ORDER BY version DESC LIMIT ?2)",
             params![app_id, keep as i64],
@@ -261,6 +269,7 @@ fn release(row: &Row<'_>) -> rusqlite::Result<Release> {
         version: row.get("version")?,
         image: row.get("image")?,
         processes: serde_json::from_str(&row.get::<_, String>("processes")?).map_err(corrupt)?,
+        crons: serde_json::from_str(&row.get::<_, String>("crons")?).map_err(corrupt)?,
         overrides: serde_json::from_str(&row.get::<_, String>("overrides")?).map_err(corrupt)?,
         port: row.get("port")?,
         declared_port: row.get("declared_port")?,

@@ -8,7 +8,7 @@ use rusqlite::Row;
 use super::{Tables, corrupt};
 use crate::{
     Result,
-    model::{AppId, AppName, AppState, property},
+    model::{AppId, AppName, AppState, Property, property},
 };
 
 /// An app that takes requests, and where they go now. Never without an upstream.
@@ -101,7 +101,22 @@ impl Tables<'_> {
 
     /// Whether plain HTTP is sent on to HTTPS: for all apps, and for those that it was said of.
     pub fn https_redirects(&self) -> Result<(bool, HashMap<AppId, bool>)> {
-        let property = &property::HTTPS_REDIRECT;
+        self.switches(&property::HTTPS_REDIRECT)
+    }
+
+    /// Whether requests are passed to apps: for all, and for those that it was said of.
+    pub fn proxy_switches(&self) -> Result<(bool, HashMap<AppId, bool>)> {
+        self.switches(&property::PROXY_ENABLED)
+    }
+
+    /// The numbers of all apps, by name.
+    pub fn app_ids(&self) -> Result<HashMap<AppName, AppId>> {
+        let rows = self.all("SELECT name, id FROM apps", [], |row| Ok((row.get("name")?, row.get("id")?)))?;
+        Ok(rows.into_iter().collect())
+    }
+
+    /// A switch that is on if nothing is said: for all apps, and for those that it was said of.
+    fn switches(&self, property: &'static Property) -> Result<(bool, HashMap<AppId, bool>)> {
         let rows: Vec<(Option<AppId>, String)> = self.all(
             "SELECT app_id, value FROM properties WHERE noun = ?1 AND name = ?2 AND process = ''",
             [property.noun.as_str(), property.name],

@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
+use super::crons::Crons;
 use crate::{
     Error, Result, clock,
     engine::Engine,
@@ -17,8 +18,10 @@ use crate::{
     sweep,
 };
 
-/// How often the store is asked what is due.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How often the store is asked which crons are due.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Each so many looks, it is asked for the other jobs, too.
+const LOOKS: u32 = 5;
 /// How many jobs run at a time.
 const AT_ONCE: usize = 2;
 /// How long a job may take that waits for others than this machine's disk.
@@ -43,10 +46,20 @@ pub(super) async fn run(instance: Arc<Instance>) {
         }
         Err(error) => warn!("jobs: {}", error.one_line()),
     }
+    let crons = Crons::new(&instance);
+    while let Err(error) = crons.adopt().await {
+        warn!("crons: {}", error.one_line());
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
     let mut look = tokio::time::interval(LOOK_EVERY);
-    loop {
+    for number in (0..LOOKS).cycle() {
         look.tick().await;
-        if let Err(error) = begin(&instance, &turns).await {
+        if let Err(error) = crons.look().await {
+            warn!("crons: {}", error.one_line());
+        }
+        if number == 0
+            && let Err(error) = begin(&instance, &turns).await
+        {
             warn!("jobs: {}", error.one_line());
         }
     }
@@ -84,14 +97,20 @@ fn planned(tables: &Tables<'_>, settings: &Settings, now: i64) -> Result<Vec<(Jo
     for name in JobName::ALL {
         let (waiting, last) = tables.job_runs(name, "")?;
         let waiting = waiting.map(|run| run.due_at);
-        let mut due = name.schedule().plan(&clock::zone(), last.as_ref().map(|run| run.due_at), waiting, now);
+        let Some(schedule) = name.schedule() else { continue };
+        let mut due = schedule.plan(&clock::zone(), last.as_ref().map(|run| run.due_at), waiting, now);
         // A name that is new does not wait for the next time.
         if name == JobName::Certificates
             && let Some(at) = certs::due_at(tables, settings, now)?
         {
             let after = |last: &JobRun| match last.state {
                 JobState::Failed => CERTIFICATES_AFTER_FAILURE,
-                JobState::Waiting | JobState::Running | JobState::Done | JobState::Interrupted => CERTIFICATES_AGAIN,
+                JobState::Waiting
+                | JobState::Running
+                | JobState::Done
+                | JobState::Interrupted
+                | JobState::Missed
+                | JobState::Skipped => CERTIFICATES_AGAIN,
             };
             due = due.min(at.max(last.as_ref().map_or(0, |last| last.due_at + after(last))));
         }
@@ -174,6 +193,7 @@ async fn work(instance: &Arc<Instance>, name: JobName) -> Result<String> {
             false => "the database was in use; the next run tries again".to_owned(),
         }),
         JobName::Certificates => certs::work(instance).await,
+        JobName::Cron => Err(Error::bug("a cron was begun as a job of the daemon")),
         JobName::ForgetJobs => {
             instance.writing(|tables| tables.forget_jobs(RUNS_KEPT)).await.map(|runs| format!("{runs} runs forgotten"))
         }

@@ -115,7 +115,9 @@ pub(super) async fn all(instance: &Arc<Instance>, engine: &Engine, reviving: &Re
     // The engine first: a container that is made after this has its row already.
     let listed = engine.list(&instance.id).await?;
     let containers = instance.reading(|tables| tables.containers()).await?;
-    let known: HashSet<&str> = containers.iter().map(|container| container.name.as_str()).collect();
+    let runs = instance.reading(|tables| tables.unfinished_runs(None)).await?;
+    let of_runs = runs.iter().map(|run| run.container.as_str());
+    let known: HashSet<&str> = containers.iter().map(|container| container.name.as_str()).chain(of_runs).collect();
     for stray in listed.iter().filter(|name| !known.contains(name.as_str())) {
         warn!("removing the container {stray}, which no deploy knows");
         Scheduler::Local.remove(engine, stray).await?;

@@ -4,6 +4,7 @@
 //! - `rollback`: how long one takes, against a bare `docker run` of the same image.
 //! - `dead`: how long a dead container of two goes on getting requests, and how many are lost.
 //! - `killed`: how many requests are lost when Caddy is killed, or Caddy, the daemon and the edge.
+//! - `rules`: what a second Caddy costs an app with rules of the proxy.
 //! - `names`: what 1,000 apps with three domains each and 200 certificates cost the edge, and a handshake.
 //! - `hosts`: requests a second with 1 to 1,000 hosts in rotation, against the Caddyfile of before.
 //! - `ports`: what ports over TCP pass on, against connections to the container itself, and in deploys.
@@ -61,13 +62,24 @@ const NAMES: [&str; 10] = [
     "certs:remove names",
     "domains:remove names a.example",
 ];
+/// Rules of the proxy: of the loaded app itself, and of another.
+const RULES: [&str; 6] = [
+    "proxy:set shop response-headers=X-Rule:1",
+    "proxy:set names hsts=on body-size=5m",
+    "proxy:path-add names /shop shop --strip",
+    "proxy:set names hsts= body-size=",
+    "proxy:path-remove names /shop",
+    "proxy:set shop response-headers=",
+];
+/// How long each measure of the second Caddy lasts.
+const MEASURED: Duration = Duration::from_secs(5);
 /// How long the load lasts before anything is changed.
 const AT_REST: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
     let (counts, parts): (Vec<String>, Vec<String>) =
         std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).partition(|text| text.contains('='));
-    let known = ["load", "rollback", "dead", "killed", "names", "hosts", "many", "ports"];
+    let known = ["load", "rollback", "dead", "killed", "rules", "names", "hosts", "many", "ports"];
     assert!(parts.iter().all(|part| known.contains(&part.as_str())), "the parts are {known:?}");
     let wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
     let counts = Counts::parse(&counts);
@@ -88,6 +100,9 @@ fn main() -> ExitCode {
         let mut app = App::deploy(&[], &[]);
         let target = app.target(false);
         killed::measure(&mut app.server, &target, counts.of("rounds"));
+    }
+    if wanted("rules") {
+        rules(&counts);
     }
     if wanted("names") {
         names::measure(counts.of("rounds"));
@@ -122,6 +137,7 @@ impl Counts {
             ("kills", 2),
             ("edges", 2),
             ("names", 20),
+            ("rules", 20),
             ("rounds", 5),
         ];
         let mut counts: HashMap<String, usize> = usual.map(|(name, count)| (name.to_owned(), count)).into();
@@ -154,6 +170,8 @@ enum Change {
     Edge,
     /// Another app gets a domain, a certificate for it, a redirect, maintenance and a pause, and loses them.
     Names,
+    /// The app and another get rules of the proxy, and lose them.
+    Rules,
 }
 
 impl Change {
@@ -169,6 +187,7 @@ impl Change {
             (Change::Kill, counts.of("kills")),
             (Change::Edge, counts.of("edges")),
             (Change::Names, counts.of("names")),
+            (Change::Rules, counts.of("rules")),
         ];
         let mut all: Vec<(f64, Change)> = kinds
             .iter()
@@ -236,6 +255,32 @@ fn rollback(counts: &Counts) {
     println!(
         "median: live {live:.3} s (aim: 2 s), returned {returned:.3} s, floor {bare:.3} s, ratio {:.2}",
         live / bare
+    );
+}
+
+/// What the second Caddy costs, in requests a second and in time: without and with a rule in turns.
+fn rules(counts: &Counts) {
+    println!("\n== rules: 16 clients with a connection each, plain HTTP, without and with a rule of the proxy");
+    let app = App::deploy(&[], &[]);
+    let clients = [Clients { kind: Kind::KeepAlive, count: 16, pause: Duration::ZERO }];
+    let (mut without, mut with, mut took) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 1..=counts.of("rounds") {
+        for (rule, rates) in [("", &mut without), ("X-Rule:1", &mut with)] {
+            let begun = Instant::now();
+            app.server.paas(&["proxy:set", "shop", &format!("response-headers={rule}")]).expect_success();
+            took.push(begun.elapsed().as_secs_f64());
+            let load = Load::start(app.target(false), &clients);
+            std::thread::sleep(MEASURED);
+            let report = load.finish();
+            rates.push(report.sent() as f64 / report.lasted.as_secs_f64());
+            println!("round {round:2}, rule {rule:?}:\n{report}");
+        }
+    }
+    let (without, with) = (median(without), median(with));
+    println!(
+        "median: {without:.0} requests/s without, {with:.0} with a rule, ratio {:.2}; proxy:set {:.2} s",
+        with / without,
+        median(took)
     );
 }
 
@@ -311,8 +356,8 @@ impl App {
                 self.server.paas(&["apps:destroy", "other", "--force"]).expect_success();
             }
             Change::Edge => processes::kill(&processes::edge(&self.server)),
-            Change::Names => {
-                for line in NAMES {
+            Change::Names | Change::Rules => {
+                for line in if matches!(change, Change::Names) { &NAMES[..] } else { &RULES[..] } {
                     let words: Vec<&str> = line.split(' ').collect();
                     self.server.paas(&words).expect_success();
                 }

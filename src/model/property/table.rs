@@ -1,7 +1,7 @@
 //! Every property there is: a row each.
 
 use super::{Default, Effect, Noun, Property, Scopes, Value};
-use crate::model::{Capability, Right, containment, open_ports, port_ranges, value};
+use crate::model::{Capability, Right, containment, open_ports, port_ranges, rules, value};
 
 /// How many bytes of an answer are looked through for the text of a check.
 pub const CHECKED_BODY: usize = 1 << 20;
@@ -29,6 +29,7 @@ const OF_SERVER: Property = Property {
 };
 const OF_APP: Property = Property { noun: Noun::Apps, scopes: APPS, right: |_| Right::Change, ..OF_SERVER };
 const OF_CHECK: Property = Property { noun: Noun::Checks, scopes: OWN, effect: Effect::Restart, ..OF_APP };
+const OF_PROXY: Property = Property { noun: Noun::Proxy, effect: Effect::Route, ..OF_APP };
 const OF_PROCESS: Property = Property { noun: Noun::Ps, scopes: PROCESSES, effect: Effect::Restart, ..OF_APP };
 
 /// Makes each property a static of its own, for the code that reads it, and all of them a list.
@@ -83,6 +84,22 @@ properties! {
         parse: |text| value::number(text, 1..=1_000_000),
         ..OF_APP
     };
+    /// Runs.
+    KEEP_RUNS = Property {
+        name: "keep.runs",
+        default: Default::Is("100"),
+        about: "how many runs of an app (`run`, `enter`) stay listed, with what the detached ones printed",
+        parse: |text| value::number(text, 1..=100_000),
+        ..OF_APP
+    };
+    /// How long a run may take.
+    RUN_TIME_LIMIT = Property {
+        name: "run-time-limit",
+        default: Default::Is("24h"),
+        about: "how long a run (`run`, `run:detached`, `enter`) may take before it is ended, such as 90s, 30m or 2d",
+        parse: value::run_time,
+        ..OF_APP
+    };
     /// Logs of deploys.
     KEEP_DEPLOY_LOGS = Property {
         name: "keep.deploy-logs",
@@ -125,6 +142,80 @@ properties! {
         about: "whether plain HTTP is sent on to HTTPS (308) at names that have a certificate",
         parse: value::switch,
         ..OF_APP
+    };
+
+    /// Whether requests are passed on.
+    PROXY_ENABLED = Property {
+        name: "enabled",
+        default: Default::Is("true"),
+        about: "whether the requests for an app's names are passed to it",
+        parse: value::switch,
+        ..OF_PROXY
+    };
+    /// The largest body of a request.
+    PROXY_BODY_SIZE = Property {
+        name: "body-size",
+        default: Default::Depends("no limit"),
+        about: "the largest body of a request, such as 20m; larger ones are answered with 413",
+        parse: |text| value::bytes(text, 1 << 20),
+        ..OF_PROXY
+    };
+    /// How long an app may be silent.
+    PROXY_READ_TIMEOUT = Property {
+        name: "read-timeout",
+        default: Default::Depends("no limit"),
+        about: "how long the app may take until it begins to answer, and between two parts of an answer; then 504",
+        parse: |text| value::seconds(text, 1),
+        ..OF_PROXY
+    };
+    /// Whether answers are compressed.
+    PROXY_COMPRESSION = Property {
+        name: "compression",
+        default: Default::Is("false"),
+        about: "whether answers of text are compressed (zstd, gzip) if the app has not done so",
+        parse: value::switch,
+        ..OF_PROXY
+    };
+    /// Strict transport security.
+    PROXY_HSTS = Property {
+        name: "hsts",
+        default: Default::Is("off"),
+        about: "for how long browsers ask by HTTPS only: on (a year), or such as `180d; includeSubDomains; preload`",
+        parse: |text| rules::Hsts::parse(text).map(|_| Value::Text(text.to_owned())),
+        ..OF_PROXY
+    };
+    /// Changes of requests' headers.
+    PROXY_REQUEST_HEADERS = Property {
+        name: "request-headers",
+        default: Default::Depends("none"),
+        about: "headers of requests, a line each: `Name: value` sets one, `+Name: value` adds, `-Name` removes",
+        parse: |text| rules::header_rules(text).map(|_| Value::Text(text.to_owned())),
+        secret: true,
+        ..OF_PROXY
+    };
+    /// Changes of answers' headers.
+    PROXY_RESPONSE_HEADERS = Property {
+        name: "response-headers",
+        default: Default::Depends("none"),
+        about: "headers of answers, a line each: `Name: value` sets one, `+Name: value` adds, `-Name` removes",
+        parse: |text| rules::header_rules(text).map(|_| Value::Text(text.to_owned())),
+        ..OF_PROXY
+    };
+    /// Who is let in.
+    PROXY_ALLOW = Property {
+        name: "allow",
+        default: Default::Depends("all"),
+        about: "the only addresses whose requests are taken, such as 10.0.0.0/8,203.0.113.7; others get 403",
+        parse: |text| rules::networks(text).map(|_| Value::Text(text.to_owned())),
+        ..OF_PROXY
+    };
+    /// Who is not let in.
+    PROXY_DENY = Property {
+        name: "deny",
+        default: Default::Depends("none"),
+        about: "addresses whose requests get 403, also if they are allowed",
+        parse: |text| rules::networks(text).map(|_| Value::Text(text.to_owned())),
+        ..OF_PROXY
     };
 
     /// What is asked.
@@ -352,6 +443,14 @@ properties! {
         default: Default::Is("1"),
         about: "how many images are built at a time: 1 to 16",
         parse: |text| value::number(text, 1..=16),
+        ..OF_SERVER
+    };
+    /// Runs at a time.
+    RUN_CONCURRENCY = Property {
+        name: "run_concurrency",
+        default: Default::Is("20"),
+        about: "how many runs (`run`, `run:detached`, `enter`) may be at work at a time, of all apps: 1 to 1000",
+        parse: |text| value::number(text, 1..=1000),
         ..OF_SERVER
     };
     /// Memory of builds.
@@ -586,6 +685,16 @@ properties! {
         default: Default::Depends("those of its network interfaces"),
         about: "the addresses at which the internet reaches this server, if these are others, such as 203.0.113.7,2001:db8::7",
         parse: |text| super::addresses(text).map(|_| Value::Text(text.to_owned())),
+        ..OF_SERVER
+    };
+    /// Who speaks for clients.
+    TRUSTED_PROXIES = Property {
+        name: "trusted_proxies",
+        default: Default::Is("none"),
+        about: "other proxies in front, whose word is taken for who a client is: networks, and files of them as @/path; a \
+                change reloads Caddy once",
+        parse: |text| rules::trusted_proxies(text).map(|_| Value::Text(text.to_owned())),
+        effect: Effect::Route,
         ..OF_SERVER
     };
     /// Who is asked about domains.

@@ -1,4 +1,5 @@
-// An app to be changed under load: it answers at once, slowly, with what it was sent, and over a web socket.
+// An app to be changed under load: it answers at once, slowly, with what it was sent, with a stream of events, and over a
+// web socket.
 //
 // On SIGTERM it finishes what it has begun, or, with ON_SIGTERM=exit, exits at once. With START_DELAY_MS it takes its
 // time before it listens.
@@ -64,6 +65,16 @@ func main() {
 			return
 		}
 		fmt.Fprintf(w, "%d bytes %x %s\n", count, sum.Sum(nil), version)
+	})
+	http.HandleFunc("GET /events", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		for number := 1; ; number++ {
+			if _, err := fmt.Fprintf(w, "data: %d %d\n\n", number, time.Now().UnixMilli()); err != nil {
+				return
+			}
+			http.NewResponseController(w).Flush()
+			time.Sleep(20 * time.Millisecond)
+		}
 	})
 	http.HandleFunc("GET /ws", echoFrames)
 
