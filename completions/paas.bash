@@ -97,6 +97,12 @@ releases:list
 releases:info
 releases:rollback
 logs
+run
+run:detached
+run:list
+run:logs
+run:stop
+enter
 ssh-keys:add
 ssh-keys:list
 ssh-keys:remove

@@ -28,8 +28,16 @@ const RULES: [(&str, &[&str]); 17] = [
 ];
 
 /// What has the engine start, stop or remove a container, beside the engine's own module.
-const CONTAINER_ORDERS: [&str; 6] =
-    [".start_new(", ".start_again(", ".stop_container(", ".restart_container(", ".destroy(", ".set_restart("];
+const CONTAINER_ORDERS: [&str; 8] = [
+    ".start_new(",
+    ".start_attached(",
+    ".start_again(",
+    ".stop_container(",
+    ".restart_container(",
+    ".destroy(",
+    ".set_restart(",
+    ".signal_container(",
+];
 /// The only file that gives the engine these orders.
 const ONE_CONTAINER: &str = "src/deploy/container.rs";
 /// The only file that passes them on to it.

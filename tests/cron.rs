@@ -98,6 +98,7 @@ fn a_cron_runs_now_with_the_config_and_its_output_and_exit_code_are_on_record() 
     assert!(limit["output"].as_str().unwrap().lines().any(|line| line == (64 << 20).to_string()), "{limit}");
     wait_until_clean(&server, "blog");
 
+    assert_eq!(server.json(&["apps:list"])[0]["status"], "live");
     // Those of the file are those of the release that serves: of the next, and after a rollback of the one before.
     let names = || {
         let list = server.json(&["cron:list", "blog"]);
@@ -209,7 +210,7 @@ fn overlaps_and_time_limits_are_kept() {
 fn a_run_outlives_the_daemon_and_is_followed_to_its_end_by_the_next() {
     let mut server = Server::start();
     let crons = [
-        cron("slow", "@yearly", "echo begun; sleep 6; echo over; exit 4", ""),
+        cron("slow", "@yearly", "echo begun; sleep 8; echo \"over, $GREETING\"; exit 4", ""),
         cron("again", "@yearly", "true", "interrupted = \"repeat\""),
     ];
     with_crons(&server, "blog", &crons.concat());
@@ -217,9 +218,13 @@ fn a_run_outlives_the_daemon_and_is_followed_to_its_end_by_the_next() {
     server.wait_for("its container", PATIENCE, || !containers(&server, "blog").is_empty());
     server.kill_daemon();
     server.start_daemon();
+    // A deploy meanwhile leaves it alone, with the config that it began with.
+    server.paas(&["config:set", "blog", "GREETING=hello"]).expect_success();
+    assert_eq!(newest(&server, "blog", "slow")["state"], "running");
     server.wait_for("its end", PATIENCE, || newest(&server, "blog", "slow")["state"] == "failed");
     let slow = newest(&server, "blog", "slow");
-    assert_eq!((&slow["exit_code"], &slow["output"]), (&4.into(), &"begun\nover".into()), "{slow}");
+    assert_eq!((&slow["exit_code"], &slow["output"]), (&4.into(), &"begun\nover, ".into()), "{slow}");
+    assert_eq!(slow["release"], 1);
     assert_eq!(history(&server, "blog").len(), 1);
 
     // Killed between each step and the next: the run is never begun twice, and nothing is left over.
@@ -331,4 +336,20 @@ fn what_was_due_while_the_server_was_away_is_shown_and_handled_as_its_property_s
     let list = server.paas(&["cron:list", "blog"]).expect_success();
     let line = list.stdout.lines().find(|line| line.contains(" skipped ")).unwrap();
     assert!(line.contains("  missed  4 times without a run"), "{list}");
+}
+
+#[test]
+fn an_app_may_have_crons_alone() {
+    let server = Server::start();
+    let repository = server.empty_repository("jobs");
+    repository.write("package.json", "{}");
+    repository.write("app.json", r#"{"cron": [{"command": "node -p 6*7", "schedule": "@daily"}]}"#);
+    repository.commit("first");
+    let push = repository.push().expect_success();
+    assert!(push.talk().contains("Processes: none, only crons"), "{push}");
+    assert!(push.talk().contains("jobs has no web process, so it has no URL"), "{push}");
+    let list = server.paas(&["apps:list"]).expect_success();
+    assert!(list.stdout.contains("jobs  live: no process, only crons  v1"), "{list}");
+    assert_eq!(server.paas(&["cron:run", "jobs", "node-p-6-7"]).expect_success().stdout, "42\n");
+    server.wait_for("its container to go", PATIENCE, || server.containers().is_empty());
 }

@@ -32,6 +32,6 @@ impl Command {
 /// List the daemon's jobs: how each last went, and when it is due next
 ///
 /// A job runs once for each due time. If the daemon ends during a job, the job is `interrupted`; work that can wait is
-/// left to the next due time.
+/// left to the next due time. `cron:list` lists the crons of apps.
 #[derive(Debug, Args)]
 pub(super) struct List {}

@@ -69,6 +69,13 @@ pub struct Attached {
 #[derive(Debug)]
 pub struct Output {
     source: ReadHalf<TokioIo<Upgraded>>,
+    frames: Frames,
+}
+
+/// What the engine sends of what a program prints, in pieces of any length.
+#[derive(Debug, Default)]
+struct Frames {
+    /// Whether there are no frames, but the bytes of a terminal.
     tty: bool,
     /// What has come and is not given on yet.
     held: Vec<u8>,
@@ -99,7 +106,7 @@ impl Input {
 
 impl Output {
     fn new(source: ReadHalf<TokioIo<Upgraded>>, tty: bool) -> Output {
-        Output { source, tty, held: Vec::new(), open: None }
+        Output { source, frames: Frames { tty, ..Frames::default() } }
     }
 
     /// What it prints next; nothing at the end.
@@ -108,7 +115,7 @@ impl Output {
     /// `EngineError::Failed` where the engine goes away.
     pub async fn next(&mut self) -> Result<Option<Chunk>> {
         loop {
-            if let Some(chunk) = self.take()? {
+            if let Some(chunk) = self.frames.take()? {
                 return Ok(Some(chunk));
             }
             let mut buffer = vec![0; CHUNK];
@@ -117,11 +124,17 @@ impl Output {
                 return Ok(None);
             }
             buffer.truncate(count);
-            if self.held.is_empty() {
-                self.held = buffer;
-            } else {
-                self.held.extend_from_slice(&buffer);
-            }
+            self.frames.add(buffer);
+        }
+    }
+}
+
+impl Frames {
+    fn add(&mut self, bytes: Vec<u8>) {
+        if self.held.is_empty() {
+            self.held = bytes;
+        } else {
+            self.held.extend_from_slice(&bytes);
         }
     }
 
@@ -337,4 +350,50 @@ async fn exchange(
 
 fn lost(source: impl Into<BoxError>) -> Error {
     EngineError::Lost { action: ACTION.to_owned(), source: source.into() }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(stream: u8, text: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(text.len()).unwrap_or_default().to_be_bytes();
+        [&[stream, 0, 0, 0][..], &length, text].concat()
+    }
+
+    /// What is read of some bytes that come in pieces of a length.
+    fn read(tty: bool, bytes: &[u8], piece: usize) -> Result<(Vec<u8>, Vec<u8>)> {
+        let mut frames = Frames { tty, ..Frames::default() };
+        let (mut out, mut error) = (Vec::new(), Vec::new());
+        for piece in bytes.chunks(piece) {
+            frames.add(piece.to_vec());
+            while let Some(chunk) = frames.take()? {
+                match chunk {
+                    Chunk::Stdout(bytes) => out.extend(bytes),
+                    Chunk::Stderr(bytes) => error.extend(bytes),
+                }
+            }
+        }
+        Ok((out, error))
+    }
+
+    #[test]
+    fn frames_are_read_in_whatever_pieces_they_come() -> Result<()> {
+        let bytes = [frame(1, b"one"), frame(2, b"\x01\0"), frame(1, b""), frame(1, b"\x02two")].concat();
+        for piece in 1..=bytes.len() {
+            assert_eq!(read(false, &bytes, piece)?, (b"one\x02two".to_vec(), b"\x01\0".to_vec()), "{piece}");
+        }
+        for bad in [frame(3, b"x"), frame(255, b"x"), vec![1, 0, 0, 0, 255, 255, 255, 255]] {
+            assert!(read(false, &bad, bad.len()).is_err(), "{bad:?}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_terminal_shows_every_byte() -> Result<()> {
+        for bytes in [&b"\x01\x02\0 without a newline"[..], b"\0", b"\xff\n\n"] {
+            assert_eq!(read(true, bytes, 2)?, (bytes.to_vec(), Vec::new()));
+        }
+        Ok(())
+    }
 }

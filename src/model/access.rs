@@ -24,7 +24,7 @@ words! {
     Right, "right", {
         /// Look at it: state, logs, history. Without it, it does not exist for the user.
         See = "see",
-        /// Read what is confidential: the values of its secrets, its source.
+        /// Read what is confidential: the values of its secrets, its source. Whoever runs a program with them can.
         Reveal = "reveal",
         /// Bring out a version: push, roll back, restart, cancel.
         Deploy = "deploy",
@@ -73,7 +73,9 @@ impl Right {
     pub fn about(self) -> &'static str {
         match self {
             Right::See => "see it: status, logs, history; without this right, it is hidden from the user",
-            Right::Reveal => "read confidential data: the values of its secrets, its source",
+            Right::Reveal => {
+                "read confidential data: the values of its secrets, its source; run programs that have them"
+            }
             Right::Deploy => "deploy a version: push, roll back, restart, cancel",
             Right::Change => "change how it runs: config, properties, scale, lock",
             Right::Own => "destroy it",

@@ -55,12 +55,13 @@ impl Status {
 
 /// The status of an app, from its live containers.
 ///
-/// `all` of them are meant to serve, `healthy` of them do.
-pub fn app_status(state: super::AppState, all: u32, healthy: u32) -> Status {
+/// `all` of them are meant to serve, `healthy` of them do. `has_crons`: it has something to do without any.
+pub fn app_status(state: super::AppState, all: u32, healthy: u32, has_crons: bool) -> Status {
     use super::AppState;
     match state {
         AppState::New => Status::of(Condition::Stopped).because("never deployed"),
         AppState::Stopped => Status::of(Condition::Stopped),
+        AppState::Running if all == 0 && has_crons => Status::of(Condition::Live).because("no process, only crons"),
         AppState::Running if all == 0 => Status::of(Condition::Stopped).because("scaled to no container"),
         AppState::Running if healthy == 0 => {
             Status::of(Condition::Failed).because(format!("none of {all} containers is healthy"))
@@ -78,11 +79,14 @@ mod tests {
 
     #[test]
     fn an_app_is_as_well_as_its_containers() {
-        let words = |state, all, healthy| app_status(state, all, healthy).words();
+        let words = |state, all, healthy| app_status(state, all, healthy, false).words();
         assert_eq!(words(AppState::New, 0, 0), "stopped: never deployed");
         assert_eq!(words(AppState::Running, 2, 2), "live");
         assert_eq!(words(AppState::Running, 2, 1), "degraded: 1 of 2 containers are healthy");
         assert_eq!(words(AppState::Running, 2, 0), "failed: none of 2 containers is healthy");
         assert_eq!(words(AppState::Stopped, 0, 0), "stopped");
+        assert_eq!(words(AppState::Running, 0, 0), "stopped: scaled to no container");
+        assert_eq!(app_status(AppState::Running, 0, 0, true).words(), "live: no process, only crons");
+        assert_eq!(app_status(AppState::Stopped, 0, 0, true).words(), "stopped");
     }
 }

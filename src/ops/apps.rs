@@ -62,14 +62,15 @@ impl Show for AppList {
 /// [`Error::Store`].
 pub async fn list(context: &Context<'_>) -> Result<AppList> {
     let settings = &context.instance.settings;
-    let (apps, containers, with_web, names) = context.instance.read(|tables| {
+    let (apps, containers, with_web, names, with_crons) = context.instance.read(|tables| {
         let mut with_web: HashSet<AppName> = tables.fallbacks()?.into_iter().map(|route| route.app).collect();
         for stored in tables.ports(None)? {
             if with_web.contains(&stored.app) && tables.speaks_no_http(stored.app_id)? {
                 with_web.remove(&stored.app);
             }
         }
-        Ok((tables.apps()?, tables.containers()?, with_web, tables.all_names(None, &settings.domain)?))
+        let names = tables.all_names(None, &settings.domain)?;
+        Ok((tables.apps()?, tables.containers()?, with_web, names, tables.apps_with_crons()?))
     })?;
     let urls: HashMap<&AppName, String> =
         names.iter().filter_map(|names| Some((&names.app, settings.url_of(names.main()?.as_str())))).collect();
@@ -83,7 +84,8 @@ pub async fn list(context: &Context<'_>) -> Result<AppList> {
         seen.map(|app| {
             let (all, healthy) = docker.health(of_app.get(&app.id).into_iter().flatten().copied());
             let url = urls.get(&app.name).cloned();
-            summary(app, app_status(app.state, all, healthy), url, with_web.contains(&app.name))
+            let status = app_status(app.state, all, healthy, with_crons.contains(&app.id));
+            summary(app, status, url, with_web.contains(&app.name))
         })
         .collect(),
     ))
@@ -189,13 +191,14 @@ pub const IMAGE_COMMAND: &str = "(the image's own command)";
 /// [`Error::NotFound`].
 pub async fn info(context: &Context<'_>, name: &AppName) -> Result<AppInfo> {
     let settings = &context.instance.settings;
-    let (app, release, containers, has_url, names) = context.instance.read(|tables| {
+    let (app, release, containers, has_url, names, has_crons) = context.instance.read(|tables| {
         let app = tables.app(name)?;
         let names = tables.all_names(Some(app.id), &settings.domain)?;
         let has_url = tables.standing(name)? != Some(Standing::WithoutWeb) && !tables.speaks_no_http(app.id)?;
         let release = tables.current_release(app.id)?;
         let containers = tables.containers_of_app(app.id)?;
-        Ok((app, release, containers, has_url, names))
+        let has_crons = tables.apps_with_crons()?.contains(&app.id);
+        Ok((app, release, containers, has_url, names, has_crons))
     })?;
     let url = names.first().and_then(|names| names.main()).map(|name| settings.url_of(name.as_str()));
     let docker = Seen::containers(context.instance, Some(name)).await;
@@ -204,8 +207,9 @@ pub async fn info(context: &Context<'_>, name: &AppName) -> Result<AppInfo> {
         let processes = release.iter().flat_map(|release| &release.processes);
         processes.filter(|spec| spec.process == container.process).find_map(|spec| spec.command.clone())
     };
+    let status = app_status(app.state, health.0, health.1, has_crons);
     Ok(AppInfo {
-        app: summary(&app, app_status(app.state, health.0, health.1), url, has_url),
+        app: summary(&app, status, url, has_url),
         deploy_branch: app.deploy_branch.clone(),
         lock: LockInfo::of(&app),
         commit: release.as_ref().and_then(|release| release.commit).map(|commit| commit.to_string()),

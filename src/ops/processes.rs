@@ -326,7 +326,7 @@ impl Show for Report {
 /// [`crate::Error::NotFound`], [`crate::Error::Store`].
 pub async fn report(context: &Context<'_>, name: &AppName) -> Result<Report> {
     let instance = context.instance;
-    let (app, containers, contained) = instance.read(|tables| {
+    let (app, containers, contained, has_crons) = instance.read(|tables| {
         let app = tables.app(name)?;
         let containers = tables.containers_of_app(app.id)?;
         let mut contained = HashSet::new();
@@ -338,7 +338,8 @@ pub async fn report(context: &Context<'_>, name: &AppName) -> Result<Report> {
                 contained.insert(container.id);
             }
         }
-        Ok((app, containers, contained))
+        let has_crons = tables.apps_with_crons()?.contains(&app.id);
+        Ok((app, containers, contained, has_crons))
     })?;
     let (types, scaled) = process_types(instance, &app)?;
     let engine = Engine::connect(&instance.settings).await.ok();
@@ -370,7 +371,7 @@ pub async fn report(context: &Context<'_>, name: &AppName) -> Result<Report> {
     let health = seen.health(&containers);
     Ok(Report {
         app: app.name.clone(),
-        status: app_status(app.state, health.0, health.1),
+        status: app_status(app.state, health.0, health.1, has_crons),
         release: app.current_release.map(|release| release.0),
         lock: LockInfo::of(&app),
         processes: types.collect(),
@@ -447,7 +448,8 @@ impl Show for Lines {
 /// [`crate::Error::Store`].
 pub async fn report_all(context: &Context<'_>) -> Result<Lines> {
     let instance = context.instance;
-    let (apps, containers) = instance.read(|tables| Ok((tables.apps()?, tables.containers()?)))?;
+    let (apps, containers, with_crons) =
+        instance.read(|tables| Ok((tables.apps()?, tables.containers()?, tables.apps_with_crons()?)))?;
     let seen = Seen::containers(instance, None).await;
     let mut lines = Vec::new();
     for app in apps.iter().filter(|app| context.sees(&app.name)) {
@@ -459,7 +461,7 @@ pub async fn report_all(context: &Context<'_>) -> Result<Lines> {
         };
         let own: Vec<&Container> = containers.iter().filter(|container| container.app_id == app.id).collect();
         if own.is_empty() {
-            lines.push(line(None, app_status(app.state, 0, 0)));
+            lines.push(line(None, app_status(app.state, 0, 0, with_crons.contains(&app.id))));
         }
         for container in own {
             let status = match (seen.differs(container), &seen) {

@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use rusqlite::{Row, params};
 
 use super::{Tables, corrupt};
@@ -146,6 +148,18 @@ impl Tables<'_> {
             }));
         }
         Ok(crons)
+    }
+
+    /// The apps that have crons.
+    pub fn apps_with_crons(&self) -> Result<HashSet<AppId>> {
+        let rows = self.all(
+            "SELECT app_id FROM crons
+             UNION SELECT apps.id FROM apps JOIN releases ON releases.id = apps.current_release_id
+             WHERE releases.crons <> '[]'",
+            [],
+            |row| row.get::<_, AppId>("app_id"),
+        )?;
+        Ok(rows.into_iter().collect())
     }
 
     /// Adds a cron to an app, or puts it in the place of one that was added.

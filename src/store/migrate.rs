@@ -260,6 +260,44 @@ mod tests {
     }
 
     #[test]
+    fn jobs_and_containers_of_before_crons_are_as_they_were() {
+        let connection = Connection::open_in_memory().unwrap();
+        for migration in &MIGRATIONS[..13] {
+            connection.execute_batch(migration).unwrap();
+        }
+        connection
+            .execute_batch(
+                "INSERT INTO apps (id, name, state, created_at) VALUES (7, 'blog', 'running', 1);
+                 INSERT INTO releases (id, app_id, version, status, image, sealed_config, processes, overrides, port,
+                                       reason, actor, created_at)
+                 VALUES (5, 7, 1, 'good', 'sha256:0', x'00', '[]', '[]', 5000, 'test', 'daemon', 1);
+                 INSERT INTO containers (id, app_id, release_id, deployment_id, process, position, name, address, port,
+                                         state, restart, stop_timeout, drain_timeout, failing, created_at)
+                 VALUES (3, 7, 5, 2, 'web', 1, 'c', '10.0.0.2', 5000, 'live', 'always', 10, 30, 'slow', 4);
+                 INSERT INTO jobs (id, name, subject, due_at, state, attempt, outcome)
+                 VALUES (8, 'checkpoint', '', 100, 'interrupted', 2, 'cut'), (9, 'checkpoint', '', 200, 'waiting', 1, NULL);
+                 UPDATE sqlite_sequence SET seq = 40 WHERE name IN ('jobs', 'containers');",
+            )
+            .unwrap();
+        connection.execute_batch(include_str!("migrations/016_cron.sql")).unwrap();
+        let text = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap();
+        assert_eq!(
+            text("SELECT group_concat(concat_ws(' ', id, name, due_at, state, attempt, outcome), '; ') FROM jobs"),
+            "8 checkpoint 100 interrupted 2 cut; 9 checkpoint 200 waiting 1"
+        );
+        assert_eq!(
+            text(
+                "SELECT concat_ws(' ', id, release_id, name, state, healthy, failing, restart, created_at) FROM containers"
+            ),
+            "3 5 c live 1 slow always 4"
+        );
+        assert_eq!(text("SELECT crons FROM releases"), "[]");
+        // No number is used twice.
+        let sequences = "SELECT group_concat(seq) FROM sqlite_sequence WHERE name IN ('jobs', 'containers')";
+        assert_eq!(text(sequences), "40,40");
+    }
+
+    #[test]
     fn what_0_1_0_stored_keeps_its_meaning() -> Result<()> {
         let directory = tempfile::tempdir().map_err(Error::io("make a directory"))?;
         let path = directory.path().join("db");

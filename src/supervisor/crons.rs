@@ -40,6 +40,8 @@ pub(super) struct Crons {
     turns: Arc<Semaphore>,
     running: Arc<Mutex<HashMap<i64, UnderWay>>>,
     decided: Arc<Mutex<HashMap<(AppId, CronName), Decided>>>,
+    /// Those that there were at the last look.
+    names: Arc<Mutex<Option<HashSet<(AppId, CronName)>>>>,
 }
 
 /// A run that is under way.
@@ -64,8 +66,8 @@ struct Known {
 
 impl Crons {
     pub(super) fn new(instance: &Arc<Instance>) -> Crons {
-        let (running, decided) = Default::default();
-        Crons { instance: Arc::clone(instance), turns: Arc::new(Semaphore::new(AT_ONCE)), running, decided }
+        let (running, decided, names) = Default::default();
+        Crons { instance: Arc::clone(instance), turns: Arc::new(Semaphore::new(AT_ONCE)), running, decided, names }
     }
 
     /// Takes over what a daemon before this one began: follows what runs, and removes what nobody waits for.
@@ -123,17 +125,14 @@ impl Crons {
     async fn forget(&self, known: &[Known]) -> Result<()> {
         let names: HashSet<(AppId, CronName)> =
             known.iter().map(|known| (known.cron.app_id, known.cron.spec.name.clone())).collect();
-        let before = {
-            let mut decided = locked(&self.decided);
-            let before = decided.len();
-            decided.retain(|key, _| names.contains(key));
-            before
-        };
-        // Most looks find nothing to forget, and write nothing. At the first, nothing has been decided.
-        if before == 0 || before != locked(&self.decided).len() {
+        locked(&self.decided).retain(|key, _| names.contains(key));
+        // Most looks find nothing to forget, and write nothing.
+        let are_all_there = locked(&self.names).as_ref().is_some_and(|former| former.is_subset(&names));
+        if !are_all_there {
             let crons: Vec<StoredCron> = known.iter().map(|known| known.cron.clone()).collect();
             self.instance.writing(move |tables| tables.forget_strange_crons(&crons)).await?;
         }
+        *locked(&self.names) = Some(names);
         Ok(())
     }
 
