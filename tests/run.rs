@@ -163,14 +163,14 @@ fn signals_reach_the_program() {
                     while :; do sleep 0.1; done";
         let mut child = spawn(&mut paas(&server, &["run", "blog", line]));
         hears(&mut child, "ready");
-        run(Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()])).expect_success();
+        run(command("kill").args([&format!("-{signal}"), &child.id().to_string()])).expect_success();
         assert_eq!(child.wait().unwrap().code(), Some(code), "{signal}");
     }
     // One that takes no signal is killed by the third.
     let mut child = spawn(&mut paas(&server, &["run", "blog", "trap '' INT; echo ready; while :; do sleep 0.1; done"]));
     hears(&mut child, "ready");
     for _ in 0..3 {
-        run(Command::new("kill").args(["-INT", &child.id().to_string()])).expect_success();
+        run(command("kill").args(["-INT", &child.id().to_string()])).expect_success();
         std::thread::sleep(Duration::from_millis(300));
     }
     assert_eq!(child.wait().unwrap().code(), Some(137));
@@ -475,7 +475,7 @@ fn a_container_is_entered() {
         child
     };
     let mut child = begin("trap 'exit 44' USR1; echo ready; while :; do sleep 0.1; done");
-    run(Command::new("kill").args(["-USR1", &child.id().to_string()])).expect_success();
+    run(command("kill").args(["-USR1", &child.id().to_string()])).expect_success();
     assert_eq!(child.wait().unwrap().code(), Some(44));
     let mut child = begin("echo ready; sleep 98765");
     child.kill().unwrap();

@@ -14,7 +14,7 @@ use rustix::{
 };
 
 use crate::{
-    harness::{PAAS, Server, run, ssh_options},
+    harness::{PAAS, Server, command, run, ssh_options},
     processes::processes,
 };
 
@@ -68,7 +68,7 @@ impl Typist {
     pub fn resize(&mut self, rows: u16, columns: u16) {
         tcsetwinsize(&self.master, Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
         let id = self.program.id().to_string();
-        run(Command::new("kill").args(["-WINCH", &id])).expect_success();
+        run(command("kill").args(["-WINCH", &id])).expect_success();
     }
 
     pub fn screen(&self) -> String {
