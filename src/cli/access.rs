@@ -35,7 +35,7 @@ const OPTIONS: [(&str, &[&str]); 4] = [
 
 /// Commands whose arguments depend on each other, with words that they take.
 const EXAMPLES: [(&str, &[&str]); 19] = [
-    ("run:stop", &["blog", "1"]),
+    ("run:stop", &["blog", "7"]),
     ("certs:add", &["blog"]),
     ("certs:set", &["blog", "acme=off"]),
     ("certs:report", &["blog"]),

@@ -77,7 +77,7 @@ fn number(property: &'static Property) -> impl Fn(&str) -> std::result::Result<u
             u32::try_from(number).map_err(|_| Invalid::new("number", text.to_owned(), "it is too large"))
         }
         property::Value::Switch(_) | property::Value::Text(_) => {
-            Err(Invalid::new("number", text.to_owned(), "it is no number"))
+            Err(Invalid::new("number", text.to_owned(), "it is not a number"))
         }
     }
 }
@@ -85,7 +85,7 @@ fn number(property: &'static Property) -> impl Fn(&str) -> std::result::Result<u
 /// How a program is run in a container of its own.
 #[derive(Debug, Args)]
 struct Limits {
-    /// A variable beside the config, or in place of one of it; may be given more than once
+    /// A variable beside the config, or instead of one of it; may be given more than once
     #[arg(short, long = "env", value_name = "KEY=VALUE")]
     env: Vec<Variable>,
     /// The memory it may use, such as 512m or 2g [default: that of the process type, of `ps:set`]

@@ -162,7 +162,7 @@ impl Frames {
             let header = std::mem::replace(&mut self.held, rest);
             let length = u32::from_be_bytes([header[4], header[5], header[6], header[7]]) as usize;
             if header[0] > STDERR || length > LONGEST_FRAME {
-                return Err(lost("the engine sent a frame that is none"));
+                return Err(lost("a frame is malformed"));
             }
             self.open = Some((header[0], length));
         }

@@ -53,7 +53,7 @@ impl RunEnd {
         match self {
             RunEnd::Stopped => "was stopped",
             RunEnd::TimeLimit => "reached its time limit",
-            RunEnd::ClientGone => "ended with the connection of whoever had begun it",
+            RunEnd::ClientGone => "ended, because its connection was lost",
             RunEnd::AppGone => "ended with its app",
             RunEnd::NotStarted => "did not begin",
             RunEnd::Lost => "is lost: its container went away",
