@@ -237,4 +237,35 @@ mod tests {
         }
         Ok(())
     }
+
+    #[test]
+    fn a_port_of_its_own_is_checked_by_a_connection_unless_it_was_said_how() -> Result<()> {
+        let checked = |process: &str, port: Option<u16>, overrides: &[Override]| -> Result<Probe> {
+            let spec = ProcessSpec::new(process.parse()?, None, None, ProcessSettings::default())?;
+            let mut spec = spec.with_overrides(overrides)?;
+            spec.check_connections(port, overrides);
+            Ok(spec.run.check.probe)
+        };
+        assert_eq!(checked("broker", Some(1883), &[])?, Probe::Tcp { port: Some(1883) });
+        assert_eq!(checked("web", None, &[])?, Probe::Tcp { port: None });
+        let set = |property, value: &str| {
+            [Override { scope: Scope::Process(ProcessType::web()), property, value: value.to_owned() }]
+        };
+        assert_eq!(checked("web", None, &set(&property::CHECK_TIMEOUT, "10s"))?, Probe::Tcp { port: None });
+        for (property, value) in [(&property::CHECK_TYPE, "http"), (&property::CHECK_PATH, "/up")] {
+            assert!(matches!(checked("web", None, &set(property, value))?, Probe::Http(_)), "{property}");
+        }
+        let image = ImageCheck {
+            arguments: vec!["up".to_owned()],
+            interval_seconds: None,
+            timeout_seconds: None,
+            start_seconds: None,
+            attempts: None,
+        };
+        let spec = ProcessSpec::new(ProcessType::web(), None, None, ProcessSettings::default())?;
+        let mut spec = ProcessSpec { image_check: Some(image), ..spec }.with_overrides(&[])?;
+        spec.check_connections(None, &[]);
+        assert!(matches!(spec.run.check.probe, Probe::Image(_)));
+        Ok(())
+    }
 }
