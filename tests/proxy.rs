@@ -400,7 +400,7 @@ fn a_trusted_proxy_says_who_a_client_is_and_nobody_else_does() {
     let list = server.directory.path().join("proxies");
     std::fs::write(&list, "# the load balancer\n127.0.0.3 # and its neighbour\n").unwrap();
     let trusted = format!("trusted_proxies=127.0.0.2/32,@{}", list.display());
-    server.paas(&["settings:set", &trusted]).says("Caddy has loaded its Caddyfile anew");
+    server.paas(&["settings:set", &trusted]).says("Caddy has reloaded its Caddyfile");
     let from = |address: &str, path: &str, client: &str| {
         let client = format!("X-Forwarded-For: {client}");
         let more =

@@ -106,7 +106,7 @@ fn every_command_that_is_named_anywhere_exists() {
     // The hidden ones, which the architecture names.
     commands.extend(["edge", "hook", "build-caps", "firewall", "help", "obtain-certificates"].map(str::to_owned));
     // Events of what no command does.
-    commands.extend(["certs:obtain", "certs:expiring"].map(str::to_owned));
+    commands.extend(["certs:obtain", "certs:expiring", "run:ended"].map(str::to_owned));
     let nouns: BTreeSet<&str> = commands.iter().filter_map(|command| Some(command.split_once(':')?.0)).collect();
     // `paas WORD` where it is typed: in backticks, or at the beginning of a line of a block. And NOUN:VERB anywhere.
     let typed = Regex::new(r"(?m)(?:`|^|\$ )paas ([a-z][a-z:-]*)").unwrap();

@@ -115,7 +115,7 @@ impl Command {
 /// Says what became of a change of an app's rules.
 fn changed(ui: Ui, changed: &RulesChanged) -> Result<()> {
     match changed.outcome {
-        Outcome::Unchanged => ui.talk("nothing to change: it is so already"),
+        Outcome::Unchanged => ui.talk("nothing to change"),
         Outcome::Saved | Outcome::Deployed if changed.in_force => ui.talk("in force"),
         Outcome::Saved | Outcome::Deployed => ui.talk("saved; it is in force as soon as `paas serve` runs"),
     }
@@ -203,7 +203,7 @@ impl AuthAdd {
             proxy::made_up_password()?
         } else {
             let text = String::from_utf8(self.from_file.bytes().to_vec())
-                .map_err(|_| Error::usage("the password is no text (UTF-8)", "type another one"))?;
+                .map_err(|_| Error::usage("the password is not text (UTF-8)", "type another one"))?;
             text.strip_suffix('\n').map_or(text.as_str(), |line| line.trim_end_matches('\r')).to_owned()
         };
         let done = proxy::add_user(context, &self.app.app, &self.user, &password).await?;
@@ -278,7 +278,7 @@ impl SnippetSet {
 
     async fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
         let text = String::from_utf8(self.file.bytes().to_vec())
-            .map_err(|_| Error::usage("the snippet is no text (UTF-8)", "give directives of a Caddyfile"))?;
+            .map_err(|_| Error::usage("the snippet is not text (UTF-8)", "give directives of a Caddyfile"))?;
         changed(ui, &proxy::set_snippet(context, &self.app.app, &text).await?)
     }
 }
@@ -297,16 +297,16 @@ pub(super) struct SnippetClear {
     app: AppArgument,
 }
 
-/// Print what Caddy is told: the rules of an app as JSON, or the Caddyfile of the server
+/// Print Caddy's configuration: the rules of an app as JSON, or the Caddyfile of the server
 #[derive(Debug, Args)]
 pub(super) struct ShowConfig {
     #[command(flatten)]
     app: OptionalApp,
 }
 
-/// Say what would answer a URL, and why
+/// Explain what would answer a URL, and why
 ///
-/// Which app, rule, release, container and certificate. Nothing is asked. It is said by the same table that requests are answered by.
+/// Which app, rule, release, container and certificate. No request is sent: this reads the same table that the edge reads.
 #[derive(Debug, Args)]
 pub(super) struct Test {
     /// The URL, such as https://blog.example.com/path

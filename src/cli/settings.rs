@@ -90,7 +90,7 @@ fn show(ui: Ui, changed: &Changed) -> Result<()> {
         Outcome::Saved | Outcome::Deployed => "saved",
     });
     if changed.reloads {
-        ui.talk("Caddy has loaded its Caddyfile anew: requests that were under way may have been lost");
+        ui.talk("Caddy has reloaded its Caddyfile: requests that were under way may have been lost");
     }
     if let Some(source) = &changed.hidden_by {
         ui.talk(&format!("note: {} is also given by the {source}, which wins", changed.name));

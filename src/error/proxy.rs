@@ -52,7 +52,7 @@ impl ProxyError {
             ProxyError::Rules { .. } => Advice::new(
                 Kind::Unavailable,
                 "take the last change back (`paas proxy:snippet-clear APP` if it was a snippet); `paas proxy:show-config APP` \
-                 shows what Caddy is told",
+                 shows its configuration",
             ),
             ProxyError::Snippet { .. } => Advice::new(
                 Kind::Usage,

@@ -57,7 +57,7 @@ fn header_rule(line: &str) -> std::result::Result<HeaderRule, String> {
             check_name(name)?;
             Ok(HeaderRule::Remove(name.to_owned()))
         } else {
-            Err(format!("{name:?} is no name of a header; `-Name` removes one"))
+            Err(format!("{name:?} is not the name of a header; `-Name` removes one"))
         };
     }
     let (rest, adds) = line.strip_prefix('+').map_or((line, false), |rest| (rest, true));
@@ -142,7 +142,7 @@ pub fn network_lines(text: &str) -> std::result::Result<Vec<Network>, String> {
     let words =
         text.lines().map(|line| line.split('#').next().unwrap_or_default().trim()).filter(|word| !word.is_empty());
     let all: Vec<Network> = words
-        .map(|word| word.parse::<Network>().map_err(|_| format!("{word:?} is no network")))
+        .map(|word| word.parse::<Network>().map_err(|_| format!("{word:?} is not a network")))
         .collect::<std::result::Result<_, _>>()?;
     if all.len() > MOST_NETWORKS {
         return Err(format!("{} networks are too many: {MOST_NETWORKS} are the most", all.len()));

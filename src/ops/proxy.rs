@@ -216,7 +216,7 @@ pub async fn check_trusted(context: &Context<'_>, wanted: Option<&str>) -> Resul
         let text = std::fs::read_to_string(path).map_err(|error| error.to_string());
         text.and_then(|text| model::network_lines(&text)).map_err(|reason| {
             Error::usage(
-                format!("{} is no list of proxies: {reason}", path.display()),
+                format!("{} is not a list of proxies: {reason}", path.display()),
                 "write a network in each line, such as 203.0.113.0/24, and let the user of `paas serve` read the file",
             )
         })?;
@@ -544,7 +544,7 @@ pub fn test(context: &Context<'_>, url: &str) -> Result<Tried> {
         let owner = |id| names.iter().find(|(_, known)| **known == id).map(|(name, _)| name.clone());
         let lead = table.lead(&host).filter(|lead| owner(lead.app()).is_some_and(|app| context.sees(&app)));
         let Some(lead) = lead else {
-            tried.why.push(format!("{host} is no app's name: 404"));
+            tried.why.push(format!("{host} is not the name of an app: 404"));
             return Ok(tried);
         };
         tried.app = owner(lead.app());
@@ -579,7 +579,7 @@ fn trace(tables: &Tables<'_>, table: &Table, host: &str, url: &url::Url, lead: &
         return Ok(());
     }
     if entry.maintenance.is_some() {
-        why.push("it is under maintenance: 503, but for addresses that are allowed and its health check".to_owned());
+        why.push("it is under maintenance: 503, except for addresses that are allowed and its health check".to_owned());
         return Ok(());
     }
     if entry.is_paused() {

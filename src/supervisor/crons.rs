@@ -41,8 +41,11 @@ pub(super) struct Crons {
     running: Arc<Mutex<HashMap<i64, UnderWay>>>,
     decided: Arc<Mutex<HashMap<(AppId, CronName), Decided>>>,
     /// Those that there were at the last look.
-    names: Arc<Mutex<Option<HashSet<(AppId, CronName)>>>>,
+    names: Arc<Mutex<Option<Names>>>,
 }
+
+/// Names of crons, each with its app.
+type Names = HashSet<(AppId, CronName)>;
 
 /// A run that is under way.
 struct UnderWay {
