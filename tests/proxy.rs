@@ -166,9 +166,11 @@ fn each_rule_holds_when_the_command_returns_and_nothing_is_loaded() {
         .expect_success();
     assert!(!ask(&server, "/", &[]).contains("x-frame-options"));
     server.wait_for("the Caddys behind the first to end", PATIENCE, || inner_caddys(&server).is_empty());
-    let left = std::fs::read_dir(server.root().join("caddy/inner")).unwrap();
-    let left: Vec<String> = left.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    assert!(left.iter().all(|name| matches!(name.as_str(), "log" | "start.log")), "{left:?}");
+    server.wait_for("what they have left to be removed", PATIENCE, || {
+        let left = std::fs::read_dir(server.root().join("caddy/inner")).unwrap();
+        let mut left = left.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        left.all(|name| matches!(name.as_str(), "log" | "start.log"))
+    });
     assert_eq!(loaded(), before, "the first Caddy was told nothing");
 }
 

@@ -174,6 +174,12 @@ fn no_command_changes_more_than_its_right_allows() {
         let before = contents(&server);
         let ran = ssh(&server, &server.key(), row);
         assert_ne!(ran.code, 70, "{}: {ran}", row.command);
+        // A run that it began ends by itself.
+        server.wait_for("runs to end", std::time::Duration::from_secs(60), || {
+            let database = rusqlite::Connection::open(server.root().join("paas.db")).unwrap();
+            let under_way = "SELECT count(*) FROM runs WHERE ended_at IS NULL";
+            database.query_row(under_way, [], |row| row.get::<_, u32>(0)).unwrap() == 0
+        });
         let after = contents(&server);
         for (table, rights) in CHANGED_BY_PEOPLE {
             if before[table] != after[table] {

@@ -82,7 +82,13 @@ impl Seat<'_> {
         mut ended: Pin<&mut impl Future<Output = Result<T>>>,
     ) -> Result<Option<T>> {
         let mut reading = std::pin::pin!(read(output, printer));
-        let (mut typing, mut watching) = (std::pin::pin!(give(input)), std::pin::pin!(self.watch()));
+        // What is typed comes when the terminal has its size: a program that is told to look finds it.
+        let sized = Notify::new();
+        let typing = async {
+            sized.notified().await;
+            give(input).await;
+        };
+        let (mut typing, mut watching) = (std::pin::pin!(typing), std::pin::pin!(self.watch(&sized)));
         let (mut has_read, mut has_typed, mut code) = (false, false, None);
         loop {
             tokio::select! {
@@ -112,8 +118,8 @@ impl Seat<'_> {
     }
 
     /// Passes on signals and the size of the terminal, and ends the program when its time is over or nobody is left.
-    /// Completes only if nobody is left and the program is to go on.
-    async fn watch(&self) -> Result<()> {
+    /// Completes only if nobody is left and the program is to go on. `sized`: is notified when the terminal has its size.
+    async fn watch(&self, sized: &Notify) -> Result<()> {
         let listen = |kind| signal(kind).map_err(Error::io("listen for signals"));
         let mut resized = listen(SignalKind::window_change())?;
         let mut signals =
@@ -124,6 +130,7 @@ impl Seat<'_> {
         let mut asked = 0;
         let mut is_over = false;
         self.resize().await;
+        sized.notify_one();
         loop {
             tokio::select! {
                 _ = resized.recv() => self.resize().await,
