@@ -309,6 +309,6 @@ pub(super) struct ShowConfig {
 /// Which app, rule, release, container and certificate. No request is sent: this reads the same table that the edge reads.
 #[derive(Debug, Args)]
 pub(super) struct Test {
-    /// The URL, such as https://blog.example.com/path
+    /// The URL, such as `https://blog.example.com/path`
     url: String,
 }

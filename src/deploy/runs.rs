@@ -140,7 +140,7 @@ pub async fn stop_run(engine: &Engine, run: &Run) -> Result<()> {
 /// the container. It may be done twice.
 ///
 /// # Errors
-/// [`Error::Store`]; what the engine says.
+/// [`crate::Error::Store`]; what the engine says.
 pub async fn finish_run(
     instance: &Instance,
     engine: &Engine,
@@ -166,7 +166,7 @@ pub async fn finish_run(
 /// Knows the secrets of a run, as far as the engine has the variables that it was given.
 ///
 /// # Errors
-/// [`Error::Store`], [`Error::Host`] where the config cannot be unsealed; what the engine says.
+/// [`crate::Error::Store`], [`crate::Error::Host`] where the config cannot be unsealed; what the engine says.
 pub async fn secrets_of_run(instance: &Instance, engine: &Engine, run: &Run) -> Result<Masker> {
     let release_id = run.release_id;
     let read =
