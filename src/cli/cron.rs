@@ -66,7 +66,7 @@ impl Command {
     }
 }
 
-/// List the crons of an app, or of all apps: when each runs next, and how it last went
+/// List crons: when each runs next, and how it last went
 ///
 /// Crons are in `paas.toml` (`[[cron]]`) or `app.json` (`cron`) of the release that serves, or were added with `cron:add`.
 #[derive(Debug, Args)]

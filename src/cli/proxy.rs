@@ -297,7 +297,7 @@ pub(super) struct SnippetClear {
     app: AppArgument,
 }
 
-/// Print Caddy's configuration: the rules of an app as JSON, or the Caddyfile of the server
+/// Print Caddy's configuration: an app's rules, or the server's Caddyfile
 #[derive(Debug, Args)]
 pub(super) struct ShowConfig {
     #[command(flatten)]

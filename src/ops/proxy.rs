@@ -595,7 +595,7 @@ fn trace(tables: &Tables<'_>, table: &Table, host: &str, url: &url::Url, lead: &
         why.push(format!("it has rules, which the Caddy at {at} has"));
     }
     if !rules.users.is_empty() {
-        why.push(format!("a password of one of {} users is asked for", rules.users.len()));
+        why.push("visitors need the name and the password of a user".to_owned());
     }
     if set(&property::PROXY_ALLOW) || set(&property::PROXY_DENY) {
         why.push("only some addresses are let in".to_owned());
