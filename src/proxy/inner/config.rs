@@ -350,10 +350,14 @@ fn canonical(name: &str) -> String {
         .join("-")
 }
 
-/// A text that Caddy takes as it is: a brace would begin one of its placeholders. It looks for escapes only where there is an
-/// opening one.
+/// A text that Caddy takes as it is: a brace would begin one of its placeholders. Older ones look for escapes only where there
+/// is an opening one, so where an escape is needed and there is none, a variable that nobody sets comes after it.
 fn literal(text: &str) -> String {
-    if text.contains('{') { text.replace('{', "\\{").replace('}', "\\}") } else { text.to_owned() }
+    if !text.contains('{') && !text.contains("\\}") {
+        return text.to_owned();
+    }
+    let unset = if text.contains('{') { "" } else { "{http.vars.unset}" };
+    format!("{}{unset}", text.replace('{', "\\{").replace('}', "\\}"))
 }
 
 /// Passes requests on.
