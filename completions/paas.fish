@@ -79,7 +79,7 @@ complete --command paas --condition __fish_use_subcommand --arguments ports:add 
 complete --command paas --condition __fish_use_subcommand --arguments ports:set --description 'Have these ports lead to an app, and no others'
 complete --command paas --condition __fish_use_subcommand --arguments ports:remove --description 'Take ports from an app'
 complete --command paas --condition __fish_use_subcommand --arguments ports:clear --description 'Take all ports from an app'
-complete --command paas --condition __fish_use_subcommand --arguments ports:report --description 'Show whether ports take connections, how many, and which containers get them'
+complete --command paas --condition __fish_use_subcommand --arguments ports:report --description 'Show whether ports take connections, and which containers get them'
 complete --command paas --condition __fish_use_subcommand --arguments maintenance:on --description 'Have requests for an app answered with 503 and a page'
 complete --command paas --condition __fish_use_subcommand --arguments maintenance:off --description 'Let requests reach the app again'
 complete --command paas --condition __fish_use_subcommand --arguments maintenance:report --description 'Show whether an app is under maintenance, or which apps are'

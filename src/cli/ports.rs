@@ -165,7 +165,7 @@ pub(super) struct Clear {
     app: AppArgument,
 }
 
-/// Show whether ports take connections, how many, and which containers get them
+/// Show whether ports take connections, and which containers get them
 #[derive(Debug, Args)]
 pub(super) struct Report {
     #[command(flatten)]
