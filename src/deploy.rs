@@ -12,6 +12,7 @@ mod fence;
 mod former_log;
 mod given;
 mod health;
+mod kept;
 pub mod oneoff;
 mod preflight;
 mod probe;

@@ -153,6 +153,12 @@ fn each_rule_holds_when_the_command_returns_and_nothing_is_loaded() {
     assert!(serde_json::from_str::<serde_json::Value>(&shown).is_ok(), "{shown}");
     assert!(server.paas(&["proxy:show-config"]).expect_success().stdout.contains("(dynamic)"));
 
+    // For all apps, and one of its own wins.
+    server.paas(&["proxy:set", "--global", "response-headers=X-All: yes"]).expect_success();
+    assert!(server.get("shop", "/").head.to_lowercase().contains("x-all: yes"));
+    assert!(!ask(&server, "/", &[]).contains("x-all"));
+    server.paas(&["proxy:set", "--global", "response-headers="]).expect_success();
+
     // Off and on, and without rules nothing is left.
     server.paas(&["proxy:disable", "blog"]).expect_success();
     server.wait_for("it to be off", PATIENCE, || status(&ask(&server, "/", &[])) == 503);

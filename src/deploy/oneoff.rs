@@ -2,21 +2,20 @@
 //! end, and the last that it printed. Its row in `containers` is there as long as the container may be, so that nobody
 //! takes it for a stranger's, and whoever comes next finds it.
 
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
 
-use futures_util::StreamExt;
 use tracing::warn;
 
-use super::container::{self, Program};
+use super::{
+    container::{self, Program},
+    kept::{Kept, secrets_of},
+};
 use crate::{
     Result, clock,
     engine::{Engine, Status},
     error::DeployError,
     instance::Instance,
-    model::{
-        self, AppId, DeployId, MaskedStream, Masker, Override, ProcessSettings, ProcessType, Release, RestartPolicy,
-        Scheduler,
-    },
+    model::{self, AppId, DeployId, ProcessSettings, ProcessType, Release, RestartPolicy, Scheduler},
     store::{Container, ContainerState, NewContainer},
 };
 
@@ -183,21 +182,9 @@ async fn ended(engine: &Engine, container: &Container) -> Result<End> {
 /// # Errors
 /// [`crate::Error::Store`], [`crate::Error::Host`] where the config cannot be unsealed; what the engine says.
 pub async fn output(instance: &Instance, engine: &Engine, container: &Container) -> Result<Output> {
-    let release_id = container.release_id;
-    let read = instance.reading(move |tables| Ok((tables.release(release_id)?, tables.sealed_config(release_id)?)));
-    let (release, sealed) = read.await?;
-    let mut secrets = Masker::default();
-    secrets.add(instance.secrets.unseal_config(&sealed)?.values().map(String::as_str));
-    secrets.add(release.overrides.iter().flat_map(Override::secrets));
-    let mut stream = MaskedStream::new(secrets);
-    let mut kept = Kept::default();
-    let mut lines = std::pin::pin!(engine.logs(&container.name, None, false));
-    while let Some(line) = lines.next().await {
-        let line = line?;
-        kept.push(stream.line(&line.text, line.is_ended));
-    }
-    Some(stream.line("", true)).filter(|rest| !rest.is_empty()).into_iter().for_each(|rest| kept.push(rest));
-    Ok(kept.output())
+    let secrets = secrets_of(instance, container.release_id).await?;
+    let kept = Kept::of(engine, &container.name, secrets, KEPT_OUTPUT).await?;
+    Ok(Output { text: kept.text(), dropped_bytes: kept.dropped })
 }
 
 /// Removes a container with its row.
@@ -213,62 +200,4 @@ pub async fn remove(instance: &Instance, engine: &Engine, container: &Container)
 /// How much of a time limit is left for a container that began then.
 pub fn left_of(limit: Duration, started_at: i64) -> Duration {
     limit.saturating_sub(clock::since(started_at))
-}
-
-/// The last lines, within a bound.
-#[derive(Debug, Default)]
-struct Kept {
-    lines: VecDeque<String>,
-    length: usize,
-    dropped: u64,
-}
-
-impl Kept {
-    fn push(&mut self, mut line: String) {
-        if line.len() > KEPT_OUTPUT {
-            let start =
-                (line.len() - KEPT_OUTPUT..line.len()).find(|at| line.is_char_boundary(*at)).unwrap_or(line.len());
-            self.dropped += start as u64;
-            line.drain(..start);
-        }
-        self.length += line.len() + 1;
-        self.lines.push_back(line);
-        while self.length > KEPT_OUTPUT + 1
-            && let Some(first) = self.lines.pop_front()
-        {
-            self.length -= first.len() + 1;
-            self.dropped += first.len() as u64 + 1;
-        }
-    }
-
-    fn output(self) -> Output {
-        Output { text: Vec::from(self.lines).join("\n"), dropped_bytes: self.dropped }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_lines_are_kept_and_the_rest_is_counted() {
-        let mut kept = Kept::default();
-        for number in 0..10_000 {
-            kept.push(format!("{number:04} {}", "x".repeat(95)));
-        }
-        let Output { text, dropped_bytes } = kept.output();
-        assert!(text.len() <= KEPT_OUTPUT && text.len() > KEPT_OUTPUT - 200, "{}", text.len());
-        assert!(text.lines().all(|line| line.len() == 100) && text.contains("\n9999 "));
-        assert_eq!(dropped_bytes as usize + text.len() + 1, 10_000 * 101);
-        let mut kept = Kept::default();
-        kept.push(format!("{}end", "\u{e9}".repeat(KEPT_OUTPUT)));
-        let Output { text, dropped_bytes } = kept.output();
-        assert!(text.ends_with("end") && text.len() <= KEPT_OUTPUT, "{}", text.len());
-        assert_eq!(dropped_bytes as usize + text.len(), 2 * KEPT_OUTPUT + 3);
-    }
-
-    #[test]
-    fn what_printed_nothing_has_no_output() {
-        assert_eq!(Kept::default().output(), Output::default());
-    }
 }

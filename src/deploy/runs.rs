@@ -1,19 +1,19 @@
 //! Programs that somebody has run in a container of an app's release: their containers, and what is kept of them.
 
-use std::{collections::VecDeque, path::Path, time::Duration};
+use std::time::Duration;
 
-use futures_util::StreamExt;
 use tracing::warn;
 
-use super::container::{self, Program};
+use super::{
+    container::{self, Program},
+    kept::{Kept, secrets_of},
+};
 use crate::{
     Result,
     engine::{Attached, Engine, ExecStatus},
     files,
     instance::Instance,
-    model::{
-        ConfigMap, EnvKey, MaskedStream, Masker, Override, Release, RestartPolicy, Run, RunEnd, RunSettings, Scheduler,
-    },
+    model::{ConfigMap, EnvKey, Masker, Release, RestartPolicy, Run, RunEnd, RunSettings, Scheduler},
 };
 
 /// How much is kept of what a run prints, in bytes: its last lines.
@@ -168,13 +168,7 @@ pub async fn finish_run(
 /// # Errors
 /// [`crate::Error::Store`], [`crate::Error::Host`] where the config cannot be unsealed; what the engine says.
 pub async fn secrets_of_run(instance: &Instance, engine: &Engine, run: &Run) -> Result<Masker> {
-    let release_id = run.release_id;
-    let read =
-        instance.reading(move |tables| Ok((tables.release(release_id)?, tables.sealed_config(release_id)?))).await?;
-    let (release, sealed) = read;
-    let mut secrets = Masker::default();
-    secrets.add(instance.secrets.unseal_config(&sealed)?.values().map(String::as_str));
-    secrets.add(release.overrides.iter().flat_map(Override::secrets));
+    let mut secrets = secrets_of(instance, run.release_id).await?;
     if !run.given.is_empty() {
         let environment = engine.environment(&run.container).await?;
         let is_given = |key: &str| run.given.iter().any(|given| given.as_str() == key);
@@ -185,66 +179,14 @@ pub async fn secrets_of_run(instance: &Instance, engine: &Engine, run: &Run) -> 
 
 /// Writes the last that a run printed to its file.
 async fn keep_output(instance: &Instance, engine: &Engine, run: &Run) -> Result<()> {
-    // What cannot be masked is not kept.
-    let mut stream = MaskedStream::new(secrets_of_run(instance, engine, run).await?);
-    let mut kept = Kept::default();
-    let mut lines = std::pin::pin!(engine.logs(&run.container, None, false));
-    while let Some(line) = lines.next().await {
-        let line = line?;
-        kept.push(stream.line(&line.text, line.is_ended));
+    let secrets = secrets_of_run(instance, engine, run).await?;
+    let mut text = Kept::of(engine, &run.container, secrets, KEPT_OUTPUT).await?.text();
+    if !text.is_empty() {
+        text.push('\n');
     }
-    let rest = stream.line("", true);
-    if !rest.is_empty() {
-        kept.push(rest);
-    }
-    write(&instance.settings.paths.run_log(&run.app, run.id), kept)
-}
-
-fn write(path: &Path, kept: Kept) -> Result<()> {
+    let path = instance.settings.paths.run_log(&run.app, run.id);
     if let Some(directory) = path.parent() {
         files::make_private_directory(directory)?;
     }
-    let text: String = kept.lines.into_iter().flat_map(|line| [line, "\n".to_owned()]).collect();
-    files::write_whole(path, text.as_bytes(), 0o600)
-}
-
-/// The last lines, within a bound.
-#[derive(Debug, Default)]
-struct Kept {
-    lines: VecDeque<String>,
-    length: usize,
-}
-
-impl Kept {
-    fn push(&mut self, line: String) {
-        self.length += line.len() + 1;
-        self.lines.push_back(line);
-        while self.length > KEPT_OUTPUT
-            && let Some(first) = self.lines.pop_front()
-        {
-            self.length -= first.len() + 1;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Error;
-
-    #[test]
-    fn the_last_lines_are_kept_within_a_bound() -> Result<()> {
-        let directory = tempfile::tempdir().map_err(Error::io("make a directory"))?;
-        let path = directory.path().join("runs/7.log");
-        let mut kept = Kept::default();
-        for number in 0..10_000 {
-            kept.push(format!("{number:04} {}", "x".repeat(1000)));
-        }
-        write(&path, kept)?;
-        let text = std::fs::read_to_string(&path).map_err(Error::io("read"))?;
-        assert!(text.len() <= KEPT_OUTPUT && text.len() > KEPT_OUTPUT - 2000, "{}", text.len());
-        assert!(text.lines().all(|line| line.len() == 1005) && text.ends_with("x\n"));
-        assert!(text.lines().last().is_some_and(|line| line.starts_with("9999 ")));
-        Ok(())
-    }
+    files::write_whole(&path, text.as_bytes(), 0o600)
 }

@@ -8,9 +8,10 @@ use crate::{
     context::Context,
     instance::Instance,
     model::{
-        AppName, Change, DeploymentKind, Edit, Noun, Override, ProcessSpec, ProcessType, Property, PropertyChange,
-        PropertyRow, Scope, Subject, property,
+        AppName, Change, DeploymentKind, Edit, Effect, Noun, Override, ProcessSpec, ProcessType, Property,
+        PropertyChange, PropertyRow, Scope, Subject, property,
     },
+    proxy,
     ui::{DeployLog, Show, Text, or_dash},
 };
 
@@ -62,7 +63,11 @@ pub async fn set(context: &Context<'_>, request: &Request, log: &DeployLog) -> R
     let Some(app) = &request.app else {
         let words: Vec<String> = changes.iter().map(words_of).collect();
         let change = Change::new(action(noun), Subject::Server).with(words.join(" "));
-        return set_for_all(context, &changes, &change);
+        let edited = set_for_all(context, &changes, &change)?;
+        if edited.effect == Effect::Route {
+            proxy::enforce(context.instance).await?;
+        }
+        return Ok(edited);
     };
     let words: Vec<String> = changes.iter().map(words_of).collect();
     let of = process.map(|process| format!(" of {process}")).unwrap_or_default();

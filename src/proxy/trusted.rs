@@ -29,9 +29,13 @@ pub fn read(tables: &Tables<'_>, settings: &Settings) -> Result<Vec<Network>> {
 /// Whether a Caddy of a version tells, of the addresses that other proxies name, the one that only they can have added from
 /// what the client itself said (`trusted_proxies_strict`, from 2.8 on).
 pub fn tells_them_apart(version: &str) -> bool {
-    let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
-    let mut part = || parts.next().unwrap_or(0);
-    (part(), part()) >= (2, 8)
+    is_at_least(version, [2, 8, 0])
+}
+
+/// Whether a version, such as `2.6.2`, is this one or a later one.
+pub(super) fn is_at_least(version: &str, wanted: [u32; 3]) -> bool {
+    let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
+    [(); 3].map(|()| parts.next().unwrap_or(0)) >= wanted
 }
 
 #[cfg(test)]
@@ -44,6 +48,9 @@ mod tests {
             [("2.6.2", false), ("2.7.6", false), ("2.8.0", true), ("2.11.7", true), ("3.0", true), ("", false)]
         {
             assert_eq!(tells_them_apart(version), does, "{version}");
+        }
+        for (version, is) in [("2.6.2", false), ("2.6.3", true), ("2.10.0", true), ("2.6", false), ("", false)] {
+            assert_eq!(is_at_least(version, [2, 6, 3]), is, "{version}");
         }
     }
 }
