@@ -3,7 +3,7 @@ use clap::{Args, Subcommand};
 use super::{
     arguments::{AppArgument, NamedApp},
     operations::{Detach, operate},
-    properties::{Reporter, Setter},
+    properties::{ReleaseSetter, Reporter},
 };
 use crate::{
     Result,
@@ -119,7 +119,7 @@ pub(super) struct Exists {
 #[command(after_help = properties::help(Noun::Apps))]
 pub(super) struct Set {
     #[command(flatten)]
-    setter: Setter,
+    setter: ReleaseSetter,
 }
 
 /// Show the properties of an app: what is set, by whom, and what holds

@@ -69,7 +69,7 @@ impl Command {
             Command::Report(it) => it.run(context, ui),
             Command::Show(it) => it.run(context, ui),
             Command::Remove(it) => it.run(context, ui).await,
-            Command::Set(it) => it.setter.run(context, ui, Noun::Certs, None).await,
+            Command::Set(it) => it.setter.run(context, ui, Noun::Certs).await,
         }
     }
 }

@@ -2,7 +2,7 @@ use clap::{Args, Subcommand};
 
 use super::{
     arguments::AppArgument,
-    properties::{Reporter, Setter, apply_edit},
+    properties::{ReleaseSetter, Reporter, apply_edit},
 };
 use crate::{
     Result,
@@ -66,7 +66,7 @@ impl Command {
 #[command(after_help = ops::properties::help(Noun::Checks))]
 pub(super) struct Set {
     #[command(flatten)]
-    setter: Setter,
+    setter: ReleaseSetter,
     /// The process type [default: web]
     #[arg(short, long, value_name = "TYPE")]
     process: Option<ProcessType>,

@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 use super::{
     arguments::AppArgument,
     operations::{Detach, operate},
-    properties::{OptionalReporter, Reporter, Setter},
+    properties::{OptionalReporter, ReleaseSetter, Reporter},
 };
 use crate::{
     Error, Result,
@@ -222,7 +222,7 @@ impl Scale {
 #[command(after_help = ops::properties::help(Noun::Ps))]
 pub(super) struct Set {
     #[command(flatten)]
-    setter: Setter,
+    setter: ReleaseSetter,
     /// Only for this process type, instead of for all
     #[arg(short, long, value_name = "TYPE")]
     process: Option<ProcessType>,

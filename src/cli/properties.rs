@@ -72,9 +72,34 @@ pub(super) struct Setter {
     /// A property and its value, or KEY=VALUE once or several times; KEY or KEY= resets a property to its default
     #[arg(value_name = "KEY [VALUE]|KEY=VALUE")]
     words: Vec<String>,
+}
+
+/// What `NOUN:set` takes where some properties are part of a release.
+#[derive(Debug, Args)]
+pub(super) struct ReleaseSetter {
+    #[command(flatten)]
+    setter: Setter,
     /// Do not restart now: the next deploy or restart applies the change
     #[arg(long)]
     no_restart: bool,
+}
+
+impl ReleaseSetter {
+    /// Who may set this.
+    pub(super) fn access(&self, noun: Noun) -> Access<'_> {
+        self.setter.access(noun)
+    }
+
+    /// Sets the properties of a noun.
+    pub(super) async fn run(
+        self,
+        context: &Context<'_>,
+        ui: Ui,
+        noun: Noun,
+        process: Option<ProcessType>,
+    ) -> Result<()> {
+        self.setter.set(context, ui, noun, process, !self.no_restart).await
+    }
 }
 
 impl Setter {
@@ -91,16 +116,21 @@ impl Setter {
         Ok(self.target.split(&self.words)?.1)
     }
 
-    /// Sets the properties of a noun.
-    pub(super) async fn run(
+    /// Sets the properties of a noun, none of which is part of a release.
+    pub(super) async fn run(self, context: &Context<'_>, ui: Ui, noun: Noun) -> Result<()> {
+        self.set(context, ui, noun, None, true).await
+    }
+
+    async fn set(
         self,
         context: &Context<'_>,
         ui: Ui,
         noun: Noun,
         process: Option<ProcessType>,
+        restart: bool,
     ) -> Result<()> {
         let (app, words) = self.target.split(&self.words)?;
-        let request = Request { noun, app, process, words, restart: !self.no_restart };
+        let request = Request { noun, app, process, words, restart };
         show(ui, &properties::set(context, &request, &DeployLog::to_stderr(ui)).await?)
     }
 }

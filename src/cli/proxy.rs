@@ -93,7 +93,7 @@ impl Command {
             Command::Report(it) => it.run(context, ui),
             Command::Set(it) => {
                 proxy::check_addresses(context, &it.setter.words()?).await?;
-                it.setter.run(context, ui, Noun::Proxy, None).await
+                it.setter.run(context, ui, Noun::Proxy).await
             }
             Command::Enable(it) => changed(ui, &proxy::enable(context, &it.app.app, true).await?),
             Command::Disable(it) => changed(ui, &proxy::enable(context, &it.app.app, false).await?),

@@ -2,14 +2,15 @@
 //! that it is; a clock that jumps is just another time.
 
 mod schedule;
+mod zone;
 
 use std::{collections::BTreeSet, fmt, str::FromStr, time::Duration};
 
 use chrono::TimeZone;
-use chrono_tz::Tz;
 pub use schedule::CronSchedule;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+pub use zone::ZoneName;
 
 use super::{
     AppId, Invalid, ProcessType, Result,
@@ -91,42 +92,6 @@ words! {
         Leave = "leave",
         /// It runs again, twice at most.
         Repeat = "repeat",
-    }
-}
-
-/// The name of a time zone, as IANA has it: `Europe/Berlin`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct ZoneName(Tz);
-
-impl FromStr for ZoneName {
-    type Err = Invalid;
-
-    fn from_str(text: &str) -> Result<ZoneName> {
-        let known = chrono_tz::TZ_VARIANTS.iter().find(|zone| zone.name().eq_ignore_ascii_case(text));
-        known.map(|zone| ZoneName(*zone)).ok_or_else(|| {
-            Invalid::new("time zone", text, "it is a name of the IANA list, such as Europe/Berlin or UTC")
-        })
-    }
-}
-
-impl TryFrom<String> for ZoneName {
-    type Error = Invalid;
-
-    fn try_from(text: String) -> Result<ZoneName> {
-        text.parse()
-    }
-}
-
-impl From<ZoneName> for String {
-    fn from(zone: ZoneName) -> String {
-        zone.to_string()
-    }
-}
-
-impl fmt::Display for ZoneName {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(self.0.name())
     }
 }
 
@@ -334,8 +299,8 @@ impl CronSpec {
     pub fn next_after(&self, server: &impl TimeZone, app: AppId, after: i64) -> Option<i64> {
         let offset = self.offset(app);
         let after = after.saturating_sub(offset);
-        let next = match self.timezone {
-            Some(ZoneName(zone)) => self.schedule.next_after(&zone, after),
+        let next = match &self.timezone {
+            Some(zone) => self.schedule.next_after(zone, after),
             None => self.schedule.next_after(server, after),
         };
         next.map(|next| next + offset)
@@ -344,8 +309,8 @@ impl CronSpec {
     fn last_until(&self, server: &impl TimeZone, app: AppId, now: i64) -> Option<i64> {
         let offset = self.offset(app);
         let now = now.saturating_sub(offset);
-        let last = match self.timezone {
-            Some(ZoneName(zone)) => self.schedule.last_until(&zone, now),
+        let last = match &self.timezone {
+            Some(zone) => self.schedule.last_until(zone, now),
             None => self.schedule.last_until(server, now),
         };
         last.map(|last| last + offset)
@@ -389,6 +354,7 @@ pub fn counted(count: u32) -> String {
 
 #[cfg(test)]
 mod tests {
+    use chrono_tz::Tz;
     use proptest::prelude::*;
 
     use super::*;

@@ -271,7 +271,7 @@ pub fn list(context: &Context<'_>, app: Option<&AppName>) -> Result<CronList> {
                 name: spec.name.clone(),
                 schedule: spec.schedule.to_string(),
                 command: spec.command.as_str().to_owned(),
-                timezone: spec.timezone.map(|zone| zone.to_string()),
+                timezone: spec.timezone.as_ref().map(ToString::to_string),
                 overlap: spec.overlap,
                 timeout_seconds: spec.timeout_seconds,
                 jitter_seconds: spec.jitter_seconds,
