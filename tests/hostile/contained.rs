@@ -52,7 +52,14 @@ fn gateway(network: &str) -> String {
 }
 
 fn chains(server: &Server) -> usize {
-    let prefix = format!("PAAS-{}-", server.instance_id().unwrap());
+    chains_of(&format!("PAAS-{}-", server.instance_id().unwrap()))
+}
+
+fn all_chains() -> usize {
+    chains_of("PAAS-")
+}
+
+fn chains_of(prefix: &str) -> usize {
     run(command("iptables").args(["-w", "10", "-S"])).expect_success().stdout.matches(&format!("-N {prefix}")).count()
 }
 
@@ -75,6 +82,8 @@ impl Drop for Unfenced<'_> {
 #[test]
 fn services_of_the_machine_are_not_reached_from_apps_and_builds() {
     let server = Server::start_with(&[("PAAS_CONTAIN_NETWORK", "")]);
+    server
+        .wait_for("rules of other instances to be gone, see iptables -S", PATIENCE, || all_chains() == chains(&server));
     let unfenced = Unfenced(&server);
     let port = server.port(5);
     service(port);
