@@ -60,6 +60,7 @@ mod readme;
 mod reboots;
 mod releases;
 mod roles;
+mod routes;
 mod routing;
 #[path = "run.rs"]
 mod runs;
