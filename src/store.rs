@@ -183,16 +183,19 @@ impl Store {
             .map_err(|error| error.in_database(path))
     }
 
-    /// Moves what was written into the database itself as far as nobody is in the way, and waits for nobody: for a copy of
-    /// the one file that somebody makes without knowing of the log.
+    /// Moves what was written into the database itself as far as nobody is in the way, and keeps nobody waiting: for a copy of
+    /// the one file that somebody makes without knowing of the log. Returns whether that was all of it: somebody who reads
+    /// what was true before keeps the rest where it is.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub fn move_log(path: &Path) -> Result<()> {
+    pub fn move_log(path: &Path) -> Result<bool> {
         let store = Store::reopen(path)?;
         store
             .connection
-            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+                Ok(row.get::<_, i64>("log")? == row.get::<_, i64>("checkpointed")?)
+            })
             .map_err(database("be written"))
             .map_err(|error| error.in_database(path))
     }
@@ -517,9 +520,11 @@ mod tests {
                 tables.meta("a")?;
                 store.write(|tables| tables.set_meta("a", "y"))?;
                 assert!(!Store::checkpoint(&path)?, "somebody reads what is in the log");
+                assert!(!Store::move_log(&path)?, "what came after it stays where it is");
                 Ok(())
             })
             .unwrap();
+        assert!(Store::move_log(&path).unwrap());
         assert!(Store::checkpoint(&path).unwrap());
         assert_eq!(log(), 0);
         assert_eq!(store.read(|tables| tables.meta("a")).unwrap().as_deref(), Some("y"));

@@ -27,6 +27,10 @@ const TEMPORARY_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// one was stopped.
 const BUILD_CACHE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How often, and after which pause, it is tried to move the log of the database while others read.
+const MOVE_LOG_TRIES: u32 = 20;
+const MOVE_LOG_AGAIN: Duration = Duration::from_millis(100);
+
 /// What was removed of a kind, and what that freed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Freed {
@@ -100,10 +104,22 @@ pub async fn after_deploy(instance: &Instance, engine: &Engine) {
     if let Ok(Err(error)) = pruned {
         warn!("pruning the build cache: {}", error.one_line());
     }
-    let path = instance.settings.paths.database();
-    if let Err(error) = on_pool(move || Store::move_log(&path)).await.flatten() {
+    if let Err(error) = move_log(instance).await {
         warn!("moving the log into the database: {}", error.one_line());
     }
+}
+
+/// Moves what was written into the database itself. Whoever reads just then, as the edge does after each change, keeps it for
+/// some milliseconds.
+async fn move_log(instance: &Instance) -> Result<()> {
+    for _ in 0..MOVE_LOG_TRIES {
+        let path = instance.settings.paths.database();
+        if on_pool(move || Store::move_log(&path)).await.flatten()? {
+            return Ok(());
+        }
+        tokio::time::sleep(MOVE_LOG_AGAIN).await;
+    }
+    Ok(())
 }
 
 /// Prunes the build cache, if a bound is set. Returns how many bytes that freed.
