@@ -29,7 +29,7 @@ mod tasks;
 mod tests;
 
 use deployment::{ActiveDeploy, end_of};
-pub use edited::edited;
+pub use edited::{edited, edited_variables};
 pub use fence::{fence, in_force, put_up as put_up_fence};
 pub use preflight::check_disk;
 pub use probe::{Life, Target, is_silence, life, probe};

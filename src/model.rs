@@ -10,6 +10,7 @@ mod certificate;
 mod check;
 mod command_line;
 mod config;
+mod config_format;
 mod containment;
 mod cron;
 mod deployment;
@@ -50,9 +51,10 @@ pub use certificate::{CertificateKind, Trouble};
 pub use check::{Check, CheckMode, HttpProbe, ImageCheck, Probe};
 pub use command_line::shell_arguments;
 pub use config::{
-    ConfigMap, EnvKey, MASK, check_environment, check_variable, edits_between, port_of, rev_names, rev_variables,
-    size_of,
+    Config, ConfigMap, EnvKey, MASK, check_environment, check_variable, differing, edits_between, port_of, rev_names,
+    rev_variables, size_of,
 };
+pub use config_format::{ConfigFormat, ImportFormat, read_config};
 pub use containment::{Capability, Containment};
 pub use cron::{
     CronCommand, CronName, CronSchedule, CronSpec, CronTimes, Interrupted, MOST_CRONS, Missed, Overlap, Turn, ZoneName,

@@ -65,7 +65,8 @@ pub fn write_env_file<'a>(variables: impl IntoIterator<Item = (&'a EnvKey, &'a s
     let mut text = String::new();
     for (key, value) in variables {
         let quoted = if value.contains('\'') {
-            format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
+            // Other readers put variables in place of what follows a dollar.
+            format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$"))
         } else {
             format!("'{value}'")
         };
