@@ -51,8 +51,8 @@ pub use certificate::{CertificateKind, Trouble};
 pub use check::{Check, CheckMode, HttpProbe, ImageCheck, Probe};
 pub use command_line::shell_arguments;
 pub use config::{
-    Config, ConfigMap, EnvKey, MASK, check_environment, check_variable, differing, edits_between, port_of, rev_names,
-    rev_variables, size_of,
+    Config, ConfigMap, EnvKey, MASK, check_environment, check_variable, config_digest, differing, edits_between,
+    port_of, rev_names, rev_variables, size_of,
 };
 pub use config_format::{ConfigFormat, ImportFormat, read_config};
 pub use containment::{Capability, Containment};

@@ -2,7 +2,10 @@
 
 use std::{io::Write, process::Stdio};
 
-use crate::harness::{PAAS, Ran, Repository, Server, command, run, run_with_input};
+use crate::{
+    harness::{PAAS, Ran, Repository, Server, command, run, run_with_input},
+    machine::Machine,
+};
 
 /// A page that says the app's environment, listening where `PORT` says; and an app that ends at once where told to.
 const DOCKERFILE: &str = r#"FROM busybox:stable
@@ -389,8 +392,8 @@ fn every_door_and_every_format_says_each_value_to_the_byte() {
     server.ssh(&line(&words(&["config:set", "web"], &pairs))).expect_success();
     assert_eq!(values(&server, "web"), wanted);
     clear("web");
-    let clone = server.empty_repository("web");
-    let in_clone = |words: &[String], input: &str| run_with_input(in_clone(&server, &clone.path).args(words), input);
+    let laptop = Laptop::new(&server);
+    let in_clone = |words: &[String], input: &str| run_with_input(laptop.paas(&[]).args(words), input);
     in_clone(&words(&["config:set"], &pairs), "").expect_success();
     assert_eq!(values(&server, "web"), wanted);
 
@@ -399,8 +402,9 @@ fn every_door_and_every_format_says_each_value_to_the_byte() {
     for format in ["envfile", "json", "json-list"] {
         let text = exported(format);
         assert_eq!(server.ssh(&format!("config:export web --format {format}")).expect_success().stdout, text);
-        let path = server.temporary().join("a config");
+        let path = laptop.clone.join("a config");
         std::fs::write(&path, &text).unwrap();
+        laptop.own();
         let path = path.to_str().unwrap();
         server.paas(&["config:import", "copy", path]).expect_success();
         assert_eq!(values(&server, "copy"), wanted, "{format}");
@@ -480,18 +484,43 @@ fn every_door_and_every_format_says_each_value_to_the_byte() {
     assert_eq!(values(&server, "web"), serde_json::json!({ "LINES": "a\nb\n" }));
 }
 
-/// `paas` as it is typed in a clone on a laptop, which has no instance.
-fn in_clone(server: &Server, clone: &std::path::Path) -> std::process::Command {
-    let mut paas = command(PAAS);
-    let path = server.temporary().join("bin");
-    if !path.exists() {
-        std::fs::create_dir(&path).unwrap();
-        let options = crate::harness::ssh_options(&server.key()).join(" ");
-        std::fs::write(path.join("ssh"), format!("#!/bin/sh\nexec /usr/bin/ssh {options} \"$@\"\n")).unwrap();
-        run(command("chmod").arg("755").arg(path.join("ssh"))).expect_success();
+/// A machine with no instance, whose user ann has a clone of the app `web`.
+struct Laptop {
+    machine: Machine,
+    clone: std::path::PathBuf,
+}
+
+impl Laptop {
+    fn new(server: &Server) -> Laptop {
+        let machine = Machine::new(&[]);
+        machine.add_user("ann");
+        let home = machine.home("ann");
+        std::fs::create_dir(home.join(".ssh")).unwrap();
+        std::fs::copy(server.key(), home.join(".ssh/id_ed25519")).unwrap();
+        let settings = format!(
+            "Host box\n\tHostName 127.0.0.1\n\tPort {}\n\tLogLevel ERROR\n\tStrictHostKeyChecking no\n\tUserKnownHostsFile /dev/null\n",
+            server.port(0)
+        );
+        std::fs::write(home.join(".ssh/config"), settings).unwrap();
+        let clone = home.join("clone");
+        run(command("git").args(["init", "-q"]).arg(&clone)).expect_success();
+        run(command("git").arg("-C").arg(&clone).args(["remote", "add", "paas", "paas@box:web"])).expect_success();
+        let laptop = Laptop { machine, clone };
+        laptop.own();
+        laptop
     }
-    paas.env("PATH", format!("{}:{}", path.display(), std::env::var("PATH").unwrap())).current_dir(clone);
-    paas
+
+    /// Gives ann all that is in her home.
+    fn own(&self) {
+        run(self.machine.command("chown").args(["-R", "ann:ann"]).arg(self.machine.home("ann"))).expect_success();
+    }
+
+    /// `paas` in the clone, with variables before it.
+    fn paas(&self, variables: &[&str]) -> std::process::Command {
+        let mut command = self.machine.command_of("ann", "env");
+        command.arg("-C").arg(&self.clone).args(variables).arg(self.machine.paas());
+        command
+    }
 }
 
 /// Words as a line for the server, which takes one layer of quotes away.
@@ -584,11 +613,12 @@ fn the_nearest_scope_wins_and_what_is_set_for_all_restarts_nobody_unless_told() 
 fn of_many_changes_at_once_each_lands_or_is_told() {
     let server = Server::start();
     server.paas(&["apps:create", "web"]).expect_success();
+    let laptop = Laptop::new(&server);
     let spawn = |index: usize| {
         let pair = format!("KEY_{index}={index}");
         let mut changing = match index % 4 {
             0 => server.command(PAAS),
-            1 => in_clone(&server, &server.empty_repository("web").path),
+            1 => laptop.paas(&[]),
             _ => server.ssh_command(&server.key()),
         };
         let scope: &[&str] = if index.is_multiple_of(3) { &["--global"] } else { &["--no-restart", "web"] };
@@ -607,4 +637,87 @@ fn of_many_changes_at_once_each_lands_or_is_told() {
         }
     }
     assert!(codes.contains(&0), "{codes:?}");
+}
+
+#[test]
+fn an_editor_changes_all_at_once_wherever_it_is_typed() {
+    let server = Server::start();
+    server.paas(&["apps:create", "web"]).expect_success();
+    server.paas(&["config:set", "web", "KEEP=it's $1", "CHANGE=old", "GO=hunter2"]).expect_success();
+    let laptop = Laptop::new(&server);
+    let seen = laptop.clone.join("seen");
+    std::fs::write(&seen, "").unwrap();
+    run(command("chmod").arg("666").arg(&seen)).expect_success();
+    let editor = |name: &str, script: &str| {
+        let path = laptop.clone.join(name);
+        let text = format!("#!/bin/sh\nset -e\nfor word; do echo \"$word\"; done >> {}\n{script}\n", seen.display());
+        std::fs::write(&path, text).unwrap();
+        run(command("chmod").arg("755").arg(&path)).expect_success();
+        laptop.own();
+        path.display().to_string()
+    };
+    let here = |editor: &str, words: &[&str]| {
+        let mut paas = server.command(PAAS);
+        run(paas.env("EDITOR", editor).args(["config:edit"]).args(words))
+    };
+    let there = |editor: &str| run(laptop.paas(&[&format!("EDITOR={editor}")]).arg("config:edit"));
+    // The files that the editors were given, and the directories they were in, are gone.
+    let assert_gone = || {
+        let seen = std::fs::read_to_string(&seen).unwrap();
+        let directories: Vec<_> = seen
+            .lines()
+            .filter(|word| word.ends_with("/config.env"))
+            .map(|file| file.rsplit_once('/').unwrap().0)
+            .collect();
+        assert!(!directories.is_empty());
+        directories.iter().for_each(|directory| assert!(!std::path::Path::new(directory).exists(), "{directory}"));
+    };
+
+    // The text is the user's alone, and the words for the editor may have options.
+    let change = "test \"$(stat -c %a \"$1\")$(stat -c %a \"$(dirname \"$1\")\")\" = 600700
+        grep -q GO \"$1\"
+        sed -i -e 's/^CHANGE=.*/CHANGE=\"two\\nlines\"/' -e '/^GO=/d' \"$1\"; echo NEW= >> \"$1\"";
+    let ran = there(&editor("change", change)).expect_success().says("saved");
+    assert!(!ran.stderr.contains("hunter2"), "{ran}");
+    let wanted = serde_json::json!({ "KEEP": "it's $1", "CHANGE": "two\nlines", "NEW": "" });
+    assert_eq!(values(&server, "web"), wanted);
+    here(&editor("add", "printf 'B=b\\n' >> \"$2\"").replace("add", "add --wait"), &["web"]).expect_success();
+    assert_eq!(values(&server, "web")["B"], "b");
+    server.paas(&["config:unset", "web", "B"]).expect_success();
+
+    // What changes nothing, what fails and what cannot be read leave all as it was.
+    let events = server.json(&["events"]);
+    for (script, code, said) in [
+        ("true", 0, "nothing to change"),
+        ("touch \"$1\"; echo '# a remark' >> \"$1\"", 0, "nothing to change"),
+        ("exit 3", 2, "the editor failed"),
+        ("echo hunter2 >> \"$1\"", 2, "it is not KEY=VALUE"),
+        ("echo KEEP=hunter2 >> \"$1\"", 2, "its variable is there twice"),
+        ("kill -TERM $PPID; sleep 60", 130, ""),
+    ] {
+        let path = editor("odd", script);
+        for ran in [here(&path, &["web"]), there(&path)] {
+            assert!(!ran.stderr.contains("hunter2"), "{ran}");
+            ran.expect_code(code).says(said);
+        }
+    }
+    assert_eq!((values(&server, "web"), server.json(&["events"])), (wanted.clone(), events));
+    assert_gone();
+
+    // Who comes second is told, and what is set for all is edited alike.
+    let meanwhile = format!(
+        "PAAS_ROOT={} PAAS_CONFIG={} {PAAS} config:set web OTHER=1; echo LATE=1 >> \"$1\"",
+        server.root().display(),
+        server.directory.path().join("config.toml").display()
+    );
+    here(&editor("meanwhile", &meanwhile), &["web"]).expect_code(6).says("web was changed meanwhile");
+    assert_eq!(values(&server, "web")["LATE"], serde_json::Value::Null);
+    assert_eq!(values(&server, "web")["OTHER"], "1");
+    here(&editor("global", "echo ALL=1 >> \"$1\""), &["--global"]).expect_success();
+    assert_eq!(server.json(&["config:show", "--global", "--reveal"])["ALL"], "1");
+    // Nothing left is nothing set.
+    here(&editor("empty", ": > \"$1\""), &["web"]).expect_success();
+    assert_eq!(values(&server, "web"), serde_json::json!({}));
+    server.ssh("config:edit web").expect_code(2).says("config:import APP --replace");
+    assert_gone();
 }

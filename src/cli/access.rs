@@ -34,7 +34,7 @@ const OPTIONS: [(&str, &[&str]); 4] = [
 ];
 
 /// Commands whose arguments depend on each other, with words that they take.
-const EXAMPLES: [(&str, &[&str]); 27] = [
+const EXAMPLES: [(&str, &[&str]); 28] = [
     ("run:stop", &["blog", "7"]),
     ("certs:add", &["blog"]),
     ("certs:set", &["blog", "acme=off"]),
@@ -53,6 +53,7 @@ const EXAMPLES: [(&str, &[&str]); 27] = [
     ("config:export", &["blog"]),
     ("config:bundle", &["blog"]),
     ("config:import", &["blog", "-"]),
+    ("config:edit", &["blog"]),
     ("apps:set", &["blog", "deploy-branch=main"]),
     ("apps:report", &["blog"]),
     ("ps:set", &["blog", "memory=64m"]),

@@ -1,3 +1,5 @@
+mod edit;
+
 use std::{collections::BTreeSet, convert::Infallible, io::IsTerminal, str::FromStr};
 
 use base64::{
@@ -44,6 +46,8 @@ pub(super) enum Command {
     Bundle(Bundle),
     #[command(name = "config:import")]
     Import(Import),
+    #[command(name = "config:edit")]
+    Edit(edit::Edit),
     #[command(name = "config:report")]
     Report(Report),
 }
@@ -60,6 +64,7 @@ impl Command {
             Command::Export(it) => it.look.target.access(Right::Reveal),
             Command::Bundle(it) => it.look.target.access(Right::Reveal),
             Command::Import(it) => it.target.access(Right::Change),
+            Command::Edit(it) => it.target.access(Right::Change),
             Command::Report(Report { app: OptionalApp { app: Some(app) } }) => Access::App(app, Right::See),
             Command::Report(_) => Access::Server(Right::See),
         }
@@ -77,6 +82,7 @@ impl Command {
             | Command::Clear(_)
             | Command::Export(_)
             | Command::Bundle(_)
+            | Command::Edit(_)
             | Command::Report(_) => Exchange::Nothing,
         }
     }
@@ -92,6 +98,7 @@ impl Command {
             Command::Export(it) => it.run(context, ui),
             Command::Bundle(it) => it.run(context, ui),
             Command::Import(it) => it.run(context, ui).await,
+            Command::Edit(it) => it.refuse(),
             Command::Report(it) => ui.show(&config::report(context, it.app.app.as_ref())?),
         }
     }
@@ -401,7 +408,7 @@ impl Set {
         let keys: Vec<&str> = self.read.iter().map(|(key, _)| key.as_str()).collect();
         let reason = format!("config: set {}", keys.join(", "));
         let config = self.read.into_iter().map(|(key, value)| (key, Some(value))).collect();
-        apply(context, ui, app.as_ref(), edit("config:set", reason, config), self.when).await
+        apply(context, ui, app.as_ref(), new_edit("config:set", reason, config), self.when).await
     }
 }
 
@@ -507,7 +514,7 @@ impl Unset {
         let names: Vec<&str> = keys.iter().map(EnvKey::as_str).collect();
         let reason = format!("config: unset {}", names.join(", "));
         let config = keys.into_iter().map(|key| (key, None)).collect();
-        apply(context, ui, app.as_ref(), edit("config:unset", reason, config), self.when).await
+        apply(context, ui, app.as_ref(), new_edit("config:unset", reason, config), self.when).await
     }
 }
 
@@ -529,7 +536,7 @@ impl Clear {
             return Err(Error::usage("--global is of all apps", "leave the app out, or --global"));
         }
         let reason = "config: remove all variables".to_owned();
-        let edit = Edit { replaces_config: true, ..edit("config:clear", reason, Vec::new()) };
+        let edit = Edit { replaces_config: true, ..new_edit("config:clear", reason, Vec::new()) };
         apply(context, ui, app.as_ref(), edit, self.when).await
     }
 }
@@ -551,6 +558,9 @@ pub(super) struct Import {
     /// Remove the variables that are not in the file
     #[arg(long)]
     replace: bool,
+    /// The first line of the file says from which variables it was made (config:edit)
+    #[arg(long, hide = true)]
+    edited: bool,
     #[command(flatten)]
     when: When,
     /// What was read.
@@ -620,22 +630,30 @@ impl Import {
         let Secret(bytes) = self.read.ok_or_else(|| Error::bug("a config that was not read"))?;
         let found = read_config(&bytes, self.form)
             .map_err(|error| Error::usage(error.to_string(), "docs/reference.md says what an env file may be"))?;
-        if found.is_empty() {
+        if found.is_empty() && !self.edited {
             return Err(Error::usage(
                 "the file sets nothing",
                 "write a KEY=VALUE on each line; `paas config:clear` removes all variables",
             ));
         }
+        let saw_config = match bytes.split(|byte| *byte == b'\n').next().and_then(|line| line.strip_prefix(b"# ")) {
+            Some(digest) if self.edited => Some(String::from_utf8_lossy(digest).into_owned()),
+            _ if self.edited => return Err(Error::usage("this was not edited", "leave --edited out")),
+            _ => None,
+        };
         let names: Vec<&str> = found.iter().map(|(key, _)| key.as_str()).collect();
         let how = if self.replace { "replace all by" } else { "import" };
-        let reason = format!("config: {how} {}", names.join(", "));
+        let (action, reason) = match self.edited {
+            true => ("config:edit", "config: edit".to_owned()),
+            false => ("config:import", format!("config: {how} {}", names.join(", "))),
+        };
         let config = found.into_iter().map(|(key, value)| (key, Some(value))).collect();
-        let edit = Edit { replaces_config: self.replace, ..edit("config:import", reason, config) };
+        let edit = Edit { replaces_config: self.replace, saw_config, ..new_edit(action, reason, config) };
         apply(context, ui, app.as_ref(), edit, self.when).await
     }
 }
 
-fn edit(action: &str, reason: String, config: Vec<(EnvKey, Option<String>)>) -> Edit {
+fn new_edit(action: &str, reason: String, config: Vec<(EnvKey, Option<String>)>) -> Edit {
     Edit {
         kind: DeploymentKind::Config,
         action: action.to_owned(),

@@ -23,7 +23,7 @@ pub fn edited(instance: &Instance, app: &App, edit: &Edit) -> Result<(Config, Ve
         return Err(DeployError::ChangedMeanwhile { app: app.name.clone(), what }.into());
     }
     let before = instance.config(app.id)?;
-    if edit.saw_config.as_ref().is_some_and(|saw| *saw != before.own) {
+    if edit.saw_config.as_ref().is_some_and(|saw| *saw != model::config_digest(&before.own)) {
         let what = "somebody else changed its config".to_owned();
         return Err(DeployError::ChangedMeanwhile { app: app.name.clone(), what }.into());
     }

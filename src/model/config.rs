@@ -1,8 +1,9 @@
 use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
-use super::{CommitId, Invalid, Override, Result, Scope, names::checked_string, property};
+use super::{CommitId, Invalid, Override, Result, Scope, names::checked_string, property, write_env_file};
 
 /// The variables that every container has from paas itself, beside `PORT`.
 const GIVEN: [&str; 3] = ["PAAS_APP", "PAAS_PROCESS", "PAAS_RELEASE"];
@@ -84,6 +85,12 @@ impl Config {
 /// The names of variables of which two configs have different values.
 pub fn differing(left: &ConfigMap, right: &ConfigMap) -> Vec<EnvKey> {
     edits_between(left, right).into_iter().map(|(key, _)| key).collect()
+}
+
+/// What tells one config from another, and says nothing of it.
+pub fn config_digest(config: &ConfigMap) -> String {
+    let text = write_env_file(config.iter().map(|(key, value)| (key, value.as_str())));
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The port that a config sets, if it does.

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigMap, DeploymentKind, EnvKey, Override, PropertyChange};
+use super::{DeploymentKind, EnvKey, Override, PropertyChange};
 
 /// A change of what an app is run with: of its config, of its properties.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -16,9 +16,10 @@ pub struct Edit {
     /// Whether these are all that the app is to have: any other variable of its own is removed.
     #[serde(default)]
     pub replaces_config: bool,
-    /// The app's own variables from which the edit was made, where it was made from these; it means nothing else then.
+    /// The digest of the variables of the same scope from which the edit was made, where it was made from these; it means
+    /// nothing else then.
     #[serde(default)]
-    pub saw_config: Option<ConfigMap>,
+    pub saw_config: Option<String>,
     /// Properties of the app and of its process types.
     pub properties: Vec<PropertyChange>,
     /// What was set for single process types of the same properties, where the edit was made from that; it means nothing

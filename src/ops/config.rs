@@ -15,7 +15,7 @@ use crate::{
     instance::Instance,
     model::{
         App, AppName, Change, Config, ConfigMap, Edit, Effect, EnvKey, MASK, Outcome as Ended, Scope, Subject,
-        check_environment, differing, edits_between, size_of,
+        check_environment, config_digest, differing, edits_between, size_of,
     },
     ui::{DeployLog, Show, Text, or_dash},
 };
@@ -184,7 +184,7 @@ pub async fn edit_global(context: &Context<'_>, edit: &Edit, restart: bool, log:
     let instance = context.instance;
     let changed = instance.write(|tables| {
         let before = instance.config_in(tables, None)?;
-        if edit.saw_config.as_ref().is_some_and(|saw| *saw != before) {
+        if edit.saw_config.as_ref().is_some_and(|saw| *saw != config_digest(&before)) {
             return Err(DeployError::GlobalConfigChanged.into());
         }
         let missing = |key: &EnvKey| Error::NotFound(Thing::ConfigVariable(None), key.to_string());
