@@ -63,7 +63,7 @@ pub use cron::{
 pub use deployment::{DeployState, Deployment, DeploymentKind, Phase, Stop};
 pub use domain::{Domain, Place, ServerNames, TypedDomain};
 pub use edit::Edit;
-pub use env_file::{parse_env_file, write_env_file};
+pub use env_file::{example_variables, parse_env_file, write_env_file};
 pub use event::{Change, Event, EventFilter, Outcome, Subject};
 pub use format::{Age, bytes, seconds};
 pub use host::{Hostname, Subnet};

@@ -721,3 +721,46 @@ fn an_editor_changes_all_at_once_wherever_it_is_typed() {
     server.ssh("config:edit web").expect_code(2).says("config:import APP --replace");
     assert_gone();
 }
+
+#[test]
+fn what_the_source_asks_for_is_suggested_with_the_reason() {
+    let server = Server::start();
+    let repository = repository(&server);
+    repository
+        .write(".env.example", "# The shop's door.\nSHOP_URL=https://hunter2\nSECRET_KEY=\nSET=1\nPORT=3000\nCLIENT_SECRET=\n")
+        .write("app.json", r#"{"env": {"TOKEN": {"description": "for the bank", "required": false}, "SALT": {"generator": "secret", "required": false}}}"#)
+        .commit("example");
+    server.paas(&["apps:create", "web"]).expect_success();
+    server.paas(&["config:suggest", "web"]).expect_code(3);
+    server.paas(&["config:set", "--global", "SET=x"]).expect_success();
+    repository.push().expect_success();
+    // app.json makes up its own at the deploy.
+    let config = server.json(&["config:show", "web", "--reveal"]);
+    assert_eq!(config["SALT"].as_str().unwrap().len(), 64);
+    let ran = server.paas(&["config:suggest", "web"]).expect_success();
+    assert!(!ran.stdout.contains("hunter2") && !ran.stderr.contains("hunter2"), "{ran}");
+    let suggested = server.json(&["config:suggest", "web"]);
+    let suggested: Vec<(&str, bool, &str)> = suggested
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| (it["key"].as_str().unwrap(), it["generated"] == true, it["why"][0].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        suggested,
+        [
+            ("CLIENT_SECRET", false, ".env.example names it"),
+            ("SECRET_KEY", true, ".env.example names it"),
+            ("SHOP_URL", false, ".env.example names it: The shop's door."),
+            ("TOKEN", false, "app.json names it: for the bank"),
+        ]
+    );
+
+    let ran = server.paas(&["config:suggest", "web", "--generate"]).expect_success().says("made up: SECRET_KEY");
+    let config = server.json(&["config:show", "web", "--reveal"]);
+    let secret = config["SECRET_KEY"].as_str().unwrap();
+    assert!(secret.len() == 64 && !ran.stderr.contains(secret) && config.get("TOKEN").is_none(), "{ran}");
+    assert_has(&environment(&server), &format!("SECRET_KEY={secret}"));
+    server.paas(&["config:suggest", "web", "--generate"]).expect_success().says("there is none to make up");
+    assert_eq!(server.json(&["config:show", "web", "--reveal"]), config);
+}

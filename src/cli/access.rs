@@ -26,7 +26,8 @@ pub struct AccessRow {
 }
 
 /// Words that make a command need another right than without them, by command.
-const OPTIONS: [(&str, &[&str]); 4] = [
+const OPTIONS: [(&str, &[&str]); 5] = [
+    ("config:suggest", &["--generate"]),
     ("certs:show", &["key"]),
     ("config:show", &["--reveal"]),
     ("releases:info", &["--reveal"]),

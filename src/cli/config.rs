@@ -10,7 +10,7 @@ use base64::{
 use clap::{Args, Subcommand};
 
 use super::{
-    arguments::OptionalApp,
+    arguments::{AppArgument, OptionalApp},
     exchange::{Bounds, Exchange, Input, open},
     properties::{Target, apply_edit},
 };
@@ -48,6 +48,8 @@ pub(super) enum Command {
     Import(Import),
     #[command(name = "config:edit")]
     Edit(edit::Edit),
+    #[command(name = "config:suggest")]
+    Suggest(Suggest),
     #[command(name = "config:report")]
     Report(Report),
 }
@@ -65,6 +67,7 @@ impl Command {
             Command::Bundle(it) => it.look.target.access(Right::Reveal),
             Command::Import(it) => it.target.access(Right::Change),
             Command::Edit(it) => it.target.access(Right::Change),
+            Command::Suggest(it) => Access::App(&it.app.app, if it.generate { Right::Change } else { Right::Reveal }),
             Command::Report(Report { app: OptionalApp { app: Some(app) } }) => Access::App(app, Right::See),
             Command::Report(_) => Access::Server(Right::See),
         }
@@ -83,6 +86,7 @@ impl Command {
             | Command::Export(_)
             | Command::Bundle(_)
             | Command::Edit(_)
+            | Command::Suggest(_)
             | Command::Report(_) => Exchange::Nothing,
         }
     }
@@ -99,6 +103,7 @@ impl Command {
             Command::Bundle(it) => it.run(context, ui),
             Command::Import(it) => it.run(context, ui).await,
             Command::Edit(it) => it.refuse(),
+            Command::Suggest(it) => it.run(context, ui).await,
             Command::Report(it) => ui.show(&config::report(context, it.app.app.as_ref())?),
         }
     }
@@ -293,6 +298,44 @@ impl Bundle {
             ));
         }
         ui.raw(&config::bundle(&variables)?)
+    }
+}
+
+/// Say which variables the source asks for that are not set
+///
+/// It reads the commit that serves: `.env.example` and files of similar names, `env` of `app.json`, and the dependencies
+/// that the buildpacks know variables of. --generate sets those for which a secret that is made up will do.
+#[derive(Debug, Args)]
+pub(super) struct Suggest {
+    #[command(flatten)]
+    app: AppArgument,
+    /// Make up the secrets that can be made up, and set them
+    #[arg(long)]
+    generate: bool,
+    /// With --generate: apply the change at the next deploy or restart
+    #[arg(long, requires = "generate")]
+    no_restart: bool,
+}
+
+impl Suggest {
+    async fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
+        let app = &self.app.app;
+        let suggestions = config::suggest::suggest(context, app).await?;
+        if !self.generate {
+            if suggestions.0.is_empty() {
+                ui.talk("every variable that the source asks for is set");
+            }
+            return ui.show(&suggestions);
+        }
+        let made_up = suggestions.made_up()?;
+        if made_up.is_empty() {
+            ui.talk("there is none to make up");
+            return ui.show(&suggestions);
+        }
+        let names: Vec<&str> = made_up.iter().map(|(key, _)| key.as_str()).collect();
+        let reason = format!("config: make up {}", names.join(", "));
+        ui.talk(&format!("made up: {}", names.join(", ")));
+        apply_edit(context, ui, app, &new_edit("config:suggest", reason, made_up), !self.no_restart).await
     }
 }
 

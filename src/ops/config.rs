@@ -1,6 +1,8 @@
 //! Config variables: sealed in the database, injected when a container starts. Those of an app, and those of all apps: an
 //! app's own go before.
 
+pub mod suggest;
+
 use std::collections::BTreeMap;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
