@@ -764,3 +764,33 @@ fn what_the_source_asks_for_is_suggested_with_the_reason() {
     server.paas(&["config:suggest", "web", "--generate"]).expect_success().says("there is none to make up");
     assert_eq!(server.json(&["config:show", "web", "--reveal"]), config);
 }
+
+/// The lines of the guide that are commands of ours: in blocks of code, and in the first cells of tables.
+#[test]
+fn the_commands_of_the_guide_work() {
+    let server = Server::start();
+    let repository = repository(&server);
+    server.paas(&["apps:create", "blog"]).expect_success();
+    repository.git(&["remote", "set-url", "paas", &format!("ssh://paas@127.0.0.1:{}/blog", server.port(0))]);
+    repository.push().expect_success();
+    let directory = server.temporary().join("guide");
+    std::fs::create_dir_all(directory.join("DIR")).unwrap();
+    std::fs::write(directory.join(".env"), "A=1\nC='x y'\n").unwrap();
+    std::fs::write(directory.join("key.pem"), "-----BEGIN\nkey\n").unwrap();
+    let guide = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/guide/config.md")).unwrap();
+    let cells = guide.lines().filter_map(|line| line.strip_prefix("| `")?.split("` | ").next().map(str::to_owned));
+    let blocks = guide.split("```").skip(1).step_by(2).flat_map(str::lines).map(str::to_owned);
+    let typed: Vec<String> = cells.chain(blocks).filter(|line| line.contains("paas config:")).collect();
+    assert!(typed.len() > 18, "{typed:?}");
+    for line in typed {
+        // A terminal has a test of its own.
+        if line.contains("--prompt") {
+            continue;
+        }
+        let line = line.replace("\\|", "|").replace("IMAGE", "busybox:stable true").replace("bin/console", "true");
+        let mut sh = server.command("bash");
+        sh.args(["-ec", &format!("paas() {{ {PAAS} \"$@\"; }}\n{line}")]).env("EDITOR", "true");
+        run(sh.current_dir(&directory)).expect_success();
+    }
+    assert_eq!(std::fs::read_to_string(directory.join("DIR/C")).unwrap(), "x y");
+}
