@@ -62,6 +62,13 @@ certs:set
 redirects:list
 redirects:add
 redirects:remove
+routes:list
+routes:info
+routes:add
+routes:set
+routes:enable
+routes:disable
+routes:remove
 ports:list
 ports:add
 ports:set

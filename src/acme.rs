@@ -85,10 +85,10 @@ pub fn why_none(tables: &Tables<'_>, settings: &Settings, app: &App) -> Result<O
     let Some(basis) = Basis::read(tables, settings)? else { return Ok(None) };
     let now = clock::now();
     let wanted = basis.wanted(now);
-    let lacks = |(domain, owner): &&(Domain, AppName)| match domain {
-        Domain::Exact(host) if *owner == app.name => {
+    let lacks = |(domain, owner): &&(Domain, Option<AppName>)| match domain {
+        Domain::Exact(host) if owner.as_ref() == Some(&app.name) => {
             wanted.iter().any(|wanted| wanted.name.covers(host))
-                && serving(&basis.certificates, app.id, host, now).is_none()
+                && serving(&basis.certificates, Some(app.id), host, now).is_none()
         }
         Domain::Exact(_) | Domain::Below(_) | Domain::Any => false,
     };

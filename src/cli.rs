@@ -41,6 +41,7 @@ mod redirects;
 mod releases;
 mod remote;
 mod render;
+mod routes;
 mod runs;
 mod secrets;
 mod serve;
@@ -141,6 +142,8 @@ enum Command {
     #[command(flatten)]
     Redirects(redirects::Command),
     #[command(flatten)]
+    Routes(routes::Command),
+    #[command(flatten)]
     Ports(ports::Command),
     #[command(flatten)]
     Maintenance(maintenance::Command),
@@ -193,6 +196,7 @@ impl Command {
             Command::Pauses(it) => it.access(),
             Command::Certs(it) => it.access(),
             Command::Redirects(it) => it.access(),
+            Command::Routes(it) => it.access(),
             Command::Ports(it) => it.access(),
             Command::Maintenance(it) => it.access(),
             Command::Proxy(it) => it.access(),
@@ -237,6 +241,7 @@ impl Command {
             Command::Pauses(it) => it.run(context, ui).await,
             Command::Certs(it) => it.run(context, ui).await,
             Command::Redirects(it) => it.run(context, ui).await,
+            Command::Routes(it) => it.run(context, ui).await,
             Command::Ports(it) => it.run(context, ui).await,
             Command::Maintenance(it) => it.run(context, ui).await,
             Command::Proxy(it) => it.run(context, ui).await,

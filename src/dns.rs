@@ -24,6 +24,28 @@ use crate::{
 const TRY: Duration = Duration::from_millis(1200);
 const TRIES: usize = 2;
 
+/// The addresses of a name as this machine's programs find them, `/etc/hosts` included; those of IPv4 first. Never on a
+/// thread that waits, as the C library would: many names may be without an answer.
+///
+/// # Errors
+/// Why there is none, in words.
+pub async fn addresses_of(name: &Hostname) -> std::result::Result<Vec<IpAddr>, String> {
+    let (system, _) = system_conf::read_system_conf().map_err(|error| error.to_string())?;
+    let config = ResolverConfig::from_parts(None, Vec::new(), system.name_servers().to_vec());
+    let mut options = ResolverOpts::default();
+    options.timeout = TRY;
+    options.attempts = TRIES;
+    options.cache_size = 0;
+    options.use_hosts_file = ResolveHosts::Always;
+    let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+    let resolver = builder.with_options(options).build().map_err(|error| error.to_string())?;
+    let found = resolver.lookup_ip(name.as_str()).await.map_err(|error| error.to_string())?;
+    let mut addresses: Vec<IpAddr> = found.iter().map(|address| address.to_canonical()).collect();
+    addresses.sort();
+    addresses.dedup();
+    Ok(addresses)
+}
+
 /// Asks name servers.
 pub struct Resolver(TokioResolver);
 

@@ -20,6 +20,7 @@ mod usage;
 
 use std::{
     collections::HashMap,
+    net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -91,6 +92,17 @@ impl Status {
             Status::Exited(_) => "ended",
         }
     }
+}
+
+/// Where a container is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Whether it runs.
+    pub is_running: bool,
+    /// The instance of paas whose container it is; none: it is somebody else's.
+    pub instance: Option<String>,
+    /// The address at which this machine reaches it; none where it is on no network.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// What the engine says of a container that was started.
@@ -341,6 +353,33 @@ impl Engine {
             restarts,
             exit_code: state.exit_code.unwrap_or(0),
             out_of_memory: state.oom_killed.unwrap_or(false),
+        }))
+    }
+
+    /// Where a container is, of whoever; nothing where there is none of that name.
+    ///
+    /// # Errors
+    /// [`Error::Engine`].
+    pub async fn place_of(&self, name: &str) -> Result<Option<Place>> {
+        let inspected = match self.docker.inspect_container(name, None::<query::InspectContainerOptions>).await {
+            Ok(inspected) => inspected,
+            Err(error) if is_status(&error, 404) => return Ok(None),
+            Err(error) => return Err(failed(format!("inspect the container {name}"))(error)),
+        };
+        let on_host = inspected.host_config.and_then(|config| config.network_mode).is_some_and(|mode| mode == "host");
+        let networks = inspected.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
+        let mut addresses: Vec<IpAddr> = networks
+            .into_values()
+            .filter_map(|network| network.ip_address?.parse().ok())
+            .chain(on_host.then_some(IpAddr::V4(Ipv4Addr::LOCALHOST)))
+            .collect();
+        addresses.sort();
+        // In several networks it is one container all the same: one address will do.
+        addresses.truncate(1);
+        Ok(Some(Place {
+            is_running: inspected.state.and_then(|state| state.running).unwrap_or(false),
+            instance: inspected.config.and_then(|config| config.labels?.remove(spec::INSTANCE_LABEL)),
+            addresses,
         }))
     }
 

@@ -4,7 +4,10 @@ mod forward;
 mod page;
 mod pause;
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use axum::{
     Router,
@@ -93,9 +96,23 @@ async fn show(State(edge): State<Answering>, request: Request) -> Response {
             let to = redirect.to.as_str();
             redirected(&table, redirect.code.number(), to, !is_plain || table.is_secure(to), request.uri())
         }
-        Some(Lead::App(_)) if is_plain && port.is_none() && table.is_redirected_to_https(&host) => {
+        Some(Lead::App(_) | Lead::Routes(_)) if is_plain && port.is_none() && table.is_redirected_to_https(&host) => {
             redirected(&table, 308, &host, true, request.uri())
         }
+        Some(Lead::Routes(_)) if port.is_some() => Page::unknown(&host).into_response_for(headers),
+        Some(Lead::Routes(entry)) => match entry.host.route(request.uri().path()) {
+            None if entry.host.enabled().next().is_none() => Page::route_disabled(&host).into_response_for(headers),
+            None => Page::no_route(&host).into_response_for(headers),
+            Some(route) if route.upstreams().is_empty() || entry.ways.is_empty() => {
+                Page::route_down(&host).into_response_for(headers)
+            }
+            // One that came a moment before its target was well.
+            Some(_) => {
+                let ways = entry.ways.clone();
+                drop(table);
+                forward::forward(&ways, request).await
+            }
+        },
         Some(Lead::App(entry)) if port.is_some_and(|port| table.upstreams_at(entry.id, port).is_none()) => {
             Page::unknown(&host).into_response_for(headers)
         }
@@ -144,7 +161,10 @@ async fn of_app(edge: &Answering, host: &str, mut entry: Arc<AppEntry>, request:
             match &ways[..] {
                 [] => Page::of_app(&entry.name, entry.standing).into_response_for(&headers),
                 // Whoever comes here though the app serves came a moment before it did, or is let in.
-                ways => forward::forward(ways, request).await,
+                ways => {
+                    let ways: Vec<SocketAddr> = ways.iter().copied().map(SocketAddr::V4).collect();
+                    forward::forward(&ways, request).await
+                }
             }
         }
     }
@@ -254,7 +274,7 @@ fn is_secret(table: &Table, token: &str, headers: &HeaderMap) -> bool {
 /// Whether nobody asks through a proxy, or by another name than a loopback address.
 fn is_from_caddy_itself(headers: &HeaderMap) -> bool {
     let own = headers.get(header::HOST).and_then(|host| host.to_str().ok()).is_some_and(|host| {
-        let port = host.parse::<std::net::SocketAddr>().map(|address| address.ip()).or_else(|_| host.parse::<IpAddr>());
+        let port = host.parse::<SocketAddr>().map(|address| address.ip()).or_else(|_| host.parse::<IpAddr>());
         port.is_ok_and(|ip| ip.is_loopback())
     });
     own && !["x-forwarded-for", "forwarded", "via"].iter().any(|name| headers.contains_key(*name))

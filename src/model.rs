@@ -37,6 +37,7 @@ pub mod property;
 mod redirect;
 mod release;
 mod resolution;
+mod route;
 mod rules;
 mod run;
 mod scheduler;
@@ -67,7 +68,7 @@ pub use env_file::{example_variables, parse_env_file, write_env_file};
 pub use event::{Change, Event, EventFilter, Outcome, Subject};
 pub use format::{Age, bytes, seconds};
 pub use host::{Hostname, Subnet};
-pub use ids::{AppId, ContainerId, DeployId, OperationId, ReleaseId, RunId};
+pub use ids::{AppId, ContainerId, DeployId, OperationId, ReleaseId, RouteId, RunId};
 pub use invalid::Invalid;
 pub(crate) use invalid::Result;
 pub use job::{JobName, JobState};
@@ -84,6 +85,7 @@ pub use property::{Effect, Noun, Override, Property, PropertyChange, PropertyRow
 pub use redirect::{RedirectCode, circle_of_redirects};
 pub use release::{ImageId, Release, ReleaseStatus, ReleaseVersion, check_containers, formation, process_types};
 pub use resolution::{Answer, DnsRecord, Finding, Judged, LookedUp, OwnAddresses, is_public, is_public_name, judge};
+pub use route::{HostHeader, RouteHealth, RouteOptions, RouteSource, RouteTarget, TargetPlace, route_options};
 pub use rules::{
     HeaderRule, Hsts, PathPrefix, PathTarget, WebUser, header_rules, network_lines, networks, trusted_proxies,
 };

@@ -29,6 +29,7 @@ pub mod redirects;
 pub mod releases;
 pub mod report;
 pub mod resolution;
+pub mod routes;
 pub mod runs;
 pub mod secrets;
 mod seen;

@@ -14,7 +14,9 @@ mod dns;
 pub mod fuzzing;
 mod inner;
 mod relayed;
+mod routed;
 mod table;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod trusted;
@@ -33,7 +35,10 @@ pub use caddyfile::{http_ports, reachable};
 pub use dns::{answer_all, edge_answers};
 pub use inner::{adapted, enforce, is_enabled, shown as inner_configuration, supervise as supervise_inner};
 pub use relayed::relayed;
-pub use table::{AppEntry, Lead, Table};
+#[cfg(test)]
+pub use table::RelayedPort;
+pub use table::{AppEntry, Lead, RouteEntry, Table};
+pub use targets::look as look_at_target;
 pub use trusted::{read as trusted_proxies, tells_them_apart};
 
 use self::{

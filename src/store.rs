@@ -27,6 +27,7 @@ mod routes;
 mod rules;
 mod runs;
 mod secrets;
+mod upstreams;
 
 use std::path::{Path, PathBuf};
 
@@ -45,10 +46,11 @@ pub use operations::NewOperation;
 pub use ports::{OpenPort, StoredPort};
 pub use redirects::StoredRedirect;
 pub use releases::NewRelease;
-pub use routes::{Fallback, Route, Standing};
+pub use routes::{StoredRoute, TargetState};
 pub use rules::{AppRules, InnerProxy, InnerState, PathRule};
 pub use runs::NewRun;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior};
+pub use upstreams::{AppUpstreams, Fallback, Standing};
 
 use crate::{
     Error, Result,

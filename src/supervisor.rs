@@ -6,6 +6,7 @@ mod frozen;
 mod health;
 mod jobs;
 mod reconcile;
+mod routes;
 mod runs;
 
 use std::{
@@ -140,6 +141,7 @@ async fn run(instance: Arc<Instance>, lock: lock::Lock, new_instance: bool) -> R
         instance.settings.app_url(&"app".parse()?).replace("//app.", "//APP."),
     );
     let supervisor = tokio::spawn(supervise(Arc::clone(&instance)));
+    let routes = tokio::spawn(routes::watch(Arc::clone(&instance)));
     let jobs = tokio::spawn(jobs::run(Arc::clone(&instance)));
     let signal = tokio::select! {
         signal = wait_for_signal() => signal?,
@@ -147,6 +149,7 @@ async fn run(instance: Arc<Instance>, lock: lock::Lock, new_instance: bool) -> R
     };
     info!("{signal}: stopping; Caddy and running deploys keep running");
     supervisor.abort();
+    routes.abort();
     jobs.abort();
     // Nobody listens where all have ended already.
     let _ = stop.send(true);

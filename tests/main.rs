@@ -43,6 +43,7 @@ mod jobs;
 mod json;
 mod keys;
 mod kills;
+mod kills_of_rules;
 mod languages;
 mod languages_native;
 mod languages_script;
@@ -60,6 +61,7 @@ mod readme;
 mod reboots;
 mod releases;
 mod roles;
+mod routes;
 mod routing;
 #[path = "run.rs"]
 mod runs;

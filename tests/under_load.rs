@@ -256,6 +256,54 @@ fn rules_of_the_proxy_cost_no_request_of_their_app_or_of_another() {
 }
 
 #[test]
+fn routes_cost_no_request_of_an_app_or_of_another_route() {
+    let loaded = Loaded::start(&[("PAAS_TLS", "internal")], &[], &Kind::ALL);
+    let server = &loaded.server;
+    // The app itself is what routes lead to: to its container, past all that is said of it.
+    let container = server.containers().into_iter().find(|name| name.contains("-shop-")).unwrap();
+    let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+    let address = run(docker().args(["inspect", "--format", format, &container])).expect_success().stdout;
+    let target = format!("{}:5000", address.trim());
+    server.paas(&["routes:add", "kept.example", &target]).expect_success();
+    server.paas(&["routes:add", "ruled.example", &target, "--host-header", "shop.localhost"]).expect_success();
+    let on_route = |host: &str| {
+        let target = Target {
+            address: ([127, 0, 0, 1], server.port(4)).into(),
+            host: host.to_owned(),
+            authority: Some(server.root().join("authority.crt")),
+        };
+        let clients = |kind| Clients { kind, count: 2, pause: Duration::from_millis(25) };
+        Load::start(target, &[Kind::KeepAlive, Kind::NewConnection, Kind::Post, Kind::Slow, Kind::Http2].map(clients))
+    };
+    let loads = [on_route("kept.example"), on_route("ruled.example")];
+    loaded.some_more();
+    let port = format!("tcp:{}", server.port(5));
+    for turn in 0..5 {
+        let other = format!("other-{turn}.example");
+        for command in [
+            &["routes:add", &other, &target][..],
+            &["routes:add", &format!("{other}/path"), &target, "--strip"],
+            &["routes:set", &other, "health=/"],
+            &["routes:disable", &other],
+            &["routes:enable", &other],
+            &["routes:add", &port, &target],
+            &["routes:remove", &other],
+            &["routes:remove", &format!("{other}/path")],
+            &["routes:remove", &port],
+            &["routes:set", "kept.example", "health=/"],
+            &["routes:set", "kept.example", "health="],
+        ] {
+            server.paas(command).expect_success();
+        }
+    }
+    loaded.some_more();
+    for load in loads {
+        load.finish().expect_nothing_lost(ENOUGH);
+    }
+    loaded.expect_nothing_lost();
+}
+
+#[test]
 fn certificates_that_are_obtained_cost_no_request() {
     let mut server = Server::prepare(&Pebble::settings_of_daemon());
     let _pebble = Pebble::start(&server);

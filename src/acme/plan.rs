@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     Result,
     instance::value_of,
-    model::{App, AppName, Domain, Hostname, Trouble, property},
+    model::{App, AppId, AppName, Domain, Hostname, Trouble, property},
     settings::{Settings, Tls},
     store::{AcmeName, StoredCertificate, Tables},
 };
@@ -59,14 +59,15 @@ pub(super) struct Plan {
 /// Everything that the plan depends on.
 pub(super) struct Basis {
     pub apps: Vec<App>,
-    pub hosts: Vec<(Domain, AppName)>,
+    /// Each with the app whose it is; none: it is that of routes.
+    pub hosts: Vec<(Domain, Option<AppName>)>,
     /// The names below which each app has a default name.
     pub server: Vec<Hostname>,
     /// The newest first.
     pub certificates: Vec<StoredCertificate>,
     pub tried: BTreeMap<Domain, AcmeName>,
-    /// The apps whose names are left alone.
-    pub off: BTreeSet<AppName>,
+    /// The apps whose names are left alone; none: the hosts of routes.
+    pub off: BTreeSet<Option<AppName>>,
     /// Whether there is a command that sets records in DNS.
     pub dns: bool,
     /// Whether the authority is one of the administrator's own, which may vouch for private names.
@@ -83,13 +84,14 @@ impl Basis {
         let apps = tables.apps()?;
         let switches = tables.acme_switches()?;
         let switched = |id| switches.iter().find(|(app, _)| *app == id).map(|(_, value)| value.as_str());
-        let off = apps.iter().filter(|app| {
-            let value = switched(Some(app.id)).or_else(|| switched(None)).unwrap_or("true");
+        let is_off = |id: Option<AppId>| {
+            let value = switched(id).or_else(|| switched(None)).unwrap_or("true");
             !matches!(property::CERTS_ACME.value(value), Ok(property::Value::Switch(true)))
-        });
+        };
+        let off = apps.iter().filter(|app| is_off(Some(app.id))).map(|app| Some(app.name.clone()));
         let global = tables.global_domains()?.into_iter().map(|(name, _)| name);
         Ok(Some(Basis {
-            off: off.map(|app| app.name.clone()).collect(),
+            off: off.chain(is_off(None).then_some(None)).collect(),
             hosts: tables.secured(&settings.domain)?,
             server: std::iter::once(settings.domain.clone()).chain(global).collect(),
             certificates: tables.certificates()?,
@@ -107,24 +109,24 @@ impl Basis {
             if self.off.contains(app) {
                 continue;
             }
-            let mut want = |name: Domain, app: Option<&AppName>, by| {
-                wanted.entry(name.clone()).or_insert_with(|| Wanted { name, app: app.cloned(), by });
+            let mut want = |name: Domain, app: &Option<AppName>, by| {
+                wanted.entry(name.clone()).or_insert_with(|| Wanted { name, app: app.clone(), by });
             };
             match domain {
                 // Only by a record in DNS can one show that one has them all.
                 Domain::Below(name) if self.dns && self.is_public(name) => {
-                    want(domain.clone(), Some(app), Challenge::Dns);
+                    want(domain.clone(), app, Challenge::Dns);
                 }
                 Domain::Any | Domain::Below(_) => {}
-                Domain::Exact(name) if !self.is_public(name) || self.is_chosen(app, name, now) => {}
+                Domain::Exact(name) if !self.is_public(name) || self.is_chosen(app.as_ref(), name, now) => {}
                 Domain::Exact(name) => {
                     let wildcard = self.wildcard_for(name);
                     // Where that cannot be had, the names are to be had one by one.
                     if wildcard.as_ref().is_none_or(|wildcard| self.tried.contains_key(wildcard)) {
-                        want(domain.clone(), Some(app), Challenge::Http);
+                        want(domain.clone(), app, Challenge::Http);
                     }
                     if let Some(wildcard) = wildcard {
-                        want(wildcard, None, Challenge::Dns);
+                        want(wildcard, &None, Challenge::Dns);
                     }
                 }
             }
@@ -147,9 +149,10 @@ impl Basis {
     }
 
     /// Whether somebody chose a certificate for a name, that is valid: then it serves.
-    fn is_chosen(&self, app: &AppName, name: &Hostname, now: i64) -> bool {
-        let Some(app) = self.apps.iter().find(|known| known.name == *app) else { return false };
-        crate::store::serving(&self.certificates, app.id, name, now).is_some_and(StoredCertificate::is_chosen)
+    fn is_chosen(&self, app: Option<&AppName>, name: &Hostname, now: i64) -> bool {
+        let app = app.and_then(|app| self.apps.iter().find(|known| known.name == *app));
+        crate::store::serving(&self.certificates, app.map(|app| app.id), name, now)
+            .is_some_and(StoredCertificate::is_chosen)
     }
 
     /// When a name is due for a new certificate, apart from what went wrong before: when a third of the life of the last one
@@ -174,8 +177,8 @@ impl Basis {
         for wanted in self.wanted(now) {
             let forced = match only {
                 Some(only) => {
-                    let serves = |(domain, app): &(Domain, AppName)| {
-                        app == only
+                    let serves = |(domain, app): &(Domain, Option<AppName>)| {
+                        app.as_ref() == Some(only)
                             && match domain {
                                 Domain::Exact(host) => wanted.name.covers(host),
                                 other => *other == wanted.name,
@@ -305,13 +308,13 @@ mod tests {
         let mut basis = basis(false);
         let all = ["blog.apps.example.com", "shop.apps.example.com", "www.example.org"];
         assert_eq!(names(&basis.plan(1, None)), all);
-        basis.off.insert("shop".parse().unwrap());
+        basis.off.insert(Some("shop".parse().unwrap()));
         assert_eq!(names(&basis.plan(1, None)), [all[0], all[2]]);
         assert_eq!(names(&basis.plan(1, Some(&"shop".parse().unwrap()))), [""; 0]);
         basis.private = true;
         assert_eq!(names(&basis.plan(1, None)), [all[0], "intern.lan", "single", all[2]]);
         basis.server = vec!["localhost".parse().unwrap()];
-        basis.hosts = vec![(Domain::Exact("blog.localhost".parse().unwrap()), "blog".parse().unwrap())];
+        basis.hosts = vec![(Domain::Exact("blog.localhost".parse().unwrap()), Some("blog".parse().unwrap()))];
         assert_eq!(names(&basis.plan(1, None)), [""; 0]);
     }
 

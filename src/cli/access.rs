@@ -67,7 +67,9 @@ const EXAMPLES: [(&str, &[&str]); 28] = [
 ];
 
 /// A value that each argument takes, by the name that help shows.
-const VALUES: [(&str, &str); 27] = [
+const VALUES: [(&str, &str); 29] = [
+    ("ROUTE", "nas.example"),
+    ("TARGET", "10.0.0.7:8080"),
     ("SCHEME:HOST:CONTAINER", "tcp:5432:5432"),
     ("PORT", "5432"),
     ("CRON", "nightly"),

@@ -85,6 +85,11 @@ pub(super) fn redirect_names() -> Vec<CompletionCandidate> {
     candidates(ops::redirects::all)
 }
 
+/// What comes in by its routes.
+pub(super) fn route_names() -> Vec<CompletionCandidate> {
+    candidates(ops::routes::all)
+}
+
 /// The ports that lead to its apps.
 pub(super) fn port_mappings() -> Vec<CompletionCandidate> {
     candidates(ops::ports::all)

@@ -153,6 +153,7 @@ fn groups() -> Vec<Group> {
         group::<super::domains::Command>("domains"),
         group::<super::pauses::Command>("pauses"),
         group::<super::redirects::Command>("redirects"),
+        group::<super::routes::Command>("routes"),
         group::<super::ports::Command>("ports"),
         group::<super::maintenance::Command>("maintenance"),
         group::<super::proxy::Command>("proxy"),

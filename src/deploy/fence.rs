@@ -29,7 +29,8 @@ pub async fn fence(instance: &Instance, engine: &Engine) -> Result<Rules> {
             Some(Value::Text(text)) => property::ports(&text).unwrap_or_default(),
             _ => BTreeSet::new(),
         };
-        let relayed: Vec<u16> = tables.ports(None)?.iter().map(|stored| stored.mapping.host).collect();
+        let mut relayed = tables.relayed_ports()?;
+        relayed.extend(tables.ports(None)?.iter().map(|stored| stored.mapping.host));
         Ok((is_on, ports, relayed, tables.uncontained_addresses()?))
     });
     let (is_on, ports, relayed, uncontained) = read.await?;

@@ -16,8 +16,9 @@ use crate::{
 
 /// How long a process that is only asked to stay up must do so.
 const STAY_UP: Duration = Duration::from_secs(3);
-/// The time between the first tries; it grows up to [`SLOWEST`].
-const FASTEST: Duration = Duration::from_millis(25);
+/// The time between the first tries. Later it is a tenth of the time that has passed, up to [`SLOWEST`]: so nobody waits
+/// for much longer than the app takes.
+const FASTEST: Duration = Duration::from_millis(10);
 /// The longest time between tries.
 const SLOWEST: Duration = Duration::from_secs(1);
 /// When somebody who waits for a check is told why it does not pass yet.
@@ -67,7 +68,6 @@ async fn try_until_healthy(deploy: &ActiveDeploy<'_>, container: &Container, che
     let target = Target::of(deploy.instance, container);
     let timeout = Duration::from_secs(check.timeout_seconds.into());
     let begun = clock::instant();
-    let mut pause = FASTEST;
     let mut explained = false;
     let mut others = OtherPorts::new(check, OTHER_PORT_AFTER.min(timeout / 2));
     loop {
@@ -97,8 +97,9 @@ async fn try_until_healthy(deploy: &ActiveDeploy<'_>, container: &Container, che
                 model::seconds(timeout)
             ));
         }
-        tokio::time::sleep(pause.min(timeout.saturating_sub(begun.elapsed()))).await;
-        pause = (pause * 3 / 2).min(SLOWEST);
+        let elapsed = begun.elapsed();
+        let pause = (elapsed / 10).clamp(FASTEST, SLOWEST);
+        tokio::time::sleep(pause.min(timeout.saturating_sub(elapsed))).await;
     }
 }
 

@@ -29,10 +29,9 @@ use crate::{
     exec,
     instance::{Instance, on_pool},
     lock::{self, Holder, Lock},
-    model::{Actor, PortScheme},
+    model::Actor,
     proxy,
     settings::{Paths, Settings},
-    store::StoredPort,
 };
 
 /// How often the daemon looks whether it runs.
@@ -260,9 +259,7 @@ impl Keeper {
 
     /// Holds the sockets of the ports that lead to apps, as those of the edge itself: asks for those that it does not have.
     async fn hold_ports(&mut self) -> Result<()> {
-        let ports = self.instance.reading(|tables| tables.ports(None)).await?;
-        let is_relayed = |stored: &&StoredPort| stored.mapping.scheme == PortScheme::Tcp;
-        let wanted: BTreeSet<u16> = ports.iter().filter(is_relayed).map(|stored| stored.mapping.host).collect();
+        let wanted = self.instance.reading(|tables| tables.relayed_ports()).await?;
         let Some(sockets) = &mut self.sockets else { return Ok(()) };
         // The edge has closed those that lead nowhere, and may have opened another one since.
         let is_held = |listener: &TcpListener| {

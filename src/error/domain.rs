@@ -14,6 +14,28 @@ pub enum DomainError {
         /// The app that was to get it.
         app: AppName,
     },
+    /// It is that of a route.
+    #[error("{domain} is a host of a route")]
+    OfRoute {
+        /// The name.
+        domain: String,
+    },
+    /// A route was to have it, and it is an app's.
+    #[error("{domain} leads to the app {owner}")]
+    OfApp {
+        /// The name.
+        domain: String,
+        /// The app.
+        owner: AppName,
+        /// The path of the route, if it was to have one.
+        path: Option<String>,
+    },
+    /// Somebody else has changed a route meanwhile.
+    #[error("somebody else has just changed the route {route}")]
+    RouteChanged {
+        /// The route.
+        route: String,
+    },
     /// It is the default name of another app.
     #[error("{domain} is the default name of {owner}")]
     IsDefault {
@@ -89,6 +111,20 @@ impl DomainError {
             }
             DomainError::Taken { .. } => {
                 Advice::new(Kind::Conflict, "choose another name; an admin of the server knows which app has this one")
+            }
+            DomainError::OfRoute { .. } => {
+                Advice::new(Kind::Conflict, "choose another name; an admin sees all routes with `paas routes:list`")
+            }
+            DomainError::OfApp { owner, path: Some(path), .. } => Advice::new(
+                Kind::Conflict,
+                format!("`paas proxy:path-add {owner} {path} TARGET` has a path of the app lead elsewhere"),
+            ),
+            DomainError::OfApp { domain, owner, path: None } => Advice::new(
+                Kind::Conflict,
+                format!("`paas domains:remove {owner} {domain}` takes the name from the app"),
+            ),
+            DomainError::RouteChanged { route } => {
+                Advice::new(Kind::Busy, format!("`paas routes:info {route}` shows it as it is now"))
             }
             DomainError::IsDefault { owner, .. } => Advice::new(
                 Kind::Conflict,

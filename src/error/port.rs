@@ -12,6 +12,12 @@ pub enum PortError {
         /// Whose it is; none: the caller may not know.
         owner: Option<AppName>,
     },
+    /// It is that of a route.
+    #[error("port {port} is that of a route")]
+    OfRoute {
+        /// The port.
+        port: u16,
+    },
     /// A program of this machine listens there.
     #[error("port {port} of this machine is taken by {holder}")]
     InUse {
@@ -76,6 +82,10 @@ impl PortError {
             PortError::Taken { .. } => {
                 Advice::new(Kind::Conflict, "choose another port; an admin of the server knows which app has this one")
             }
+            PortError::OfRoute { port } => Advice::new(
+                Kind::Conflict,
+                format!("choose another port; `paas routes:remove tcp:{port}` frees this one, if you are an admin"),
+            ),
             PortError::InUse { port, .. } => Advice::new(
                 Kind::Conflict,
                 format!("choose another port, or end that program; `ss -ltnp sport = :{port}` shows it"),

@@ -22,7 +22,7 @@ macro_rules! variants {
 
 variants! {
     Error: NotFound Exists Invalid Usage Access Push Source Deploy Domain Port Cron Engine Proxy Certificate Store Host Bug Interrupted Told Silent Exited;
-    Thing: App Key Fingerprint ConfigVariable Release Deploy Operation ProcessType Domain Redirect Port Cron CronRun ProxyPath ProxyUser GlobalDomain Container Certificate Run Buildpack;
+    Thing: App Key Fingerprint ConfigVariable Release Deploy Operation ProcessType Domain Redirect Port Cron CronRun ProxyPath ProxyUser Route GlobalDomain Container Certificate Run Buildpack;
     UsageError: Command Settings NotConfirmed KeyMalformed KeyPrivate;
     AccessError: Unknown Lacks OnlyHere;
     PushError: WrongBranch Refused NoApp;
@@ -31,8 +31,8 @@ variants! {
     DeployError: Build AppExited ReleaseCommand Script VariablesMissing Explained NeverHealthy Busy ChangedMeanwhile GlobalConfigChanged AppLocked Stopped Died NoWayBack NoFormerRelease
         NotRunning ChecksFailed NotCancelable NotStarted NeverDeployed TooManyRuns RunLost NothingDeployed;
     CronError: Failed NotRun UnderWay OfSource TooMany NoDaemon;
-    DomainError: Taken IsDefault OfServer BelowGlobal NameTaken NoUrl Circle NotHere;
-    PortError: Taken InUse OfServer NotAllowed Twice TooMany NoTls OfProxy;
+    DomainError: Taken OfRoute OfApp RouteChanged IsDefault OfServer BelowGlobal NameTaken NoUrl Circle NotHere;
+    PortError: Taken OfRoute InUse OfServer NotAllowed Twice TooMany NoTls OfProxy;
     EngineError: Unavailable Lost NoSpace Failed SubnetTaken AddressTaken Unsupported ImagePull;
     ProxyError: Unavailable Refused Rules Snippet;
     CertificateError: File KeyEncrypted KeyMismatch Expired NotYetValid OutOfOrder Weak NamesNoHost;
@@ -101,6 +101,7 @@ fn missing_and_there() -> Vec<Error> {
         (Thing::ProxyPath(app()), "/api"),
         (Thing::ProxyUser(app()), "ann"),
         (Thing::Port(app()), "tcp:5432"),
+        (Thing::Route, "example.com/api"),
         (Thing::GlobalDomain, "apps.example.com"),
         (Thing::Container { app: app(), known: "web.1".to_owned() }, "web.2"),
         (Thing::Certificate(Some(app())), "7"),
@@ -109,7 +110,12 @@ fn missing_and_there() -> Vec<Error> {
         (Thing::Run(Some(app())), "run.7"),
         (Thing::Buildpack { known: "go, static".to_owned() }, "cobol"),
     ];
-    let there = [(Thing::App, "blog"), (Thing::Key, "laptop"), (Thing::Fingerprint, "SHA256:abc, named laptop")];
+    let there = [
+        (Thing::App, "blog"),
+        (Thing::Route, "example.com"),
+        (Thing::Key, "laptop"),
+        (Thing::Fingerprint, "SHA256:abc, named laptop"),
+    ];
     let missing = things.map(|(thing, name)| Error::NotFound(thing, name.to_owned()));
     let there = there.map(|(thing, name)| Error::Exists(thing, name.to_owned()));
     missing.into_iter().chain(there).collect()
@@ -127,12 +133,16 @@ fn of_crons() -> [CronError; 6] {
     ]
 }
 
-fn of_domains() -> [DomainError; 9] {
+fn of_domains() -> [DomainError; 13] {
     let shop: AppName = "shop".parse().unwrap();
     let taken = |owner| DomainError::Taken { domain: "example.com".into(), owner, app: app() };
     [
         taken(Some(shop.clone())),
         taken(None),
+        DomainError::OfRoute { domain: "example.com".into() },
+        DomainError::OfApp { domain: "example.com".into(), owner: app(), path: None },
+        DomainError::OfApp { domain: "example.com".into(), owner: app(), path: Some("/api".into()) },
+        DomainError::RouteChanged { route: "example.com".into() },
         DomainError::IsDefault { domain: "shop.apps.example.com".into(), owner: shop.clone() },
         DomainError::OfServer { domain: "www.apps.example.com".into(), actor: Actor::Key("ann".into()) },
         DomainError::BelowGlobal { name: "example.com".into(), domain: "www.example.com".into(), owner: shop.clone() },
@@ -143,11 +153,12 @@ fn of_domains() -> [DomainError; 9] {
     ]
 }
 
-fn of_ports() -> [PortError; 9] {
+fn of_ports() -> [PortError; 10] {
     let mapping = |text: &str| text.parse().unwrap();
     [
         PortError::Taken { port: 5432, owner: Some("shop".parse().unwrap()) },
         PortError::Taken { port: 5432, owner: None },
+        PortError::OfRoute { port: 5432 },
         PortError::InUse { port: 5432, holder: "postgres (process 812)".into() },
         PortError::OfServer { port: 2222, setting: "ssh_listen" },
         PortError::NotAllowed { port: 22, allowed: "1024-32767".into() },

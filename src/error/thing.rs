@@ -39,6 +39,8 @@ pub enum Thing {
     ProxyUser(AppName),
     /// A port of an app.
     Port(AppName),
+    /// A route, by what comes in by it.
+    Route,
     /// A global domain.
     GlobalDomain,
     /// A live container of an app.
@@ -78,6 +80,7 @@ impl Thing {
             Thing::ProxyPath(_) => "path",
             Thing::ProxyUser(_) => "user",
             Thing::Port(_) => "port",
+            Thing::Route => "route",
             Thing::GlobalDomain => "global domain",
             Thing::Container { .. } => "live container",
             Thing::Certificate(_) => "certificate",
@@ -103,6 +106,7 @@ impl Thing {
             Thing::CronRun(app) => format!("`paas cron:history {app}` lists the runs"),
             Thing::ProxyPath(app) | Thing::ProxyUser(app) => format!("`paas proxy:report {app}` lists what there is"),
             Thing::Port(app) => format!("`paas ports:list {app}` lists its ports"),
+            Thing::Route => "`paas routes:list` lists the routes".into(),
             Thing::GlobalDomain => "`paas domains:report --global` lists them".into(),
             Thing::Container { known, .. } => format!("live containers: {known}"),
             Thing::Certificate(Some(app)) => format!("`paas certs:report {app}` lists its certificates"),
@@ -132,6 +136,7 @@ impl Thing {
             | Thing::Fingerprint
             | Thing::Deploy
             | Thing::Operation
+            | Thing::Route
             | Thing::GlobalDomain
             | Thing::Buildpack { .. } => None,
         }

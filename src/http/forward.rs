@@ -1,7 +1,7 @@
 //! A small proxy: passes a request on to an app as Caddy does, with its bodies and upgrades as streams. Used only for what
 //! cannot be told by DNS, which knows no client and holds no request.
 
-use std::{net::SocketAddrV4, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use axum::{
     body::Body,
@@ -36,7 +36,7 @@ const OF_CONNECTIONS: [HeaderName; 6] = [
 ];
 
 /// Passes a request on to the first of these that takes it, and its answer back.
-pub(super) async fn forward(upstreams: &[SocketAddrV4], mut request: Request) -> Response {
+pub(super) async fn forward(upstreams: &[SocketAddr], mut request: Request) -> Response {
     let asked = request.headers().clone();
     let silent = || Page::silent().into_response_for(&asked);
     let Some(stream) = connect(upstreams).await else { return silent() };
@@ -58,7 +58,7 @@ pub(super) async fn forward(upstreams: &[SocketAddrV4], mut request: Request) ->
 }
 
 /// A connection to the first that takes one. Many that were held come at once, more than a small server has a queue for.
-async fn connect(upstreams: &[SocketAddrV4]) -> Option<TcpStream> {
+async fn connect(upstreams: &[SocketAddr]) -> Option<TcpStream> {
     let begun = clock::instant();
     while begun.elapsed() < LOOK_FOR {
         for upstream in upstreams {

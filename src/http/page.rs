@@ -73,6 +73,25 @@ impl Page {
         Page { status: StatusCode::SERVICE_UNAVAILABLE, title, text: "Too many wait for it. Try again soon.".into() }
     }
 
+    /// A host whose routes are disabled.
+    pub(super) fn route_disabled(host: &str) -> Page {
+        let text = "Its route was disabled on purpose.".into();
+        Page { status: StatusCode::SERVICE_UNAVAILABLE, title: format!("{host} is not served"), text }
+    }
+
+    /// No target of a route is well.
+    pub(super) fn route_down(host: &str) -> Page {
+        let title = format!("{host} is not answering");
+        let text = "No target of its route is healthy. Try again soon.".into();
+        Page { status: StatusCode::SERVICE_UNAVAILABLE, title, text }
+    }
+
+    /// A host that has routes, but none for a path.
+    pub(super) fn no_route(host: &str) -> Page {
+        let title = format!("There is nothing at this path of {host}");
+        Page { status: StatusCode::NOT_FOUND, title, text: "The address may be mistyped.".into() }
+    }
+
     /// Nothing is there.
     pub(super) fn unknown(host: &str) -> Page {
         let title =

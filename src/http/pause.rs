@@ -47,7 +47,7 @@ impl Pauses {
             Err(_) => Held::TooLong,
             Ok(_) => match shared.table().lead(host) {
                 Some(Lead::App(entry)) => Held::GoesOn(Arc::clone(entry)),
-                Some(Lead::Redirect(_)) | None => Held::Gone,
+                Some(Lead::Redirect(_) | Lead::Routes(_)) | None => Held::Gone,
             },
         }
     }

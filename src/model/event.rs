@@ -1,6 +1,6 @@
 use std::{fmt, net::IpAddr};
 
-use super::{Actor, AppName, Door, KeyName, OperationId, names::words};
+use super::{Actor, AppName, Door, KeyName, OperationId, RouteSource, names::words};
 
 words! {
     /// What became of what somebody asked for.
@@ -44,6 +44,8 @@ pub enum Subject {
     Key(KeyName),
     /// A setting of the server, by its name.
     Setting(String),
+    /// A route.
+    Route(RouteSource),
 }
 
 impl Subject {
@@ -51,7 +53,7 @@ impl Subject {
     pub fn app(&self) -> Option<&AppName> {
         match self {
             Subject::App(app) => Some(app),
-            Subject::Server | Subject::Key(_) | Subject::Setting(_) => None,
+            Subject::Server | Subject::Key(_) | Subject::Setting(_) | Subject::Route(_) => None,
         }
     }
 }
@@ -63,6 +65,7 @@ impl fmt::Display for Subject {
             Subject::App(app) => write!(formatter, "app:{app}"),
             Subject::Key(key) => write!(formatter, "key:{key}"),
             Subject::Setting(name) => write!(formatter, "setting:{name}"),
+            Subject::Route(source) => write!(formatter, "route:{source}"),
         }
     }
 }

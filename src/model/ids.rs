@@ -30,6 +30,9 @@ ids! {
     /// The row of a container.
     ContainerId
 
+    /// The number of a route.
+    RouteId
+
     /// The number of a run within the instance, counted from 1.
     RunId
 

@@ -181,13 +181,13 @@ fn warnings_of_names(app: &AppName, certificate: &Certificate, hosts: &[Domain])
 /// The names of an app that are to be there by HTTPS.
 fn hosts(tables: &Tables<'_>, settings: &Settings, app: &AppName) -> Result<Vec<Domain>> {
     let hosts = tables.secured(&settings.domain)?;
-    Ok(hosts.into_iter().filter(|(_, owner)| owner == app).map(|(domain, _)| domain).collect())
+    Ok(hosts.into_iter().filter(|(_, owner)| owner.as_ref() == Some(app)).map(|(domain, _)| domain).collect())
 }
 
 /// The names of an app that a certificate serves.
 fn served(all: &[StoredCertificate], app: AppId, hosts: &[Domain], id: i64) -> Vec<String> {
     let now = clock::now();
-    let is_served = |host: &Hostname| serving(all, app, host, now).is_some_and(|one| one.id == id);
+    let is_served = |host: &Hostname| serving(all, Some(app), host, now).is_some_and(|one| one.id == id);
     let exact = hosts.iter().filter(|host| matches!(host, Domain::Exact(host) if is_served(host)));
     exact.map(Domain::to_string).collect()
 }
@@ -248,7 +248,7 @@ pub fn show(context: &Context<'_>, app: Option<&AppName>, id: Option<i64>, key: 
             (Some(app), id) => {
                 let hosts = hosts(tables, &instance.settings, &app.name)?;
                 let serves = |one: &&StoredCertificate| {
-                    one.is_for(app.id) && (one.app.is_some() || !served(&all, app.id, &hosts, one.id).is_empty())
+                    one.is_for(Some(app.id)) && (one.app.is_some() || !served(&all, app.id, &hosts, one.id).is_empty())
                 };
                 all.iter().filter(serves).find(|one| id.is_none_or(|id| one.id == id))
             }

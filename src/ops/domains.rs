@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use super::edit::Outcome;
+use super::{edit::Outcome, routes};
 use crate::{
     Error, Kind, Result, clock,
     context::Context,
@@ -359,6 +359,7 @@ impl Editing<'_> {
         if on {
             for name in &defaults {
                 // Meanwhile an administrator may have given it to another one.
+                routes::refuse_routed(self.tables, &Domain::Exact(name.clone()))?;
                 let stored = self.tables.find_owner(&Domain::Exact(name.clone()))?;
                 if let Some(stored) = stored.filter(|stored| stored.app != self.app.name) {
                     return Err(taken(self.context, &stored, &self.app.name));
@@ -398,6 +399,7 @@ pub(super) fn claim(
     moves: bool,
 ) -> Result<Option<StoredDomain>> {
     let domain = &wanted.domain;
+    routes::refuse_routed(tables, domain)?;
     let place = server.place(domain);
     let stored = tables.find_owner(domain)?;
     if stored.as_ref().is_some_and(|stored| stored.app == app.name) {
@@ -711,6 +713,7 @@ pub async fn set_global(context: &Context<'_>, names: &[TypedDomain]) -> Result<
 /// [`DomainError::NameTaken`].
 pub(super) fn check_defaults_free(tables: &Tables<'_>, settings: &Settings, app: &AppName) -> Result<()> {
     for name in tables.server_names(&settings.domain)?.defaults_of(app) {
+        routes::refuse_routed(tables, &Domain::Exact(name.clone()))?;
         if let Some(stored) = tables.find_owner(&Domain::Exact(name))? {
             return Err(DomainError::NameTaken { app: app.clone(), domain: stored.typed }.into());
         }

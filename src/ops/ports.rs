@@ -22,8 +22,8 @@ use crate::{
     instance::{self, Instance},
     lock,
     model::{
-        self, App, AppName, Change, PortChoice, PortMapping, PortScheme, ProcessType, ProxyProtocol, Subject,
-        open_ports, port_ranges,
+        self, App, AppName, Change, PortChoice, PortMapping, PortScheme, ProcessType, ProxyProtocol, RouteSource,
+        Subject, open_ports, port_ranges,
         property::{self, Value},
     },
     proxy,
@@ -299,6 +299,12 @@ fn listener(sockets: &[Socket], port: u16) -> Option<&Socket> {
     sockets.iter().find(|socket| socket.state == State::Listens && socket.local.port() == port)
 }
 
+/// Whether the edge listens on a port.
+pub(super) fn is_relayed(settings: &Settings, port: u16) -> bool {
+    let ours = sockets_of_edge(settings);
+    listener(&tcp::sockets(), port).is_some_and(|socket| ours.contains(&socket.inode))
+}
+
 /// The sockets of the edge, if one runs.
 fn sockets_of_edge(settings: &Settings) -> HashSet<u64> {
     let holder = lock::holder(&settings.paths.edge_lock()).ok().flatten();
@@ -462,6 +468,9 @@ impl Editing<'_> {
             return Err(PortError::Twice { one: *one, other: *mapping }.into());
         }
         self.taken.push(*mapping);
+        if self.tables.find_route(&RouteSource::Tcp(port))?.is_some() {
+            return Err(PortError::OfRoute { port }.into());
+        }
         let at = self.tables.ports_at(port)?;
         // Apps have different names at a port of HTTP.
         let is_shared =
@@ -480,7 +489,7 @@ impl Editing<'_> {
         }
         // What is the app's already stays so, whatever the settings say by now.
         if own.is_none_or(|stored| stored.mapping.scheme != mapping.scheme) {
-            self.check_free(mapping, !at.is_empty())?;
+            check_free(self.context, self.tables, mapping, !at.is_empty())?;
         }
         self.tables.set_port(app.id, *mapping, &way.process, way.proxy_protocol)?;
         if self.tables.ports(None)?.len() > MOST {
@@ -524,54 +533,62 @@ impl Editing<'_> {
         }
         Ok(())
     }
+}
 
-    /// That a port can become an app's: the settings allow it, and nobody has it. `is_shared`: other apps have it already.
-    fn check_free(&self, mapping: &PortMapping, is_shared: bool) -> Result<()> {
-        let settings = &self.context.instance.settings;
-        let port = mapping.host;
-        let open = match instance::value_of(settings, self.tables, &property::HTTP_PORTS, None)? {
-            Some(Value::Text(text)) => open_ports(&text).unwrap_or_default(),
-            _ => BTreeSet::new(),
+/// That a port can be had: the settings allow it, and nobody has it. `is_shared`: apps have it already, and let others have it.
+///
+/// # Errors
+/// [`PortError`].
+pub(super) fn check_free(
+    context: &Context<'_>,
+    tables: &Tables<'_>,
+    mapping: &PortMapping,
+    is_shared: bool,
+) -> Result<()> {
+    let settings = &context.instance.settings;
+    let port = mapping.host;
+    let open = match instance::value_of(settings, tables, &property::HTTP_PORTS, None)? {
+        Some(Value::Text(text)) => open_ports(&text).unwrap_or_default(),
+        _ => BTreeSet::new(),
+    };
+    if open.contains(&port) {
+        return match mapping.scheme {
+            PortScheme::Http => Ok(()),
+            PortScheme::Https | PortScheme::Tcp => Err(PortError::OfServer { port, setting: "http_ports" }.into()),
         };
-        if open.contains(&port) {
-            return match mapping.scheme {
-                PortScheme::Http => Ok(()),
-                PortScheme::Https | PortScheme::Tcp => Err(PortError::OfServer { port, setting: "http_ports" }.into()),
-            };
-        }
-        for (own, setting) in [
-            (settings.ssh_listen.port(), "ssh_listen"),
-            (settings.http_listen.port(), "http_listen"),
-            (settings.resolver_listen.port(), "resolver_listen"),
-            (settings.proxy_http_port, "proxy_http_port"),
-            (settings.proxy_https_port, "proxy_https_port"),
-        ] {
-            if own == port {
-                return Err(PortError::OfServer { port, setting }.into());
-            }
-        }
-        let allowed = match instance::value_of(settings, self.tables, &property::TCP_PORTS, None)? {
-            Some(Value::Text(text)) => text,
-            _ => "none".to_owned(),
-        };
-        if !port_ranges(&allowed).unwrap_or_default().iter().any(|range| range.contains(&port)) {
-            return Err(PortError::NotAllowed { port, allowed }.into());
-        }
-        if is_shared {
-            return Ok(());
-        }
-        let sockets = tcp::sockets();
-        let ours = || match mapping.scheme {
-            PortScheme::Tcp => sockets_of_edge(settings),
-            PortScheme::Http | PortScheme::Https => proxy::sockets_of_caddy(settings),
-        };
-        let holder = match listener(&sockets, port).map(|socket| Listener::of(socket, &ours())) {
-            Some(Listener::Other(holder)) => Some(holder),
-            // A port that was an app's a moment ago.
-            Some(Listener::Ours) => None,
-            // The kernel has the last word: a port may be taken by what does not listen.
-            None => TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).err().map(|_| "another program".to_owned()),
-        };
-        holder.map_or(Ok(()), |holder| Err(PortError::InUse { port, holder }.into()))
     }
+    for (own, setting) in [
+        (settings.ssh_listen.port(), "ssh_listen"),
+        (settings.http_listen.port(), "http_listen"),
+        (settings.resolver_listen.port(), "resolver_listen"),
+        (settings.proxy_http_port, "proxy_http_port"),
+        (settings.proxy_https_port, "proxy_https_port"),
+    ] {
+        if own == port {
+            return Err(PortError::OfServer { port, setting }.into());
+        }
+    }
+    let allowed = match instance::value_of(settings, tables, &property::TCP_PORTS, None)? {
+        Some(Value::Text(text)) => text,
+        _ => "none".to_owned(),
+    };
+    if !port_ranges(&allowed).unwrap_or_default().iter().any(|range| range.contains(&port)) {
+        return Err(PortError::NotAllowed { port, allowed }.into());
+    }
+    if is_shared {
+        return Ok(());
+    }
+    let sockets = tcp::sockets();
+    let ours = || match mapping.scheme {
+        PortScheme::Tcp => sockets_of_edge(settings),
+        PortScheme::Http | PortScheme::Https => proxy::sockets_of_caddy(settings),
+    };
+    let holder = match listener(&sockets, port).map(|socket| Listener::of(socket, &ours())) {
+        Some(Listener::Other(holder)) => Some(holder),
+        // A port that was an app's a moment ago.
+        Some(Listener::Ours) => None,
+        // The kernel has the last word: a port may be taken by what does not listen.
+        None => TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).err().map(|_| "another program".to_owned()),
+    };
+    holder.map_or(Ok(()), |holder| Err(PortError::InUse { port, holder }.into()))
 }

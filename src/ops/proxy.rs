@@ -13,7 +13,7 @@ use crate::{
         self, App, AppName, Change, Hostname, Noun, PathPrefix, PathTarget, Property, Right, Scope, Subject, WebUser,
         property,
     },
-    proxy::{self, Lead, Table},
+    proxy::{self, Lead, RouteEntry, Table},
     secrets,
     store::{AppRules, PathRule, Tables, serving},
     ui::{Show, Text, lines_or_dash, or_dash},
@@ -542,12 +542,15 @@ pub fn test(context: &Context<'_>, url: &str) -> Result<Tried> {
         // What one may not see does not exist.
         let names = tables.app_ids()?;
         let owner = |id| names.iter().find(|(_, known)| **known == id).map(|(name, _)| name.clone());
-        let lead = table.lead(&host).filter(|lead| owner(lead.app()).is_some_and(|app| context.sees(&app)));
-        let Some(lead) = lead else {
+        let sees = |lead: &&Lead| match lead.app() {
+            Some(app) => owner(app).is_some_and(|app| context.sees(&app)),
+            None => context.caller.may(Right::See),
+        };
+        let Some(lead) = table.lead(&host).filter(sees) else {
             tried.why.push(format!("{host} is not the name of an app: 404"));
             return Ok(tried);
         };
-        tried.app = owner(lead.app());
+        tried.app = lead.app().and_then(owner);
         let is_secure = parsed.scheme() == "https";
         if is_secure {
             tried.certificate = Some(certificate(instance, tables, &table, &host, lead)?);
@@ -564,6 +567,10 @@ fn trace(tables: &Tables<'_>, table: &Table, host: &str, url: &url::Url, lead: &
         Lead::Redirect(redirect) => {
             why.push(format!("{host} is sent on to {} ({})", redirect.to, redirect.code.number()));
             tried.answered_by = "redirect";
+            return Ok(());
+        }
+        Lead::Routes(entry) => {
+            trace_routes(table, host, url, entry, tried);
             return Ok(());
         }
         Lead::App(entry) => entry,
@@ -616,6 +623,34 @@ fn trace(tables: &Tables<'_>, table: &Table, host: &str, url: &url::Url, lead: &
     tried.release = tables.current_release(entry.id)?.map(|release| release.version.0);
     tried.containers = entry.upstreams.iter().map(ToString::to_string).collect();
     Ok(())
+}
+
+/// Follows a request to a host that has routes.
+fn trace_routes(table: &Table, host: &str, url: &url::Url, entry: &RouteEntry, tried: &mut Tried) {
+    let why = &mut tried.why;
+    if url.scheme() == "http" && table.is_redirected_to_https(host) {
+        why.push("plain HTTP is sent on to HTTPS (308)".to_owned());
+        tried.answered_by = "redirect";
+        return;
+    }
+    let Some(route) = entry.host.route(url.path()) else {
+        why.push(match entry.host.enabled().next() {
+            None => "its route is disabled: 503".to_owned(),
+            Some(_) => format!("{host} has routes, and none for {}: 404", url.path()),
+        });
+        return;
+    };
+    why.push(format!("the route {} leads there", route.source.shown()));
+    let upstreams = route.upstreams();
+    if upstreams.is_empty() {
+        why.push("none of its targets is well: 503".to_owned());
+        return;
+    }
+    if let (true, Some(at)) = (entry.host.needs_rules(), entry.ways.first()) {
+        why.push(format!("the Caddy at {at} passes requests on"));
+    }
+    tried.answered_by = "route";
+    tried.containers = upstreams.iter().map(ToString::to_string).collect();
 }
 
 /// The certificate of a handshake, in words.

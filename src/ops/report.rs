@@ -282,6 +282,7 @@ pub async fn report(context: &Context<'_>) -> Result<Report> {
         ));
     }
     report.warnings.extend(instance.read(super::certs::warnings)?);
+    report.warnings.extend(instance.read(super::routes::troubles)?);
     report.builds = Some(Builds {
         concurrency: locks.len(),
         running: locks.iter().filter(|path| matches!(lock::holder(path), Ok(Some(_)))).count(),

@@ -117,10 +117,10 @@ impl Certificates {
         Ok(Certificates { by_name, internal })
     }
 
-    /// The certificate for a host, and the app that it leads to, if there is one.
-    pub(super) fn find(&self, host: &Hostname, app: Option<AppId>) -> Option<Arc<Bundle>> {
+    /// The certificate for a host. `leads`: whether it leads somewhere, and to which app, if it is one.
+    pub(super) fn find(&self, host: &Hostname, leads: bool, app: Option<AppId>) -> Option<Arc<Bundle>> {
         let stored = self.stored(host, app).map(|held| Arc::clone(&held.bundle));
-        stored.or_else(|| self.internal.as_ref().filter(|_| app.is_some())?.leaf(host))
+        stored.or_else(|| self.internal.as_ref().filter(|_| leads)?.leaf(host))
     }
 
     /// Whether there is one.

@@ -5,12 +5,13 @@
 //! `10-213-0-7.paas.`. A host that leads nowhere, or where the edge itself has something to say, has the edge's page
 //! instead (`page.paas.`): an empty answer would make Caddy fall back to an address that may be another app's by now.
 //! `HOST.http-8080.paas.` is the same for a port of HTTP beside the proxy's own (`ports:add`).
+//! `7.route.paas.` has one for each target of a route that is well, for the Caddy behind the first.
 //! `web.APP.paas.` is the same by the app's name: for our own questions, and for the Caddyfile of 0.1.0.
 
 use std::{
     collections::BTreeSet,
     io,
-    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket},
+    net::{IpAddr, SocketAddr, SocketAddrV4, UdpSocket},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -25,9 +26,13 @@ use hickory_proto::{
 
 use super::{
     caddyfile::reachable,
+    routed::{spelled, unspelled},
     table::{Scheme, Table, Target},
 };
-use crate::{model::AppName, settings::Settings};
+use crate::{
+    model::{AppName, RouteId},
+    settings::Settings,
+};
 
 /// The longest answer to a query that names no size of its own (RFC 1035).
 const PLAIN_ANSWER_MAX: usize = 512;
@@ -75,7 +80,7 @@ pub async fn edge_answers(settings: &Settings) -> bool {
 
 /// The upstream as Caddy names it where it learnt of it from the edge.
 pub(super) fn upstream_name(upstream: SocketAddrV4) -> String {
-    format!("{}.paas.:{}", spelled(*upstream.ip()), upstream.port())
+    format!("{}.paas.:{}", spelled(IpAddr::V4(*upstream.ip())), upstream.port())
 }
 
 /// What a name asks for.
@@ -84,8 +89,10 @@ enum Asked {
     Host(String, Scheme, Option<u16>),
     /// `web.APP.paas.`: where an app's requests go. No app: none can have that name.
     Web(Option<AppName>),
+    /// `7.route.paas.`: where the targets of a route are.
+    Route(RouteId),
     /// `10-213-0-7.paas.`: the address it spells.
-    Address(Ipv4Addr),
+    Address(IpAddr),
     /// `page.paas.`: the edge's page.
     Page,
     /// Nothing of ours.
@@ -103,8 +110,9 @@ impl Asked {
                 Asked::Host(host.join("."), scheme, port)
             }
             ["web", app, "paas"] => Asked::Web(app.parse().ok()),
+            [id, "route", "paas"] => id.parse().map_or(Asked::Unknown, |id| Asked::Route(RouteId(id))),
             ["page", "paas"] => Asked::Page,
-            [address, "paas"] => address.replace('-', ".").parse().map_or(Asked::Unknown, Asked::Address),
+            [address, "paas"] => unspelled(address).map_or(Asked::Unknown, Asked::Address),
             _ => Asked::Unknown,
         }
     }
@@ -196,11 +204,13 @@ fn records(query: &Query, table: &Table) -> Option<Vec<Record>> {
         (IpAddr::V6(ip), RecordType::AAAA) => vec![record(RData::AAAA(rdata::AAAA(ip)))],
         _ => Vec::new(),
     };
+    let at = |address: SocketAddr| service(&format!("{}.paas.", spelled(address.ip())), address.port());
     let to = |target: Target<'_>| match (target, query.query_type()) {
-        (Target::Upstreams(upstreams), RecordType::SRV) => upstreams
-            .iter()
-            .filter_map(|upstream| service(&format!("{}.paas.", spelled(*upstream.ip())), upstream.port()))
-            .collect(),
+        (Target::Foreign(upstreams), RecordType::SRV) => upstreams.iter().filter_map(|it| at(*it)).collect(),
+        (Target::Foreign(upstreams), _) => upstreams.iter().flat_map(|it| host(it.ip())).collect(),
+        (Target::Upstreams(upstreams), RecordType::SRV) => {
+            upstreams.iter().filter_map(|upstream| at(SocketAddr::V4(*upstream))).collect()
+        }
         (Target::Upstreams(upstreams), _) => {
             upstreams.iter().flat_map(|upstream| host(IpAddr::V4(*upstream.ip()))).collect()
         }
@@ -210,7 +220,11 @@ fn records(query: &Query, table: &Table) -> Option<Vec<Record>> {
     Some(match Asked::parse(query.name()) {
         Asked::Unknown => return None,
         Asked::Page => host(table.page().ip()),
-        Asked::Address(ip) => host(IpAddr::V4(ip)),
+        Asked::Address(ip) => host(ip),
+        Asked::Route(id) => to(match table.route(id)? {
+            [] => Target::Edge,
+            upstreams => Target::Foreign(upstreams),
+        }),
         Asked::Web(app) => {
             let upstreams = app.and_then(|app| table.app(&app)).map_or(&[][..], |entry| &entry.upstreams);
             to(if upstreams.is_empty() { Target::Edge } else { Target::Upstreams(upstreams) })
@@ -229,7 +243,7 @@ fn upstreams_of(answer: &Message) -> io::Result<BTreeSet<SocketAddrV4>> {
     for record in &answer.answers {
         let RData::SRV(service) = &record.data else { return Err(odd()) };
         match Asked::parse(&service.target) {
-            Asked::Address(ip) => {
+            Asked::Address(IpAddr::V4(ip)) => {
                 upstreams.insert(SocketAddrV4::new(ip, service.port));
             }
             Asked::Page => {}
@@ -237,11 +251,6 @@ fn upstreams_of(answer: &Message) -> io::Result<BTreeSet<SocketAddrV4>> {
         }
     }
     Ok(upstreams)
-}
-
-/// An address as a label: `10-213-0-7`.
-fn spelled(ip: Ipv4Addr) -> String {
-    ip.to_string().replace('.', "-")
 }
 
 #[cfg(test)]

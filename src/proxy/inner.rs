@@ -6,21 +6,23 @@
 mod config;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     net::{SocketAddrV4, TcpListener},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
+pub(super) use config::address_of_route;
 pub use config::is_enabled;
-use config::{Rules, Surroundings};
+use config::{Rules, Surroundings, Wanted};
 use tokio::{process::Child, sync::watch, time::sleep};
 
 use super::{
     admin::Admin,
     caddy::{self, process_with},
     caddyfile::reachable,
+    routed::{self, RoutedHost},
     tell, trusted,
 };
 use crate::{
@@ -28,7 +30,7 @@ use crate::{
     error::ProxyError,
     exec, files,
     instance::Instance,
-    model::{AppId, Network},
+    model::{AppId, Network, RouteId},
     settings::Settings,
     store::{InnerProxy, InnerState, Tables},
 };
@@ -55,6 +57,14 @@ pub(super) fn addresses(tables: &Tables<'_>) -> Result<HashMap<AppId, SocketAddr
     let Some(serving) = tables.serving_inner_proxy()? else { return Ok(HashMap::new()) };
     let at = |app: &AppId| (*app, SocketAddrV4::new(config::address(*app), serving.port));
     Ok(serving.apps.iter().map(at).collect())
+}
+
+/// The port of the one that requests go to, and the routes that it has; none if none serves.
+///
+/// # Errors
+/// [`Error::Store`].
+pub(super) fn routes(tables: &Tables<'_>) -> Result<Option<(u16, BTreeSet<RouteId>)>> {
+    Ok(tables.serving_inner_proxy()?.map(|serving| (serving.port, serving.routes)))
 }
 
 /// What all Caddys behind the first are passing to an upstream now, by the name that it has there.
@@ -121,7 +131,10 @@ pub async fn shown(instance: &Instance, app: Option<AppId>) -> Result<String> {
     instance
         .reading(move |tables| {
             let mut wanted = wanted(tables)?;
-            wanted.retain(|rules| app.is_none_or(|app| rules.app().id == app));
+            if let Some(app) = app {
+                wanted.rules.retain(|rules| rules.app().id == app);
+                wanted.hosts.clear();
+            }
             let serving = tables.serving_inner_proxy()?;
             let (id, port) = serving.map_or((0, 0), |serving| (serving.id, serving.port));
             let directory = settings.paths.inner_caddys();
@@ -177,8 +190,10 @@ pub async fn adapted(instance: &Instance, text: &str) -> Result<String> {
 }
 
 /// The rules that are to hold.
-fn wanted(tables: &Tables<'_>) -> Result<Vec<Rules>> {
-    Ok(tables.all_rules()?.into_iter().filter_map(Rules::of).collect())
+fn wanted(tables: &Tables<'_>) -> Result<Wanted> {
+    let mut hosts = routed::hosts(tables)?;
+    hosts.retain(RoutedHost::needs_rules);
+    Ok(Wanted { rules: tables.all_rules()?.into_iter().filter_map(Rules::of).collect(), hosts })
 }
 
 fn around<'a>(settings: &Settings, directory: &'a Path, version: &'a str, trusted: &'a [Network]) -> Surroundings<'a> {
@@ -283,7 +298,7 @@ impl Keeper {
     async fn start(
         &mut self,
         instance: &Arc<Instance>,
-        wanted: &[Rules],
+        wanted: &Wanted,
         trusted: &[Network],
         version: &str,
     ) -> Result<()> {
@@ -291,9 +306,9 @@ impl Keeper {
         let directory = settings.paths.inner_caddys();
         files::make_private_directory(&directory)?;
         let around = around(settings, &directory, version, trusted);
-        let (digest, apps) = (config::digest(wanted, &around)?, config::apps(wanted));
+        let (digest, apps, routes) = (config::digest(wanted, &around)?, wanted.apps(), wanted.routes());
         let port = free_port()?;
-        let id = instance.writing(move |tables| tables.add_inner_proxy(port, &digest, &apps)).await?;
+        let id = instance.writing(move |tables| tables.add_inner_proxy(port, &digest, &apps, &routes)).await?;
         let text = config::render(wanted, &around, id, port)?;
         files::write_whole(&file(settings, id), text.as_bytes(), 0o600)?;
         let admin = admin(settings, id)?;

@@ -10,13 +10,15 @@ use std::{
 use super::{
     caddyfile::reachable,
     certificates::{Bundle, Certificates},
-    inner, trusted,
+    inner,
+    routed::{self, RoutedHost},
+    trusted,
 };
 use crate::{
     Result, clock,
-    model::{AppId, AppName, Domain, Hostname, Network, PortScheme, RedirectCode},
+    model::{AppId, AppName, Domain, Hostname, Network, PortScheme, ProxyProtocol, RedirectCode, RouteId, RouteSource},
     settings::{Settings, Tls},
-    store::{OpenPort, Route, Standing, StoredMaintenance, StoredRedirect, Tables},
+    store::{AppUpstreams, OpenPort, Standing, StoredMaintenance, StoredRedirect, Tables},
 };
 
 /// By which of Caddy's two sites a request came.
@@ -96,6 +98,15 @@ pub struct Redirect {
     pub code: RedirectCode,
 }
 
+/// A host whose requests go by routes.
+#[derive(Debug)]
+pub struct RouteEntry {
+    /// Its routes.
+    pub host: RoutedHost,
+    /// Where its requests go: to its targets, or through rules. Nowhere if none of its targets is well.
+    pub ways: Vec<SocketAddr>,
+}
+
 /// Where a name leads.
 #[derive(Clone, Debug)]
 pub enum Lead {
@@ -103,14 +114,39 @@ pub enum Lead {
     App(Arc<AppEntry>),
     /// To another host.
     Redirect(Arc<Redirect>),
+    /// By routes, to what is no app.
+    Routes(Arc<RouteEntry>),
 }
 
 impl Lead {
-    /// The app whose name it is.
-    pub fn app(&self) -> AppId {
+    /// The app whose name it is; none: it is that of routes.
+    pub fn app(&self) -> Option<AppId> {
         match self {
-            Lead::App(entry) => entry.id,
-            Lead::Redirect(redirect) => redirect.app,
+            Lead::App(entry) => Some(entry.id),
+            Lead::Redirect(redirect) => Some(redirect.app),
+            Lead::Routes(_) => None,
+        }
+    }
+}
+
+/// Where the connections to a port go that is relayed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelayedPort {
+    /// To one of these.
+    pub upstreams: Vec<SocketAddr>,
+    /// How it is told who the client is.
+    pub proxy_protocol: Option<ProxyProtocol>,
+    /// Whether one may be there in a moment, so that a connection is held for it.
+    pub runs: bool,
+}
+
+impl RelayedPort {
+    fn of(open: OpenPort) -> RelayedPort {
+        let port = open.port.mapping.container;
+        RelayedPort {
+            upstreams: open.containers.into_iter().map(|address| SocketAddrV4::new(address, port).into()).collect(),
+            proxy_protocol: open.port.proxy_protocol,
+            runs: open.runs,
         }
     }
 }
@@ -120,6 +156,8 @@ impl Lead {
 pub(super) enum Target<'a> {
     /// To these, of which there is at least one.
     Upstreams(&'a [SocketAddrV4]),
+    /// To these, which are no containers of ours.
+    Foreign(&'a [SocketAddr]),
     /// To the edge itself, which has something to say.
     Edge,
 }
@@ -136,7 +174,9 @@ pub struct Table {
     below: HashMap<String, Lead>,
     any: Option<Lead>,
     /// Those over TCP.
-    ports: BTreeMap<u16, OpenPort>,
+    ports: BTreeMap<u16, RelayedPort>,
+    /// Where the targets of routes are that are well.
+    routes: HashMap<RouteId, Vec<SocketAddr>>,
     /// Those of HTTP beside the proxy's own, and where the requests for an app go there.
     http_ports: HashMap<(AppId, u16), Vec<SocketAddrV4>>,
     certificates: Certificates,
@@ -160,6 +200,7 @@ impl Table {
             below: HashMap::new(),
             any: None,
             ports: BTreeMap::new(),
+            routes: HashMap::new(),
             http_ports: HashMap::new(),
             certificates: Certificates::read(tables, settings, former.map(|former| &former.certificates))?,
             challenges: tables.acme_challenges()?.into_iter().collect(),
@@ -169,12 +210,13 @@ impl Table {
         for open in tables.open_ports()? {
             let mapping = open.port.mapping;
             if mapping.scheme == PortScheme::Tcp {
-                table.ports.insert(mapping.host, open);
+                table.ports.insert(mapping.host, RelayedPort::of(open));
             } else {
                 let upstreams = open.containers.iter().map(|ip| SocketAddrV4::new(*ip, mapping.container)).collect();
                 table.http_ports.insert((open.port.app_id, mapping.host), upstreams);
             }
         }
+        table.add_routes(tables)?;
         for (domain, app) in tables.hosts(&settings.domain)? {
             if let Some(entry) = table.apps.get(&app).map(Arc::clone) {
                 table.add(domain, Lead::App(entry));
@@ -187,6 +229,23 @@ impl Table {
             }
         }
         Ok(table)
+    }
+
+    fn add_routes(&mut self, tables: &Tables<'_>) -> Result<()> {
+        for route in tables.routes()?.into_iter().filter(|route| route.enabled) {
+            let upstreams = route.upstreams();
+            if let RouteSource::Tcp(port) = route.source {
+                let proxy_protocol = route.options.proxy_protocol;
+                self.ports.insert(port, RelayedPort { upstreams: upstreams.clone(), proxy_protocol, runs: true });
+            }
+            self.routes.insert(route.id, upstreams);
+        }
+        let inner = inner::routes(tables)?;
+        for host in routed::hosts(tables)? {
+            let ways = host.ways(inner.as_ref());
+            self.add(host.host.clone(), Lead::Routes(Arc::new(RouteEntry { host, ways })));
+        }
+        Ok(())
     }
 
     fn add(&mut self, domain: Domain, lead: Lead) {
@@ -220,7 +279,7 @@ impl Table {
     }
 
     /// The ports of this machine that are relayed, and where their connections go.
-    pub fn ports(&self) -> &BTreeMap<u16, OpenPort> {
+    pub fn ports(&self) -> &BTreeMap<u16, RelayedPort> {
         &self.ports
     }
 
@@ -255,18 +314,24 @@ impl Table {
     /// The certificate for a host that leads somewhere, in lower case.
     pub fn certificate(&self, host: &str) -> Option<Arc<Bundle>> {
         let name: Hostname = host.parse().ok()?;
-        self.certificates.find(&name, self.lead(host).map(Lead::app))
+        let lead = self.lead(host);
+        self.certificates.find(&name, lead.is_some(), lead.and_then(Lead::app))
     }
 
     /// Whether a host is there by HTTPS.
     pub fn is_secure(&self, host: &str) -> bool {
-        let has = |lead: &Lead| host.parse().is_ok_and(|name| self.certificates.has(&name, Some(lead.app())));
+        let has = |lead: &Lead| host.parse().is_ok_and(|name| self.certificates.has(&name, lead.app()));
         self.https_port.is_some() && self.lead(host).is_some_and(has)
     }
 
     /// Whether plain HTTP at a host is answered with a redirect to HTTPS.
     pub fn is_redirected_to_https(&self, host: &str) -> bool {
-        matches!(self.lead(host), Some(Lead::App(entry)) if entry.https_redirect) && self.is_secure(host)
+        let is_wanted = match self.lead(host) {
+            Some(Lead::App(entry)) => entry.https_redirect,
+            Some(Lead::Routes(entry)) => entry.host.https_redirect(),
+            Some(Lead::Redirect(_)) | None => false,
+        };
+        is_wanted && self.is_secure(host)
     }
 
     /// What an authority is answered at `/.well-known/acme-challenge/TOKEN`.
@@ -307,14 +372,27 @@ impl Table {
                     Target::Upstreams(entry.ways())
                 }
             }
-            (Some(Lead::Redirect(_)) | None, _) => Target::Edge,
+            // At other ports, there are apps only.
+            (Some(Lead::Routes(entry)), None) if !entry.ways.is_empty() => {
+                if scheme == Scheme::Http && self.is_redirected_to_https(host) {
+                    Target::Edge
+                } else {
+                    Target::Foreign(&entry.ways)
+                }
+            }
+            (Some(Lead::Redirect(_) | Lead::Routes(_)) | None, _) => Target::Edge,
         }
+    }
+
+    /// Where the targets of a route are that are well; none if there is no such route, or it is not followed.
+    pub(super) fn route(&self, id: RouteId) -> Option<&[SocketAddr]> {
+        self.routes.get(&id).map(Vec::as_slice)
     }
 
     /// The same with these ports.
     #[cfg(test)]
-    pub fn with_ports(mut self, ports: Vec<OpenPort>) -> Table {
-        self.ports = ports.into_iter().map(|open| (open.port.mapping.host, open)).collect();
+    pub fn with_ports(mut self, ports: Vec<(u16, RelayedPort)>) -> Table {
+        self.ports = ports.into_iter().collect();
         self
     }
 
@@ -337,6 +415,7 @@ impl Table {
             below: HashMap::new(),
             any: None,
             ports: BTreeMap::new(),
+            routes: HashMap::new(),
             http_ports: HashMap::new(),
             certificates: Certificates::default(),
             challenges: HashMap::new(),
@@ -366,7 +445,7 @@ impl Table {
 /// What the edge is to know of each app.
 fn apps(tables: &Tables<'_>) -> Result<HashMap<AppName, Arc<AppEntry>>> {
     let mut upstreams: HashMap<AppName, Vec<SocketAddrV4>> =
-        tables.routes()?.into_iter().map(|Route { app, upstreams }| (app, upstreams)).collect();
+        tables.all_upstreams()?.into_iter().map(|AppUpstreams { app, upstreams }| (app, upstreams)).collect();
     let mut maintained: HashMap<AppName, StoredMaintenance> =
         tables.maintenance(None)?.into_iter().map(|stored| (stored.app.clone(), stored)).collect();
     let pauses: HashMap<AppId, i64> = tables.pauses()?.into_iter().map(|pause| (pause.app, pause.until)).collect();
@@ -406,6 +485,7 @@ mod tests {
         let at = |table: &Table, host: &str| match table.lead(host)? {
             Lead::App(entry) => Some(entry.name.to_string()),
             Lead::Redirect(redirect) => Some(redirect.to.to_string()),
+            Lead::Routes(_) => None,
         };
         for (asked, app) in [
             ("www.example.com", Some("blog")),

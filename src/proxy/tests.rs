@@ -652,7 +652,7 @@ async fn without_the_edge_all_containers_are_known_those_first_that_were_well() 
         .unwrap();
     let all = rig.instance.read(|tables| tables.fallbacks()).unwrap();
     assert_eq!((all[0].upstreams.len(), all[0].healthy), (4, 0));
-    assert_eq!(rig.instance.read(|tables| tables.routes()).unwrap(), []);
+    assert_eq!(rig.instance.read(|tables| tables.all_upstreams()).unwrap(), []);
     drop((second, failing));
 }
 

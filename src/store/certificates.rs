@@ -53,9 +53,9 @@ impl StoredCertificate {
         }
     }
 
-    /// Whether it may serve an app's hosts: its own ones and the server's may.
-    pub fn is_for(&self, app: AppId) -> bool {
-        self.app.is_none_or(|own| own == app)
+    /// Whether it may serve the hosts of an app, or those of none: its own ones and the server's may.
+    pub fn is_for(&self, app: Option<AppId>) -> bool {
+        self.app.is_none() || self.app == app
     }
 }
 
@@ -70,11 +70,11 @@ pub enum Rank {
     Issued,
 }
 
-/// The valid certificate that serves a host of an app at a time: the newest that somebody chose for the app, else for the
+/// The valid certificate that serves a host of an app, or of no app, at a time: the newest that somebody chose for the app, else for the
 /// server, else the newest that an authority gave out.
 pub fn serving<'a>(
     all: &'a [StoredCertificate],
-    app: AppId,
+    app: Option<AppId>,
     host: &Hostname,
     now: i64,
 ) -> Option<&'a StoredCertificate> {
@@ -239,8 +239,9 @@ mod tests {
             certificate(3, Own, None, "*.example", 100),
             certificate(2, Acme, None, "b.example", 100),
         ];
-        let chosen =
-            |app, host: &str, now| serving(&all, app, &host.parse().unwrap(), now).map(|certificate| certificate.id);
+        let chosen = |app, host: &str, now| {
+            serving(&all, Some(app), &host.parse().unwrap(), now).map(|certificate| certificate.id)
+        };
         assert_eq!(chosen(blog, "a.example", 20), Some(4));
         assert_eq!(chosen(blog, "a.example", 60), Some(3), "the one of its own is over");
         assert_eq!(chosen(shop, "a.example", 60), Some(5));
@@ -249,6 +250,8 @@ mod tests {
         assert_eq!(chosen(shop, "b.example", 100), None);
         assert_eq!(chosen(shop, "b.example", 5), None);
         assert_eq!(chosen(shop, "x.b.example", 60), None);
+        let of_none = serving(&all, None, &"a.example".parse().unwrap(), 20);
+        assert_eq!(of_none.map(|certificate| certificate.id), Some(7), "that of an app is not for a route");
     }
 
     #[test]

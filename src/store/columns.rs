@@ -10,7 +10,7 @@ use crate::model::{
     Actor, AppId, AppName, AppState, BranchName, CertificateKind, CommitId, ContainerId, CronName, DeployState,
     DeploymentKind, Door, EnvKey, ImageId, JobName, JobState, KeyName, OperationId, OperationKind, OperationState,
     Outcome, PortScheme, ProcessType, ProxyProtocol, ReleaseId, ReleaseStatus, ReleaseVersion, RestartPolicy, Role,
-    RunEnd, RunId, RunKind, RunState, Trouble,
+    RouteId, RunEnd, RunId, RunKind, RunState, Trouble,
 };
 
 /// Keeps a newtype as what it is made of.
@@ -30,7 +30,7 @@ macro_rules! as_its_content {
     )*};
 }
 
-as_its_content! { AppId ReleaseId ContainerId OperationId RunId ReleaseVersion ImageId }
+as_its_content! { AppId ReleaseId ContainerId OperationId RouteId RunId ReleaseVersion ImageId }
 
 /// Keeps a type as the text that it is shown as and parsed from.
 macro_rules! as_its_text {

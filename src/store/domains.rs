@@ -241,14 +241,16 @@ impl Tables<'_> {
         Ok(hosts.into_iter().collect())
     }
 
-    /// Every name that is to be there by HTTPS, with the app whose it is: those that lead to an app, and those that are sent
-    /// on, as a browser meets the certificate before the redirect.
+    /// Every name that is to be there by HTTPS, with the app whose it is: those that lead to an app, those that are sent
+    /// on, as a browser meets the certificate before the redirect, and those of routes, which are no app's.
     ///
     /// # Errors
     /// [`crate::Error::Store`].
-    pub fn secured(&self, server: &Hostname) -> Result<Vec<(Domain, AppName)>> {
-        let mut names: std::collections::BTreeMap<_, _> = self.hosts(server)?.into_iter().collect();
-        names.extend(self.redirects_in_force()?.into_iter().map(|redirect| (redirect.from, redirect.app)));
+    pub fn secured(&self, server: &Hostname) -> Result<Vec<(Domain, Option<AppName>)>> {
+        let mut names: std::collections::BTreeMap<Domain, Option<AppName>> =
+            self.routes()?.iter().filter_map(|route| Some((route.source.host()?.clone(), None))).collect();
+        names.extend(self.hosts(server)?.into_iter().map(|(domain, app)| (domain, Some(app))));
+        names.extend(self.redirects_in_force()?.into_iter().map(|redirect| (redirect.from, Some(redirect.app))));
         Ok(names.into_iter().collect())
     }
 }

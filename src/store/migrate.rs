@@ -7,7 +7,7 @@ use super::{INSTANCE, TABLES, WRITTEN_BY, backup, database};
 use crate::{Error, Result, clock, error::StoreError, files};
 
 /// The migrations, in order: number N brings the database to `user_version` N. Never change one that was released.
-const MIGRATIONS: [&str; 17] = [
+const MIGRATIONS: [&str; 18] = [
     include_str!("migrations/001_first.sql"),
     include_str!("migrations/002_callers.sql"),
     include_str!("migrations/003_operations.sql"),
@@ -25,6 +25,7 @@ const MIGRATIONS: [&str; 17] = [
     include_str!("migrations/015_runs.sql"),
     include_str!("migrations/016_cron.sql"),
     include_str!("migrations/017_rules.sql"),
+    include_str!("migrations/018_routes.sql"),
 ];
 
 /// How many databases of before a migration are kept.

@@ -1,11 +1,13 @@
-use std::net::Ipv4Addr;
+use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use rusqlite::{Row, params};
 
 use super::{Tables, corrupt};
 use crate::{
     Result, clock,
-    model::{AppId, AppName, AppState, PortMapping, PortScheme, Probe, ProcessSpec, ProcessType, ProxyProtocol},
+    model::{
+        AppId, AppName, AppState, PortMapping, PortScheme, Probe, ProcessSpec, ProcessType, ProxyProtocol, RouteSource,
+    },
 };
 
 /// A port of this machine that leads to an app.
@@ -59,6 +61,20 @@ impl Tables<'_> {
     /// [`crate::Error::Store`].
     pub fn ports_at(&self, host: u16) -> Result<Vec<StoredPort>> {
         self.all(&format!("{SELECT} WHERE ports.host = ?1 ORDER BY apps.name"), [host], stored_port)
+    }
+
+    /// The ports of this machine that are relayed: those that lead to apps, and those of routes that are followed.
+    ///
+    /// # Errors
+    /// [`crate::Error::Store`].
+    pub fn relayed_ports(&self) -> Result<BTreeSet<u16>> {
+        let of_apps = self.ports(None)?.into_iter().filter(|stored| stored.mapping.scheme == PortScheme::Tcp);
+        let of_routes =
+            self.routes()?.into_iter().filter(|route| route.enabled).filter_map(|route| match route.source {
+                RouteSource::Tcp(port) => Some(port),
+                RouteSource::Http { .. } => None,
+            });
+        Ok(of_apps.map(|stored| stored.mapping.host).chain(of_routes).collect())
     }
 
     /// Whether an app has no HTTP to answer: where the proxy would send its requests there is a port that is relayed, and

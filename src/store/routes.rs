@@ -1,180 +1,198 @@
 use std::{
-    collections::HashMap,
-    net::{Ipv4Addr, SocketAddrV4},
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
 };
 
-use rusqlite::Row;
+use rusqlite::{Row, params};
 
 use super::{Tables, corrupt};
 use crate::{
-    Result,
-    model::{AppId, AppName, AppState, Property, property},
+    Result, clock,
+    model::{Actor, Domain, RouteId, RouteOptions, RouteSource, RouteTarget},
 };
 
-/// An app that takes requests, and where they go now. Never without an upstream.
+/// A route, with where its targets are now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Route {
-    /// The app.
-    pub app: AppName,
-    /// Its healthy web containers, by position.
-    pub upstreams: Vec<SocketAddrV4>,
+pub struct StoredRoute {
+    /// Its number.
+    pub id: RouteId,
+    /// What comes in by it.
+    pub source: RouteSource,
+    /// What is set of it, by word.
+    pub set: BTreeMap<String, String>,
+    /// The same, read.
+    pub options: RouteOptions,
+    /// Whether it is followed.
+    pub enabled: bool,
+    /// Who added it.
+    pub actor: Actor,
+    /// When, in milliseconds since 1970.
+    pub added_at: i64,
+    /// Where it leads.
+    pub targets: Vec<TargetState>,
 }
 
-/// An app that is meant to take requests, and where they go while nobody can say how its containers are now.
+impl StoredRoute {
+    /// Where it leads, by what was typed.
+    pub fn typed_targets(&self) -> Vec<RouteTarget> {
+        self.targets.iter().map(|state| state.target.clone()).collect()
+    }
+
+    /// The addresses that are well, in the order of its targets, each once.
+    pub fn upstreams(&self) -> Vec<SocketAddr> {
+        let mut upstreams = Vec::new();
+        for state in &self.targets {
+            for address in &state.addresses {
+                let upstream = SocketAddr::new(*address, state.target.port);
+                if !upstreams.contains(&upstream) {
+                    upstreams.push(upstream);
+                }
+            }
+        }
+        upstreams
+    }
+}
+
+/// A target of a route, and where it is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fallback {
-    /// The app.
-    pub app: AppName,
-    /// Its web containers by position, first those that were well when this was read. Those that failed their checks
-    /// are among them only if none was well. Never empty.
-    pub upstreams: Vec<SocketAddrV4>,
-    /// How many of them were well.
-    pub healthy: usize,
+pub struct TargetState {
+    /// As it was typed.
+    pub target: RouteTarget,
+    /// Its addresses that are well.
+    pub addresses: Vec<IpAddr>,
+    /// Why there is none, or not all.
+    pub failing: Option<String>,
+    /// Since when this is so, in milliseconds since 1970.
+    pub since: i64,
 }
-
-/// Why an app takes no requests, or that it does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// It was never deployed.
-    New,
-    /// It was stopped on purpose.
-    Stopped,
-    /// It is meant to run and has no web process.
-    WithoutWeb,
-    /// It is meant to run and none of its web containers is healthy.
-    Unhealthy,
-    /// It takes requests.
-    Serving,
-}
-
-/// What makes a container one that gets requests, as long as it is healthy.
-const SERVING: &str =
-    "apps.state = 'running' AND containers.state IN ('live', 'suspended') AND containers.process = 'web'";
-
-/// What [`standing`] reads.
-const STANDINGS: &str = "SELECT apps.id, apps.name, apps.state, count(containers.id) AS containers,
-                                coalesce(sum(containers.healthy), 0) AS healthy
-                         FROM apps LEFT JOIN containers ON containers.app_id = apps.id
-                              AND apps.state = 'running' AND containers.state IN ('live', 'suspended')
-                              AND containers.process = 'web'";
 
 impl Tables<'_> {
-    /// Every app that takes requests, by name.
-    pub fn routes(&self) -> Result<Vec<Route>> {
-        let fallbacks = self.fallbacks()?.into_iter().filter(|fallback| fallback.healthy > 0);
-        Ok(fallbacks
-            .map(|Fallback { app, mut upstreams, healthy }| {
-                upstreams.truncate(healthy);
-                Route { app, upstreams }
+    /// All routes: by host, the longest path first; then by port.
+    ///
+    /// # Errors
+    /// [`crate::Error::Store`].
+    pub fn routes(&self) -> Result<Vec<StoredRoute>> {
+        let mut targets: BTreeMap<RouteId, Vec<TargetState>> = BTreeMap::new();
+        let rows = self.all("SELECT * FROM route_targets ORDER BY route_id, position", [], |row| {
+            Ok((row.get::<_, RouteId>("route_id")?, target_state(row)?))
+        })?;
+        for (route, state) in rows {
+            targets.entry(route).or_default().push(state);
+        }
+        let mut all = self.all("SELECT * FROM routes ORDER BY id", [], |row| {
+            let set: BTreeMap<String, String> =
+                serde_json::from_str(&row.get::<_, String>("options")?).map_err(corrupt)?;
+            let id = row.get("id")?;
+            Ok(StoredRoute {
+                id,
+                source: row.get::<_, String>("source")?.parse().map_err(corrupt)?,
+                options: RouteOptions::of(&set).map_err(corrupt)?,
+                set,
+                enabled: row.get("enabled")?,
+                actor: row.get("actor")?,
+                added_at: row.get("added_at")?,
+                targets: targets.remove(&id).unwrap_or_default(),
             })
-            .collect())
+        })?;
+        all.sort_by_cached_key(|route| match &route.source {
+            RouteSource::Http { host, path } => {
+                let path = path.as_ref().map_or("", |path| path.as_str());
+                (0, host.to_string(), usize::MAX - path.len(), path.to_owned())
+            }
+            RouteSource::Tcp(port) => (1, String::new(), usize::from(*port), String::new()),
+        });
+        Ok(all)
     }
 
-    /// Every app that is meant to take requests, by name, with its web containers whether or not they are well now: for
-    /// what is written down and read when that may have changed.
-    pub fn fallbacks(&self) -> Result<Vec<Fallback>> {
-        let rows: Vec<(AppName, SocketAddrV4, bool, bool)> = self.all(
-            &format!(
-                "SELECT apps.name AS app, containers.address, containers.port, containers.healthy,
-                        containers.failing IS NOT NULL AS failing
-                 FROM containers JOIN apps ON apps.id = containers.app_id
-                 WHERE {SERVING}
-                 ORDER BY apps.name, containers.healthy DESC, failing, containers.position, containers.id"
-            ),
-            [],
-            |row| Ok((row.get("app")?, address(row)?, row.get("healthy")?, row.get("failing")?)),
+    /// A route by what comes in by it.
+    ///
+    /// # Errors
+    /// [`crate::Error::Store`].
+    pub fn find_route(&self, source: &RouteSource) -> Result<Option<StoredRoute>> {
+        Ok(self.routes()?.into_iter().find(|route| route.source == *source))
+    }
+
+    /// Whether a host is that of routes.
+    ///
+    /// # Errors
+    /// [`crate::Error::Store`].
+    pub fn is_routed(&self, host: &Domain) -> Result<bool> {
+        self.one("SELECT EXISTS (SELECT 1 FROM routes WHERE host = ?1)", [host.to_string()], |row| row.get(0))
+    }
+
+    /// Adds a route, or exchanges what there was. Its targets are where they are said to be.
+    ///
+    /// # Errors
+    /// [`crate::Error::Store`].
+    pub fn set_route(
+        &self,
+        source: &RouteSource,
+        set: &BTreeMap<String, String>,
+        targets: &[TargetState],
+        actor: &Actor,
+    ) -> Result<RouteId> {
+        let options = serde_json::to_string(set).map_err(crate::Error::bug)?;
+        let host = source.host().map(Domain::to_string);
+        let id: RouteId = self.one(
+            "INSERT INTO routes (source, host, options, actor, added_at) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (source) DO UPDATE SET options = excluded.options RETURNING id",
+            params![source.to_string(), host, options, actor, clock::now()],
+            |row| row.get(0),
         )?;
-        let mut fallbacks: Vec<Fallback> = Vec::new();
-        for (app, upstream, healthy, failing) in rows {
-            if fallbacks.last().is_none_or(|last| last.app != app) {
-                fallbacks.push(Fallback { app, upstreams: Vec::new(), healthy: 0 });
-            }
-            let Some(fallback) = fallbacks.last_mut() else { continue };
-            // One that is down is passed over by whoever tries it; one that fails takes requests and does not do them.
-            if healthy || !failing || fallback.healthy == 0 {
-                fallback.upstreams.push(upstream);
-            }
-            fallback.healthy += usize::from(healthy);
+        self.execute("DELETE FROM route_targets WHERE route_id = ?1", [id])?;
+        for (position, state) in (0_i64..).zip(targets) {
+            self.execute(
+                "INSERT INTO route_targets (route_id, position, target, addresses, failing, since)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                params![id, position, state.target.to_string(), json(&state.addresses)?, state.failing, state.since],
+            )?;
         }
-        Ok(fallbacks)
+        Ok(id)
     }
 
-    /// Whether plain HTTP is sent on to HTTPS: for all apps, and for those that it was said of.
-    pub fn https_redirects(&self) -> Result<(bool, HashMap<AppId, bool>)> {
-        self.switches(&property::HTTPS_REDIRECT)
+    /// Has a route followed, or not; says whether that is a change.
+    ///
+    /// # Errors
+    /// [`crate::Error::Store`].
+    pub fn enable_route(&self, id: RouteId, enabled: bool) -> Result<bool> {
+        self.execute("UPDATE routes SET enabled = ?2 WHERE id = ?1 AND enabled <> ?2", params![id, enabled])
+            .map(|changed| changed > 0)
     }
 
-    /// Whether requests are passed to apps: for all, and for those that it was said of.
-    pub fn proxy_switches(&self) -> Result<(bool, HashMap<AppId, bool>)> {
-        self.switches(&property::PROXY_ENABLED)
+    /// Removes a route.
+    ///
+    /// # Errors
+    /// [`crate::Error::Store`].
+    pub fn remove_route(&self, id: RouteId) -> Result<()> {
+        self.execute("DELETE FROM routes WHERE id = ?1", [id]).map(drop)
     }
 
-    /// The numbers of all apps, by name.
-    pub fn app_ids(&self) -> Result<HashMap<AppName, AppId>> {
-        let rows = self.all("SELECT name, id FROM apps", [], |row| Ok((row.get("name")?, row.get("id")?)))?;
-        Ok(rows.into_iter().collect())
-    }
-
-    /// A switch that is on if nothing is said: for all apps, and for those that it was said of.
-    fn switches(&self, property: &'static Property) -> Result<(bool, HashMap<AppId, bool>)> {
-        let rows: Vec<(Option<AppId>, String)> = self.all(
-            "SELECT app_id, value FROM properties WHERE noun = ?1 AND name = ?2 AND process = ''",
-            [property.noun.as_str(), property.name],
-            |row| Ok((row.get("app_id")?, row.get("value")?)),
-        )?;
-        let (mut of_all, mut of_apps) = (true, HashMap::new());
-        for (app, value) in rows {
-            let is_on = (property.parse)(&value) != Ok(property::Value::Switch(false));
-            match app {
-                Some(app) => drop(of_apps.insert(app, is_on)),
-                None => of_all = is_on,
-            }
-        }
-        Ok((of_all, of_apps))
-    }
-
-    /// Where an app's requests go now; empty for one that takes none, or does not exist.
-    pub fn upstreams(&self, app: &AppName) -> Result<Vec<SocketAddrV4>> {
-        self.all(
-            &format!(
-                "SELECT containers.address, containers.port
-                 FROM containers JOIN apps ON apps.id = containers.app_id
-                 WHERE apps.name = ?1 AND {SERVING} AND containers.healthy
-                 ORDER BY containers.position, containers.id"
-            ),
-            [app],
-            address,
+    /// Notes where a target of a route is now; says whether that is a change. One that the route does not have any more is
+    /// let be.
+    ///
+    /// # Errors
+    /// [`crate::Error::Store`].
+    pub fn note_target(&self, route: RouteId, state: &TargetState) -> Result<bool> {
+        self.execute(
+            "UPDATE route_targets SET addresses = ?3, failing = ?4, since = ?5
+             WHERE route_id = ?1 AND target = ?2 AND (addresses <> ?3 OR failing IS NOT ?4)",
+            params![route, state.target.to_string(), json(&state.addresses)?, state.failing, state.since],
         )
-    }
-
-    /// Every app, with whether it takes requests, and if not, why.
-    pub fn standings(&self) -> Result<Vec<(AppId, AppName, Standing)>> {
-        self.all(&format!("{STANDINGS} GROUP BY apps.id ORDER BY apps.name"), [], standing)
-    }
-
-    /// Whether an app takes requests, and if not, why; nothing for one that does not exist.
-    pub fn standing(&self, app: &AppName) -> Result<Option<Standing>> {
-        let found = self.maybe_one(&format!("{STANDINGS} WHERE apps.name = ?1 GROUP BY apps.id"), [app], standing)?;
-        Ok(found.map(|(.., standing)| standing))
+        .map(|changed| changed > 0)
     }
 }
 
-/// An app with its standing.
-fn standing(row: &Row<'_>) -> rusqlite::Result<(AppId, AppName, Standing)> {
-    let (containers, healthy): (u32, u32) = (row.get("containers")?, row.get("healthy")?);
-    let standing = match row.get("state")? {
-        AppState::New => Standing::New,
-        AppState::Stopped => Standing::Stopped,
-        AppState::Running if containers == 0 => Standing::WithoutWeb,
-        AppState::Running if healthy == 0 => Standing::Unhealthy,
-        AppState::Running => Standing::Serving,
-    };
-    Ok((row.get("id")?, row.get("name")?, standing))
+fn json(addresses: &[IpAddr]) -> Result<String> {
+    serde_json::to_string(addresses).map_err(crate::Error::bug)
 }
 
-fn address(row: &Row<'_>) -> rusqlite::Result<SocketAddrV4> {
-    let ip: Ipv4Addr = row.get::<_, String>("address")?.parse().map_err(corrupt)?;
-    Ok(SocketAddrV4::new(ip, row.get("port")?))
+fn target_state(row: &Row<'_>) -> rusqlite::Result<TargetState> {
+    Ok(TargetState {
+        target: row.get::<_, String>("target")?.parse().map_err(corrupt)?,
+        addresses: serde_json::from_str(&row.get::<_, String>("addresses")?).map_err(corrupt)?,
+        failing: row.get("failing")?,
+        since: row.get("since")?,
+    })
 }
 
 #[cfg(test)]
@@ -183,29 +201,39 @@ mod tests {
     use crate::store::Store;
 
     #[test]
-    fn an_app_without_containers_has_a_standing_and_no_route() {
+    fn routes_have_targets_that_move() {
         let directory = tempfile::tempdir().unwrap();
         let mut store = Store::open(&directory.path().join("db")).unwrap();
-        let app: AppName = "blog".parse().unwrap();
-        let mut standing = |state: Option<AppState>| {
-            store
-                .write(|tables| {
-                    if let Some(state) = state {
-                        let id = tables
-                            .find_app(&app)?
-                            .map_or_else(|| tables.create_app(&app).map(|app| app.id), |app| Ok(app.id))?;
-                        tables.set_app_state(id, state)?;
-                    }
-                    assert!(tables.routes()?.is_empty());
-                    assert!(tables.upstreams(&app)?.is_empty());
-                    assert_eq!(tables.standings()?.first().map(|(.., standing)| *standing), tables.standing(&app)?);
-                    tables.standing(&app)
-                })
-                .unwrap()
-        };
-        assert_eq!(standing(None), None);
-        assert_eq!(standing(Some(AppState::New)), Some(Standing::New));
-        assert_eq!(standing(Some(AppState::Stopped)), Some(Standing::Stopped));
-        assert_eq!(standing(Some(AppState::Running)), Some(Standing::WithoutWeb));
+        let done: Result<()> = store.write(|tables| {
+            let state = |target: &str, addresses: &[&str]| TargetState {
+                target: target.parse().unwrap(),
+                addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+                failing: addresses.is_empty().then(|| "it is down".to_owned()),
+                since: 1,
+            };
+            let set = BTreeMap::from([("health".to_owned(), "/up".to_owned())]);
+            for source in ["tcp:99", "tcp:98", "a.example", "a.example/a", "a.example/a/b"] {
+                let targets = [state("b.example:80", &["10.0.0.1", "10.0.0.2"]), state("container:xy:80", &[])];
+                let set = if source == "a.example" { &set } else { &BTreeMap::new() };
+                tables.set_route(&source.parse()?, set, &targets, &Actor::Daemon)?;
+            }
+            let all = tables.routes()?;
+            let sources: Vec<String> = all.iter().map(|route| route.source.to_string()).collect();
+            assert_eq!(sources, ["a.example/a/b", "a.example/a", "a.example", "tcp:98", "tcp:99"]);
+            assert_eq!(all[2].upstreams(), ["10.0.0.1:80".parse().unwrap(), "10.0.0.2:80".parse().unwrap()]);
+            assert!(tables.is_routed(&"a.example".parse()?)? && !tables.is_routed(&"b.example".parse()?)?);
+            let id = all[2].id;
+            let moved = state("container:xy:80", &["10.0.0.9"]);
+            assert!(tables.note_target(id, &moved)? && !tables.note_target(id, &moved)?);
+            assert!(!tables.note_target(id, &state("other.example:80", &["10.0.0.9"]))?);
+            assert!(tables.enable_route(id, false)? && !tables.enable_route(id, false)?);
+            let again = tables.set_route(&"a.example".parse()?, &set, std::slice::from_ref(&moved), &Actor::Daemon)?;
+            let route = tables.find_route(&"a.example".parse()?)?.unwrap();
+            assert_eq!((again, route.enabled, &route.targets), (id, false, &vec![moved]));
+            tables.remove_route(id)?;
+            assert_eq!(tables.find_route(&"a.example".parse()?)?, None);
+            Ok(())
+        });
+        done.unwrap();
     }
 }

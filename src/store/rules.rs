@@ -5,7 +5,7 @@ use rusqlite::{Row, params};
 use super::{Tables, corrupt};
 use crate::{
     Result, clock,
-    model::{Actor, AppId, AppName, Noun, Override, PathPrefix, PathTarget, WebUser},
+    model::{Actor, AppId, AppName, Noun, Override, PathPrefix, PathTarget, RouteId, WebUser},
 };
 
 /// The rules of the proxy for one app.
@@ -84,6 +84,8 @@ pub struct InnerProxy {
     pub digest: String,
     /// The apps that it has rules of.
     pub apps: BTreeSet<AppId>,
+    /// The routes that it has.
+    pub routes: BTreeSet<RouteId>,
     /// Since when it is in this state, in milliseconds since 1970.
     pub since: i64,
 }
@@ -137,7 +139,7 @@ impl Tables<'_> {
         let found = self.maybe_one(
             "SELECT EXISTS (SELECT 1 FROM properties WHERE noun = 'proxy') OR EXISTS (SELECT 1 FROM proxy_users)
                  OR EXISTS (SELECT 1 FROM proxy_paths) OR EXISTS (SELECT 1 FROM proxy_snippets)
-                 OR EXISTS (SELECT 1 FROM inner_proxies)",
+                 OR EXISTS (SELECT 1 FROM inner_proxies) OR EXISTS (SELECT 1 FROM routes WHERE host IS NOT NULL)",
             [],
             |row| row.get(0),
         )?;
@@ -240,11 +242,19 @@ impl Tables<'_> {
     ///
     /// # Errors
     /// [`crate::Error::Store`].
-    pub fn add_inner_proxy(&self, port: u16, digest: &str, apps: &BTreeSet<AppId>) -> Result<i64> {
+    pub fn add_inner_proxy(
+        &self,
+        port: u16,
+        digest: &str,
+        apps: &BTreeSet<AppId>,
+        routes: &BTreeSet<RouteId>,
+    ) -> Result<i64> {
         let apps = serde_json::to_string(apps).map_err(crate::Error::bug)?;
+        let routes = serde_json::to_string(routes).map_err(crate::Error::bug)?;
         self.one(
-            "INSERT INTO inner_proxies (port, state, digest, apps, since) VALUES (?1, 'starting', ?2, ?3, ?4) RETURNING id",
-            params![port, digest, apps, clock::now()],
+            "INSERT INTO inner_proxies (port, state, digest, apps, routes, since)
+             VALUES (?1, 'starting', ?2, ?3, ?4, ?5) RETURNING id",
+            params![port, digest, apps, routes, clock::now()],
             |row| row.get(0),
         )
     }
@@ -288,6 +298,7 @@ fn inner_proxy(row: &Row<'_>) -> rusqlite::Result<InnerProxy> {
         state: found.ok_or_else(|| corrupt(crate::Error::bug(format!("there is no state {state}"))))?,
         digest: row.get("digest")?,
         apps: serde_json::from_str(&row.get::<_, String>("apps")?).map_err(corrupt)?,
+        routes: serde_json::from_str(&row.get::<_, String>("routes")?).map_err(corrupt)?,
         since: row.get("since")?,
     })
 }
@@ -338,10 +349,10 @@ mod tests {
         let mut store = Store::open(&directory.path().join("db")).unwrap();
         let done: Result<()> = store.write(|tables| {
             let apps = BTreeSet::from([AppId(1), AppId(7)]);
-            let first = tables.add_inner_proxy(4000, "a", &apps)?;
+            let first = tables.add_inner_proxy(4000, "a", &apps, &BTreeSet::new())?;
             assert!(tables.serving_inner_proxy()?.is_none());
             tables.switch_inner_proxy(Some(first))?;
-            let second = tables.add_inner_proxy(4001, "b", &apps)?;
+            let second = tables.add_inner_proxy(4001, "b", &apps, &BTreeSet::from([RouteId(3)]))?;
             tables.switch_inner_proxy(Some(second))?;
             let serving = tables.serving_inner_proxy()?.unwrap();
             assert_eq!((serving.id, serving.port, &serving.apps), (second, 4001, &apps));

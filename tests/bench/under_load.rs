@@ -63,13 +63,31 @@ const NAMES: [&str; 10] = [
     "domains:remove names a.example",
 ];
 /// Rules of the proxy: of the loaded app itself, and of another.
-const RULES: [&str; 6] = [
+const RULES: [&str; 10] = [
     "proxy:set shop response-headers=X-Rule:1",
     "proxy:set names hsts=on body-size=5m",
     "proxy:path-add names /shop shop --strip",
     "proxy:set names hsts= body-size=",
+    "proxy:auth-add names ann --generate",
+    "proxy:disable names",
+    "proxy:enable names",
+    "proxy:auth-remove names ann",
     "proxy:path-remove names /shop",
     "proxy:set shop response-headers=",
+];
+/// Ports over TCP of another app, and routes: of a host, of a path, which is the second Caddy's, and of a port.
+const ROUTES: [&str; 11] = [
+    "ports:add names tcp:PORT:5000",
+    "ports:set names tcp:PORT:5001",
+    "ports:clear names",
+    "routes:add out.example TARGET",
+    "routes:set out.example health=/",
+    "routes:add out.example/path TARGET --strip",
+    "routes:disable out.example/path",
+    "routes:add tcp:PORT TARGET",
+    "routes:remove out.example/path",
+    "routes:remove out.example",
+    "routes:remove tcp:PORT",
 ];
 /// How long each measure of the second Caddy lasts.
 const MEASURED: Duration = Duration::from_secs(5);
@@ -138,6 +156,7 @@ impl Counts {
             ("edges", 2),
             ("names", 20),
             ("rules", 20),
+            ("routes", 20),
             ("rounds", 5),
         ];
         let mut counts: HashMap<String, usize> = usual.map(|(name, count)| (name.to_owned(), count)).into();
@@ -172,6 +191,8 @@ enum Change {
     Names,
     /// The app and another get rules of the proxy, and lose them.
     Rules,
+    /// Another app gets a port, and what is no app gets routes, and they lose them.
+    Routes,
 }
 
 impl Change {
@@ -188,6 +209,7 @@ impl Change {
             (Change::Edge, counts.of("edges")),
             (Change::Names, counts.of("names")),
             (Change::Rules, counts.of("rules")),
+            (Change::Routes, counts.of("routes")),
         ];
         let mut all: Vec<(f64, Change)> = kinds
             .iter()
@@ -340,6 +362,16 @@ impl App {
         }
     }
 
+    /// Types commands, one after the other.
+    fn do_all(&self, lines: &[&str]) {
+        let (port, target) = (self.server.port(5).to_string(), format!("127.0.0.1:{}", self.server.port(1)));
+        for line in lines {
+            let line = line.replace("PORT", &port).replace("TARGET", &target);
+            let words: Vec<&str> = line.split(' ').collect();
+            self.server.paas(&words).expect_success();
+        }
+    }
+
     fn change(&mut self, change: Change, other: &Repository) {
         match change {
             Change::Deploy => self.push(),
@@ -356,12 +388,9 @@ impl App {
                 self.server.paas(&["apps:destroy", "other", "--force"]).expect_success();
             }
             Change::Edge => processes::kill(&processes::edge(&self.server)),
-            Change::Names | Change::Rules => {
-                for line in if matches!(change, Change::Names) { &NAMES[..] } else { &RULES[..] } {
-                    let words: Vec<&str> = line.split(' ').collect();
-                    self.server.paas(&words).expect_success();
-                }
-            }
+            Change::Names => self.do_all(&NAMES),
+            Change::Rules => self.do_all(&RULES),
+            Change::Routes => self.do_all(&ROUTES),
             Change::Kill => {
                 let mut restart = self.server.command(PAAS);
                 restart.args(["ps:restart", "shop"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

@@ -1,6 +1,10 @@
 //! What an app, and a step of a build, cannot do to others and to the machine.
 
-use std::{io::Write, net::TcpListener, time::Duration};
+use std::{
+    io::Write,
+    net::{TcpListener, UdpSocket},
+    time::Duration,
+};
 
 use crate::{
     harness::{Ran, Repository, Server, command, docker, run},
@@ -51,6 +55,14 @@ fn gateway(network: &str) -> String {
     ran.expect_success().stdout.trim().to_owned()
 }
 
+/// The address that this machine's connections to others come from.
+fn address_of_machine() -> String {
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    // Nothing is sent.
+    socket.connect("198.51.100.1:9").unwrap();
+    socket.local_addr().unwrap().ip().to_string()
+}
+
 fn chains(server: &Server) -> usize {
     chains_of(&format!("PAAS-{}-", server.instance_id().unwrap()))
 }
@@ -95,9 +107,10 @@ fn services_of_the_machine_are_not_reached_from_apps_and_builds() {
 
     let network = format!("paas-{}", server.instance_id().unwrap());
     let addresses = [gateway(&network), gateway("bridge")];
-    let reaches = |container: &str, address: &str| {
+    let reaches_at = |container: &str, address: &str, port: u16| {
         inside(container, &format!("nc -w 3 {address} {port} </dev/null")).stdout.contains("a secret")
     };
+    let reaches = |container: &str, address: &str| reaches_at(container, address, port);
     for address in &addresses {
         assert!(!reaches(&web(&server), address), "{address}");
     }
@@ -142,6 +155,14 @@ fn services_of_the_machine_are_not_reached_from_apps_and_builds() {
     assert_ne!(web(&server), old, "the next release contains it");
     assert_eq!(server.json(&["ps:report", "shop"])["containers"][0]["contained"], true);
     assert!(!reaches(&web(&server), &addresses[0]));
+
+    // The ports of apps and of routes are open to everybody, so to containers, too: not at the gateway, but at the machine's
+    // other addresses.
+    let (outside, relayed) = (address_of_machine(), server.port(6));
+    server.paas(&["routes:add", &format!("tcp:{relayed}"), &format!("127.0.0.1:{port}")]).expect_success();
+    server.wait_for("the port of the route", PATIENCE, || reaches_at(&web(&server), &outside, relayed));
+    assert!(!reaches_at(&web(&server), &addresses[0], relayed) && !reaches_at(&web(&server), &outside, port));
+    server.paas(&["routes:remove", &format!("tcp:{relayed}")]).expect_success();
 
     // What an administrator opens is open.
     server.paas(&["settings:set", &format!("host_ports={port}")]).expect_success();

@@ -4,7 +4,7 @@ use std::{
     cell::RefCell,
     collections::HashMap,
     io,
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    net::SocketAddr,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -47,13 +47,13 @@ thread_local! {
 /// How many connections each container has, to be fair to all.
 #[derive(Debug, Default)]
 pub(super) struct Load {
-    connections: Mutex<HashMap<Ipv4Addr, usize>>,
+    connections: Mutex<HashMap<SocketAddr, usize>>,
     turn: AtomicUsize,
 }
 
 impl Load {
     /// Containers, those with the fewest connections first, and by turns where they have as many.
-    fn order(&self, containers: &[Ipv4Addr]) -> Vec<Ipv4Addr> {
+    fn order(&self, containers: &[SocketAddr]) -> Vec<SocketAddr> {
         let mut order = containers.to_vec();
         if order.len() > 1 {
             let turn = self.turn.fetch_add(1, Ordering::Relaxed) % order.len();
@@ -64,7 +64,7 @@ impl Load {
         order
     }
 
-    fn begin(&self, container: Ipv4Addr) -> Counted<'_> {
+    fn begin(&self, container: SocketAddr) -> Counted<'_> {
         *self.connections.lock().unwrap_or_else(PoisonError::into_inner).entry(container).or_default() += 1;
         Counted { load: self, container }
     }
@@ -73,7 +73,7 @@ impl Load {
 /// A connection that counts as long as this is there.
 struct Counted<'a> {
     load: &'a Load,
-    container: Ipv4Addr,
+    container: SocketAddr,
 }
 
 impl Drop for Counted<'_> {
@@ -115,7 +115,7 @@ pub(super) async fn relay(client: TcpStream, from: SocketAddr, port: u16, shared
 }
 
 /// Connects to a container that the table has for a port.
-async fn reach(port: u16, shared: &Shared, load: &Load) -> Option<(TcpStream, Ipv4Addr, Option<ProxyProtocol>)> {
+async fn reach(port: u16, shared: &Shared, load: &Load) -> Option<(TcpStream, SocketAddr, Option<ProxyProtocol>)> {
     let deadline = clock::instant() + REACH;
     loop {
         // Read anew each time: a deploy may switch meanwhile.
@@ -124,10 +124,9 @@ async fn reach(port: u16, shared: &Shared, load: &Load) -> Option<(TcpStream, Ip
         if !relayed.runs {
             return None;
         }
-        for address in load.order(&relayed.containers) {
-            let connected = TcpStream::connect(SocketAddrV4::new(address, relayed.port.mapping.container));
-            if let Ok(Ok(stream)) = timeout(REACH_ONE, connected).await {
-                return Some((stream, address, relayed.port.proxy_protocol));
+        for address in load.order(&relayed.upstreams) {
+            if let Ok(Ok(stream)) = timeout(REACH_ONE, TcpStream::connect(address)).await {
+                return Some((stream, address, relayed.proxy_protocol));
             }
         }
         if clock::instant() >= deadline {
@@ -246,8 +245,8 @@ mod tests {
     #[test]
     fn the_container_with_the_fewest_connections_is_next_and_each_has_its_turn() {
         let load = Load::default();
-        let [one, two, three] = [1, 2, 3].map(|last| Ipv4Addr::new(10, 222, 0, last));
-        let firsts: Vec<Ipv4Addr> = (0..3).map(|_| load.order(&[one, two, three])[0]).collect();
+        let [one, two, three] = [1, 2, 3].map(|last| SocketAddr::from(([10, 222, 0, last], 80)));
+        let firsts: Vec<SocketAddr> = (0..3).map(|_| load.order(&[one, two, three])[0]).collect();
         assert_eq!(firsts, [one, two, three]);
         let of_two = load.begin(two);
         let of_one = (load.begin(one), load.begin(one));

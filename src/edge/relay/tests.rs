@@ -4,10 +4,7 @@ use std::{
 };
 
 use super::*;
-use crate::{
-    model::{AppId, PortMapping, PortScheme, ProcessType, ProxyProtocol},
-    store::{OpenPort, StoredPort},
-};
+use crate::{model::ProxyProtocol, proxy::RelayedPort};
 
 /// A port that nobody listens on.
 fn free_port() -> u16 {
@@ -19,23 +16,12 @@ fn leading(host: u16, container: u16, proxy_protocol: Option<ProxyProtocol>) -> 
     table(vec![relayed(host, container, proxy_protocol)])
 }
 
-fn table(ports: Vec<OpenPort>) -> Table {
+fn table(ports: Vec<(u16, RelayedPort)>) -> Table {
     Table::of(Vec::new(), "127.0.0.1:1".parse().unwrap()).with_ports(ports)
 }
 
-fn relayed(host: u16, container: u16, proxy_protocol: Option<ProxyProtocol>) -> OpenPort {
-    OpenPort {
-        port: StoredPort {
-            app_id: AppId(1),
-            app: "blog".parse().unwrap(),
-            mapping: PortMapping { scheme: PortScheme::Tcp, host, container },
-            process: ProcessType::web(),
-            proxy_protocol,
-            added_at: 0,
-        },
-        containers: vec![Ipv4Addr::LOCALHOST],
-        runs: true,
-    }
+fn relayed(host: u16, container: u16, proxy_protocol: Option<ProxyProtocol>) -> (u16, RelayedPort) {
+    (host, RelayedPort { upstreams: vec![(Ipv4Addr::LOCALHOST, container).into()], proxy_protocol, runs: true })
 }
 
 fn relay(table: Table) -> (Relay, Shared) {
@@ -197,14 +183,14 @@ fn another_edge_goes_on_with_the_sockets_and_the_connections_stay() {
 fn connections_wait_a_while_for_an_app_that_is_to_run_and_not_for_one_that_is_stopped() {
     let port = free_port();
     let container = echo();
-    let nobody = OpenPort { containers: Vec::new(), ..relayed(port, container, None) };
-    let (_relay, shared) = relay(table(vec![nobody.clone()]));
+    let nobody = |runs| (port, RelayedPort { upstreams: Vec::new(), proxy_protocol: None, runs });
+    let (_relay, shared) = relay(table(vec![nobody(true)]));
     let mut waiting = connect(port).unwrap();
     std::thread::sleep(Duration::from_millis(200));
     shared.set(leading(port, container, None));
     assert!(hears_itself(&mut waiting));
 
-    shared.set(table(vec![OpenPort { runs: false, ..nobody }]));
+    shared.set(table(vec![nobody(false)]));
     assert_eq!(connect(port).unwrap().read(&mut [0; 1]).unwrap(), 0, "it is closed");
 }
 

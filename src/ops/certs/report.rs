@@ -227,7 +227,9 @@ impl Basis {
     fn read(tables: &Tables<'_>, settings: &Settings) -> Result<Basis> {
         let mut hosts: BTreeMap<AppName, Vec<Domain>> = BTreeMap::new();
         for (domain, app) in tables.secured(&settings.domain)? {
-            hosts.entry(app).or_default().push(domain);
+            if let Some(app) = app {
+                hosts.entry(app).or_default().push(domain);
+            }
         }
         Ok(Basis {
             all: tables.certificates()?,
@@ -266,8 +268,8 @@ impl Basis {
     /// How a name of an app stands.
     fn name(&self, settings: &Settings, app: &App, domain: &Domain, acme: bool) -> NameInfo {
         let serves = match domain {
-            Domain::Exact(host) => serving(&self.all, app.id, host, self.now),
-            Domain::Below(_) => self.all.iter().find(|one| one.is_for(app.id) && one.names.contains(domain)),
+            Domain::Exact(host) => serving(&self.all, Some(app.id), host, self.now),
+            Domain::Below(_) => self.all.iter().find(|one| one.is_for(Some(app.id)) && one.names.contains(domain)),
             Domain::Any => None,
         };
         // The wildcard that would serve it counts, too.

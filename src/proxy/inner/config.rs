@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeSet,
-    net::{Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     path::Path,
 };
 
@@ -13,14 +13,18 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::super::trusted::{is_at_least, tells_them_apart};
+use super::super::{
+    routed::RoutedHost,
+    trusted::{is_at_least, tells_them_apart},
+};
 use crate::{
     Error, Result,
     model::{
-        AppId, HeaderRule, Hsts, Network, Override, PathTarget, Property, header_rules, networks,
+        AppId, HeaderRule, HostHeader, Hsts, Network, Override, PathTarget, Property, RouteId, RouteTarget,
+        header_rules, networks,
         property::{self, nearest},
     },
-    store::AppRules,
+    store::{AppRules, StoredRoute},
 };
 
 /// Answers that are worth compressing. Event streams are not among them: each event is to arrive at once.
@@ -97,6 +101,32 @@ impl Rules {
     }
 }
 
+/// All that a Caddy behind the first is to do.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// The rules of apps.
+    pub rules: Vec<Rules>,
+    /// The hosts whose routes are more than the first Caddy can follow.
+    pub hosts: Vec<RoutedHost>,
+}
+
+impl Wanted {
+    /// Whether it is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty() && self.hosts.is_empty()
+    }
+
+    /// The apps that there are rules of.
+    pub fn apps(&self) -> BTreeSet<AppId> {
+        self.rules.iter().map(|rules| rules.app.id).collect()
+    }
+
+    /// The routes.
+    pub fn routes(&self) -> BTreeSet<RouteId> {
+        self.hosts.iter().flat_map(RoutedHost::enabled).map(|route| route.id).collect()
+    }
+}
+
 /// The value of a property of an app as it is set; none where it is not.
 fn text_of<'a>(rows: &'a [Override], property: &'static Property) -> Option<&'a str> {
     nearest(rows, property, None).map(|row| row.value.as_str())
@@ -144,28 +174,37 @@ pub fn address(app: AppId) -> Ipv4Addr {
     Ipv4Addr::new(127, 64 | (high & 0x3f), middle, low)
 }
 
+/// The address at which a Caddy behind the first has the routes of a host, by the number that stands for it.
+pub fn address_of_route(number: RouteId) -> Ipv4Addr {
+    let number = number.0.unsigned_abs();
+    let [high, middle, low] = [number >> 16, number >> 8, number].map(|part| (part & 0xff) as u8);
+    Ipv4Addr::new(127, 32 | (high & 0x1f), middle, low)
+}
+
 /// What the configuration is made of, as a hash: another one needs another Caddy.
 ///
 /// # Errors
 /// A routes text of a snippet that is no JSON.
-pub fn digest(all: &[Rules], around: &Surroundings<'_>) -> Result<String> {
+pub fn digest(all: &Wanted, around: &Surroundings<'_>) -> Result<String> {
     let text = render(all, around, 0, 0)?;
     Ok(Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// The apps that there are rules of.
-pub fn apps(all: &[Rules]) -> BTreeSet<AppId> {
-    all.iter().map(|rules| rules.app.id).collect()
 }
 
 /// Writes the configuration of the Caddy with a number, on a port.
 ///
 /// # Errors
 /// A routes text of a snippet that is no JSON.
-pub fn render(all: &[Rules], around: &Surroundings<'_>, id: i64, port: u16) -> Result<String> {
+pub fn render(all: &Wanted, around: &Surroundings<'_>, id: i64, port: u16) -> Result<String> {
     let mut servers = serde_json::Map::new();
-    for rules in all {
-        servers.insert(format!("app-{}", rules.app.id), server(rules, around, port)?);
+    for rules in &all.rules {
+        let listen = SocketAddrV4::new(address(rules.app.id), port);
+        servers.insert(format!("app-{}", rules.app.id), server(listen, &routes(rules, around)?, around));
+    }
+    for host in &all.hosts {
+        if let Some(number) = host.number() {
+            let listen = SocketAddrV4::new(address_of_route(number), port);
+            servers.insert(format!("route-{number}"), server(listen, &routes_of(host, around), around));
+        }
     }
     let config = json!({
         "admin": { "listen": format!("unix/{}", admin_socket(around.directory, id).display()), "config": { "persist": false } },
@@ -188,14 +227,14 @@ pub fn admin_socket(directory: &Path, id: i64) -> std::path::PathBuf {
     directory.join(format!("{id}.sock"))
 }
 
-/// What listens for one app.
-fn server(rules: &Rules, around: &Surroundings<'_>, port: u16) -> Result<Value> {
+/// What listens for one app, or one host.
+fn server(listen: SocketAddrV4, routes: &[Value], around: &Surroundings<'_>) -> Value {
     let mut server = json!({
-        "listen": [format!("{}:{port}", address(rules.app.id))],
+        "listen": [listen.to_string()],
         // The first Caddy speaks it with apps, too.
         "protocols": ["h1"],
         "automatic_https": { "disable": true },
-        "routes": routes(rules, around)?,
+        "routes": routes,
         "errors": { "routes": [{ "handle": [{
             "handler": "static_response",
             "status_code": "{http.error.status_code}",
@@ -211,7 +250,7 @@ fn server(rules: &Rules, around: &Surroundings<'_>, port: u16) -> Result<Value> 
             server["trusted_proxies_strict"] = json!(1);
         }
     }
-    Ok(server)
+    server
 }
 
 /// What is done with a request of an app, in this order.
@@ -286,30 +325,96 @@ fn routes(rules: &Rules, around: &Surroundings<'_>) -> Result<Vec<Value>> {
             "match": { "headers": { "Content-Type": COMPRESSED } },
         }] }));
     }
-    // As in the Caddyfile: without it, Caddy 2.6 loses a POST that first meets a dead container.
-    routes.push(json!({
-        "match": [{ "header_regexp": { "Content-Length": { "pattern": "^[1-9][0-9]{0,4}$" } } }],
-        "handle": [{ "handler": "vars", "body": "{http.request.body}" }],
-    }));
+    routes.push(small_bodies());
     if let Some(snippet) = &rules.app.snippet {
         let own: Value = serde_json::from_str(snippet).map_err(Error::bug)?;
         routes.push(json!({ "handle": [{ "handler": "subroute", "routes": own }] }));
     }
     for path in &rules.app.paths {
         let prefix = path.prefix.as_str();
-        let mut handle = Vec::new();
-        if path.strip {
-            handle.push(json!({ "handler": "rewrite", "strip_path_prefix": prefix }));
-        }
-        handle.push(proxy(&path.target, rules, around));
-        routes.push(json!({
-            "match": [{ "path": [prefix, format!("{prefix}/*")] }],
-            "handle": handle,
-            "terminal": true,
-        }));
+        routes.push(at_path(prefix, path.strip, proxy(&path.target, rules, around)));
     }
     routes.push(json!({ "handle": [proxy(&PathTarget::App(rules.app.name.clone()), rules, around)] }));
     Ok(routes)
+}
+
+/// As in the Caddyfile: without it, Caddy 2.6 loses a POST that first meets a dead container.
+fn small_bodies() -> Value {
+    json!({
+        "match": [{ "header_regexp": { "Content-Length": { "pattern": "^[1-9][0-9]{0,4}$" } } }],
+        "handle": [{ "handler": "vars", "body": "{http.request.body}" }],
+    })
+}
+
+/// Has the requests whose path begins so passed on.
+fn at_path(prefix: &str, strip: bool, proxy: Value) -> Value {
+    let mut handle = Vec::new();
+    if strip {
+        handle.push(json!({ "handler": "rewrite", "strip_path_prefix": prefix }));
+    }
+    handle.push(proxy);
+    json!({ "match": [{ "path": [prefix, format!("{prefix}/*")] }], "handle": handle, "terminal": true })
+}
+
+/// What is done with a request for a host that has routes.
+fn routes_of(host: &RoutedHost, around: &Surroundings<'_>) -> Vec<Value> {
+    let mut routes = vec![small_bodies()];
+    let mut takes_all = false;
+    for route in host.enabled() {
+        let proxy = proxy_by(route, around);
+        match route.source.path() {
+            Some(path) => routes.push(at_path(path.as_str(), route.options.strip, proxy)),
+            None => {
+                takes_all = true;
+                routes.push(json!({ "handle": [proxy] }));
+            }
+        }
+    }
+    if !takes_all {
+        routes.push(json!({ "handle": [{ "handler": "error", "status_code": "404" }] }));
+    }
+    routes
+}
+
+/// Passes requests on by a route.
+fn proxy_by(route: &StoredRoute, around: &Surroundings<'_>) -> Value {
+    let targets = route.typed_targets();
+    let resolver = json!({ "addresses": [format!("udp/{}", around.edge)] });
+    let mut transport = json!({
+        "protocol": "http",
+        "dial_timeout": "3s",
+        "keep_alive": { "enabled": true, "idle_timeout": "1s", "max_idle_conns_per_host": 1024 },
+        "resolver": resolver,
+    });
+    let own_name = || targets.first().and_then(RouteTarget::own_name);
+    let name = match route.options.host_header_of(&targets) {
+        HostHeader::Name(name) => Some(name.to_string()),
+        HostHeader::Target => own_name(),
+        HostHeader::Keep => None,
+    };
+    if targets.first().is_some_and(|target| target.secure) {
+        let mut tls = json!({});
+        let server_name = name.clone().or_else(own_name);
+        if let Some(server_name) = server_name {
+            tls["server_name"] = json!(server_name.trim_start_matches('[').trim_end_matches(']'));
+        }
+        if !route.options.tls_verify {
+            tls["insecure_skip_verify"] = json!(true);
+        }
+        transport["tls"] = tls;
+    }
+    let mut set = json!({ "X-Forwarded-For": ["{http.request.header.X-Forwarded-For}"] });
+    if let Some(name) = name {
+        set["Host"] = json!([name]);
+    }
+    json!({
+        "handler": "reverse_proxy",
+        "load_balancing": { "try_duration": "5s", "try_interval": "50ms" },
+        "trusted_proxies": ["127.0.0.0/8"],
+        "headers": { "request": { "set": set, "delete": ["Via"] } },
+        "dynamic_upstreams": { "source": "srv", "name": format!("{}.route.paas.", route.id), "refresh": "100ms", "resolver": resolver },
+        "transport": transport,
+    })
 }
 
 /// Changes of headers, in Caddy's words.
@@ -458,8 +563,9 @@ mod tests {
             strip: true,
         });
         app.snippet = Some("[{\"handle\":[]}]".to_owned());
-        let all = [Rules::of(app).unwrap()];
-        let lines: Vec<String> = routes(&all[0], &around("2.6.2")).unwrap().iter().map(Value::to_string).collect();
+        let all = Wanted { rules: vec![Rules::of(app).unwrap()], hosts: Vec::new() };
+        let lines: Vec<String> =
+            routes(&all.rules[0], &around("2.6.2")).unwrap().iter().map(Value::to_string).collect();
         insta::assert_snapshot!(lines.join("\n"), @r##"
         {"handle":[{"handler":"headers","response":{"add":{"Link":["<a>","<b>"]},"deferred":true,"delete":["Server"],"set":{"X-Frame-Options":["DENY"]}}}]}
         {"handle":[{"handler":"headers","response":{"deferred":true,"set":{"Strict-Transport-Security":["max-age=31536000"]}}}],"match":[{"header":{"X-Forwarded-Proto":["https"]}}]}
@@ -480,9 +586,9 @@ mod tests {
         let trusted: [Network; 1] = ["198.51.100.0/24".parse().unwrap()];
         let behind = |version| render(&all, &Surroundings { trusted: &trusted, ..around(version) }, 7, 4000).unwrap();
         assert!(behind("2.11.7").contains("trusted_proxies_strict") && behind("2.11.7").contains("198.51.100.0/24"));
-        let refused = routes(&all[0], &Surroundings { trusted: &trusted, ..around("2.6.2") }).unwrap();
+        let refused = routes(&all.rules[0], &Surroundings { trusted: &trusted, ..around("2.6.2") }).unwrap();
         assert!(refused.contains(&json!({ "handle": [{ "handler": "error", "status_code": "403" }] })), "{refused:?}");
         assert_eq!(digest(&all, &around("2.6.2")).unwrap().len(), 64);
-        assert_ne!(digest(&all, &around("2.6.2")).unwrap(), digest(&[], &around("2.6.2")).unwrap());
+        assert_ne!(digest(&all, &around("2.6.2")).unwrap(), digest(&Wanted::default(), &around("2.6.2")).unwrap());
     }
 }
