@@ -55,7 +55,7 @@ pub use config::{
     Config, ConfigMap, EnvKey, MASK, check_environment, check_variable, config_digest, differing, edits_between,
     port_of, rev_names, rev_variables, size_of,
 };
-pub use config_format::{ConfigFormat, ImportFormat, read_config};
+pub use config_format::{ConfigFormat, ImportFormat, from_base64, read_config};
 pub use containment::{Capability, Containment};
 pub use cron::{
     CronCommand, CronName, CronSchedule, CronSpec, CronTimes, Interrupted, MOST_CRONS, Missed, Overlap, Turn, ZoneName,

@@ -2,11 +2,6 @@ mod edit;
 
 use std::{collections::BTreeSet, convert::Infallible, io::IsTerminal, str::FromStr};
 
-use base64::{
-    Engine,
-    alphabet::STANDARD,
-    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
-};
 use clap::{Args, Subcommand};
 
 use super::{
@@ -19,7 +14,7 @@ use crate::{
     context::Context,
     model::{
         Access, AppName, ConfigFormat, DeploymentKind, Door, Edit, EnvKey, ImportFormat, Invalid, MASK, Right,
-        parse_env_file, read_config, write_env_file,
+        from_base64, parse_env_file, read_config, write_env_file,
     },
     ops::config::{self, Look},
     ui::{DeployLog, Ui},
@@ -115,7 +110,7 @@ fn split(target: &Target, words: &[Word]) -> Result<(Option<AppName>, Vec<Word>)
     let texts: Vec<String> = words.iter().map(|word| word.0.clone()).collect();
     let (app, texts) = target.split(&texts).map_err(|error| match error {
         Error::Invalid(invalid) if invalid.value.contains('=') => Error::usage(
-            "the first word is no app name, and no app is known here",
+            "the first word is not the name of an app, and no app is known here",
             "name the app before the variables: `paas config:set APP KEY=VALUE`; `--global` sets them for all apps",
         ),
         other => other,
@@ -462,12 +457,8 @@ fn target_word(target: &Target) -> Result<String> {
 
 /// Reads base64, with or without padding, in lines or not. The value is not repeated.
 fn decoded(key: &EnvKey, text: &str) -> Result<String> {
-    let bare: String = text.chars().filter(|character| !character.is_ascii_whitespace()).collect();
-    let lenient = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
     let hint = "`base64 < FILE` makes it; without --encoded the value is taken as it is";
-    let bytes = GeneralPurpose::new(&STANDARD, lenient)
-        .decode(bare)
-        .map_err(|_| Error::usage(format!("the value of {key} is not base64"), hint))?;
+    let bytes = from_base64(text).ok_or_else(|| Error::usage(format!("the value of {key} is not base64"), hint))?;
     String::from_utf8(bytes).map_err(|_| {
         let hint = "an environment variable is a text: set the base64 itself, without --encoded";
         Error::usage(format!("the value of {key} is not valid UTF-8 in that base64"), hint)

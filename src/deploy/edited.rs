@@ -27,11 +27,11 @@ pub fn edited(instance: &Instance, app: &App, edit: &Edit) -> Result<(Config, Ve
         let what = "somebody else changed its config".to_owned();
         return Err(DeployError::ChangedMeanwhile { app: app.name.clone(), what }.into());
     }
-    let config = edited_config(before, app, edit)?;
+    let config = edited_config(&before, app, edit)?;
     Ok((config, edited_overrides(overrides, app, (current.as_ref(), &crons), &edit.properties)?))
 }
 
-fn edited_config(before: Config, app: &App, edit: &Edit) -> Result<Config> {
+fn edited_config(before: &Config, app: &App, edit: &Edit) -> Result<Config> {
     let missing = |key: &EnvKey| Error::NotFound(Thing::ConfigVariable(Some(app.name.clone())), key.to_string());
     let own = edited_variables(before.own.clone(), &edit.config, edit.replaces_config, missing)?;
     let config = Config { own, ..before.clone() };

@@ -2,6 +2,11 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use base64::{
+    Engine,
+    alphabet::STANDARD,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
 use super::{ConfigMap, EnvKey, env_file, names::words, parse_env_file, write_env_file};
@@ -116,6 +121,13 @@ fn quoted(value: &str) -> String {
     format!("'{}'", value.replace('\'', r"'\''"))
 }
 
+/// Reads base64, with or without padding, in lines or not; nothing if it is none.
+pub fn from_base64(text: &str) -> Option<Vec<u8>> {
+    let bare: String = text.chars().filter(|character| !character.is_ascii_whitespace()).collect();
+    let lenient = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    GeneralPurpose::new(&STANDARD, lenient).decode(bare).ok()
+}
+
 /// Reads variables. Without a format what begins with a brace or a bracket is JSON, which no env file does.
 ///
 /// # Errors
@@ -152,7 +164,7 @@ fn read_json(text: &[u8]) -> Result<Vec<(EnvKey, String)>, Unreadable> {
 }
 
 /// What a document must be.
-const OF_TEXTS: &str = "it is no object of names and texts, such as {\"KEY\": \"value\"}";
+const OF_TEXTS: &str = "it is not an object of names and texts, such as {\"KEY\": \"value\"}";
 
 /// The names and values of a document, each as often as it is there; a value that is no text is none.
 struct Pairs(Vec<(String, Option<String>)>);
@@ -280,13 +292,25 @@ mod tests {
             ("{\"A\": 42}", "the value of A is not a text"),
             ("{\"A\": null}", "the value of A is not a text"),
             ("{\"A\": \"1\", \"A\": \"hunter2\"}", "A is there twice"),
-            ("[\"hunter2\"]", "no object of names and texts"),
-            ("[{\"value\": \"hunter2\"}]", "no object of names and texts"),
+            ("[\"hunter2\"]", "not an object of names and texts"),
+            ("[{\"value\": \"hunter2\"}]", "not an object of names and texts"),
             ("[{\"name\": \"A\"}]", "the value of A is not a text"),
         ] {
             let error = read(text).unwrap_err().to_string();
             assert!(error.contains(said) && !error.contains("hunter") && !error.contains("42"), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn base64_may_be_in_lines_and_without_its_padding() {
+        for text in ["aGVsbG8K", "aGVs\nbG8K\n", " aGVsbG8K "] {
+            assert_eq!(from_base64(text).unwrap(), b"hello\n", "{text:?}");
+        }
+        assert_eq!((from_base64("YQ").unwrap(), from_base64("YQ==").unwrap()), (b"a".to_vec(), b"a".to_vec()));
+        assert_eq!(
+            (from_base64(""), from_base64("a!"), from_base64("YQ=")),
+            (Some(Vec::new()), None, Some(b"a".to_vec()))
+        );
     }
 
     fn variables() -> impl Strategy<Value = ConfigMap> {
