@@ -13,8 +13,16 @@ apps:unlock
 apps:destroy
 config:show
 config:get
+config:keys
 config:set
 config:unset
+config:clear
+config:export
+config:bundle
+config:import
+config:edit
+config:suggest
+config:report
 ps:report
 ps:scale
 ps:stop

@@ -388,7 +388,7 @@ fn execute(arguments: &[OsString], door: Door) -> u8 {
         Err(error) => return fail(&error, Ui::default()),
     };
     let arguments = arguments::with_app(&Cli::command(), arguments, known.as_ref());
-    let Cli { global, mut command } = match Cli::try_parse_from(&arguments) {
+    let Cli { global, command } = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
         Err(error) => return usage(&error, &arguments, known.as_ref()),
     };
@@ -401,6 +401,13 @@ fn execute(arguments: &[OsString], door: Door) -> u8 {
         Command::Inside(command) => return finish(command.run(global.config, ui), ui),
         _ => {}
     }
+    let mut command = match command {
+        Command::Config(config::Command::Edit(it)) if door == Door::Local => {
+            let server = if global.config.is_none() { elsewhere(clone) } else { Ok(None) };
+            return finish(server.and_then(|server| it.run(server.as_ref(), &global)), ui);
+        }
+        command => command,
+    };
     if door == Door::Local && global.config.is_none() {
         match elsewhere(clone) {
             Ok(None) => {}

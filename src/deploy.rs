@@ -29,7 +29,7 @@ mod tasks;
 mod tests;
 
 use deployment::{ActiveDeploy, end_of};
-pub use edited::edited;
+pub use edited::{edited, edited_variables};
 pub use fence::{fence, in_force, put_up as put_up_fence};
 pub use preflight::check_disk;
 pub use probe::{Life, Target, is_silence, life, probe};
@@ -41,6 +41,7 @@ pub use release::DEFAULT_PORT;
 pub use retire::{apps_to_retire, retire_app};
 use rollout::Reuse;
 pub use runs::{RunProgram, finish_run, make_entry, secrets_of_run, signal_run, start_run, stop_run};
+pub use source::look_at;
 use tasks::{After, Tasks};
 
 use serde::{Deserialize, Serialize};
@@ -224,7 +225,7 @@ async fn prove(deploy: &ActiveDeploy<'_>, action: &Action, asked: &Asked) -> Res
                 _ => ("once more".to_owned(), "rebuild".to_owned()),
             };
             let buildpacks = build::buildpacks(deploy)?;
-            let work = source::work(deploy)?;
+            let work = source::work(deploy.instance)?;
             if let Action::Push(push) = action {
                 source::check_branch(deploy, push, &work).await?;
             }

@@ -250,6 +250,51 @@ pub async fn attached(mut command: Command) -> Result<ExitStatus> {
     command.stdin(Stdio::inherit()).status().await.map_err(|source| missing(&command, source))
 }
 
+/// Runs a command to its end with our own standard input and error, and returns what it wrote to its standard output.
+///
+/// # Errors
+/// `HostError::ProgramMissing` where it cannot be started; one with its exit code where that is not 0.
+pub async fn captured(mut command: Command) -> Result<Vec<u8>> {
+    command.stdin(Stdio::inherit()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    let child = command.spawn().map_err(|source| missing(&command, source))?;
+    let output = child.wait_with_output().await.map_err(|source| missing(&command, source))?;
+    same_end(output.status).map(|()| output.stdout)
+}
+
+/// Runs a command to its end with this standard input, and with our own standard output and error.
+///
+/// # Errors
+/// `HostError::ProgramMissing` where it cannot be started.
+pub async fn with_input(mut command: Command, input: Stdio) -> Result<ExitStatus> {
+    command.stdin(input).status().await.map_err(|source| missing(&command, source))
+}
+
+/// Ends as another program did, which has said why.
+///
+/// # Errors
+/// [`Error::Exited`] with its exit code.
+pub fn same_end(status: ExitStatus) -> Result<()> {
+    match status.code() {
+        Some(0) => Ok(()),
+        Some(code) => Err(Error::Exited(u8::try_from(code).unwrap_or(1))),
+        None => Err(Error::Interrupted),
+    }
+}
+
+/// Waits until this process is asked to end, or its terminal is gone. What is typed at the terminal is for a program that
+/// we wait for, and does not end us.
+pub async fn hung_up_or_ended() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let signals = [SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt(), SignalKind::quit()];
+    let [Ok(mut terminate), Ok(mut hangup), Ok(_interrupt), Ok(_quit)] = signals.map(signal) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
+    }
+}
+
 /// Lets this process, with all threads that it starts from now on, outlive the terminal it was started on. It finds out
 /// that the terminal is gone when it reads or writes, as from closed pipes.
 pub fn outlive_terminal() {

@@ -13,7 +13,7 @@ use crate::{
     error::HostError,
     files,
     model::{
-        Actor, AppId, BuildCaps, ConfigMap, EnvKey, Override, Property, Scope,
+        Actor, AppId, BuildCaps, Config, ConfigMap, EnvKey, Override, Property, Scope,
         property::{self, Value},
     },
     secrets::Secrets,
@@ -207,23 +207,32 @@ impl Instance {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub fn config(&self, app_id: AppId) -> Result<ConfigMap> {
-        let sealed = self.read(|tables| tables.config(app_id))?;
-        let unsealed = sealed.into_iter().map(|(key, sealed)| {
+    pub fn config(&self, app_id: AppId) -> Result<Config> {
+        self.read(|tables| {
+            Ok(Config { global: self.config_in(tables, None)?, own: self.config_in(tables, Some(app_id))? })
+        })
+    }
+
+    /// What is set for an app itself, or for all apps, in clear.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn config_in(&self, tables: &Tables<'_>, app_id: Option<AppId>) -> Result<ConfigMap> {
+        let unsealed = tables.config(app_id)?.into_iter().map(|(key, sealed)| {
             let clear = String::from_utf8(self.secrets.unseal(&sealed)?).map_err(Error::bug)?;
             Ok((key, clear))
         });
         unsealed.collect()
     }
 
-    /// Writes edits of an app's config, each value sealed.
+    /// Writes edits of the config of an app, or of all apps, each value sealed.
     ///
     /// # Errors
     /// `StoreError::Sealed` if the key is not there; [`Error::Store`].
     pub fn write_config(
         &self,
         tables: &Tables<'_>,
-        app_id: AppId,
+        app_id: Option<AppId>,
         edits: &[(EnvKey, Option<String>)],
         actor: &Actor,
     ) -> Result<()> {

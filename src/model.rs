@@ -10,6 +10,7 @@ mod certificate;
 mod check;
 mod command_line;
 mod config;
+mod config_format;
 mod containment;
 mod cron;
 mod deployment;
@@ -51,9 +52,10 @@ pub use certificate::{CertificateKind, Trouble};
 pub use check::{Check, CheckMode, HttpProbe, ImageCheck, Probe};
 pub use command_line::shell_arguments;
 pub use config::{
-    ConfigMap, EnvKey, MASK, check_environment, check_variable, edits_between, port_of, rev_names, rev_variables,
-    size_of,
+    Config, ConfigMap, EnvKey, MASK, check_environment, check_variable, config_digest, differing, edits_between,
+    port_of, rev_names, rev_variables, size_of,
 };
+pub use config_format::{ConfigFormat, ImportFormat, from_base64, read_config};
 pub use containment::{Capability, Containment};
 pub use cron::{
     CronCommand, CronName, CronSchedule, CronSpec, CronTimes, Interrupted, MOST_CRONS, Missed, Overlap, Turn, ZoneName,
@@ -62,7 +64,7 @@ pub use cron::{
 pub use deployment::{DeployState, Deployment, DeploymentKind, Phase, Stop};
 pub use domain::{Domain, Place, ServerNames, TypedDomain};
 pub use edit::Edit;
-pub use env_file::{parse_env_file, write_env_file};
+pub use env_file::{example_variables, parse_env_file, write_env_file};
 pub use event::{Change, Event, EventFilter, Outcome, Subject};
 pub use format::{Age, bytes, seconds};
 pub use host::{Hostname, Subnet};

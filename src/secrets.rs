@@ -13,7 +13,7 @@ use crate::{
     Error, Result,
     error::StoreError,
     files,
-    model::ConfigMap,
+    model::Config,
     settings,
     store::{Store, Tables},
 };
@@ -232,7 +232,7 @@ impl Secrets {
     ///
     /// # Errors
     /// As [`Secrets::seal`].
-    pub fn seal_config(&self, tables: &Tables<'_>, config: &ConfigMap) -> Result<Vec<u8>> {
+    pub fn seal_config(&self, tables: &Tables<'_>, config: &Config) -> Result<Vec<u8>> {
         self.seal(tables, &serde_json::to_vec(config).map_err(Error::bug)?)
     }
 
@@ -240,7 +240,7 @@ impl Secrets {
     ///
     /// # Errors
     /// `StoreError::Sealed`.
-    pub fn unseal_config(&self, bytes: &[u8]) -> Result<ConfigMap> {
+    pub fn unseal_config(&self, bytes: &[u8]) -> Result<Config> {
         serde_json::from_slice(&self.unseal(bytes)?).map_err(|error| sealed(&error))
     }
 }
@@ -314,14 +314,14 @@ mod tests {
             let app = tables.create_app(&"blog".parse()?)?.id;
             let sealed = secrets.seal(tables, b"hunter2")?;
             assert!(!sealed.windows(7).any(|window| window == b"hunter2"));
-            tables.set_config(app, &"KEY".parse()?, Some(&sealed), &Actor::Daemon)?;
+            tables.set_config(Some(app), &"KEY".parse()?, Some(&sealed), &Actor::Daemon)?;
             Ok(app)
         })?;
         Ok((store, app, secrets))
     }
 
     fn value(store: &mut Store, app: AppId, secrets: &Secrets) -> Result<Vec<u8>> {
-        let config = store.read(|tables: &Tables<'_>| tables.config(app))?;
+        let config = store.read(|tables: &Tables<'_>| tables.config(Some(app)))?;
         secrets.unseal(&config[0].1)
     }
 
@@ -400,7 +400,7 @@ mod tests {
         let directory = directory.path();
         let path = directory.join("secret.key");
         let (mut store, app, _) = store(directory, &path)?;
-        store.write(|tables| tables.set_config(app, &"KEY".parse()?, None, &Actor::Daemon))?;
+        store.write(|tables| tables.set_config(Some(app), &"KEY".parse()?, None, &Actor::Daemon))?;
         for bytes in [None, Some(&b""[..]), Some(b"\xff\x00")] {
             files::clear(&path)?;
             bytes.map_or(Ok(()), |bytes| write(&path, bytes))?;
@@ -419,7 +419,7 @@ mod tests {
         let (mut store, app, secrets) = store(directory, &path)?;
         // A process that read the key before, and what it read.
         let stale = Secrets::open(&path, &mut store)?;
-        let read_before = store.read(|tables| tables.config(app))?[0].1.clone();
+        let read_before = store.read(|tables| tables.config(Some(app)))?[0].1.clone();
         write(&old, text(&path)?)?;
         let before = store.read(Secrets::fingerprint)?;
 

@@ -557,6 +557,12 @@ pub fn terminal_kind() -> Option<String> {
     variable("TERM").filter(|kind| !kind.is_empty())
 }
 
+/// The editor of the user, as they said: `VISUAL`, or `EDITOR`.
+pub fn editor() -> Option<String> {
+    let said = |name| variable(name).filter(|line| !line.trim().is_empty());
+    said("VISUAL").or_else(|| said("EDITOR"))
+}
+
 /// The app that the user works on, where they said so: `PAAS_APP`.
 pub fn app_variable() -> Option<String> {
     variable("PAAS_APP")

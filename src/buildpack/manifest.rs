@@ -14,7 +14,11 @@ use super::{
     version::VersionRule,
     workspace::WorkspaceRule,
 };
-use crate::{Result, model::ProcessType, tree::DockerIgnore};
+use crate::{
+    Result,
+    model::{EnvKey, ProcessType},
+    tree::DockerIgnore,
+};
 
 /// How many regular expressions and globs it may have.
 const PATTERN_LIMIT: usize = 1000;
@@ -101,6 +105,9 @@ pub(super) struct Manifest {
     /// Notes for the log.
     #[serde(default)]
     pub notes: Vec<Note>,
+    /// Variables that the app reads, for `config:suggest`.
+    #[serde(default)]
+    pub config: Vec<ConfigRule>,
     /// What the output of a failed build means.
     #[serde(default)]
     pub failures: Vec<super::diagnose::FailureRule>,
@@ -210,6 +217,19 @@ pub(super) struct Refusal {
     pub hint: String,
 }
 
+/// A variable that an app reads.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ConfigRule {
+    pub name: EnvKey,
+    pub when: Predicate,
+    /// Who reads it, and what it is.
+    pub reason: String,
+    /// Whether a secret that is made up will do.
+    #[serde(default)]
+    pub generate: bool,
+}
+
 /// A line for the log.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -298,6 +318,7 @@ impl Manifest {
         self.detect.iter().chain(self.facts.values()).for_each(|predicate| predicate.visit(visit));
         self.refuse.iter().for_each(|refusal| refusal.when.visit(visit));
         self.notes.iter().for_each(|note| note.when.visit(visit));
+        self.config.iter().for_each(|rule| rule.when.visit(visit));
         self.before.iter().for_each(|before| before.when.visit(visit));
         self.runs.iter().chain(&self.beside).for_each(|predicate| predicate.visit(visit));
         self.candidates.iter().for_each(|candidate| candidate.find.visit(visit));

@@ -34,6 +34,17 @@ use crate::{
 /// The hint for a path in `paas.toml` that does not exist in the source.
 const NOT_THERE: &str = "write its path from the root of the repository, and check that it is committed";
 
+/// A variable that what a source is made of reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedVariable {
+    /// Its name.
+    pub name: EnvKey,
+    /// Who reads it, and what it is.
+    pub reason: String,
+    /// Whether a secret that is made up will do.
+    pub is_generated: bool,
+}
+
 /// How a source is built and run.
 #[derive(Clone, Debug, Serialize)]
 pub struct BuildPlan {
@@ -74,6 +85,9 @@ pub struct BuildPlan {
     pub crons: Vec<CronSpec>,
     /// The variables that `app.json` describes.
     pub variables: Vec<Variable>,
+    /// The variables that what it is made of reads, as far as the buildpack knows.
+    #[serde(skip)]
+    pub wanted: Vec<WantedVariable>,
     /// The file that says how many containers a process type has.
     #[serde(skip)]
     pub quantities_from: BTreeMap<ProcessType, &'static str>,
@@ -319,6 +333,13 @@ fn plan_with<'a>(
             notes.push(note.text.clone());
         }
     }
+    let mut wanted = Vec::new();
+    for rule in &manifest.config {
+        if rule.when.holds(&scope)?.is_some() {
+            let (name, reason) = (rule.name.clone(), rule.reason.clone());
+            wanted.push(WantedVariable { name, reason, is_generated: rule.generate });
+        }
+    }
     let mut versions = versions_of(&scope)?;
     let mut choices = Vec::new();
     for rule in &manifest.choices {
@@ -477,6 +498,7 @@ fn plan_with<'a>(
         scripts,
         crons,
         variables,
+        wanted,
         quantities_from,
         flawed_scripts,
         port,

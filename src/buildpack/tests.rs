@@ -1,6 +1,6 @@
 use std::{fs, path::Path, sync::LazyLock};
 
-use super::{generate::BuildCommand, *};
+use super::{generate::BuildCommand, plan::WantedVariable, *};
 use crate::{
     model::property,
     tree::{Added, Tree},
@@ -696,4 +696,38 @@ source = "the one unit"
 fn a_word_is_guessed() {
     assert_eq!(did_you_mean("biuld", ["build", "checks"]), Some("build"));
     assert_eq!(did_you_mean("zzz", ["build", "checks"]), None);
+}
+
+/// The variables that a source is known to read, those first that can be made up.
+#[test]
+fn what_a_dependency_reads_is_known_to_its_buildpack() {
+    let of = |files: &[(&str, &str)]| {
+        let plan = try_plan(files).unwrap_or_else(|error| panic!("{files:?}: {}", error_text(&error)));
+        let (made_up, asked): (Vec<_>, Vec<_>) = plan.wanted.into_iter().partition(|wanted| wanted.is_generated);
+        assert!(made_up.iter().chain(&asked).all(|wanted| !wanted.reason.is_empty()));
+        let names = |list: Vec<WantedVariable>| {
+            let names: Vec<String> = list.into_iter().map(|wanted| wanted.name.to_string()).collect();
+            names.join(" ")
+        };
+        (names(made_up), names(asked))
+    };
+    let package = |dependencies: &str| {
+        format!("{{\"dependencies\": {{{dependencies}}}, \"scripts\": {{\"start\": \"node server.js\"}}}}")
+    };
+    let owned = |made_up: &str, asked: &str| (made_up.to_owned(), asked.to_owned());
+    assert_eq!(of(&[("package.json", &package(""))]), owned("", ""));
+    let text = package("\"@prisma/client\": \"5\", \"express-session\": \"1\", \"bullmq\": \"5\"");
+    assert_eq!(of(&[("package.json", &text)]), owned("SESSION_SECRET", "DATABASE_URL REDIS_URL"));
+    let requirements = "Django==5\npsycopg[binary]>=3\nsentry_sdk\n";
+    assert_eq!(
+        of(&[("requirements.txt", requirements), ("Procfile", "web: gunicorn x")]),
+        owned("DJANGO_SECRET_KEY", "DATABASE_URL SENTRY_DSN")
+    );
+    let gemfile = "source 'https://rubygems.org'\ngem 'rails'\ngem 'pg'\n";
+    assert_eq!(
+        of(&[("Gemfile", gemfile), ("config.ru", ""), ("Procfile", "web: rails s")]),
+        owned("SECRET_KEY_BASE", "DATABASE_URL")
+    );
+    let composer = "{\"require\": {\"symfony/framework-bundle\": \"7\", \"doctrine/dbal\": \"4\"}}";
+    assert_eq!(of(&[("composer.json", composer), ("public/index.php", "<?php")]), owned("APP_SECRET", "DATABASE_URL"));
 }

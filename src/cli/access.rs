@@ -26,7 +26,8 @@ pub struct AccessRow {
 }
 
 /// Words that make a command need another right than without them, by command.
-const OPTIONS: [(&str, &[&str]); 4] = [
+const OPTIONS: [(&str, &[&str]); 5] = [
+    ("config:suggest", &["--generate"]),
     ("certs:show", &["key"]),
     ("config:show", &["--reveal"]),
     ("releases:info", &["--reveal"]),
@@ -34,7 +35,7 @@ const OPTIONS: [(&str, &[&str]); 4] = [
 ];
 
 /// Commands whose arguments depend on each other, with words that they take.
-const EXAMPLES: [(&str, &[&str]); 19] = [
+const EXAMPLES: [(&str, &[&str]); 28] = [
     ("run:stop", &["blog", "7"]),
     ("certs:add", &["blog"]),
     ("certs:set", &["blog", "acme=off"]),
@@ -45,6 +46,15 @@ const EXAMPLES: [(&str, &[&str]); 19] = [
     ("proxy:set", &["blog", "compression=on"]),
     ("redirects:add", &["blog", "old.example", "example.com"]),
     ("config:set", &["blog", "A=1"]),
+    ("config:show", &["blog"]),
+    ("config:get", &["blog", "A"]),
+    ("config:keys", &["blog"]),
+    ("config:unset", &["blog", "A"]),
+    ("config:clear", &["blog"]),
+    ("config:export", &["blog"]),
+    ("config:bundle", &["blog"]),
+    ("config:import", &["blog", "-"]),
+    ("config:edit", &["blog"]),
     ("apps:set", &["blog", "deploy-branch=main"]),
     ("apps:report", &["blog"]),
     ("ps:set", &["blog", "memory=64m"]),

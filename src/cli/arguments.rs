@@ -119,7 +119,7 @@ fn runs_words(command: &Command) -> bool {
 ///
 /// `known`: the app of the clone or of `PAAS_APP`; `--app` in the line wins.
 pub(super) fn with_app(tree: &Command, arguments: &[OsString], known: Option<&AppName>) -> Vec<OsString> {
-    let mut arguments = arguments.to_vec();
+    let mut arguments = with_form(tree, arguments);
     let Some(words) = words(tree, &arguments) else { return arguments };
     let Some(app) = words.app.clone().or_else(|| known.map(ToString::to_string)) else { return arguments };
     let command = arguments.get(words.command).and_then(|word| tree.find_subcommand(word));
@@ -136,6 +136,40 @@ pub(super) fn with_app(tree: &Command, arguments: &[OsString], known: Option<&Ap
         arguments.insert(words.command + 1, OsString::from(app));
     }
     arguments
+}
+
+/// Makes of Dokku's `--format FORMAT`, where it says what form of a config is meant, the option `--as`: `--format` is how
+/// any command prints. With `json` it is both.
+fn with_form(tree: &Command, arguments: &[OsString]) -> Vec<OsString> {
+    let is_meant = words(tree, arguments).is_some_and(|words| {
+        let command = arguments.get(words.command).and_then(|word| word.to_str());
+        matches!(command, Some("config:export" | "config:import"))
+    });
+    let mut meant = Vec::new();
+    let mut rest = arguments.iter().peekable();
+    let is_said = arguments.iter().any(|word| word.to_str().is_some_and(|word| word.split('=').next() == Some("--as")));
+    while let Some(word) = rest.next() {
+        let text = word.to_str().unwrap_or_default();
+        let value = match text.strip_prefix("--format=") {
+            Some(value) => Some(value.to_owned()),
+            None if text == "--format" => rest.peek().and_then(|value| value.to_str()).map(str::to_owned),
+            None => None,
+        };
+        let Some(value) = value.filter(|_| is_meant) else {
+            meant.push(word.clone());
+            continue;
+        };
+        if text == "--format" {
+            rest.next();
+        }
+        if matches!(&*value, "text" | "json") {
+            meant.push(OsString::from(format!("--format={value}")));
+        }
+        if value != "text" && !is_said {
+            meant.push(OsString::from(format!("--as={value}")));
+        }
+    }
+    meant
 }
 
 /// Whether a command line asks for JSON, told before clap has read it.
@@ -178,6 +212,14 @@ mod tests {
             ("paas deploys:info", "paas deploys:info blog"),
             ("paas deploys:info 12", "paas deploys:info 12"),
             ("paas --config x logs", "paas --config x logs blog"),
+            ("paas config:export --format shell", "paas config:export blog --as=shell"),
+            ("paas config:export blog --format=json", "paas config:export blog --format=json --as=json"),
+            ("paas config:export blog --format json --as=json", "paas config:export blog --format=json --as=json"),
+            ("paas config:export --format text", "paas config:export blog --format=text"),
+            ("paas config:import --format envfile -", "paas config:import blog --as=envfile -"),
+            ("paas config:show --format json", "paas config:show blog --format json"),
+            ("paas config:keys --global", "paas config:keys --global"),
+            ("paas config:get --global A", "paas config:get --global A"),
             // A program's words are its own.
             ("paas run ls", "paas run blog ls"),
             ("paas run blog ls", "paas run blog ls"),

@@ -1,20 +1,23 @@
-use std::{collections::BTreeSet, convert::Infallible, str::FromStr};
+mod edit;
+
+use std::{collections::BTreeSet, convert::Infallible, io::IsTerminal, str::FromStr};
 
 use clap::{Args, Subcommand};
 
 use super::{
-    arguments::AppArgument,
+    arguments::{AppArgument, OptionalApp},
     exchange::{Bounds, Exchange, Input, open},
-    properties::apply_edit,
+    properties::{Target, apply_edit},
 };
 use crate::{
     Error, Result,
     context::Context,
     model::{
-        Access, AppName, DeploymentKind, Door, Edit, EnvKey, Invalid, MASK, Right, parse_env_file, write_env_file,
+        Access, AppName, ConfigFormat, DeploymentKind, Door, Edit, EnvKey, ImportFormat, Invalid, MASK, Right,
+        from_base64, parse_env_file, read_config, write_env_file,
     },
-    ops::config,
-    ui::Ui,
+    ops::config::{self, Look},
+    ui::{DeployLog, Ui},
 };
 
 /// Config: an app's environment variables
@@ -24,19 +27,44 @@ pub(super) enum Command {
     Show(Show),
     #[command(name = "config:get")]
     Get(Get),
+    #[command(name = "config:keys")]
+    Keys(Keys),
     #[command(name = "config:set")]
     Set(Set),
     #[command(name = "config:unset")]
     Unset(Unset),
+    #[command(name = "config:clear")]
+    Clear(Clear),
+    #[command(name = "config:export")]
+    Export(Export),
+    #[command(name = "config:bundle")]
+    Bundle(Bundle),
+    #[command(name = "config:import")]
+    Import(Import),
+    #[command(name = "config:edit")]
+    Edit(edit::Edit),
+    #[command(name = "config:suggest")]
+    Suggest(Suggest),
+    #[command(name = "config:report")]
+    Report(Report),
 }
 
 impl Command {
     pub(super) fn access(&self) -> Access<'_> {
         match self {
-            Command::Show(it) => Access::App(&it.app.app, if it.reveal { Right::Reveal } else { Right::See }),
-            Command::Get(it) => Access::App(&it.app.app, Right::Reveal),
-            Command::Set(it) => Access::App(&it.app.app, Right::Change),
-            Command::Unset(it) => Access::App(&it.app.app, Right::Change),
+            Command::Show(it) => it.look.target.access(if it.reveal { Right::Reveal } else { Right::See }),
+            Command::Get(it) => it.target.access(Right::Reveal),
+            Command::Keys(it) => it.look.target.access(Right::See),
+            Command::Set(it) => it.target.access(Right::Change),
+            Command::Unset(it) => it.target.access(Right::Change),
+            Command::Clear(it) => it.target.access(Right::Change),
+            Command::Export(it) => it.look.target.access(Right::Reveal),
+            Command::Bundle(it) => it.look.target.access(Right::Reveal),
+            Command::Import(it) => it.target.access(Right::Change),
+            Command::Edit(it) => it.target.access(Right::Change),
+            Command::Suggest(it) => Access::App(&it.app.app, if it.generate { Right::Change } else { Right::Reveal }),
+            Command::Report(Report { app: OptionalApp { app: Some(app) } }) => Access::App(app, Right::See),
+            Command::Report(_) => Access::Server(Right::See),
         }
     }
 
@@ -44,17 +72,69 @@ impl Command {
     pub(super) fn exchange(&mut self) -> Exchange<'_> {
         match self {
             Command::Set(it) => Exchange::Values(it),
-            Command::Show(_) | Command::Get(_) | Command::Unset(_) => Exchange::Nothing,
+            Command::Import(it) => Exchange::Config(it),
+            Command::Show(_)
+            | Command::Get(_)
+            | Command::Keys(_)
+            | Command::Unset(_)
+            | Command::Clear(_)
+            | Command::Export(_)
+            | Command::Bundle(_)
+            | Command::Edit(_)
+            | Command::Suggest(_)
+            | Command::Report(_) => Exchange::Nothing,
         }
     }
 
     pub(super) async fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
         match self {
-            Command::Show(it) => ui.show(&config::show(context, &it.app.app, it.reveal)?),
-            Command::Get(it) => ui.show(&config::get(context, &it.app.app, &it.key.name()?)?),
+            Command::Show(it) => it.look.of(|look| ui.show(&config::show(context, look, it.reveal)?)),
+            Command::Get(it) => it.run(context, ui),
+            Command::Keys(it) => it.look.of(|look| ui.show(&config::keys(context, look)?)),
             Command::Set(it) => it.run(context, ui).await,
             Command::Unset(it) => it.run(context, ui).await,
+            Command::Clear(it) => it.run(context, ui).await,
+            Command::Export(it) => it.run(context, ui),
+            Command::Bundle(it) => it.run(context, ui),
+            Command::Import(it) => it.run(context, ui).await,
+            Command::Edit(it) => it.refuse(),
+            Command::Suggest(it) => it.run(context, ui).await,
+            Command::Report(it) => ui.show(&config::report(context, it.app.app.as_ref())?),
         }
+    }
+}
+
+/// The app, and the words after it: with `--global` the one in the place of the app is the first of them. A word that may
+/// hold a value is not repeated.
+fn split(target: &Target, words: &[Word]) -> Result<(Option<AppName>, Vec<Word>)> {
+    let texts: Vec<String> = words.iter().map(|word| word.0.clone()).collect();
+    let (app, texts) = target.split(&texts).map_err(|error| match error {
+        Error::Invalid(invalid) if invalid.value.contains('=') => Error::usage(
+            "the first word is not the name of an app, and no app is known here",
+            "name the app before the variables: `paas config:set APP KEY=VALUE`; `--global` sets them for all apps",
+        ),
+        other => other,
+    })?;
+    Ok((app, texts.into_iter().map(Word).collect()))
+}
+
+/// What is looked at.
+#[derive(Debug, Args)]
+struct LookArguments {
+    #[command(flatten)]
+    target: Target,
+    /// What the app gets: what is set for all apps, too
+    #[arg(long)]
+    merged: bool,
+}
+
+impl LookArguments {
+    fn of<T>(&self, look: impl FnOnce(Look<'_>) -> Result<T>) -> Result<T> {
+        let (app, rest) = split(&self.target, &[])?;
+        if !rest.is_empty() {
+            return Err(Error::usage("--global is of all apps", "leave the app out, or --global"));
+        }
+        look(Look { app: app.as_ref(), merged: self.merged })
     }
 }
 
@@ -117,29 +197,157 @@ fn key(name: &str) -> Result<EnvKey> {
     name.parse().map_err(|error: Invalid| Invalid { value: MASK.to_owned(), ..error }.into())
 }
 
-/// List an app's config variables
+/// List the config variables of an app
 ///
 /// The values are masked, because they may be secrets; --reveal shows them.
 #[derive(Debug, Args)]
 pub(super) struct Show {
     #[command(flatten)]
-    app: AppArgument,
+    look: LookArguments,
     /// Show the values too
     #[arg(long)]
     reveal: bool,
 }
 
 /// Print the value of a config variable
+///
+/// An end of line is added to it. `--format json` and `--encoded` say it to the byte.
 #[derive(Debug, Args)]
 pub(super) struct Get {
     #[command(flatten)]
-    app: AppArgument,
+    target: Target,
     /// The variable
-    key: Word,
+    #[arg(value_name = "KEY")]
+    key: Option<Word>,
+    /// Also a value that is set for all apps
+    #[arg(long)]
+    merged: bool,
+    /// Print the value in base64
+    #[arg(long)]
+    encoded: bool,
+}
+
+impl Get {
+    fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
+        let (app, words) = split(&self.target, self.key.as_slice())?;
+        let [word] = &words[..] else {
+            return Err(Error::usage("this takes the name of one variable", "`paas config:get APP KEY`"));
+        };
+        let look = Look { app: app.as_ref(), merged: self.merged };
+        ui.show(&config::get(context, look, &word.name()?, self.encoded)?)
+    }
+}
+
+/// List the names of config variables, one a line
+#[derive(Debug, Args)]
+pub(super) struct Keys {
+    #[command(flatten)]
+    look: LookArguments,
+}
+
+/// Print all config variables for another program
+///
+/// The formats are those of Dokku, and `--format FORMAT` says the same as `--as FORMAT`: `exports` (lines for a shell, the
+/// default), `envfile`, `shell` (words before a command), `docker-args`, `docker-args-keys`, `docker-envfile` (the file of
+/// `docker run --env-file`), `json`, `json-list`. All say each value to the byte; `docker-envfile` refuses the values that
+/// it cannot say.
+#[derive(Debug, Args)]
+pub(super) struct Export {
+    #[command(flatten)]
+    look: LookArguments,
+    /// What to write
+    #[arg(long = "as", value_name = "FORMAT", default_value = "exports")]
+    form: ConfigFormat,
+}
+
+impl Export {
+    fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
+        let variables = self.look.of(|look| config::variables(context, look))?;
+        let text = self.form.write(&variables).map_err(|error| {
+            Error::usage(
+                error.to_string(),
+                "`--format docker-args` can say it: `eval \"docker run $(paas config:export APP --format docker-args) \
+                 IMAGE\"`",
+            )
+        })?;
+        ui.raw(text.as_bytes())
+    }
+}
+
+/// Print all config variables as a tar, a file each
+///
+/// A file has the name of a variable and holds its value, to the byte: `paas config:bundle blog | tar x -C DIR`.
+#[derive(Debug, Args)]
+pub(super) struct Bundle {
+    #[command(flatten)]
+    look: LookArguments,
+}
+
+impl Bundle {
+    fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
+        let variables = self.look.of(|look| config::variables(context, look))?;
+        if std::io::stdout().is_terminal() {
+            return Err(Error::usage(
+                "a tar is nothing for a terminal",
+                "send it to a file or a program: `paas config:bundle APP | tar x -C DIR`",
+            ));
+        }
+        ui.raw(&config::bundle(&variables)?)
+    }
+}
+
+/// Say which variables the source asks for that are not set
+///
+/// It reads the commit that serves: `.env.example` and files of similar names, `env` of `app.json`, and the dependencies
+/// that the buildpacks know variables of. --generate sets those for which a secret that is made up will do.
+#[derive(Debug, Args)]
+pub(super) struct Suggest {
+    #[command(flatten)]
+    app: AppArgument,
+    /// Make up the secrets that can be made up, and set them
+    #[arg(long)]
+    generate: bool,
+    /// With --generate: apply the change at the next deploy or restart
+    #[arg(long, requires = "generate")]
+    no_restart: bool,
+}
+
+impl Suggest {
+    async fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
+        let app = &self.app.app;
+        let suggestions = config::suggest::suggest(context, app).await?;
+        if !self.generate {
+            if suggestions.0.is_empty() {
+                ui.talk("every variable that the source asks for is set");
+            }
+            return ui.show(&suggestions);
+        }
+        let made_up = suggestions.made_up()?;
+        if made_up.is_empty() {
+            ui.talk("there is none to make up");
+            return ui.show(&suggestions);
+        }
+        let names: Vec<&str> = made_up.iter().map(|(key, _)| key.as_str()).collect();
+        let reason = format!("config: make up {}", names.join(", "));
+        ui.talk(&format!("made up: {}", names.join(", ")));
+        apply_edit(context, ui, app, &new_edit("config:suggest", reason, made_up), !self.no_restart).await
+    }
+}
+
+/// Show how the config of apps stands
+///
+/// PENDING are the variables that changed since the serving release was made: by `--no-restart`, or for all apps. The next
+/// deploy or restart applies them.
+#[derive(Debug, Args)]
+pub(super) struct Report {
+    #[command(flatten)]
+    app: OptionalApp,
 }
 
 /// The most bytes that are read for a value, or for an env file: more than a process can be given.
 const MOST_BYTES: u64 = 4 << 20;
+const ENV_FILE: Bounds =
+    Bounds { what: "an env file", limit: MOST_BYTES, hint: "all variables of a process together take 2 MiB at most" };
 
 /// Set config variables, and restart the app with them
 ///
@@ -153,10 +361,13 @@ const MOST_BYTES: u64 = 4 << 20;
 #[derive(Debug, Args)]
 pub(super) struct Set {
     #[command(flatten)]
-    app: AppArgument,
+    target: Target,
     /// Variables and their values; quote them for your shell, twice over ssh
-    #[arg(required_unless_present_any = ["from_file", "stdin", "prompt"], value_name = "KEY=VALUE")]
+    #[arg(value_name = "KEY=VALUE")]
     pairs: Vec<Word>,
+    /// The values after KEY= are base64
+    #[arg(long)]
+    encoded: bool,
     /// Set a variable to what a file holds, to the byte; `-` is standard input
     #[arg(long, value_name = "KEY=PATH")]
     from_file: Vec<Word>,
@@ -166,9 +377,8 @@ pub(super) struct Set {
     /// Ask for the value of a variable, and do not show what is typed
     #[arg(long, value_name = "KEY")]
     prompt: Vec<Word>,
-    /// Do not restart: apply the change at the next deploy or restart
-    #[arg(long)]
-    no_restart: bool,
+    #[command(flatten)]
+    when: When,
     /// What was read of all of these.
     #[arg(skip)]
     read: Vec<(EnvKey, String)>,
@@ -177,7 +387,16 @@ pub(super) struct Set {
 impl Set {
     /// Reads all values, wherever they are. What was typed wrongly is refused before anything is read or asked.
     pub(super) fn read(&mut self, door: Door, ui: Ui) -> Result<()> {
-        let mut read = self.pairs.iter().map(Word::pair).collect::<Result<Vec<_>>>()?;
+        let (_, words) = split(&self.target, &self.pairs)?;
+        if words.is_empty() && self.from_file.is_empty() && !self.stdin && self.prompt.is_empty() {
+            return Err(Error::usage("nothing is to be set", "give KEY=VALUE, or one of the options for values"));
+        }
+        let mut read = words.iter().map(Word::pair).collect::<Result<Vec<_>>>()?;
+        if self.encoded {
+            for (key, value) in &mut read {
+                *value = decoded(key, value)?;
+            }
+        }
         let files = self.from_file.iter().map(Word::file).collect::<Result<Vec<_>>>()?;
         let asked = self.prompt.iter().map(Word::name).collect::<Result<Vec<_>>>()?;
         let stdins = files.iter().filter(|(_, input)| matches!(input, Input::Stdin)).count() + usize::from(self.stdin);
@@ -194,12 +413,7 @@ impl Set {
             read.push((key, value));
         }
         if self.stdin {
-            let bounds = Bounds {
-                what: "an env file",
-                limit: MOST_BYTES,
-                hint: "all variables of a process together take 2 MiB at most",
-            };
-            let text = bounds.read_stdin("Type KEY=VALUE lines, then press Ctrl-D on a line of its own:", ui)?;
+            let text = ENV_FILE.read_stdin("Type KEY=VALUE lines, then press Ctrl-D on a line of its own:", ui)?;
             let found = parse_env_file(&text)
                 .map_err(|error| Error::usage(error.to_string(), "`paas config:set --help` says what a line may be"))?;
             if found.is_empty() && read.is_empty() {
@@ -222,16 +436,51 @@ impl Set {
             return Ok(None);
         }
         self.read(Door::Local, ui)?;
-        let mut words = vec!["config:set".to_owned(), self.app.app.to_string(), "--stdin".to_owned()];
-        words.extend(self.no_restart.then(|| "--no-restart".to_owned()));
+        let mut words = vec!["config:set".to_owned(), target_word(&self.target)?, "--stdin".to_owned()];
+        words.extend(self.when.words());
         Ok(Some((words, write_env_file(self.read.iter().map(|(key, value)| (key, value.as_str()))))))
     }
 
     async fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
+        let (app, _) = split(&self.target, &[])?;
         let keys: Vec<&str> = self.read.iter().map(|(key, _)| key.as_str()).collect();
         let reason = format!("config: set {}", keys.join(", "));
         let config = self.read.into_iter().map(|(key, value)| (key, Some(value))).collect();
-        apply(context, ui, &self.app.app, "config:set", reason, config, self.no_restart).await
+        apply(context, ui, app.as_ref(), new_edit("config:set", reason, config), self.when).await
+    }
+}
+
+/// The word that names the target: the app, or `--global`.
+fn target_word(target: &Target) -> Result<String> {
+    Ok(target.split(&[])?.0.map_or_else(|| "--global".to_owned(), |app| app.to_string()))
+}
+
+/// Reads base64, with or without padding, in lines or not. The value is not repeated.
+fn decoded(key: &EnvKey, text: &str) -> Result<String> {
+    let hint = "`base64 < FILE` makes it; without --encoded the value is taken as it is";
+    let bytes = from_base64(text).ok_or_else(|| Error::usage(format!("the value of {key} is not base64"), hint))?;
+    String::from_utf8(bytes).map_err(|_| {
+        let hint = "an environment variable is a text: set the base64 itself, without --encoded";
+        Error::usage(format!("the value of {key} is not valid UTF-8 in that base64"), hint)
+    })
+}
+
+/// When a change holds.
+#[derive(Clone, Copy, Debug, Args)]
+struct When {
+    /// Do not restart: apply the change at the next deploy or restart
+    #[arg(long, conflicts_with = "restart")]
+    no_restart: bool,
+    /// With --global: restart the apps that run and have another value
+    #[arg(long)]
+    restart: bool,
+}
+
+impl When {
+    /// The options as they are typed.
+    fn words(self) -> impl Iterator<Item = String> {
+        let options = [(self.no_restart, "--no-restart"), (self.restart, "--restart")];
+        options.into_iter().filter(|(is_set, _)| *is_set).map(|(_, word)| word.to_owned())
     }
 }
 
@@ -277,42 +526,199 @@ fn refuse_twice<'a>(names: impl Iterator<Item = &'a EnvKey>) -> Result<()> {
 #[derive(Debug, Args)]
 pub(super) struct Unset {
     #[command(flatten)]
-    app: AppArgument,
+    target: Target,
     /// The variables
-    #[arg(required = true, value_name = "KEY")]
+    #[arg(value_name = "KEY")]
     keys: Vec<Word>,
-    /// Do not restart: apply the change at the next deploy or restart
-    #[arg(long)]
-    no_restart: bool,
+    #[command(flatten)]
+    when: When,
 }
 
 impl Unset {
     async fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
-        let keys = self.keys.iter().map(Word::name).collect::<Result<Vec<_>>>()?;
+        let (app, words) = split(&self.target, &self.keys)?;
+        if words.is_empty() {
+            return Err(Error::usage(
+                "no variable is named",
+                "`paas config:unset APP KEY`; `config:clear` removes all",
+            ));
+        }
+        let keys = words.iter().map(Word::name).collect::<Result<Vec<_>>>()?;
         refuse_twice(keys.iter())?;
         let names: Vec<&str> = keys.iter().map(EnvKey::as_str).collect();
         let reason = format!("config: unset {}", names.join(", "));
         let config = keys.into_iter().map(|key| (key, None)).collect();
-        apply(context, ui, &self.app.app, "config:unset", reason, config, self.no_restart).await
+        apply(context, ui, app.as_ref(), new_edit("config:unset", reason, config), self.when).await
     }
 }
 
-async fn apply(
-    context: &Context<'_>,
-    ui: Ui,
-    app: &AppName,
-    action: &str,
-    reason: String,
-    config: Vec<(EnvKey, Option<String>)>,
-    no_restart: bool,
-) -> Result<()> {
-    let edit = Edit {
+/// Remove all config variables of an app, and restart it without them
+///
+/// `paas releases:rollback` brings them back.
+#[derive(Debug, Args)]
+pub(super) struct Clear {
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    when: When,
+}
+
+impl Clear {
+    async fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
+        let (app, rest) = split(&self.target, &[])?;
+        if !rest.is_empty() {
+            return Err(Error::usage("--global is of all apps", "leave the app out, or --global"));
+        }
+        let reason = "config: remove all variables".to_owned();
+        let edit = Edit { replaces_config: true, ..new_edit("config:clear", reason, Vec::new()) };
+        apply(context, ui, app.as_ref(), edit, self.when).await
+    }
+}
+
+/// Set config variables from a file, and restart the app with them
+///
+/// The file is an env file, or JSON as `config:export` writes it; which of both is seen by its first character. Its other
+/// variables stay as they are, unless --replace is given.
+#[derive(Debug, Args)]
+pub(super) struct Import {
+    #[command(flatten)]
+    target: Target,
+    /// The file, on the machine where you type; nothing or `-` is standard input
+    #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    file: Vec<Word>,
+    /// What the file is: envfile or json
+    #[arg(long = "as", value_name = "FORMAT")]
+    form: Option<ImportFormat>,
+    /// Remove the variables that are not in the file
+    #[arg(long)]
+    replace: bool,
+    /// The first line of the file says from which variables it was made (config:edit)
+    #[arg(long, hide = true)]
+    edited: bool,
+    #[command(flatten)]
+    when: When,
+    /// What was read.
+    #[arg(skip)]
+    read: Option<Secret>,
+}
+
+/// Bytes that are not printed.
+struct Secret(Vec<u8>);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(MASK)
+    }
+}
+
+impl Import {
+    fn input(&self) -> Result<Input> {
+        let (_, words) = split(&self.target, &self.file)?;
+        match &words[..] {
+            [] => Ok(Input::Stdin),
+            [word] => {
+                let Ok(input) = word.0.parse();
+                Ok(input)
+            }
+            _ => Err(Error::usage("this takes one file", "`paas config:import APP FILE`")),
+        }
+    }
+
+    /// Reads the file, where it is on this machine.
+    pub(super) fn read(&mut self, door: Door, ui: Ui) -> Result<()> {
+        let bounds = ENV_FILE;
+        let bytes = match self.input()? {
+            Input::File(path) if door != Door::Local => {
+                return Err(Error::usage(
+                    format!("{} is a file of your machine, and this command runs on the server", path.display()),
+                    format!("give it on standard input: `ssh ... config:import APP < {}`", path.display()),
+                ));
+            }
+            Input::File(path) => {
+                let file = open(&path).map_err(|reason| super::exchange::cannot_read(&path, &reason))?;
+                bounds.read_all(file)?
+            }
+            Input::Stdin | Input::Bytes(_) => {
+                bounds.read_stdin("Type KEY=VALUE lines, then press Ctrl-D on a line of its own:", ui)?
+            }
+        };
+        self.read = Some(Secret(bytes));
+        Ok(())
+    }
+
+    /// What is typed on the server instead, with the file as standard input; nothing where that is standard input already.
+    pub(super) fn packed(&mut self, ui: Ui) -> Result<Option<(Vec<String>, Vec<u8>)>> {
+        if !matches!(self.input()?, Input::File(_)) {
+            return Ok(None);
+        }
+        self.read(Door::Local, ui)?;
+        let mut words = vec!["config:import".to_owned(), target_word(&self.target)?];
+        words.extend(self.form.map(|form| format!("--as={form}")));
+        words.extend(self.replace.then(|| "--replace".to_owned()));
+        words.extend(self.when.words());
+        Ok(self.read.take().map(|Secret(bytes)| (words, bytes)))
+    }
+
+    async fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
+        let (app, _) = split(&self.target, &[])?;
+        let Secret(bytes) = self.read.ok_or_else(|| Error::bug("a config that was not read"))?;
+        let found = read_config(&bytes, self.form)
+            .map_err(|error| Error::usage(error.to_string(), "docs/reference.md says what an env file may be"))?;
+        if found.is_empty() && !self.edited {
+            return Err(Error::usage(
+                "the file sets nothing",
+                "write a KEY=VALUE on each line; `paas config:clear` removes all variables",
+            ));
+        }
+        let saw_config = match bytes.split(|byte| *byte == b'\n').next().and_then(|line| line.strip_prefix(b"# ")) {
+            Some(digest) if self.edited => Some(String::from_utf8_lossy(digest).into_owned()),
+            _ if self.edited => return Err(Error::usage("this was not edited", "leave --edited out")),
+            _ => None,
+        };
+        let names: Vec<&str> = found.iter().map(|(key, _)| key.as_str()).collect();
+        let how = if self.replace { "replace all by" } else { "import" };
+        let (action, reason) = match self.edited {
+            true => ("config:edit", "config: edit".to_owned()),
+            false => ("config:import", format!("config: {how} {}", names.join(", "))),
+        };
+        let config = found.into_iter().map(|(key, value)| (key, Some(value))).collect();
+        let edit = Edit { replaces_config: self.replace, saw_config, ..new_edit(action, reason, config) };
+        apply(context, ui, app.as_ref(), edit, self.when).await
+    }
+}
+
+fn new_edit(action: &str, reason: String, config: Vec<(EnvKey, Option<String>)>) -> Edit {
+    Edit {
         kind: DeploymentKind::Config,
         action: action.to_owned(),
         reason,
         config,
+        replaces_config: false,
+        saw_config: None,
         properties: Vec::new(),
         saw: None,
+    }
+}
+
+/// Makes an edit, of an app or of what is set for all, and says what became of it.
+async fn apply(context: &Context<'_>, ui: Ui, app: Option<&AppName>, edit: Edit, when: When) -> Result<()> {
+    let Some(app) = app else {
+        if when.no_restart {
+            return Err(Error::usage("--global restarts no app by itself", "leave --no-restart out"));
+        }
+        let edited = config::edit_global(context, &edit, when.restart, &DeployLog::to_stderr(ui)).await?;
+        ui.talk(edited.edited.words().unwrap_or("saved"));
+        if !edited.pending.is_empty() {
+            let names: Vec<&str> = edited.pending.iter().map(AppName::as_str).collect();
+            ui.talk(&format!(
+                "the next deploy or restart applies it to {}; `paas config:report` shows what is pending",
+                names.join(", ")
+            ));
+        }
+        return ui.show(&edited);
     };
-    apply_edit(context, ui, app, &edit, !no_restart).await
+    if when.restart {
+        return Err(Error::usage("--restart goes with --global", "leave it out: the app is restarted anyway"));
+    }
+    apply_edit(context, ui, app, &edit, !when.no_restart).await
 }

@@ -21,6 +21,8 @@ pub(super) enum Exchange<'a> {
     Input(Wanted<'a>),
     /// It reads values, from any number of places.
     Values(&'a mut config::Set),
+    /// It reads an env file, or JSON of variables.
+    Config(&'a mut config::Import),
     /// It reads a certificate and its key, from two files or a tar.
     Certificate(&'a mut certs::Add),
     /// It writes a file.
@@ -37,6 +39,7 @@ impl Exchange<'_> {
             Exchange::Nothing => Ok(()),
             Exchange::Input(wanted) => wanted.read(door, arguments, global.ui()),
             Exchange::Values(set) => set.read(door, global.ui()),
+            Exchange::Config(import) => import.read(door, global.ui()),
             Exchange::Certificate(add) => add.read(door, global.ui()),
             Exchange::Output(backup) => backup.open(door, global.force),
         }
@@ -58,6 +61,11 @@ impl Exchange<'_> {
                 let Some((words, input)) = set.packed(global.ui())? else { return Ok(None) };
                 *arguments = command_line(words, global);
                 files::in_memory("values", input.as_bytes()).map(Some)
+            }
+            Exchange::Config(import) => {
+                let Some((words, input)) = import.packed(global.ui())? else { return Ok(None) };
+                *arguments = command_line(words, global);
+                files::in_memory("config", &input).map(Some)
             }
             Exchange::Certificate(add) => {
                 let Some((words, input)) = add.packed(global.ui())? else { return Ok(None) };

@@ -107,6 +107,14 @@ impl Server {
         exec::replace(command, input.map_or_else(std::process::Stdio::inherit, std::process::Stdio::from))
     }
 
+    /// A command line for the server, given by its words after `paas`, over pipes.
+    pub(super) fn command(&self, words: &[OsString]) -> tokio::process::Command {
+        let mut command = exec::command_of_user("ssh");
+        let line = shell_words::join(words.iter().map(|word| word.to_string_lossy().into_owned()));
+        command.args(self.ssh_arguments(line, false));
+        command
+    }
+
     /// What ssh is called with. With a terminal, questions and the spinner are there as on the server.
     fn ssh_arguments(&self, line: String, terminal: bool) -> Vec<String> {
         let mut words = Vec::new();

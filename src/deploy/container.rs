@@ -13,7 +13,7 @@ use crate::{
     engine::{Attached, ContainerSpec, Engine, Labels, Streams},
     error::EngineError,
     instance::Instance,
-    model::{AppName, ConfigMap, DeployId, EnvKey, PortScheme, ProcessType, Release, RestartPolicy, Run, RunSettings},
+    model::{AppName, Config, DeployId, EnvKey, PortScheme, ProcessType, Release, RestartPolicy, Run, RunSettings},
     proxy,
     store::{Container, ContainerState},
 };
@@ -30,7 +30,7 @@ const DRAIN_POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// What a container runs, and how.
 pub(super) struct Program<'a> {
     pub release: &'a Release,
-    pub config: &'a ConfigMap,
+    pub config: &'a Config,
     pub run: &'a RunSettings,
     /// The arguments that start its command; none: the image's own command.
     pub arguments: Option<Vec<String>>,
@@ -104,9 +104,10 @@ fn spec_with(
     program: &Program<'_>,
 ) -> Result<ContainerSpec> {
     let Program { release, config, run, arguments, restart } = program;
-    let commit = release.rev_variables(config)?;
+    let variables = config.variables();
+    let commit = release.rev_variables(&variables)?;
     let mut environment: Vec<(String, String)> =
-        config.iter().map(|(key, value)| (key.to_string(), value.clone())).collect();
+        variables.into_iter().map(|(key, value)| (key.to_string(), value)).collect();
     environment.retain(|(key, _)| key != "PORT");
     environment.extend(commit.into_iter().map(|(key, value)| (key.to_string(), value)));
     environment.push(("PORT".to_owned(), release.port.to_string()));

@@ -4,7 +4,7 @@ use crate::{
     Error, Result,
     error::{DeployError, Thing},
     instance::Instance,
-    model::{self, App, ConfigMap, Edit, EnvKey, Override, ProcessType, PropertyChange, Release, property},
+    model::{self, App, Config, ConfigMap, Edit, EnvKey, Override, ProcessType, PropertyChange, Release, property},
 };
 
 /// An app's config, and what is set on the server of the properties that are part of a release, as they are after an
@@ -13,7 +13,7 @@ use crate::{
 /// # Errors
 /// `DeployError::ChangedMeanwhile`; [`Error::Invalid`] for a value that cannot be; [`Error::NotFound`] for the removal of a variable that is not set, or
 /// a process type that neither the release that serves nor a cron of the app has.
-pub fn edited(instance: &Instance, app: &App, edit: &Edit) -> Result<(ConfigMap, Vec<Override>)> {
+pub fn edited(instance: &Instance, app: &App, edit: &Edit) -> Result<(Config, Vec<Override>)> {
     let (overrides, current, crons) = instance.read(|tables| {
         let crons = tables.crons(Some(app.id))?.into_iter().map(|cron| cron.spec.name.process()).collect::<Vec<_>>();
         Ok((tables.overrides(app.id)?, tables.current_release(app.id)?, crons))
@@ -22,30 +22,53 @@ pub fn edited(instance: &Instance, app: &App, edit: &Edit) -> Result<(ConfigMap,
         let what = "another command set the same properties".to_owned();
         return Err(DeployError::ChangedMeanwhile { app: app.name.clone(), what }.into());
     }
-    let config = edited_config(&instance.config(app.id)?, app, &edit.config)?;
+    let before = instance.config(app.id)?;
+    if edit.saw_config.as_ref().is_some_and(|saw| *saw != model::config_digest(&before.own)) {
+        let what = "somebody else changed its config".to_owned();
+        return Err(DeployError::ChangedMeanwhile { app: app.name.clone(), what }.into());
+    }
+    let config = edited_config(&before, app, edit)?;
     Ok((config, edited_overrides(overrides, app, (current.as_ref(), &crons), &edit.properties)?))
 }
 
-fn edited_config(before: &ConfigMap, app: &App, edits: &[(EnvKey, Option<String>)]) -> Result<ConfigMap> {
-    let mut config = before.clone();
+fn edited_config(before: &Config, app: &App, edit: &Edit) -> Result<Config> {
+    let missing = |key: &EnvKey| Error::NotFound(Thing::ConfigVariable(Some(app.name.clone())), key.to_string());
+    let own = edited_variables(before.own.clone(), &edit.config, edit.replaces_config, missing)?;
+    let config = Config { own, ..before.clone() };
+    // One that is too large already may become smaller step by step.
+    let (now, then) = (config.variables(), before.variables());
+    if model::size_of(&now) > model::size_of(&then) {
+        model::check_environment(&now, [])?;
+    }
+    Ok(config)
+}
+
+/// The variables of one scope, edited. `replaces`: whether no other is left. `missing`: the error of one that is to be
+/// removed, and is not there.
+///
+/// # Errors
+/// [`Error::Invalid`] for a variable that cannot be; what `missing` says.
+pub fn edited_variables(
+    mut variables: ConfigMap,
+    edits: &[(EnvKey, Option<String>)],
+    replaces: bool,
+    missing: impl Fn(&EnvKey) -> Error,
+) -> Result<ConfigMap> {
+    if replaces {
+        variables.retain(|key, _| edits.iter().any(|(edited, _)| edited == key));
+    }
     for (key, value) in edits {
         match value {
             Some(value) => {
                 model::check_variable(key, value)?;
-                config.insert(key.clone(), value.clone());
+                variables.insert(key.clone(), value.clone());
             }
             None => {
-                config
-                    .remove(key)
-                    .ok_or_else(|| Error::NotFound(Thing::ConfigVariable(app.name.clone()), key.to_string()))?;
+                variables.remove(key).ok_or_else(|| missing(key))?;
             }
         }
     }
-    // One that is too large already may become smaller step by step.
-    if model::size_of(&config) > model::size_of(before) {
-        model::check_environment(&config, [])?;
-    }
-    Ok(config)
+    Ok(variables)
 }
 
 fn edited_overrides(

@@ -28,7 +28,7 @@ pub(super) async fn keep_log_of(instance: &Instance, engine: &Engine, container:
         let ((lines, bound), release, sealed) = read.await?;
         // What cannot be masked is not kept.
         let mut secrets = Masker::default();
-        secrets.add(instance.secrets.unseal_config(&sealed)?.values().map(String::as_str));
+        secrets.add(instance.secrets.unseal_config(&sealed)?.values());
         secrets.add(release.overrides.iter().flat_map(Override::secrets));
         let mut lines = engine.last_lines(&container.name, u32::try_from(lines).unwrap_or(u32::MAX)).await?;
         let mut stream = MaskedStream::new(secrets);

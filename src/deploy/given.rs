@@ -29,7 +29,7 @@ pub(super) fn variables(deploy: &ActiveDeploy<'_>, variables: &[Variable]) -> Re
     if variables.is_empty() {
         return Ok(given);
     }
-    let config = deploy.instance.config(deploy.app.id)?;
+    let config = deploy.instance.config(deploy.app.id)?.variables();
     let before = deploy.instance.read(|tables| tables.given_variables(deploy.app.id))?;
     let (mut said, mut missing) = (Vec::new(), Vec::new());
     for variable in variables {

@@ -84,7 +84,7 @@ pub(super) async fn secrets_of(instance: &Instance, release: ReleaseId) -> Resul
     let read = instance.reading(move |tables| Ok((tables.release(release)?, tables.sealed_config(release)?)));
     let (release, sealed) = read.await?;
     let mut secrets = Masker::default();
-    secrets.add(instance.secrets.unseal_config(&sealed)?.values().map(String::as_str));
+    secrets.add(instance.secrets.unseal_config(&sealed)?.values());
     secrets.add(release.overrides.iter().flat_map(Override::secrets));
     Ok(secrets)
 }

@@ -80,7 +80,7 @@ pub(super) async fn begin<'a>(
         let app = instance.read(|tables| tables.app(request.app))?;
         refuse_locked(&app)?;
         // Before the build, to which an app may give what it is configured with; a release hides what it adds.
-        log.hide(instance.config(app.id)?.values().map(String::as_str));
+        log.hide(instance.config(app.id)?.values());
         Ok((engine, app, lock))
     };
     match unless_stopped(instance, id, turn).await {

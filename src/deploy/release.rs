@@ -10,7 +10,7 @@ use crate::{
     Error, Result, clock,
     error::{DeployError, Thing},
     model::{
-        self, CheckMode, CommitId, ConfigMap, CronSpec, DeployState, Edit, EnvKey, ImageCheck, ImageId, Override,
+        self, CheckMode, CommitId, Config, CronSpec, DeployState, Edit, EnvKey, ImageCheck, ImageId, Override,
         PortMapping, PortScheme, Probe, ProcessSpec, ProcessType, PropertyChange, Release, ReleaseStatus,
         ReleaseVersion, Right, Scope, property,
     },
@@ -23,7 +23,7 @@ pub const DEFAULT_PORT: u16 = 5000;
 /// A release that exists, with its config in clear.
 pub(super) struct Prepared {
     pub release: Release,
-    pub config: ConfigMap,
+    pub config: Config,
     pub changes: Changes,
     pub release_command: Option<String>,
 }
@@ -59,7 +59,7 @@ pub(super) fn cut(
         given: given.once,
         ..Changes::default()
     };
-    config.extend(given.values);
+    config.own.extend(given.values);
     let release_command = plan.release_command;
     let mut processes = plan.processes;
     for spec in processes.iter_mut().filter(|spec| spec.process.is_web()) {
@@ -67,7 +67,7 @@ pub(super) fn cut(
     }
     let commands = processes.iter().filter_map(|spec| spec.command.as_deref()).chain(release_command.as_deref());
     let command = commands.max_by_key(|command| command.len());
-    model::check_environment(&config, facts.environment.iter().map(String::as_str).chain(command))?;
+    model::check_environment(&config.variables(), facts.environment.iter().map(String::as_str).chain(command))?;
     let from = From { image, processes, crons: plan.crons, declared_port: plan.port, commit: Some(commit) };
     let prepared = write(deploy, &from, config, &overrides, reason)?;
     deploy.log.step(&format!("Releasing {}", prepared.release.version));
@@ -93,7 +93,9 @@ pub(super) fn cut_edited(deploy: &ActiveDeploy<'_>, edit: &Edit) -> Result<Prepa
     }
     let instance = deploy.instance;
     let (config, overrides) = edited(instance, &deploy.app, edit)?;
-    let changes = Changes { config: edit.config.clone(), properties: edit.properties.clone(), ..Changes::default() };
+    let before = instance.config(deploy.app.id)?.own;
+    let edits = model::edits_between(&before, &config.own);
+    let changes = Changes { config: edits, properties: edit.properties.clone(), ..Changes::default() };
     let prepared = write(deploy, &From::release(&current), config, &overrides, &edit.reason)?;
     deploy.log.step(&format!("Releasing {} ({})", prepared.release.version, edit.reason));
     Ok(Prepared { changes, ..prepared })
@@ -104,8 +106,9 @@ pub(super) fn cut_edited(deploy: &ActiveDeploy<'_>, edit: &Edit) -> Result<Prepa
 pub(super) fn cut_copy(deploy: &ActiveDeploy<'_>, target: &Release) -> Result<Prepared> {
     let instance = deploy.instance;
     let sealed = instance.read(|tables| tables.sealed_config(target.id))?;
-    let config = instance.secrets.unseal_config(&sealed)?;
+    let former = instance.secrets.unseal_config(&sealed)?;
     let (config_now, overrides_now) = pending_config(deploy)?;
+    let config = Config { own: former.own, ..config_now.clone() };
     let is_own = |entry: &&Override| matches!(entry.scope, Scope::App | Scope::Process(_));
     // What only an administrator may set is no former release's to bring back.
     let is_granted = |entry: &&Override| (entry.property.right)(&entry.value) == Right::Administer;
@@ -116,7 +119,7 @@ pub(super) fn cut_copy(deploy: &ActiveDeploy<'_>, target: &Release) -> Result<Pr
             overrides.push(entry.clone());
         }
     }
-    let edits = model::edits_between(&config_now, &config);
+    let edits = model::edits_between(&config_now.own, &config.own);
     let changes = Changes {
         // What the release did not have yet, its source will give again when it does.
         forgotten: edits.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| name.clone()).collect(),
@@ -158,7 +161,8 @@ pub(super) fn reuse_or_cut(deploy: &ActiveDeploy<'_>) -> Result<Prepared> {
     let release = current(deploy)?;
     let (config, overrides) = pending_config(deploy)?;
     let sealed = deploy.instance.read(|tables| tables.sealed_config(release.id))?;
-    if config == deploy.instance.secrets.unseal_config(&sealed)? && overrides == release.overrides {
+    let served = deploy.instance.secrets.unseal_config(&sealed)?;
+    if config.variables() == served.variables() && overrides == release.overrides {
         return reuse_current(deploy, "Restarting", Changes::default());
     }
     let prepared = write(deploy, &From::release(&release), config, &overrides, "restart with what was set since")?;
@@ -199,13 +203,13 @@ fn current(deploy: &ActiveDeploy<'_>) -> Result<Release> {
 }
 
 /// Hides from the log what a release knows that is secret, before anything of it runs.
-fn hide(deploy: &ActiveDeploy<'_>, config: &ConfigMap, overrides: &[Override]) {
-    deploy.log.hide(config.values().map(String::as_str));
+fn hide(deploy: &ActiveDeploy<'_>, config: &Config, overrides: &[Override]) {
+    deploy.log.hide(config.values());
     deploy.log.hide(overrides.iter().flat_map(Override::secrets));
 }
 
 /// The app's config and settings as they are now.
-fn pending_config(deploy: &ActiveDeploy<'_>) -> Result<(ConfigMap, Vec<Override>)> {
+fn pending_config(deploy: &ActiveDeploy<'_>) -> Result<(Config, Vec<Override>)> {
     let config = deploy.instance.config(deploy.app.id)?;
     let overrides = deploy.instance.read(|tables| tables.overrides(deploy.app.id))?;
     Ok((config, overrides))
@@ -236,16 +240,17 @@ impl From {
 fn write(
     deploy: &ActiveDeploy<'_>,
     from: &From,
-    config: ConfigMap,
+    config: Config,
     overrides: &[Override],
     reason: &str,
 ) -> Result<Prepared> {
     hide(deploy, &config, overrides);
-    model::check_environment(&config, from.processes.iter().filter_map(|spec| spec.command.as_deref()).max())?;
+    let variables = config.variables();
+    model::check_environment(&variables, from.processes.iter().filter_map(|spec| spec.command.as_deref()).max())?;
     deploy.enter(DeployState::Releasing)?;
     let mut processes: Vec<ProcessSpec> =
         from.processes.iter().map(|spec| spec.with_overrides(overrides)).collect::<Result<_, model::Invalid>>()?;
-    let port = model::port_of(&config)?.or(from.declared_port).unwrap_or(DEFAULT_PORT);
+    let port = model::port_of(&variables)?.or(from.declared_port).unwrap_or(DEFAULT_PORT);
     let ports = deploy.instance.read(|tables| tables.ports(Some(deploy.app.id)))?;
     for stored in ports.iter().rev() {
         let PortMapping { scheme, container, .. } = stored.mapping;

@@ -156,7 +156,7 @@ pub(super) async fn switch(deploy: &ActiveDeploy<'_>, healthy: Healthy) -> Resul
         let kept_ids: Vec<ContainerId> = kept.iter().map(|kept| kept.container.id).collect();
         tables.switch_containers(app_id, deploy.id, &kept_ids)?;
         tables.set_current_release(app_id, release.id)?;
-        instance.write_config(tables, app_id, &changes.config, &deploy.caller.actor)?;
+        instance.write_config(tables, Some(app_id), &changes.config, &deploy.caller.actor)?;
         tables.change_properties(Some(app_id), &changes.properties, &deploy.caller.actor)?;
         for (process, quantity) in &changes.formation {
             tables.scale(app_id, process, *quantity)?;
@@ -320,6 +320,7 @@ async fn kept(
     let instance = deploy.instance;
     let live = instance.read(|tables| tables.containers_of_app(deploy.app.id))?;
     let mut releases: HashMap<ReleaseId, (Release, ConfigMap)> = HashMap::new();
+    let now = prepared.config.variables();
     let mut kept = Vec::new();
     for container in live.into_iter().filter(|container| container.state == ContainerState::Live) {
         let Some((spec, _)) =
@@ -338,13 +339,13 @@ async fn kept(
                 let (release, sealed) = instance.read(|tables| {
                     Ok((tables.release(container.release_id)?, tables.sealed_config(container.release_id)?))
                 })?;
-                unknown.insert((release, instance.secrets.unseal_config(&sealed)?))
+                unknown.insert((release, instance.secrets.unseal_config(&sealed)?.variables()))
             }
         };
         let Some(former) = release.process(&container.process) else { continue };
         let same = release.image == prepared.release.image
             && release.port == prepared.release.port
-            && *config == prepared.config
+            && *config == now
             && release.rev_variables(config)? == prepared.release.rev_variables(config)?
             && spec.runs_like(former);
         if same {

@@ -13,7 +13,7 @@ use crate::{
     engine::{Attached, Engine, ExecStatus},
     files,
     instance::Instance,
-    model::{ConfigMap, EnvKey, Masker, Release, RestartPolicy, Run, RunEnd, RunSettings, Scheduler},
+    model::{Config, EnvKey, Masker, Release, RestartPolicy, Run, RunEnd, RunSettings, Scheduler},
 };
 
 /// How much is kept of what a run prints, in bytes: its last lines.
@@ -33,7 +33,7 @@ pub struct RunProgram<'a> {
     /// The release whose image it has.
     pub release: &'a Release,
     /// That release's config.
-    pub config: &'a ConfigMap,
+    pub config: &'a Config,
     /// How it is run.
     pub settings: &'a RunSettings,
     /// Its arguments; none: the image's own command.

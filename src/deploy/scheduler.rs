@@ -13,7 +13,7 @@ use crate::{
     Error, Result,
     engine::Engine,
     instance::Instance,
-    model::{ConfigMap, ProcessSpec, Release, RestartPolicy, Scheduler},
+    model::{Config, ProcessSpec, Release, RestartPolicy, Scheduler},
     store::Container,
 };
 
@@ -32,7 +32,7 @@ impl Scheduler {
     pub(super) async fn start(
         self,
         deploy: &ActiveDeploy<'_>,
-        (release, config): (&Release, &ConfigMap),
+        (release, config): (&Release, &Config),
         rows: Vec<(Container, ProcessSpec)>,
     ) -> Result<Vec<(Container, ProcessSpec)>> {
         match self {

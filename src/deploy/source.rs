@@ -5,7 +5,8 @@ use crate::{
     Error, Result,
     error::PushError,
     git,
-    model::{CommitId, DeployState, Override, property},
+    instance::Instance,
+    model::{AppName, CommitId, DeployState, Override, property},
     tree::Tree,
     work::{Limits, Work},
 };
@@ -55,10 +56,19 @@ pub(super) async fn checkout(deploy: &ActiveDeploy<'_>, commit: CommitId, from: 
     Ok(Source { tree })
 }
 
+/// The files of a commit that was deployed before, for who looks at them.
+///
+/// # Errors
+/// What reading them says.
+pub async fn look_at(instance: &Instance, app: &AppName, commit: CommitId) -> Result<Tree> {
+    let paths = &instance.settings.paths;
+    Tree::commit(&paths.repository(app), commit, &paths.submodules(app), &work(instance)?).await
+}
+
 /// What is done with what the repository holds, within the limits that the server has set.
-pub(super) fn work(deploy: &ActiveDeploy<'_>) -> Result<Work> {
-    let settings = &deploy.instance.settings;
-    let rows = deploy.instance.read(|tables| tables.properties(None))?;
+pub(super) fn work(instance: &Instance) -> Result<Work> {
+    let settings = &instance.settings;
+    let rows = instance.read(|tables| tables.properties(None))?;
     let set: Vec<Override> = rows.into_iter().map(|row| row.set).collect();
     let limits = Limits::read(|property| {
         let given = settings.given(property.name).map(|given| given.value.as_str());

@@ -16,7 +16,7 @@ use crate::{
     clock,
     engine::Status,
     error::{DeployError, LikelyCause},
-    model::{self, AppName, ConfigMap, ProcessSettings, ProcessType, Release, RestartPolicy, RunSettings},
+    model::{self, AppName, Config, ProcessSettings, ProcessType, Release, RestartPolicy, RunSettings},
     store::{Container, NewContainer},
 };
 
@@ -39,7 +39,7 @@ pub(super) struct Tasks {
 /// What runs after the switch.
 pub(super) struct After {
     release: Release,
-    config: ConfigMap,
+    config: Config,
     tasks: Tasks,
 }
 
@@ -193,7 +193,7 @@ pub(super) async fn after_switch(deploy: &ActiveDeploy<'_>, after: &After) {
 async fn run(
     deploy: &ActiveDeploy<'_>,
     release: &Release,
-    config: &ConfigMap,
+    config: &Config,
     command: &str,
     limit: Option<Duration>,
 ) -> Result<Option<(i64, String)>> {

@@ -87,6 +87,9 @@ pub enum DeployError {
         /// What was seen then, and what is so now.
         what: String,
     },
+    /// What is set for all apps is no more what somebody edited.
+    #[error("the config of all apps was changed meanwhile")]
+    GlobalConfigChanged,
     /// Somebody locked the app with `apps:lock`.
     #[error("{app} is locked by {by}")]
     AppLocked {
@@ -257,6 +260,9 @@ impl DeployError {
                      again if you still mean it"
                 ),
             ),
+            DeployError::GlobalConfigChanged => {
+                Advice::new(Kind::Busy, "this command changed nothing: type it again to edit what is set now")
+            }
             DeployError::AppLocked { app, .. } => {
                 Advice::new(Kind::Busy, format!("`paas apps:unlock {app}` unlocks it, if it is yours to unlock"))
                     .short("the app is locked")

@@ -28,7 +28,7 @@ variants! {
     PushError: WrongBranch Refused NoApp;
     SourceError: Unreadable Submodule Limit File NothingDetected Unbuildable NothingToRun SeveralApps Buildpack
         BuildpackFolder;
-    DeployError: Build AppExited ReleaseCommand Script VariablesMissing Explained NeverHealthy Busy ChangedMeanwhile AppLocked Stopped Died NoWayBack NoFormerRelease
+    DeployError: Build AppExited ReleaseCommand Script VariablesMissing Explained NeverHealthy Busy ChangedMeanwhile GlobalConfigChanged AppLocked Stopped Died NoWayBack NoFormerRelease
         NotRunning ChecksFailed NotCancelable NotStarted NeverDeployed TooManyRuns RunLost NothingDeployed;
     CronError: Failed NotRun UnderWay OfSource TooMany NoDaemon;
     DomainError: Taken OfRoute OfApp RouteChanged IsDefault OfServer BelowGlobal NameTaken NoUrl Circle NotHere;
@@ -89,7 +89,7 @@ fn missing_and_there() -> Vec<Error> {
         (Thing::App, "blog"),
         (Thing::Key, "laptop"),
         (Thing::Fingerprint, "SHA256:abc"),
-        (Thing::ConfigVariable(app()), "SECRET"),
+        (Thing::ConfigVariable(Some(app())), "SECRET"),
         (Thing::Release(app()), "v3"),
         (Thing::Deploy, "12"),
         (Thing::Operation, "12"),
@@ -221,7 +221,7 @@ fn of_source() -> [SourceError; 11] {
     ]
 }
 
-fn of_deploys() -> [DeployError; 26] {
+fn of_deploys() -> [DeployError; 27] {
     let build = |is_killed, likely| DeployError::Build { message: "[2/3] RUN x failed".into(), is_killed, likely };
     let exited = |code| DeployError::AppExited {
         container: "web.1".into(),
@@ -257,6 +257,7 @@ fn of_deploys() -> [DeployError; 26] {
         })),
         DeployError::Busy { app: app(), holder: "the deploy of main, 3 s ago".into() },
         DeployError::ChangedMeanwhile { app: app(), what: "it runs v9, and ran v8 when this was asked for".into() },
+        DeployError::GlobalConfigChanged,
         DeployError::AppLocked { app: app(), by: "local:root, 1 h ago: not today".into() },
         DeployError::Stopped(Stop::Canceled(Actor::Key("laptop".into()))),
         DeployError::Stopped(Stop::Superseded(OperationId(13))),

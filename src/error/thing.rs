@@ -10,8 +10,8 @@ pub enum Thing {
     Key,
     /// An SSH key, by its fingerprint.
     Fingerprint,
-    /// A config variable of an app.
-    ConfigVariable(AppName),
+    /// A config variable of an app, or of all apps.
+    ConfigVariable(Option<AppName>),
     /// A release of an app.
     Release(AppName),
     /// A deploy, by its number.
@@ -94,7 +94,8 @@ impl Thing {
         match self {
             Thing::App => "`paas apps:list` lists the apps".into(),
             Thing::Key | Thing::Fingerprint => "`paas ssh-keys:list` lists the keys".into(),
-            Thing::ConfigVariable(app) => format!("`paas config:show {app}` lists its variables"),
+            Thing::ConfigVariable(Some(app)) => format!("`paas config:show {app}` lists its variables"),
+            Thing::ConfigVariable(None) => "`paas config:show --global` lists the variables of all apps".into(),
             Thing::Release(app) => format!("`paas releases:list {app}` lists its releases"),
             Thing::Deploy => "`paas deploys:list APP` lists the deploys of an app".into(),
             Thing::Operation => "`paas operations:list` lists the operations".into(),
@@ -119,8 +120,7 @@ impl Thing {
     /// The app that it belongs to.
     fn app(&self) -> Option<&AppName> {
         match self {
-            Thing::ConfigVariable(app)
-            | Thing::Release(app)
+            Thing::Release(app)
             | Thing::Domain(app)
             | Thing::Redirect(app)
             | Thing::Cron(app)
@@ -130,7 +130,7 @@ impl Thing {
             | Thing::Port(app)
             | Thing::ProcessType { app, .. }
             | Thing::Container { app, .. } => Some(app),
-            Thing::Certificate(app) | Thing::Run(app) => app.as_ref(),
+            Thing::ConfigVariable(app) | Thing::Certificate(app) | Thing::Run(app) => app.as_ref(),
             Thing::App
             | Thing::Key
             | Thing::Fingerprint

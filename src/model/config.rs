@@ -1,6 +1,9 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
-use super::{CommitId, Invalid, Override, Result, names::checked_string, property};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{CommitId, Invalid, Override, Result, Scope, names::checked_string, property, write_env_file};
 
 /// The variables that every container has from paas itself, beside `PORT`.
 const GIVEN: [&str; 3] = ["PAAS_APP", "PAAS_PROCESS", "PAAS_RELEASE"];
@@ -23,6 +26,72 @@ pub const MASK: &str = "********";
 
 /// An app's config: variables and their values in clear. Never printed or logged as a whole.
 pub type ConfigMap = BTreeMap<EnvKey, String>;
+
+/// What an app is run with, by scope: the nearest wins.
+#[derive(Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Config {
+    /// What is set for all apps.
+    pub global: ConfigMap,
+    /// What is set for the app.
+    pub own: ConfigMap,
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Config")
+    }
+}
+
+/// How a release keeps its config: what was made before there were scopes has the app's own variables alone.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Stored {
+    Own(ConfigMap),
+    Scopes { global: ConfigMap, own: ConfigMap },
+}
+
+impl<'de> Deserialize<'de> for Config {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        Ok(match Stored::deserialize(deserializer)? {
+            Stored::Own(own) => Config { own, ..Config::default() },
+            Stored::Scopes { global, own } => Config { global, own },
+        })
+    }
+}
+
+impl Config {
+    /// The variables that hold: of each name the one of the nearest scope.
+    pub fn variables(&self) -> ConfigMap {
+        let mut variables = self.global.clone();
+        variables.extend(self.own.clone());
+        variables
+    }
+
+    /// The scope that a variable has its value from.
+    pub fn scope_of(&self, key: &EnvKey) -> Option<Scope> {
+        match (self.own.contains_key(key), self.global.contains_key(key)) {
+            (true, _) => Some(Scope::App),
+            (false, true) => Some(Scope::Global),
+            (false, false) => None,
+        }
+    }
+
+    /// All values, of any scope: for who hides them.
+    pub fn values(&self) -> impl Iterator<Item = &str> {
+        self.global.values().chain(self.own.values()).map(String::as_str)
+    }
+}
+
+/// The names of variables of which two configs have different values.
+pub fn differing(left: &ConfigMap, right: &ConfigMap) -> Vec<EnvKey> {
+    edits_between(left, right).into_iter().map(|(key, _)| key).collect()
+}
+
+/// What tells one config from another, and says nothing of it.
+pub fn config_digest(config: &ConfigMap) -> String {
+    let text = write_env_file(config.iter().map(|(key, value)| (key, value.as_str())));
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 /// The port that a config sets, if it does.
 ///

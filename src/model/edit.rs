@@ -13,6 +13,13 @@ pub struct Edit {
     pub reason: String,
     /// Variables with their new values; none removes one.
     pub config: Vec<(EnvKey, Option<String>)>,
+    /// Whether these are all that the app is to have: any other variable of its own is removed.
+    #[serde(default)]
+    pub replaces_config: bool,
+    /// The digest of the variables of the same scope from which the edit was made, where it was made from these; it means
+    /// nothing else then.
+    #[serde(default)]
+    pub saw_config: Option<String>,
     /// Properties of the app and of its process types.
     pub properties: Vec<PropertyChange>,
     /// What was set for single process types of the same properties, where the edit was made from that; it means nothing

@@ -65,13 +65,65 @@ pub fn write_env_file<'a>(variables: impl IntoIterator<Item = (&'a EnvKey, &'a s
     let mut text = String::new();
     for (key, value) in variables {
         let quoted = if value.contains('\'') {
-            format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
+            // Other readers put variables in place of what follows a dollar.
+            format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$"))
         } else {
             format!("'{value}'")
         };
         text.push_str(&format!("{key}={quoted}\n"));
     }
     text
+}
+
+/// A variable that an example of an env file names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExampleVariable {
+    /// Its name.
+    pub name: EnvKey,
+    /// Whether it has a value there.
+    pub has_value: bool,
+    /// What the comment above it says, in a line.
+    pub comment: Option<String>,
+}
+
+/// The most characters that are taken of a comment.
+const LONGEST_COMMENT: usize = 100;
+
+/// Reads an example of an env file, such as `.env.example`, for the names in it. It is written for people, so a line that
+/// says nothing is passed over.
+pub fn example_variables(text: &str) -> Vec<ExampleVariable> {
+    let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let (mut found, mut comment) = (Vec::<ExampleVariable>::new(), Vec::new());
+    while !rest.is_empty() {
+        let this = rest.split('\n').next().unwrap_or_default();
+        let line = this.trim();
+        let said = (!comment.is_empty()).then(|| comment.join(" ").chars().take(LONGEST_COMMENT).collect::<String>());
+        if let Some(words) = line.strip_prefix('#') {
+            let words = words.trim_start_matches('#').trim();
+            comment.extend((!words.is_empty()).then(|| words.to_owned()));
+            rest = after_line(rest);
+            continue;
+        }
+        comment.clear();
+        let Some((name, _)) = this.split_once('=') else {
+            rest = after_line(rest);
+            continue;
+        };
+        let after = &rest[name.len() + 1..];
+        let name = name.trim();
+        let name = name.strip_prefix("export ").map_or(name, str::trim_start);
+        let (value, next) = match read_value(after) {
+            Ok((value, _, next)) => (value, next),
+            Err(_) => (String::new(), after_line(rest)),
+        };
+        if let Ok(name) = name.parse::<EnvKey>()
+            && !found.iter().any(|known| known.name == name)
+        {
+            found.push(ExampleVariable { name, has_value: !value.is_empty(), comment: said });
+        }
+        rest = next;
+    }
+    found
 }
 
 /// Blanks within a line.
@@ -195,6 +247,24 @@ mod tests {
         assert_eq!(parse_env_file(b"A=1\nB=\xff").unwrap_err().line, 2);
     }
 
+    #[test]
+    fn an_example_is_read_for_its_names() {
+        let text = "# The database.\n# postgres://...\nDATABASE_URL=\n\nPORT=3000\nnonsense\n#OFF=1\n\
+                    export KEY='a\nX=1\nb'\nKEY=again\n9X=1\nOPEN=\"never closed\nLAST=1";
+        let found = example_variables(text);
+        let seen: Vec<_> = found.iter().map(|it| (it.name.as_str(), it.has_value, it.comment.as_deref())).collect();
+        assert_eq!(
+            seen,
+            [
+                ("DATABASE_URL", false, Some("The database. postgres://...")),
+                ("PORT", true, None),
+                ("KEY", true, Some("OFF=1")),
+                ("OPEN", false, None),
+                ("LAST", true, None),
+            ]
+        );
+    }
+
     fn key() -> impl Strategy<Value = EnvKey> {
         "[A-Za-z_][A-Za-z0-9_]{0,9}".prop_map(|text| text.parse().unwrap())
     }
@@ -214,6 +284,12 @@ mod tests {
             let line = format!("{key}={value}\r\n");
             let trimmed = value.trim_end_matches(' ').to_owned();
             prop_assert_eq!(parse_env_file(line.as_bytes()).unwrap(), vec![(key, trimmed)]);
+        }
+
+        #[test]
+        fn any_text_is_an_example(text in "(?s)(.|[\"'#=\n]){0,200}") {
+            let found = example_variables(&text);
+            prop_assert!(found.len() <= text.lines().count());
         }
 
         #[test]

@@ -3,8 +3,8 @@
 use chrono::{TimeZone, Utc};
 
 use super::{
-    AppId, CronName, CronSchedule, CronSpec, CronTimes, MaskedStream, Masker, Turn, ZoneName, cron_jitter,
-    cron_timeout, parse_env_file, write_env_file,
+    AppId, ConfigFormat, ConfigMap, CronName, CronSchedule, CronSpec, CronTimes, ImportFormat, MaskedStream, Masker,
+    Turn, ZoneName, cron_jitter, cron_timeout, example_variables, parse_env_file, read_config, write_env_file,
 };
 
 /// An env file: what is read of it is written so that it reads the same, and what is wrong is on one of its lines.
@@ -18,6 +18,18 @@ pub fn env_file(bytes: &[u8]) {
         }
         Err(error) => assert!((1..=lines).contains(&error.line), "{error}"),
     }
+    // The same bytes as a config that is imported, and as an example of an env file.
+    if let Ok(found) = read_config(bytes, None) {
+        let variables: ConfigMap = found.iter().cloned().collect();
+        assert_eq!(variables.len(), found.len(), "a name is there twice");
+        for format in [ConfigFormat::EnvFile, ConfigFormat::Json, ConfigFormat::JsonList] {
+            let Ok(text) = format.write(&variables) else { panic!("{format} says every value") };
+            let again = read_config(text.as_bytes(), None);
+            assert_eq!(again.map(|found| found.into_iter().collect::<ConfigMap>()).as_ref(), Ok(&variables));
+        }
+    }
+    let _ = read_config(bytes, Some(ImportFormat::Json));
+    assert!(example_variables(&String::from_utf8_lossy(bytes)).len() <= lines);
 }
 
 /// Secrets, each ended by a zero byte, and what an app prints, where each byte of 1 is a place to cut: nothing of the

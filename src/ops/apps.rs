@@ -455,7 +455,7 @@ pub async fn remove_unused(context: &Context<'_>, name: &AppName) -> Result<bool
         let has_names = !tables.domains(Some(app.id))?.is_empty() || !tables.redirects(Some(app.id))?.is_empty();
         let is_set_up = is_set_up || has_names || !tables.ports(Some(app.id))?.is_empty();
         let is_set_up = is_set_up || !tables.maintenance(Some(app.id))?.is_empty();
-        if is_set_up || !tables.deployments(app.id, 1)?.is_empty() || !tables.config(app.id)?.is_empty() {
+        if is_set_up || !tables.deployments(app.id, 1)?.is_empty() || !tables.config(Some(app.id))?.is_empty() {
             return Ok(false);
         }
         tables.delete_app(app.id)?;

@@ -135,7 +135,7 @@ pub fn report(context: &Context<'_>, name: &AppName) -> Result<CheckReports> {
     let (types, _) = process_types(instance, &app)?;
     let web_port = match release {
         Some(release) => release.port,
-        None => model::port_of(&instance.config(app.id)?)?.unwrap_or(deploy::DEFAULT_PORT),
+        None => model::port_of(&instance.config(app.id)?.variables())?.unwrap_or(deploy::DEFAULT_PORT),
     };
     let reports = types.iter().map(|spec| CheckReport {
         process: spec.process.clone(),
@@ -185,6 +185,8 @@ pub fn mode_edit(
         action: action.to_owned(),
         reason: format!("checks of {of} {}", mode.as_str()),
         config: Vec::new(),
+        replaces_config: false,
+        saw_config: None,
         properties: mode_changes(&rows, &types, mode),
         saw: None,
     };

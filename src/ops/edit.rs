@@ -7,7 +7,7 @@ use crate::{
     context::Context,
     deploy::{self, Deployed},
     instance::Instance,
-    model::{App, AppName, Change, DeployId, Edit, Effect, Override, PropertyChange, Subject, property},
+    model::{App, AppName, Change, DeployId, Edit, Effect, Override, PropertyChange, Subject, edits_between, property},
     proxy,
     ui::{DeployLog, Show, Text},
 };
@@ -96,10 +96,11 @@ pub async fn apply(
     let waiting = |holder: &str| log.step(&format!("Waiting for {holder}"));
     let (found, _lock) = deploy::hold(context, app, &edit.reason, waiting).await?;
     // Once more: another edit may have come before.
-    deploy::edited(instance, &found, edit)?;
+    let (config, _) = deploy::edited(instance, &found, edit)?;
+    let edits = edits_between(&instance.config(found.id)?.own, &config.own);
     let change = Change::new(&edit.action, Subject::App(app.clone())).with(&edit.reason);
     context.change(&change, |tables| {
-        instance.write_config(tables, found.id, &edit.config, context.actor())?;
+        instance.write_config(tables, Some(found.id), &edits, context.actor())?;
         tables.change_properties(Some(found.id), &edit.properties, context.actor())
     })?;
     if effect == Effect::Route {
@@ -116,10 +117,11 @@ pub fn effect_of(changes: &[PropertyChange]) -> Effect {
 /// What an edit needs; none where it changes nothing.
 fn effect(instance: &Instance, app: &App, edit: &Edit) -> Result<Option<Effect>> {
     let (config, _) = deploy::edited(instance, app, edit)?;
-    let config_changes = config != instance.config(app.id)?;
-    let before: Vec<Override> =
+    let before = instance.config(app.id)?;
+    let (config_changes, environment_changes) = (config != before, config.variables() != before.variables());
+    let set_before: Vec<Override> =
         instance.read(|tables| tables.properties(Some(app.id)))?.into_iter().map(|row| row.set).collect();
-    let changes = property::changes_between(&before, &property::changed(before.clone(), &edit.properties));
-    let effect = if config_changes { Effect::Restart } else { effect_of(&changes) };
+    let changes = property::changes_between(&set_before, &property::changed(set_before.clone(), &edit.properties));
+    let effect = if environment_changes { Effect::Restart } else { effect_of(&changes) };
     Ok((config_changes || !changes.is_empty()).then_some(effect))
 }

@@ -77,6 +77,8 @@ pub async fn set(context: &Context<'_>, request: &Request, log: &DeployLog) -> R
         action: action(noun).to_owned(),
         reason,
         config: Vec::new(),
+        replaces_config: false,
+        saw_config: None,
         properties: changes,
         saw: None,
     };

@@ -209,7 +209,7 @@ pub fn info(
             .iter()
             .map(|spec| ProcessInfo { run: spec.into(), check: spec.run.check.masked() })
             .collect(),
-        config: config.into_iter().map(|(key, value)| (key.to_string(), shown(value))).collect(),
+        config: config.variables().into_iter().map(|(key, value)| (key.to_string(), shown(value))).collect(),
         overrides: release.overrides.iter().map(Override::masked).collect(),
     })
 }

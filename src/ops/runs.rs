@@ -22,8 +22,8 @@ use crate::{
     instance::number_of,
     lock::{self, Lock},
     model::{
-        self, AppName, Change, ConfigMap, EnvKey, MaskedStream, Masker, Override, ProcessSettings, ProcessType,
-        Release, Run, RunEnd, RunId, RunKind, RunSettings, RunState, Subject, TypedProgram, Which, check_variable,
+        self, AppName, Change, Config, EnvKey, MaskedStream, Masker, Override, ProcessSettings, ProcessType, Release,
+        Run, RunEnd, RunId, RunKind, RunSettings, RunState, Subject, TypedProgram, Which, check_variable,
         line_with_words, program_of, property, shell_arguments,
     },
     store::{Container, NewRun, Tables},
@@ -76,7 +76,7 @@ struct Opened {
     /// Held as long as somebody sits at it.
     _claim: Lock,
     release: Release,
-    config: ConfigMap,
+    config: Config,
 }
 
 /// What is to be written down of a run.
@@ -98,7 +98,7 @@ fn open(context: &Context<'_>, name: &AppName, release: Release, plan: &Plan<'_>
     let sealed = instance.read(|tables| tables.sealed_config(release.id))?;
     let config = instance.secrets.unseal_config(&sealed)?;
     let mut secrets = Masker::default();
-    secrets.add(config.values().map(String::as_str));
+    secrets.add(config.values());
     secrets.add(release.overrides.iter().flat_map(Override::secrets));
     secrets.add(request.given.iter().map(|(_, value)| value.as_str()));
     let command = shown(&secrets.mask(&shell_words::join(&request.words)));

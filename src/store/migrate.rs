@@ -326,7 +326,7 @@ mod tests {
             let blog = tables.app(&"blog".parse()?)?;
             assert_eq!(blog.deploy_branch, Some("trunk".parse()?));
             assert_eq!(tables.app(&"shop".parse()?)?.deploy_branch, None);
-            assert_eq!(tables.config(AppId(7))?, [("KEY".parse()?, vec![1, 2])]);
+            assert_eq!(tables.config(Some(AppId(7)))?, [("KEY".parse()?, vec![1, 2])]);
             let overrides: Vec<_> =
                 tables.overrides(AppId(7))?.into_iter().map(|set| (set.scope, set.property, set.value)).collect();
             let of = |process: ProcessType| Scope::Process(process);

@@ -63,27 +63,27 @@ impl Tables<'_> {
         )
     }
 
-    /// An app's variables with their sealed values, by name.
-    pub fn config(&self, app_id: AppId) -> Result<Vec<(EnvKey, Vec<u8>)>> {
+    /// The variables that are set for an app, or for all apps, with their sealed values, by name.
+    pub fn config(&self, app_id: Option<AppId>) -> Result<Vec<(EnvKey, Vec<u8>)>> {
         self.all(
-            "SELECT name, sealed FROM secrets WHERE app_id = ?1 AND noun = 'config' ORDER BY name",
+            "SELECT name, sealed FROM secrets WHERE app_id IS ?1 AND noun = 'config' ORDER BY name",
             [app_id],
             |row| Ok((row.get("name")?, row.get("sealed")?)),
         )
     }
 
-    /// Sets a variable of an app to a sealed value; none removes it.
-    pub fn set_config(&self, app_id: AppId, key: &EnvKey, sealed: Option<&[u8]>, actor: &Actor) -> Result<()> {
+    /// Sets a variable of an app, or of all apps, to a sealed value; none removes it.
+    pub fn set_config(&self, app_id: Option<AppId>, key: &EnvKey, sealed: Option<&[u8]>, actor: &Actor) -> Result<()> {
         match sealed {
             Some(sealed) => self.execute(
                 "INSERT INTO secrets (scope, app_id, noun, name, sealed, actor, set_at)
-                 VALUES ('app', ?1, 'config', ?2, ?3, ?4, ?5)
+                 VALUES (iif(?1 IS NULL, 'global', 'app'), ?1, 'config', ?2, ?3, ?4, ?5)
                  ON CONFLICT (coalesce(app_id, 0), noun, name) DO UPDATE
                  SET sealed = excluded.sealed, actor = excluded.actor, set_at = excluded.set_at",
                 params![app_id, key, sealed, actor, clock::now()],
             )?,
             None => self.execute(
-                "DELETE FROM secrets WHERE app_id = ?1 AND noun = 'config' AND name = ?2",
+                "DELETE FROM secrets WHERE app_id IS ?1 AND noun = 'config' AND name = ?2",
                 params![app_id, key],
             )?,
         };
