@@ -57,7 +57,7 @@ fn every_document_has_the_same_names_for_the_same_things() {
     server.paas(&["apps:lock", "shop", "--message", "audit"]).expect_success();
     let (mut keys, mut documents) = (0, 0);
     for row in access_table().unwrap() {
-        // The log of a deploy is text, whoever reads it, what a program prints is its own, that of an app a document a line, and a copy of the database is one.
+        // The log of a deploy is text, whoever reads it, what a program prints is its own, that of an app a document a line; copies of the database and of the config are files.
         let texts = [
             "logs",
             "run",
@@ -68,6 +68,8 @@ fn every_document_has_the_same_names_for_the_same_things() {
             "deploys:follow",
             "operations:follow",
             "backup-db",
+            "config:bundle",
+            "config:export",
         ];
         let is_text = texts.contains(&row.command.as_str());
         let reads = matches!(row.right, Some(Right::See | Right::Reveal)) || row.right == Some(Right::Administer);

@@ -117,7 +117,6 @@ fn whatever_is_killed_in_a_command_what_it_says_holds_or_is_not_there() {
     server.paas(&["proxy:set", "kept", "hsts=on"]).expect_success();
     let seed = std::env::var("PAAS_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64 | 1);
-    println!("PAAS_TEST_SEED={seed}");
     let mut chance = Chance(seed);
     let visitor = Visitor::of(&server);
     let page = server.get("blog", "/").body;
@@ -129,8 +128,7 @@ fn whatever_is_killed_in_a_command_what_it_says_holds_or_is_not_there() {
             .replace("NUMBER", &number.to_string());
         let victim = VICTIMS[(number + number / VICTIMS.len()) % VICTIMS.len()];
         let after = chance.below(LATEST);
-        let case = format!("round {number}: {line}, {victim:?} killed after {after} ms");
-        println!("{case}");
+        let case = format!("seed {seed}, round {number}: {line}, {victim:?} killed after {after} ms");
         let mut paas = server.command(crate::harness::PAAS);
         paas.args(line.split(' ')).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut paas = paas.spawn().unwrap();
