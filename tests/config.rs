@@ -693,7 +693,7 @@ fn an_editor_changes_all_at_once_wherever_it_is_typed() {
         ("exit 3", 2, "the editor failed"),
         ("echo hunter2 >> \"$1\"", 2, "it is not KEY=VALUE"),
         ("echo KEEP=hunter2 >> \"$1\"", 2, "its variable is there twice"),
-        ("kill -TERM $PPID; sleep 60", 130, ""),
+        ("kill -TERM $PPID; exec sleep 60", 130, ""),
     ] {
         let path = editor("odd", script);
         for ran in [here(&path, &["web"]), there(&path)] {

@@ -161,10 +161,12 @@ async fn edit_once(editor: &[String], path: &Path) -> Result<()> {
     let mut command = exec::command_of_user(program);
     command.args(arguments).arg(path).kill_on_drop(true);
     tokio::select! {
+        // Listens before the editor is there.
+        biased;
+        () = exec::hung_up_or_ended() => Err(Error::Interrupted),
         status = exec::attached(command) => match status? {
             status if status.success() => Ok(()),
             status => Err(Error::usage(format!("the editor failed ({status}); nothing was changed"), "edit it again")),
         },
-        () = exec::hung_up_or_ended() => Err(Error::Interrupted),
     }
 }
