@@ -121,12 +121,13 @@ fn whatever_is_killed_in_a_command_what_it_says_holds_or_is_not_there() {
     let visitor = Visitor::of(&server);
     let page = server.get("blog", "/").body;
     let since = visitor.seen();
-    for (number, line) in (0..2 * COMMANDS.len()).zip(COMMANDS.iter().cycle()) {
+    for (number, line) in (0..VICTIMS.len() * COMMANDS.len()).zip(COMMANDS.iter().cycle()) {
         let line = line
             .replace("PORT", &server.port(5).to_string())
             .replace("TARGET", &target)
             .replace("NUMBER", &number.to_string());
-        let victim = VICTIMS[(number + number / VICTIMS.len()) % VICTIMS.len()];
+        // Each of them in each command.
+        let victim = VICTIMS[(number % COMMANDS.len() + number / COMMANDS.len()) % VICTIMS.len()];
         let after = chance.below(LATEST);
         let case = format!("seed {seed}, round {number}: {line}, {victim:?} killed after {after} ms");
         let mut paas = server.command(crate::harness::PAAS);

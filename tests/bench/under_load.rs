@@ -76,14 +76,17 @@ const RULES: [&str; 10] = [
     "proxy:set shop response-headers=",
 ];
 /// Ports over TCP of another app, and routes: of a host, of a path, which is the second Caddy's, and of a port.
-const ROUTES: [&str; 11] = [
+const ROUTES: [&str; 14] = [
     "ports:add names tcp:PORT:5000",
     "ports:set names tcp:PORT:5001",
+    "ports:remove names PORT",
+    "ports:add names tcp:PORT:5000",
     "ports:clear names",
     "routes:add out.example TARGET",
     "routes:set out.example health=/",
     "routes:add out.example/path TARGET --strip",
     "routes:disable out.example/path",
+    "routes:enable out.example/path",
     "routes:add tcp:PORT TARGET",
     "routes:remove out.example/path",
     "routes:remove out.example",
@@ -389,7 +392,12 @@ impl App {
             }
             Change::Edge => processes::kill(&processes::edge(&self.server)),
             Change::Names => self.do_all(&NAMES),
-            Change::Rules => self.do_all(&RULES),
+            Change::Rules => {
+                self.do_all(&RULES);
+                let snippet = "respond /health 200\n";
+                self.server.paas_with_input(&["proxy:snippet-set", "names"], snippet).expect_success();
+                self.server.paas(&["proxy:snippet-clear", "names"]).expect_success();
+            }
             Change::Routes => self.do_all(&ROUTES),
             Change::Kill => {
                 let mut restart = self.server.command(PAAS);
