@@ -90,6 +90,14 @@ fn comes_to_say(server: &Server, host: &str, path: &str, expected: (u16, &str)) 
     });
 }
 
+/// Waits until a path of a host is answered with a status: Caddy keeps what the edge says for a tenth of a second.
+#[track_caller]
+fn comes_to_be(server: &Server, host: &str, path: &str, status: u16) {
+    server.wait_for(&format!("{host}{path}: {status}"), PATIENCE, || {
+        try_get(server.port(3), host, path).is_ok_and(|answer| answer.status == status)
+    });
+}
+
 fn add(server: &Server, words: &[&str]) -> Ran {
     server.paas(&[&["routes:add"], words].concat())
 }
@@ -105,8 +113,9 @@ fn a_host_leads_to_addresses_as_long_as_they_are_well() {
     let server = Server::start();
     let before = loaded(&server);
     let (one, two) = (Upstream::start("one"), Upstream::start("two"));
-    assert_eq!(server.get_host("out.example", "/").status, 404);
+    comes_to_be(&server, "out.example", "/", 404);
     add(&server, &["out.example", &one.target()]).says(&format!("out.example leads to {}: well", one.target()));
+    comes_to_be(&server, "out.example", "/", 200);
     let answer = server.get_host("out.example", "/a/b?c=d");
     assert!(answer.body.starts_with("one\nGET /a/b?c=d HTTP/1.1\r\n"), "{answer:?}");
     assert!(answer.body.to_lowercase().contains("host: out.example\r\n"), "{answer:?}");
@@ -137,7 +146,7 @@ fn a_host_leads_to_addresses_as_long_as_they_are_well() {
 
     // On and off, and what is said of it.
     server.paas(&["routes:disable", "out.example"]).expect_success();
-    assert_eq!(says(&server, "out.example", "/").0, 503);
+    comes_to_be(&server, "out.example", "/", 503);
     let tried = || server.paas(&["proxy:test", "http://out.example/x"]).expect_success().stdout;
     assert!(tried().contains("its route is disabled: 503"), "{}", tried());
     server.paas(&["routes:enable", "out.example"]).expect_success();
@@ -149,7 +158,7 @@ fn a_host_leads_to_addresses_as_long_as_they_are_well() {
         assert!(events.contains(action), "{events}");
     }
     server.paas(&["routes:remove", "out.example"]).expect_success();
-    assert_eq!(server.get_host("out.example", "/").status, 404);
+    comes_to_be(&server, "out.example", "/", 404);
     server.paas(&["routes:remove", "out.example"]).expect_code(3).says("`paas routes:list` lists the routes");
     assert_eq!(loaded(&server), before, "nothing was loaded");
 }
@@ -167,7 +176,7 @@ fn a_foreign_container_is_followed_wherever_it_is() {
     };
     let target = format!("container:{name}:3000");
     add(&server, &["box.example", &target]).says(&format!("{target}: there is no container {name}"));
-    assert_eq!(says(&server, "box.example", "/").0, 503);
+    comes_to_be(&server, "box.example", "/", 503);
     start(&name);
     comes_to_say(&server, "box.example", "/", (200, &name));
     let address = || server.json(&["routes:info", "box.example"])["targets"][0]["addresses"][0].clone();
@@ -263,7 +272,7 @@ fn paths_part_the_requests_of_a_host_and_targets_may_speak_tls() {
     let answer = server.get_host("a.example", "/api/users?x=1");
     assert!(answer.body.starts_with("one\nGET /users?x=1 "), "{answer:?}");
     assert!(answer.body.to_lowercase().contains("x-forwarded-for: 127.0.0.1\r\n"), "{answer:?}");
-    assert_eq!(server.get_host("a.example", "/apis").status, 404);
+    comes_to_be(&server, "a.example", "/apis", 404);
     add(&server, &["a.example", &two.target(), "--host-header", "inside.example"]).expect_success();
     add(&server, &["a.example/api/v2", &two.target()]).expect_success();
     let answer = server.get_host("a.example", "/apis");
@@ -271,18 +280,24 @@ fn paths_part_the_requests_of_a_host_and_targets_may_speak_tls() {
         answer.body.starts_with("two\nGET /apis ") && answer.body.contains("Host: inside.example\r\n"),
         "{answer:?}"
     );
-    assert!(server.get_host("a.example", "/api/v2/x").body.starts_with("two\nGET /api/v2/x "));
+    server.wait_for("the longer route", PATIENCE, || {
+        server.get_host("a.example", "/api/v2/x").body.starts_with("two\nGET /api/v2/x ")
+    });
     assert!(server.get_host("a.example", "/api/v20").body.starts_with("one\nGET /v20 "));
     server.paas(&["routes:disable", "a.example/api/v2"]).expect_success();
-    assert!(server.get_host("a.example", "/api/v2/x").body.starts_with("one\nGET /v2/x "));
+    server.wait_for("the shorter route", PATIENCE, || {
+        server.get_host("a.example", "/api/v2/x").body.starts_with("one\nGET /v2/x ")
+    });
 
     // Over TLS: the certificate is looked at, unless somebody says that it need not be.
     let secure = Secure::start(&server, "nas.example");
     let target = format!("https://127.0.0.1:{}", secure.1);
     add(&server, &["b.example", &target]).says("TLS fails: invalid peer certificate");
-    assert_eq!(server.get_host("b.example", "/").status, 503);
+    comes_to_be(&server, "b.example", "/", 503);
     server.paas(&["routes:set", "b.example", "tls-verify=off", "host-header=nas.example"]).says(": well");
-    assert_eq!(server.get_host("b.example", "/x?y").body, "secure /x?y nas.example nas.example");
+    server.wait_for("the other host", PATIENCE, || {
+        server.get_host("b.example", "/x?y").body == "secure /x?y nas.example nas.example"
+    });
     server.paas(&["routes:set", "b.example", "host-header=keep", "health=/up"]).says(": well");
     // The first Caddy asks again within a tenth of a second.
     server.wait_for("the other host", PATIENCE, || {
@@ -292,7 +307,7 @@ fn paths_part_the_requests_of_a_host_and_targets_may_speak_tls() {
     for route in ["a.example", "a.example/api", "a.example/api/v2", "b.example"] {
         server.paas(&["routes:remove", route]).expect_success();
     }
-    assert_eq!(server.get_host("a.example", "/").status, 404);
+    comes_to_be(&server, "a.example", "/", 404);
 }
 
 #[test]
@@ -300,7 +315,7 @@ fn a_host_of_a_route_has_certificates_and_is_sent_on_to_https() {
     let server = Server::start_with(&[("PAAS_DOMAIN", "apps.example"), ("PAAS_TLS", "internal")]);
     let one = Upstream::start("one");
     add(&server, &["out.apps.example", &one.target()]).expect_success();
-    assert_eq!(server.get_host("out.apps.example", "/").status, 308);
+    comes_to_be(&server, "out.apps.example", "/", 308);
     let over_tls = || {
         let mut curl = command("curl");
         let to = format!("out.apps.example:{}:127.0.0.1", server.port(4));
@@ -309,7 +324,7 @@ fn a_host_of_a_route_has_certificates_and_is_sent_on_to_https() {
     };
     assert!(over_tls().to_lowercase().contains("x-forwarded-proto: https"), "{}", over_tls());
     server.paas(&["routes:set", "out.apps.example", "https-redirect=off"]).expect_success();
-    assert_eq!(says(&server, "out.apps.example", "/"), (200, "one".to_owned()));
+    comes_to_say(&server, "out.apps.example", "/", (200, "one"));
     assert!(over_tls().starts_with("one\n"));
 }
 
@@ -343,7 +358,7 @@ fn a_name_or_a_port_is_an_apps_or_a_routes() {
     server.paas(&["domains:add", "blog", "a.wild.example"]).expect_success();
     let own = server.get_host("a.wild.example", "/");
     assert!(own.body.contains("Hello from a Dockerfile"), "{own:?}");
-    assert_eq!(says(&server, "b.wild.example", "/"), (200, "one".to_owned()));
+    comes_to_say(&server, "b.wild.example", "/", (200, "one"));
 
     let (port, other) = (server.port(5), server.port(6));
     server.paas(&["ports:add", "blog", &format!("tcp:{port}:5000")]).expect_success();
