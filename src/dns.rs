@@ -30,20 +30,31 @@ const TRIES: usize = 2;
 /// # Errors
 /// Why there is none, in words.
 pub async fn addresses_of(name: &Hostname) -> std::result::Result<Vec<IpAddr>, String> {
-    let (system, _) = system_conf::read_system_conf().map_err(|error| error.to_string())?;
-    let config = ResolverConfig::from_parts(None, Vec::new(), system.name_servers().to_vec());
-    let mut options = ResolverOpts::default();
-    options.timeout = TRY;
-    options.attempts = TRIES;
-    options.cache_size = 0;
-    options.use_hosts_file = ResolveHosts::Always;
-    let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-    let resolver = builder.with_options(options).build().map_err(|error| error.to_string())?;
+    let resolver = resolver(&[], ResolveHosts::Always).map_err(|error| error.one_line())?;
     let found = resolver.lookup_ip(name.as_str()).await.map_err(|error| error.to_string())?;
     let mut addresses: Vec<IpAddr> = found.iter().map(|address| address.to_canonical()).collect();
     addresses.sort();
     addresses.dedup();
     Ok(addresses)
+}
+
+/// Makes one that asks these name servers; none: those of `/etc/resolv.conf`. `hosts`: whether `/etc/hosts` counts.
+fn resolver(servers: &[SocketAddr], hosts: ResolveHosts) -> Result<TokioResolver> {
+    let failed = |error: NetError| Error::io("read the name servers in /etc/resolv.conf")(std::io::Error::other(error));
+    let config = if servers.is_empty() {
+        let (system, _) = system_conf::read_system_conf().map_err(failed)?;
+        // Names are whole, whatever the domain of this machine is.
+        ResolverConfig::from_parts(None, Vec::new(), system.name_servers().to_vec())
+    } else {
+        ResolverConfig::from_parts(None, Vec::new(), servers.iter().map(name_server).collect())
+    };
+    let mut options = ResolverOpts::default();
+    options.timeout = TRY;
+    options.attempts = TRIES;
+    options.cache_size = 0;
+    options.use_hosts_file = hosts;
+    let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+    builder.with_options(options).build().map_err(failed)
 }
 
 /// Asks name servers.
@@ -61,23 +72,8 @@ impl Resolver {
     /// # Errors
     /// [`Error::Host`] where that file cannot be read or names none.
     pub fn new(servers: &[SocketAddr]) -> Result<Resolver> {
-        let failed =
-            |error: NetError| Error::io("read the name servers in /etc/resolv.conf")(std::io::Error::other(error));
-        let config = if servers.is_empty() {
-            let (system, _) = system_conf::read_system_conf().map_err(failed)?;
-            // Names are whole, whatever the domain of this machine is.
-            ResolverConfig::from_parts(None, Vec::new(), system.name_servers().to_vec())
-        } else {
-            ResolverConfig::from_parts(None, Vec::new(), servers.iter().map(name_server).collect())
-        };
-        let mut options = ResolverOpts::default();
-        options.timeout = TRY;
-        options.attempts = TRIES;
-        options.cache_size = 0;
         // What this machine calls itself says nothing about what others see.
-        options.use_hosts_file = ResolveHosts::Never;
-        let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-        Ok(Resolver(builder.with_options(options).build().map_err(failed)?))
+        resolver(servers, ResolveHosts::Never).map(Resolver)
     }
 
     /// Looks a name up: A, AAAA and CAA at once.

@@ -153,6 +153,8 @@ fn a_host_leads_to_addresses_as_long_as_they_are_well() {
     comes_to_say(&server, "out.example", "/", (200, "one"));
     assert!(tried().contains("the route out.example leads there"), "{}", tried());
     server.paas(&["routes:set", "out.example", "health="]).expect_success();
+    server.paas(&["routes:set", "out.example", "halth="]).expect_code(2).says("option of a route");
+    server.paas(&["routes:set", "out.example", "health=/", "health=off"]).expect_code(2).says("health is there twice");
     let events = server.paas(&["events", "--number", "50"]).expect_success().stdout;
     for action in ["routes:add", "routes:set", "routes:disable", "routes:enable"] {
         assert!(events.contains(action), "{events}");

@@ -118,6 +118,14 @@ fn split(target: &Target, words: &[Word]) -> Result<(Option<AppName>, Vec<Word>)
     Ok((app, texts.into_iter().map(Word).collect()))
 }
 
+/// The app of a command that takes no other word.
+fn alone(target: &Target) -> Result<Option<AppName>> {
+    match split(target, &[])? {
+        (app, rest) if rest.is_empty() => Ok(app),
+        _ => Err(Error::usage("--global is of all apps", "leave the app out, or --global")),
+    }
+}
+
 /// What is looked at.
 #[derive(Debug, Args)]
 struct LookArguments {
@@ -130,11 +138,7 @@ struct LookArguments {
 
 impl LookArguments {
     fn of<T>(&self, look: impl FnOnce(Look<'_>) -> Result<T>) -> Result<T> {
-        let (app, rest) = split(&self.target, &[])?;
-        if !rest.is_empty() {
-            return Err(Error::usage("--global is of all apps", "leave the app out, or --global"));
-        }
-        look(Look { app: app.as_ref(), merged: self.merged })
+        look(Look { app: alone(&self.target)?.as_ref(), merged: self.merged })
     }
 }
 
@@ -565,10 +569,7 @@ pub(super) struct Clear {
 
 impl Clear {
     async fn run(self, context: &Context<'_>, ui: Ui) -> Result<()> {
-        let (app, rest) = split(&self.target, &[])?;
-        if !rest.is_empty() {
-            return Err(Error::usage("--global is of all apps", "leave the app out, or --global"));
-        }
+        let app = alone(&self.target)?;
         let reason = "config: remove all variables".to_owned();
         let edit = Edit { replaces_config: true, ..new_edit("config:clear", reason, Vec::new()) };
         apply(context, ui, app.as_ref(), edit, self.when).await

@@ -360,12 +360,21 @@ impl RouteOptions {
                     version => Some(version.parse().map_err(|_| invalid("proxy-protocol", "it is v1, v2 or off"))?),
                 };
             }
-            _ => {
-                let words: Vec<&str> = OPTIONS.iter().map(|(word, ..)| *word).collect();
-                return Err(Invalid::new("option of a route", word, format!("it is targets, {}", words.join(", "))));
-            }
+            _ => RouteOptions::check_word(word)?,
         }
         Ok(())
+    }
+
+    /// That a word is one of an option.
+    ///
+    /// # Errors
+    /// Those that there are.
+    pub fn check_word(word: &str) -> Result<()> {
+        let words: Vec<&str> = OPTIONS.iter().map(|(word, ..)| *word).collect();
+        if words.contains(&word) {
+            return Ok(());
+        }
+        Err(Invalid::new("option of a route", word, format!("it is targets, {}", words.join(", "))))
     }
 
     /// That they mean something for a route.

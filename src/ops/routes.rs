@@ -4,11 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{
-    domains::{is_default_of, tell_the_edge},
-    edit::Outcome,
-    ports,
-};
+use super::{domains::is_default_of, edit::Outcome, ports};
 use crate::{
     Error, Result, clock,
     context::Context,
@@ -222,16 +218,14 @@ pub async fn set(context: &Context<'_>, source: &RouteSource, pairs: &[(String, 
     let stored = context.instance.read(|tables| find(tables, source))?;
     let mut set = stored.set.clone();
     let mut targets = stored.typed_targets();
-    for (word, value) in pairs {
+    for (at, (word, value)) in pairs.iter().enumerate() {
+        if pairs[..at].iter().any(|(other, _)| other == word) {
+            return Err(Error::usage(format!("{word} is there twice"), "name each option once"));
+        }
         match (word.as_str(), value.as_str()) {
             ("targets", list) => targets = RouteTarget::list(list)?,
-            // The word itself is looked at when all are read.
             (word, "") => {
-                RouteOptions::of(&BTreeMap::from([(word.to_owned(), "off".to_owned())])).map(drop).or_else(
-                    |error| {
-                        if error.what == "option of a route" { Err(error) } else { Ok(()) }
-                    },
-                )?;
+                RouteOptions::check_word(word)?;
                 set.remove(word);
             }
             (word, value) => drop(set.insert(word.to_owned(), value.to_owned())),
@@ -282,7 +276,6 @@ pub async fn remove(context: &Context<'_>, source: &RouteSource) -> Result<Route
     context.change(&Change::new("routes:remove", Subject::Route(source.clone())), |tables| {
         tables.remove_route(find(tables, source)?.id)
     })?;
-    tell_the_edge(context.instance).await;
     let warnings = in_force(context).await?.into_iter().collect();
     Ok(RouteChanged { outcome: Outcome::Saved, route: None, warnings })
 }
@@ -294,7 +287,6 @@ fn change(action: &'static str, source: &RouteSource, targets: &[RouteTarget]) -
 
 /// Has the edge read what there is now, and returns it when it holds.
 async fn finish(context: &Context<'_>, source: &RouteSource, outcome: Outcome) -> Result<RouteChanged> {
-    tell_the_edge(context.instance).await;
     let mut warnings: Vec<String> = in_force(context).await?.into_iter().collect();
     let stored = context.instance.read(|tables| find(tables, source))?;
     if let (RouteSource::Tcp(port), true) = (source, stored.enabled)
@@ -310,7 +302,8 @@ async fn finish(context: &Context<'_>, source: &RouteSource, outcome: Outcome) -
     Ok(RouteChanged { outcome, route: Some(RouteInfo::from(&stored)), warnings })
 }
 
-/// Waits until the Caddy behind the first has what the first cannot do; says so if there is none yet.
+/// Waits until the edge answers with what was committed, and the Caddy behind the first has what the first cannot do; says so
+/// if that is not yet so.
 async fn in_force(context: &Context<'_>) -> Result<Option<String>> {
     let holds = proxy::enforce(context.instance).await?;
     Ok((!holds).then(|| "it holds as soon as `paas serve` runs".to_owned()))

@@ -88,6 +88,11 @@ pub(super) async fn in_flight(instance: &Instance, upstream: &str) -> Result<u64
 /// # Errors
 /// `ProxyError::Rules` where no Caddy starts with them; [`Error::Store`].
 pub async fn enforce(instance: &Instance) -> Result<bool> {
+    let is_nothing =
+        instance.reading(|tables| Ok(wanted(tables)?.is_empty() && tables.serving_inner_proxy()?.is_none()));
+    if is_nothing.await? {
+        return Ok(tell(instance).await);
+    }
     let version = caddy::version(&instance.settings).await?;
     let deadline = clock::instant() + ENFORCE;
     loop {
@@ -191,7 +196,7 @@ pub async fn adapted(instance: &Instance, text: &str) -> Result<String> {
 
 /// The rules that are to hold.
 fn wanted(tables: &Tables<'_>) -> Result<Wanted> {
-    let mut hosts = routed::hosts(tables)?;
+    let mut hosts = routed::hosts(tables.routes()?);
     hosts.retain(RoutedHost::needs_rules);
     Ok(Wanted { rules: tables.all_rules()?.into_iter().filter_map(Rules::of).collect(), hosts })
 }
@@ -252,15 +257,18 @@ impl Keeper {
             return Ok(());
         }
         let settings = &instance.settings;
+        let copy = settings.clone();
+        let read =
+            move |tables: &Tables<'_>| Ok((wanted(tables)?, tables.inner_proxies()?, trusted::read(tables, &copy)?));
+        let (wanted, all, trusted) = instance.reading(read).await?;
+        if wanted.is_empty() && all.is_empty() {
+            return Ok(());
+        }
         let version = match &self.version {
             Some(version) => version.clone(),
             None => self.version.insert(caddy::version(settings).await?).clone(),
         };
         let directory = settings.paths.inner_caddys();
-        let copy = settings.clone();
-        let read =
-            move |tables: &Tables<'_>| Ok((wanted(tables)?, tables.inner_proxies()?, trusted::read(tables, &copy)?));
-        let (wanted, all, trusted) = instance.reading(read).await?;
         let digest = config::digest(&wanted, &around(settings, &directory, &version, &trusted))?;
         let serving = all.iter().find(|inner| inner.state == InnerState::Serving);
         let is_well = match serving {

@@ -7,9 +7,8 @@ use std::{
 
 use super::inner;
 use crate::{
-    Result,
     model::{Domain, HostHeader, RouteId, RouteSource},
-    store::{StoredRoute, Tables},
+    store::StoredRoute,
 };
 
 /// A host with its routes.
@@ -67,20 +66,17 @@ impl RoutedHost {
     }
 }
 
-/// All hosts with routes.
-///
-/// # Errors
-/// [`crate::Error::Store`].
-pub fn hosts(tables: &Tables<'_>) -> Result<Vec<RoutedHost>> {
+/// The hosts of routes, which come in the order of [`crate::store::Tables::routes`].
+pub(super) fn hosts(routes: impl IntoIterator<Item = StoredRoute>) -> Vec<RoutedHost> {
     let mut hosts: Vec<RoutedHost> = Vec::new();
-    for route in tables.routes()? {
+    for route in routes {
         let RouteSource::Http { host, .. } = &route.source else { continue };
         match hosts.last_mut().filter(|last| last.host == *host) {
             Some(last) => last.routes.push(route),
             None => hosts.push(RoutedHost { host: host.clone(), routes: vec![route] }),
         }
     }
-    Ok(hosts)
+    hosts
 }
 
 /// The label by which an address is spelled in a name: `10-213-0-7`, or `v6-` and 32 hexadecimal digits.

@@ -232,7 +232,8 @@ impl Table {
     }
 
     fn add_routes(&mut self, tables: &Tables<'_>) -> Result<()> {
-        for route in tables.routes()?.into_iter().filter(|route| route.enabled) {
+        let routes = tables.routes()?;
+        for route in routes.iter().filter(|route| route.enabled) {
             let upstreams = route.upstreams();
             if let RouteSource::Tcp(port) = route.source {
                 let proxy_protocol = route.options.proxy_protocol;
@@ -241,7 +242,7 @@ impl Table {
             self.routes.insert(route.id, upstreams);
         }
         let inner = inner::routes(tables)?;
-        for host in routed::hosts(tables)? {
+        for host in routed::hosts(routes) {
             let ways = host.ways(inner.as_ref());
             self.add(host.host.clone(), Lead::Routes(Arc::new(RouteEntry { host, ways })));
         }

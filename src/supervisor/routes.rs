@@ -14,7 +14,7 @@ use crate::{
     Result, clock,
     engine::Engine,
     instance::Instance,
-    model::{RouteId, RouteTarget},
+    model::{RouteId, RouteTarget, TargetPlace},
     proxy,
     store::{StoredRoute, TargetState},
 };
@@ -58,7 +58,9 @@ impl Watching {
             self.failures.clear();
             return Ok(false);
         }
-        let engine = Engine::connect(&instance.settings).await.ok();
+        let is_container = |state: &TargetState| matches!(state.target.place, TargetPlace::Container(_));
+        let has_containers = routes.iter().any(|route| route.targets.iter().any(is_container));
+        let engine = if has_containers { Engine::connect(&instance.settings).await.ok() } else { None };
         let all = routes.iter().flat_map(|route| {
             let targets = route.typed_targets();
             let engine = engine.as_ref();

@@ -16,7 +16,7 @@ use tokio::process::Command;
 
 use super::{
     super::{Global, remote},
-    Target, When, split, target_word,
+    Target, When, alone, target_word,
 };
 use crate::{
     Error, Result, exec, files,
@@ -49,7 +49,7 @@ const HEAD: &str = "\
 impl Edit {
     /// Over ssh the editor would run on the server, as the server.
     pub(super) fn refuse(self) -> Result<()> {
-        split(&self.target, &[])?;
+        alone(&self.target)?;
         Err(Error::usage(
             "config:edit works where an editor runs as you: in a clone of the app, or in a shell on the server",
             "over ssh: `ssh ... config:export APP --format envfile > config.env`, edit it, and `ssh ... config:import APP \
@@ -59,10 +59,7 @@ impl Edit {
 
     /// Fetches, edits and brings back. `server`: the one that it is on; none: this machine.
     pub(in crate::cli) fn run(self, server: Option<&remote::Server>, global: &Global) -> Result<()> {
-        let (_, rest) = split(&self.target, &[])?;
-        if !rest.is_empty() {
-            return Err(Error::usage("--global is of all apps", "leave the app out, or --global"));
-        }
+        alone(&self.target)?;
         let editor = editor()?;
         let target = target_word(&self.target)?;
         let command = |words: &[&str]| -> Result<Command> {
