@@ -281,21 +281,11 @@ fn programs_can_read_what_is_printed() {
 fn a_laptop_has_the_same_commands_in_a_clone_with_a_remote() {
     let server = Server::start();
     server.paas(&["apps:create", "blog"]).expect_success();
-    let machine = Machine::new(&[]);
-    machine.add_user("ann");
+    let machine = Machine::laptop(&server);
     let home = machine.home("ann");
     let owned = |path: &std::path::Path| {
         run(machine.command("chown").args(["-R", "ann:ann"]).arg(path)).expect_success();
     };
-    // Her key and her ssh's own settings, as on any laptop.
-    std::fs::create_dir(home.join(".ssh")).unwrap();
-    std::fs::copy(server.key(), home.join(".ssh/id_ed25519")).unwrap();
-    let settings = format!(
-        "Host box\n\tHostName 127.0.0.1\n\tPort {}\n\tLogLevel ERROR\n\tStrictHostKeyChecking no\n\tUserKnownHostsFile /dev/null\n",
-        server.port(0)
-    );
-    std::fs::write(home.join(".ssh/config"), settings).unwrap();
-    owned(&home);
 
     let clone = |url: &str| {
         let path = tempfile::tempdir_in(&home).unwrap().keep();

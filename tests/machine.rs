@@ -18,7 +18,9 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::harness::{Answer, PAAS, Ran, clean_engine, command, docker_socket, end_processes, run, ssh_options};
+use crate::harness::{
+    Answer, PAAS, Ran, Server, clean_engine, command, docker_socket, end_processes, run, ssh_options,
+};
 
 /// The ports of an instance that was told none: ssh, the daemon's own HTTP, Caddy's HTTP and HTTPS.
 pub const PORTS: [u16; 4] = [2222, 25080, 8080, 8443];
@@ -123,6 +125,22 @@ impl Machine {
         command.env("HOME", "/root");
         command.arg("-t").arg(self.holder.id().to_string()).args(["--mount"]).current_dir("/");
         command
+    }
+
+    /// A laptop, with no instance, whose user ann reaches a server as `box`: her key and her ssh's own settings.
+    pub fn laptop(server: &Server) -> Machine {
+        let machine = Machine::new(&[]);
+        machine.add_user("ann");
+        let home = machine.home("ann");
+        std::fs::create_dir(home.join(".ssh")).unwrap();
+        std::fs::copy(server.key(), home.join(".ssh/id_ed25519")).unwrap();
+        let settings = format!(
+            "Host box\n\tHostName 127.0.0.1\n\tPort {}\n\tLogLevel ERROR\n\tStrictHostKeyChecking no\n\tUserKnownHostsFile /dev/null\n",
+            server.port(0)
+        );
+        std::fs::write(home.join(".ssh/config"), settings).unwrap();
+        run(machine.command("chown").args(["-R", "ann:ann"]).arg(&home)).expect_success();
+        machine
     }
 
     /// Makes an ordinary user who may use Docker.

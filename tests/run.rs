@@ -231,16 +231,8 @@ fn on_a_terminal_a_program_has_a_terminal_here_and_over_ssh() {
 #[test]
 fn from_a_clone_on_a_laptop_it_is_the_same() {
     let (server, _repository) = site(&[]);
-    let machine = Machine::new(&[]);
-    machine.add_user("ann");
+    let machine = Machine::laptop(&server);
     let home = machine.home("ann");
-    std::fs::create_dir(home.join(".ssh")).unwrap();
-    std::fs::copy(server.key(), home.join(".ssh/id_ed25519")).unwrap();
-    let settings = format!(
-        "Host box\n\tHostName 127.0.0.1\n\tPort {}\n\tLogLevel ERROR\n\tStrictHostKeyChecking no\n\tUserKnownHostsFile /dev/null\n",
-        server.port(0)
-    );
-    std::fs::write(home.join(".ssh/config"), settings).unwrap();
     let clone = home.join("clone");
     run(command("git").args(["init", "-q"]).arg(&clone)).expect_success();
     run(command("git").arg("-C").arg(&clone).args(["remote", "add", "paas", "paas@box:blog"])).expect_success();
